@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif <verb>`: one small file a verb."""

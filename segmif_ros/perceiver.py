@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pair of frames becomes a perception: the whole chain with its times; no ROS, no torch."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from segmif_ros.engines.base import Engine
+from segmif_ros.frames import UNLABELLED, FramePair, Image8, Perception
+from segmif_ros.registration import Registration
+from segmif_ros.thermal import ThermalNormaliser
+
+
+class Perceiver:
+    """Thermal normalisation, registration and inference, in this order, on one thread.
+
+    Frames of another size than the engine's are scaled on the way in and the results are scaled
+    back, so every output lines up pixel by pixel with the RGB frame.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        normaliser: ThermalNormaliser | None = None,
+        registration: Registration | None = None,
+        *,
+        confidence_threshold: float = 0.0,
+    ) -> None:
+        """Take over `engine`; `close` frees it.
+
+        Args:
+            engine: the opened network.
+            normaliser: thermal rendering, default settings if None.
+            registration: thermal -> RGB geometry, none if None.
+            confidence_threshold: pixels below it become 255 (unlabelled), range 0 to 1.
+        """
+        self.engine = engine
+        self.normaliser = normaliser or ThermalNormaliser()
+        self.registration = registration or Registration()
+        self.confidence_threshold = confidence_threshold
+
+    def perceive(self, pair: FramePair) -> Perception:
+        """Run the chain once.
+
+        Raises:
+            ThermalError, RegistrationError, EngineError: the pair does not fit the set-up.
+        """
+        size = (int(pair.rgb.shape[0]), int(pair.rgb.shape[1]))
+        started = perf_counter()
+        normalised = self.normaliser.normalise(pair.thermal)
+        rendered = perf_counter()
+        thermal = self.registration.apply(normalised, size)
+        registered = perf_counter()
+        fused, mask, confidence = self._infer(pair.rgb, thermal, size)
+        inferred = perf_counter()
+        return Perception(
+            fused=fused,
+            mask=mask,
+            confidence=confidence,
+            thermal=thermal,
+            stamp_ns=pair.stamp_ns,
+            frame_id=pair.frame_id,
+            timings_ms={
+                "thermal": 1e3 * (rendered - started),
+                "registration": 1e3 * (registered - rendered),
+                "inference": 1e3 * (inferred - registered),
+            },
+        )
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+    def _infer(
+        self, rgb: Image8, thermal: Image8, size: tuple[int, int]
+    ) -> tuple[Image8, Image8, Image8]:
+        wanted = self.engine.size
+        rgb_in = np.ascontiguousarray(_scaled(rgb, wanted, cv2.INTER_AREA))
+        thermal_in = np.ascontiguousarray(_scaled(thermal, wanted, cv2.INTER_AREA))
+        fused, mask, confidence = self.engine.infer(rgb_in, thermal_in)
+        fused = _scaled(fused, size, cv2.INTER_LINEAR)
+        mask = _scaled(mask, size, cv2.INTER_NEAREST)
+        confidence = _scaled(confidence, size, cv2.INTER_LINEAR)
+        # Id 0 stays what the model's class list says it is; only doubt turns into 255.
+        if self.confidence_threshold > 0.0:
+            doubtful = confidence < round(255 * self.confidence_threshold)
+            mask = np.where(doubtful, np.uint8(UNLABELLED), mask)
+        return fused, mask, confidence
+
+
+def _scaled(image: Image8, size: tuple[int, int], interpolation: int) -> Image8:
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=interpolation), np.uint8)

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files that ship with the package are: models, configuration, launch files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+PACKAGE = "segmif_ros"
+
+
+def share_path(*parts: str) -> Path:
+    """Return the path of a shipped file or folder, for example `share_path("models")`.
+
+    Looks in the source tree (editable install, colcon --symlink-install), then under every prefix
+    of AMENT_PREFIX_PATH, then under the Python environment that runs this.
+
+    Raises:
+        FileNotFoundError: nothing of that name is installed; the message lists the places.
+    """
+    source = Path(__file__).resolve().parent.parent
+    roots = [source] if (source / "package.xml").is_file() else []
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    roots += [Path(prefix) / "share" / PACKAGE for prefix in (*prefixes, sys.prefix, "/usr/local")]
+    for root in roots:
+        candidate = root.joinpath(*parts)
+        if candidate.exists():
+            return candidate
+    tried = ", ".join(str(root) for root in roots)
+    raise FileNotFoundError(
+        f"{'/'.join(parts)!r} is not part of this installation of {PACKAGE} (looked in {tried}); "
+        "reinstall the package, or give a full path"
+    )

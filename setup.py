@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build recipe for both `colcon build` (ament_python) and plain `pip install`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "segmif_ros"
+ROOT = Path(__file__).parent
+
+
+def share(folder: str) -> list[tuple[str, list[str]]]:
+    """Install every file under `folder` into share/segmif_ros, keeping the tree."""
+    files = sorted(path for path in (ROOT / folder).rglob("*") if path.is_file())
+    by_parent: dict[str, list[str]] = {}
+    for path in files:
+        relative = path.relative_to(ROOT)
+        if "__pycache__" not in relative.parts:
+            by_parent.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))
+    return list(by_parent.items())
+
+
+# The wheels of one ROS distribution belong together: a newer message package does not load with an
+# older rclpy, so these pins move as one row (Jazzy) and never apart.
+ROS_JAZZY = [
+    "ros-jazzy-rclpy==7.1.6",
+    "ros-rmw-fastrtps-cpp==8.4.3",
+    "ros-sensor-msgs==5.3.6",
+    "ros-diagnostic-msgs==5.3.6",
+    "ros-std-srvs==5.3.6",
+]
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Real-time thermal + RGB fusion and segmentation (SegMiF) for ROS 2",
+    license="Apache-2.0",
+    maintainer="segmif_ros maintainers",
+    maintainer_email="maintainers@segmif-ros.dev",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *share("launch"),
+        *share("config"),
+        *share("models"),
+    ],
+    install_requires=[
+        "numpy>=1.24,<3",
+        "opencv-python-headless>=4.8,<6",
+        "PyYAML>=6,<7",
+        "tqdm>=4.65,<5",
+        "rosbags>=0.11,<0.12",
+    ],
+    extras_require={
+        "ros": ROS_JAZZY,
+        "cpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "openvino>=2025.0,<2027"],
+        "gpu": ["onnx>=1.16,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
+        "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2"],
+        "test": [
+            "pytest>=8,<9",
+            "ruff>=0.17,<0.18",
+            "mypy>=2.4,<2.5",
+            "types-PyYAML",
+            "catkin_pkg>=1.0,<2",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "segmif = segmif_ros.cli.main:main",
+            "segmif_node = segmif_ros.ros.node:main",
+            "segmif_rig = segmif_ros.ros.rig_node:main",
+        ],
+    },
+    zip_safe=False,
+)
