@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sensor_msgs/Image` to arrays and back: no needless copy, and a reason for what is refused."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+
+from segmif_ros.frames import Image8, ThermalImage
+
+MOST_PIXELS = 64 * 1024 * 1024
+"""Largest width*height that is believed."""
+
+
+class Refusal(Enum):
+    """Why an image message cannot be used."""
+
+    ENCODING = "encoding"
+    """An encoding that this input cannot use."""
+    SIZE = "size"
+    """Width or height is zero, or absurdly large."""
+    STEP = "step"
+    """`step` is too small for one row, or not a whole number of elements."""
+    DATA_LENGTH = "data_length"
+    """`len(data)` is not `step * height`."""
+    CONVERSION = "conversion"
+    """cv_bridge was asked for a rare encoding and failed."""
+
+
+class ImageRefused(ValueError):  # noqa: N818 - it says what happened, in the field's words
+    """A malformed or unusable image message.
+
+    Attributes:
+        reason: short code, a key in diagnostics.
+    """
+
+    def __init__(self, reason: Refusal, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+_ENCODINGS: dict[str, tuple[str, int]] = {
+    "mono8": ("u1", 1),
+    "8UC1": ("u1", 1),
+    "mono16": ("u2", 1),
+    "16UC1": ("u2", 1),
+    "32FC1": ("f4", 1),
+    "8UC3": ("u1", 3),
+    "rgb8": ("u1", 3),
+    "bgr8": ("u1", 3),
+    "8UC4": ("u1", 4),
+    "rgba8": ("u1", 4),
+    "bgra8": ("u1", 4),
+}
+"""Encoding -> element type and channels. OpenCV's own names (8UC3, 8UC4) are in B, G, R order."""
+
+_TO_RGB = {
+    "bgr8": cv2.COLOR_BGR2RGB,
+    "8UC3": cv2.COLOR_BGR2RGB,
+    "rgba8": cv2.COLOR_RGBA2RGB,
+    "bgra8": cv2.COLOR_BGRA2RGB,
+    "8UC4": cv2.COLOR_BGRA2RGB,
+    "mono8": cv2.COLOR_GRAY2RGB,
+    "8UC1": cv2.COLOR_GRAY2RGB,
+}
+_TO_GREY = {
+    "rgb8": cv2.COLOR_RGB2GRAY,
+    "bgr8": cv2.COLOR_BGR2GRAY,
+    "8UC3": cv2.COLOR_BGR2GRAY,
+    "rgba8": cv2.COLOR_RGBA2GRAY,
+    "bgra8": cv2.COLOR_BGRA2GRAY,
+    "8UC4": cv2.COLOR_BGRA2GRAY,
+}
+_ONE_CHANNEL = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageView:
+    """The pixels of a checked message, not yet converted.
+
+    Attributes:
+        pixels: HxW or HxWxC view of the message's own memory, in native byte order or not.
+        encoding: as in `sensor_msgs/Image`.
+    """
+
+    pixels: NDArray[Any]
+    encoding: str
+
+    def to_rgb(self) -> Image8:
+        """Return C-contiguous HxWx3 uint8 RGB; the view itself when it is that already."""
+        if self.encoding == "rgb8":
+            return np.ascontiguousarray(self.pixels)
+        return np.asarray(cv2.cvtColor(self.pixels, _TO_RGB[self.encoding]), np.uint8)
+
+    def to_thermal(self) -> ThermalImage:
+        """Return C-contiguous HxW uint8, uint16 or float32 in native byte order.
+
+        A colour image (a thermal camera behind a video adapter) becomes its luma.
+        """
+        if self.encoding in _TO_GREY:
+            return np.asarray(cv2.cvtColor(self.pixels, _TO_GREY[self.encoding]), np.uint8)
+        return np.ascontiguousarray(self.pixels, self.pixels.dtype.newbyteorder("="))
+
+
+def view_rgb(message: Image) -> ImageView:
+    """Check a message of the visible camera and return its pixels.
+
+    Raises:
+        ImageRefused: malformed, or an encoding that cannot become 8-bit RGB.
+    """
+    return _view(message, set(_TO_RGB) | {"rgb8"}, "rgb8", "rgb8, bgr8, rgba8, bgra8 or mono8")
+
+
+def view_thermal(message: Image) -> ImageView:
+    """Check a message of the thermal camera and return its pixels.
+
+    Raises:
+        ImageRefused: malformed, or an encoding that is no thermal image.
+    """
+    accepted = set(_TO_GREY) | set(_ONE_CHANNEL)
+    return _view(message, accepted, "mono16", "mono8, mono16, 16UC1 or 32FC1")
+
+
+VIEWS: dict[str, Callable[[Image], ImageView]] = {"rgb": view_rgb, "thermal": view_thermal}
+"""Stream name -> its check."""
+
+
+def _view(message: Image, accepted: set[str], bridge_to: str, expected: str) -> ImageView:
+    if message.height == 0 or message.width == 0:
+        raise ImageRefused(
+            Refusal.SIZE,
+            f"image of {message.width}x{message.height} pixels; the driver publishes empty frames",
+        )
+    if message.height * message.width > MOST_PIXELS:
+        raise ImageRefused(
+            Refusal.SIZE,
+            f"image of {message.width}x{message.height} pixels, more than {MOST_PIXELS}",
+        )
+    if message.encoding in _ENCODINGS and message.encoding in accepted:
+        return ImageView(_pixels(message), message.encoding)
+    if message.encoding in _ENCODINGS:
+        raise ImageRefused(
+            Refusal.ENCODING,
+            f"encoding {message.encoding!r} cannot be used here, expected {expected}; "
+            "are the two input topics swapped?",
+        )
+    return _through_cv_bridge(message, bridge_to, expected)
+
+
+def _pixels(message: Image) -> NDArray[Any]:
+    kind, channels = _ENCODINGS[message.encoding]
+    dtype = np.dtype(kind)
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    row = width * channels * dtype.itemsize
+    if step < row:
+        raise ImageRefused(
+            Refusal.STEP,
+            f"step {step} is too small: {width} pixels of {message.encoding!r} are {row} bytes",
+        )
+    if len(message.data) != step * height:
+        raise ImageRefused(
+            Refusal.DATA_LENGTH,
+            f"data has {len(message.data)} bytes, step * height is {step} * {height} = "
+            f"{step * height}",
+        )
+    if dtype.itemsize > 1:
+        dtype = dtype.newbyteorder(">" if message.is_bigendian else "<")
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    strides = (step, dtype.itemsize) if channels == 1 else (step, channels, 1)
+    data = np.frombuffer(message.data, np.uint8)
+    return np.ndarray(shape, dtype, buffer=data, strides=strides)
+
+
+def _through_cv_bridge(message: Image, bridge_to: str, expected: str) -> ImageView:
+    """Convert a rare encoding (Bayer, YUV) where a ROS installation provides cv_bridge."""
+    try:
+        from cv_bridge import CvBridge, CvBridgeError
+    except ImportError:
+        raise ImageRefused(
+            Refusal.ENCODING,
+            f"encoding {message.encoding!r} is not known, expected {expected}; "
+            "install cv_bridge for Bayer and YUV images",
+        ) from None
+    try:
+        pixels = CvBridge().imgmsg_to_cv2(message, desired_encoding=bridge_to)
+    except (CvBridgeError, cv2.error, ValueError, TypeError, KeyError) as err:
+        raise ImageRefused(
+            Refusal.CONVERSION,
+            f"cv_bridge cannot turn encoding {message.encoding!r} into {bridge_to!r}: {err}",
+        ) from err
+    return ImageView(pixels, bridge_to)
+
+
+def to_message(array: Image8, encoding: str, header: Any) -> Image:
+    """Fill a new message.
+
+    Args:
+        array: HxW (mono8) or HxWx3 (rgb8), uint8, C-contiguous.
+        encoding: "mono8" or "rgb8".
+        header: std_msgs/Header, used as it is.
+
+    Raises:
+        ValueError: the array does not fit the encoding.
+    """
+    channels = _ENCODINGS[encoding][1]
+    found = 1 if array.ndim == 2 else array.shape[-1]
+    if array.dtype != np.uint8 or found != channels or not array.flags.c_contiguous:
+        raise ValueError(
+            f"array of shape {array.shape} and type {array.dtype} for encoding {encoding!r}, "
+            f"expected contiguous uint8 with {channels} channel(s)"
+        )
+    message = Image(header=header, encoding=encoding)
+    message.height, message.width = array.shape[:2]
+    message.step = array.shape[1] * channels
+    message.is_bigendian = int(sys.byteorder == "big")
+    message.data.frombytes(array.data)
+    return message
