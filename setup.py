@@ -65,6 +65,7 @@ setup(
             "mypy>=2.4,<2.5",
             "types-PyYAML",
             "catkin_pkg>=1.0,<2",
+            "mcap>=1.2,<2",
         ],
     },
     entry_points={
