@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from segmif_ros.evaluation.bags import BagError, BagReader, write_bag
+from segmif_ros.evaluation.clips import StampedImage
+from segmif_ros.ros.player import Playback, play, schedule
+
+START = 1_700_000_000_000_000_000
+TOPICS = ("/rgb/image_raw", "/thermal/image_raw")
+
+
+class Cameras:
+    """RGB at 20 Hz and thermal at 10 Hz for one second."""
+
+    notes = ()
+    frames = 30
+
+    def __iter__(self) -> Iterator[StampedImage]:
+        for index in range(20):
+            time_ns = index * 50_000_000
+            if index % 2 == 0:
+                yield StampedImage("thermal", time_ns, np.zeros((4, 4), np.uint8))
+            yield StampedImage("rgb", time_ns, np.zeros((4, 4, 3), np.uint8))
+
+
+@pytest.fixture
+def bag(tmp_path):
+    write_bag(Cameras(), tmp_path / "bag", start_ns=START)
+    return tmp_path / "bag"
+
+
+def due(bag, **options):
+    with BagReader(bag) as reader:
+        return list(schedule(reader, Playback(**options), TOPICS))
+
+
+def test_everything_is_due_when_it_was_recorded(bag):
+    entries = due(bag)
+    assert len(entries) == 30
+    assert all(entry.due_ns == entry.bag_ns - START for entry in entries)
+    assert [e.due_ns for e in entries] == sorted(e.due_ns for e in entries)
+
+
+def test_rate_stretches_time(bag):
+    assert [e.due_ns for e in due(bag, rate=0.5)] == [2 * e.due_ns for e in due(bag)]
+    assert due(bag, rate=4.0)[-1].due_ns == 950_000_000 // 4
+
+
+def test_every_thins_each_topic_on_its_own(bag):
+    entries = due(bag, every=5)
+    rgb = [e.due_ns for e in entries if e.topic == TOPICS[0]]
+    thermal = [e.due_ns for e in entries if e.topic == TOPICS[1]]
+    assert rgb == [0, 250_000_000, 500_000_000, 750_000_000]
+    assert thermal == [0, 500_000_000]
+
+
+def test_offset_and_duration_cut_the_bag(bag):
+    entries = due(bag, start_offset_s=0.2, duration_s=0.3)
+    assert entries[0].bag_ns == START + 200_000_000
+    assert entries[0].due_ns == 0
+    assert entries[-1].bag_ns == START + 450_000_000
+
+
+@pytest.mark.parametrize(
+    "options", [{"rate": 0}, {"rate": -1}, {"rate": float("nan")}, {"every": 0}, {"wait_s": -1}]
+)
+def test_options_are_checked(options):
+    with pytest.raises(BagError):
+        Playback(**options)
+
+
+def test_a_bag_without_images_says_what_it_holds(tmp_path):
+    store = get_typestore(Stores.ROS2_JAZZY)
+    text = store.types["std_msgs/msg/String"]
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection("/note", "std_msgs/msg/String", typestore=store)
+        writer.write(connection, 1, store.serialize_cdr(text("hi"), "std_msgs/msg/String"))
+    with pytest.raises(BagError, match=r"it holds /note \(std_msgs/msg/String\)"):
+        play(tmp_path / "b", Playback())
