@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif bag make | play | info`: bags of camera pairs without rosbag2 installed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from tqdm import tqdm
+
+from segmif_ros.evaluation.bags import BagError, BagSummary, summarize, write_bag
+from segmif_ros.evaluation.clips import ClipError, FolderPairs, PairSource, VideoPair
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `segmif bag`; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="segmif bag", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    _make_arguments(verbs.add_parser("make", help="write a bag from two videos or a folder"))
+    _play_arguments(verbs.add_parser("play", help="publish a bag's messages"))
+    info = verbs.add_parser("info", help="show what a bag holds")
+    info.add_argument("bag", type=Path, help="bag folder, or a single .mcap or .db3 file")
+    args = parser.parse_args(argv)
+    try:
+        if args.verb == "make":
+            return _make(args)
+        if args.verb == "info":
+            say(table(summarize(args.bag)))
+            return 0
+        return _play(args)
+    except (BagError, ClipError) as err:
+        sys.stderr.write(f"segmif bag {args.verb}: {err}\n")
+        return 2
+
+
+def say(text: str) -> None:
+    """Write one line or block for people to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def table(summary: BagSummary) -> str:
+    """Return the text of `segmif bag info`."""
+    start = datetime.fromtimestamp(summary.start_ns / 1e9, tz=timezone.utc)
+    head = [
+        f"{summary.path}: {summary.storage}, {summary.size_bytes / 1e6:.1f} MB, "
+        f"{summary.duration_ns / 1e9:.1f} s from {start:%Y-%m-%d %H:%M:%S} UTC",
+        "",
+    ]
+    rows = [("topic", "type", "count", "rate", "first image")]
+    rows += [
+        (t.name, t.type, str(t.count), f"{t.rate_hz:.1f} Hz" if t.rate_hz else "-", t.detail)
+        for t in summary.topics
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    return "\n".join(head + lines)
+
+
+def _make_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
+    parser.add_argument("--visible", type=Path, metavar="VIDEO", help="colour video")
+    parser.add_argument("--thermal", type=Path, metavar="VIDEO", help="thermal video")
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of videos: FOLDER/visible/* and FOLDER/infrared/* of the same names",
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="HZ", help="pairs a second, for --pairs (default 10)"
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FOLDER",
+        help="label pictures of the same names, for --pairs",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N pairs")
+    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
+    parser.add_argument(
+        "--no-compression", action="store_true", help="plain mcap: larger, quicker to write"
+    )
+    parser.add_argument(
+        "--thermal-encoding",
+        choices=("auto", "mono8"),
+        default="auto",
+        help="auto keeps 16-bit pictures as mono16; mono8 renders them as the node would",
+    )
+    parser.add_argument(
+        "--camera-info", action="store_true", help="also write camera_info (size, not calibrated)"
+    )
+    parser.add_argument(
+        "--start-time",
+        type=float,
+        metavar="SECONDS",
+        help="stamp of the first frame, seconds since 1970 (default now)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing bag")
+
+
+def _make(args: argparse.Namespace) -> int:
+    source = _source(args)
+    for note in source.notes:
+        say(f"note: {note}")
+    with tqdm(total=source.frames, unit="image", desc="writing", leave=False) as bar:
+        summary = write_bag(
+            source,
+            args.out,
+            storage=args.storage,
+            compress=not args.no_compression,
+            start_ns=None if args.start_time is None else round(args.start_time * 1e9),
+            thermal_8bit=args.thermal_encoding == "mono8",
+            camera_info=args.camera_info,
+            force=args.force,
+            progress=bar.update,
+        )
+    say(table(summary))
+    return 0
+
+
+def _source(args: argparse.Namespace) -> PairSource:
+    if args.limit is not None and args.limit < 1:
+        raise ClipError(f"--limit is {args.limit}; give 1 or more")
+    if args.pairs is not None:
+        if args.visible or args.thermal:
+            raise ClipError("give either --pairs, or --visible with --thermal, not both")
+        rate = 10.0 if args.rate is None else args.rate
+        return FolderPairs(args.pairs, rate_hz=rate, labels=args.labels, limit=args.limit)
+    if args.visible is None or args.thermal is None:
+        raise ClipError("give --visible VIDEO and --thermal VIDEO, or --pairs FOLDER")
+    if args.labels or args.rate is not None:
+        raise ClipError("--labels and --rate belong to --pairs; videos have their own time stamps")
+    return VideoPair(args.visible, args.thermal, limit=args.limit)
+
+
+def _play_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bag", type=Path, help="bag folder, or a single .mcap or .db3 file")
+    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="speed (default 1)")
+    parser.add_argument("--loop", action="store_true", help="start again at the end")
+    parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock")
+    parser.add_argument(
+        "--remap", nargs="+", default=[], metavar="A:=B", help="publish topic A under the name B"
+    )
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these (default all)")
+    parser.add_argument(
+        "--wait-for-subscribers",
+        type=float,
+        metavar="SECONDS",
+        help="start when every image topic has a subscriber; exit 3 if that takes longer",
+    )
+    parser.add_argument("--start-delay", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument(
+        "--start-offset", type=float, default=0.0, metavar="SECONDS", help="skip the beginning"
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="SECONDS", help="play only so much of the bag"
+    )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="only every Nth message of each topic"
+    )
+    parser.add_argument(
+        "--restamp",
+        action="store_true",
+        help="shift header stamps to now, so that latency can be measured",
+    )
+
+
+def _play(args: argparse.Namespace) -> int:
+    from segmif_ros.ros.player import Playback, play
+
+    options = Playback(
+        rate=args.rate,
+        loop=args.loop,
+        clock=args.clock,
+        remap=_remaps(args.remap),
+        topics=None if args.topics is None else frozenset(args.topics),
+        wait_s=args.wait_for_subscribers,
+        start_delay_s=args.start_delay,
+        start_offset_s=args.start_offset,
+        duration_s=args.duration,
+        every=args.every,
+        restamp=args.restamp,
+    )
+    return play(args.bag, options)
+
+
+def _remaps(rules: Sequence[str]) -> dict[str, str]:
+    remap: dict[str, str] = {}
+    for rule in rules:
+        old, arrow, new = rule.partition(":=")
+        if not (old and arrow and new):
+            raise BagError(f"--remap {rule!r}; expected OLD:=NEW, for example /cam:=/rgb/image_raw")
+        remap["/" + old.lstrip("/")] = "/" + new.lstrip("/")
+    return remap

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif <verb>`: finds the verb and hands over; imports nothing a verb does not need.
+
+A verb is a module with `main(argv: Sequence[str]) -> int`, listed in `VERBS`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+VERBS: Mapping[str, tuple[str, str]] = {
+    "demo": (
+        "segmif_ros.cli.demo",
+        "run the whole chain over ROS 2 and write pictures and figures",
+    ),
+    "bag": ("segmif_ros.cli.bag", "make, play and inspect bags of camera pairs"),
+    "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
+}
+
+
+def usage() -> str:
+    """Return the text of `segmif --help`."""
+    width = max(len(verb) for verb in VERBS)
+    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    return "\n".join(
+        ["usage: segmif VERB ...", "", "verbs:", *lines, "", "segmif VERB --help tells more."]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    verb, *rest = arguments
+    if verb not in VERBS:
+        sys.stderr.write(f"segmif: no verb {verb!r}\n\n{usage()}\n")
+        return 2
+    # Our own messages name the file; the video library's would come in front of them.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    try:
+        return int(import_module(VERBS[verb][0]).main(rest))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+import cv2
+import numpy as np
+import pytest
+
+from segmif_ros.cli.bag import main
+from segmif_ros.evaluation.bags import BagReader, header_stamp_ns, summarize
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for side, image in (
+        ("visible", np.full((24, 32, 3), 90, np.uint8)),
+        ("infrared", np.full((24, 32), 3000, np.uint16)),
+    ):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        for name in ("a", "b", "c"):
+            cv2.imwrite(str(tmp_path / "pairs" / side / f"{name}.png"), image)
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def clips(tmp_path):
+    paths = []
+    for name, frames in (("v.mp4", 8), ("t.mp4", 5)):
+        paths.append(tmp_path / name)
+        writer = cv2.VideoWriter(str(paths[-1]), cv2.VideoWriter_fourcc(*"mp4v"), 20.0, (64, 48))
+        for level in range(frames):
+            writer.write(np.full((48, 64, 3), 30 + 20 * level, np.uint8))
+        writer.release()
+    return paths
+
+
+def test_make_from_a_folder_then_info(folder, tmp_path, capsys):
+    out = tmp_path / "bag"
+    assert main(["make", "--pairs", str(folder), "--rate", "4", str(out)]) == 0
+    assert main(["info", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "mcap" in text
+    assert "/rgb/image_raw      sensor_msgs/msg/Image  3      4.0 Hz  32x24 rgb8" in text
+    assert "/thermal/image_raw  sensor_msgs/msg/Image  3      4.0 Hz  32x24 mono16" in text
+
+
+def test_make_options_reach_the_bag(folder, tmp_path):
+    out = tmp_path / "bag"
+    options = ["--storage", "sqlite3", "--thermal-encoding", "mono8", "--camera-info"]
+    options += ["--start-time", "1000.5", "--limit", "2"]
+    assert main(["make", "--pairs", str(folder), str(out), *options]) == 0
+    summary = summarize(out)
+    assert summary.storage == "sqlite3"
+    assert {t.name: t.count for t in summary.topics} == {
+        "/rgb/image_raw": 2,
+        "/rgb/camera_info": 2,
+        "/thermal/image_raw": 2,
+        "/thermal/camera_info": 2,
+    }
+    assert any("mono8" in t.detail for t in summary.topics)
+    with BagReader(out) as reader:
+        assert header_stamp_ns(next(reader.messages()).cdr) == 1_000_500_000_000
+
+
+def test_make_from_videos_says_what_was_left_out(clips, tmp_path, capsys):
+    out = tmp_path / "bag"
+    assert main(["make", "--visible", str(clips[0]), "--thermal", str(clips[1]), str(out)]) == 0
+    assert "note: clips of different length: the last 3 of 8 frames" in capsys.readouterr().out
+    assert {t.count for t in summarize(out).topics} == {5}
+
+
+def test_make_refuses_an_existing_bag_without_force(folder, tmp_path, capsys):
+    command = ["make", "--pairs", str(folder), str(tmp_path / "bag")]
+    assert main(command) == 0
+    assert main(command) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*command, "--force"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --visible VIDEO and --thermal VIDEO, or --pairs FOLDER"),
+        (["--visible", "v.mp4"], "give --visible VIDEO and --thermal VIDEO"),
+        (["--visible", "no.mp4", "--thermal", "no.mp4"], "visible video 'no.mp4' does not exist"),
+        (["--pairs", "nowhere"], "nowhere/visible is not a folder"),
+        (["--pairs", "x", "--visible", "y"], "not both"),
+        (["--visible", "v", "--thermal", "t", "--rate", "3"], "belong to --pairs"),
+        (["--pairs", "x", "--limit", "0"], "--limit is 0"),
+    ],
+)
+def test_make_errors_are_one_line_and_exit_2(tmp_path, capsys, arguments, message):
+    assert main(["make", str(tmp_path / "bag"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "bag").exists()
+
+
+def test_info_of_a_missing_bag_is_one_line_and_exit_2(capsys):
+    assert main(["info", "nowhere"]) == 2
+    assert capsys.readouterr().err == (
+        "segmif bag info: bag 'nowhere' does not exist; check the path\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rate", "0"], "--rate is 0.0"),
+        (["--every", "0"], "--every is 0"),
+        (["--remap", "a"], "--remap 'a'; expected OLD:=NEW"),
+        (["--start-delay", "-1"], "give 0 or more"),
+        (["--topics", "/nope"], "no topic '/nope' in"),
+    ],
+)
+def test_play_refuses_what_makes_no_sense(folder, tmp_path, capsys, options, message):
+    assert main(["make", "--pairs", str(folder), str(tmp_path / "bag")]) == 0
+    assert main(["play", str(tmp_path / "bag"), *options]) == 2
+    assert message in capsys.readouterr().err

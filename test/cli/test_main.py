@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from segmif_ros.cli.main import VERBS, main
+
+
+def test_help_lists_every_verb(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for verb, (_, line) in VERBS.items():
+        assert verb in text
+        assert line in text
+
+
+def test_no_arguments_show_the_usage_and_fail(capsys):
+    assert main([]) == 2
+    assert "usage: segmif VERB" in capsys.readouterr().out
+
+
+def test_an_unknown_verb_is_named(capsys):
+    assert main(["fuse"]) == 2
+    assert "no verb 'fuse'" in capsys.readouterr().err
+
+
+def test_every_verb_has_its_module():
+    missing = [module for module, _ in VERBS.values() if find_spec(module) is None]
+    assert missing == []
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from segmif_ros.cli.main import main; main(['--help']); "
+        "heavy = {'torch', 'rclpy', 'cv2', 'numpy', 'onnxruntime'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_interrupted_verb_ends_with_130(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segmif_ros.cli.bag.main", interrupted)
+    assert main(["bag", "info", "x"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("verb", ["bag", "demo"])
+def test_verbs_explain_themselves(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    assert f"usage: segmif {verb}" in capsys.readouterr().out
