@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node `segmif`: two camera topics in, fused image and class mask out.
+
+configure loads the model, activate subscribes, deactivate unsubscribes, cleanup frees the model.
+The executor thread only checks and pairs messages; one worker thread owns the engine.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Event
+from time import monotonic_ns
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.engines.base import EngineError
+from segmif_ros.pairing import Stream
+from segmif_ros.registration import RegistrationError
+from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, report
+from segmif_ros.ros.inputs import Inputs
+from segmif_ros.ros.parameters import NodeParameters, ParameterError
+from segmif_ros.ros.processing import Job, Processor
+from segmif_ros.ros.publishers import Publishers
+from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, IMAGE_TOPICS
+from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.transport import prepare_process
+from segmif_ros.ros.worker import LatestWorker
+from segmif_ros.share import share_path
+from segmif_ros.thermal import ThermalError
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
+
+CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError, FileNotFoundError)
+"""What a user can cause and mend: one line in the log, and the transition fails."""
+PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
+"""What a pair can cause: counted, and the next pair is tried."""
+
+_LOG_EVERY_NS = 10 * NANOSECONDS
+_POLL_S = 0.2
+
+
+def resolve_model(model: str) -> Path:
+    """Return the folder of a model given by path or by the name of a shipped bundle.
+
+    Raises:
+        FileNotFoundError: neither is there.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir() or path.name != model:
+        return path
+    return share_path("models", model)
+
+
+class SegmifNode(LifecycleNode):
+    """See the module; topics, parameters and diagnostics are described in the README."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__("segmif", **node_options)
+        self.parameters = NodeParameters(self)
+        self.last_error = ""
+        self._statistics = Statistics(tuple(IMAGE_TOPICS))
+        self._worker: LatestWorker[Job] | None = None
+        self._processor: Processor | None = None
+        self._outputs: Publishers | None = None
+        self._inputs: Inputs | None = None
+        self._active_since_ns: int | None = None
+        self._reported = Totals.of(self._statistics)
+        self._diagnostics: Any = None
+        self._diagnostics_timer: Any = None
+        self._logged_failure_ns = -_LOG_EVERY_NS
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the model, create the output topics."""
+        return self._transition("configure", state, self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras."""
+        return self._transition("activate", state, self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe, finish the pair at hand and report once more."""
+        return self._transition("deactivate", state, self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the topics."""
+        return self._transition("cleanup", state, self._release)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything from whatever state."""
+        return self._transition("shutdown", state, self._shut_down)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything; the node is then unconfigured and can be configured again."""
+        return self._transition("error", state, self._release)
+
+    def autostart(self) -> bool:
+        """Configure and activate; False when a transition failed (`last_error` says why)."""
+        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+
+    def close(self) -> None:
+        """Leave the active state properly and free everything."""
+        if self._inputs is not None:
+            self.trigger_deactivate()
+        self._release()
+
+    def _transition(
+        self, name: str, state: LifecycleState, action: Callable[[], None]
+    ) -> TransitionCallbackReturn:
+        """Run one transition; rclpy would swallow what it raises without a word."""
+        try:
+            action()
+        except CONFIGURE_ERRORS as err:
+            self.last_error = f"{name} failed: {err}"
+            self.get_logger().error(self.last_error)
+            self._release()
+            return FAILURE
+        except Exception as err:
+            self.last_error = f"{name} failed: {err!r}"
+            self.get_logger().error(f"{self.last_error}\n{traceback.format_exc()}")
+            return ERROR
+        parent = {
+            "activate": super().on_activate,
+            "deactivate": super().on_deactivate,
+        }.get(name)
+        return SUCCESS if parent is None else parent(state)
+
+    def _configure(self) -> None:
+        settings = self.parameters.settings()
+        bundle = Bundle.load(resolve_model(settings.model))
+        self._statistics = Statistics(tuple(IMAGE_TOPICS))
+        self._reported = Totals.of(self._statistics)
+        self._worker = LatestWorker(self._process)
+        processor = self._worker.call(lambda: Processor(bundle, settings))
+        self._processor = processor
+        self._outputs = Publishers(self, bundle.manifest)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, DIAGNOSTICS_TOPIC, QoSProfile(depth=10)
+        )
+        self._diagnostics_timer = self.create_timer(
+            1.0 / settings.diagnostics_rate_hz,
+            self._report,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self.parameters.configured = True
+        facts = processor.describe()
+        self.get_logger().info(
+            f"model {bundle.manifest.name} on {facts['name']}, {facts['size']}, "
+            f"{facts['warmup_ms']} ms an inference; registration {facts['registration']}"
+        )
+
+    def _activate(self) -> None:
+        self._inputs = Inputs(self, self.parameters, self._statistics, self._offer)
+        self._active_since_ns = monotonic_ns()
+        topics = ", ".join(self._inputs.topic(stream) for stream in Stream)
+        self.get_logger().info(f"active: listening to {topics}")
+
+    def _deactivate(self) -> None:
+        self._unsubscribe()
+        self._report()
+        self._inputs = None
+        self._active_since_ns = None
+
+    def _unsubscribe(self) -> None:
+        """Take no more frames and let the worker finish the pair at hand."""
+        if self._inputs is not None:
+            self._inputs.close()
+        if self._worker is not None:
+            if self._worker.withdraw() is not None:
+                self._statistics.withdrawn += 1
+            self._worker.call(lambda: None)
+
+    def _release(self) -> None:
+        """Free what there is; safe in any state."""
+        if self._inputs is not None:
+            self._unsubscribe()
+            self._inputs = None
+            self._active_since_ns = None
+        if self._diagnostics is not None:
+            self.destroy_timer(self._diagnostics_timer)
+            self.destroy_publisher(self._diagnostics)
+            self._diagnostics = self._diagnostics_timer = None
+        if self._outputs is not None:
+            self._outputs.close()
+            self._outputs = None
+        if self._worker is not None:
+            if self._processor is not None:
+                self._worker.call(self._processor.close)
+                self._processor = None
+            self._worker.close()
+            self._worker = None
+        self.parameters.configured = False
+
+    def _shut_down(self) -> None:
+        if self._inputs is not None:
+            self._deactivate()
+        self._release()
+
+    def _offer(self, job: Job) -> None:
+        assert self._worker is not None
+        if self._worker.offer(job) is not None:
+            self._statistics.replaced += 1
+
+    def _process(self, job: Job) -> None:
+        """Worker thread: one pair. Nothing may escape from here, it would vanish unseen."""
+        processor, publishers = self._processor, self._outputs
+        assert processor is not None
+        assert publishers is not None
+        try:
+            processor.process(job, publishers, self._statistics, self.get_clock())
+        except PAIR_ERRORS as err:
+            self._failed(str(err), "")
+        except Exception as err:
+            self._failed(repr(err), "\n" + traceback.format_exc())
+
+    def _failed(self, text: str, details: str) -> None:
+        self._statistics.failures += 1
+        self._statistics.last_failure = text
+        now_ns = monotonic_ns()
+        if now_ns - self._logged_failure_ns >= _LOG_EVERY_NS:
+            self._logged_failure_ns = now_ns
+            self.get_logger().error(
+                f"pair failed ({self._statistics.failures} so far): {text}{details}"
+            )
+
+    def _report(self) -> None:
+        """Publish diagnostics."""
+        inputs, processor = self._inputs, self._processor
+        known = {stream: InputFacts() for stream in Stream}
+        if inputs is not None:
+            known = {
+                stream: InputFacts(
+                    inputs.topic(stream),
+                    inputs.publisher_count(stream),
+                    inputs.pairer.held(stream),
+                )
+                for stream in Stream
+            }
+        facts = Facts(
+            statistics=self._statistics,
+            before=self._reported,
+            now_ns=monotonic_ns(),
+            active_since_ns=self._active_since_ns,
+            inputs=known,
+            reference="" if inputs is None else inputs.pairer.reference.value,
+            engine={} if processor is None else processor.describe(),
+            latency_budget_ms=self.parameters.settings().latency_budget_ms,
+        )
+        self._reported = Totals.of(self._statistics)
+        stamp = self.get_clock().now().to_msg()
+        node = self.get_fully_qualified_name()
+        self._diagnostics.publish(report(facts, node=node, stamp=stamp))
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code.
+
+    Args:
+        args: command line after the program name, default `sys.argv`.
+    """
+    prepare_process()
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(
+        args=None if args is None else [sys.argv[0], *args],
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    node = SegmifNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.get_parameter("autostart").value and not node.autostart():
+            return 1
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=_POLL_S)
+        return 0
+    finally:
+        # A second Ctrl-C, or the one that launch sends to the whole group, must not cut this short.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

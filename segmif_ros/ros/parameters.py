@@ -1,0 +1,469 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one table of parameters: the node, config/segmif.yaml and the README follow it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, cast
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+from segmif_ros.engines import ENGINES
+from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+
+Value = bool | int | float | str
+
+
+class ParameterError(ValueError):
+    """A parameter value cannot be used; the message names it, its range and the remedy."""
+
+
+class Change(Enum):
+    """When a parameter may change."""
+
+    LIVE = "live"
+    UNCONFIGURED = "while unconfigured"
+    START = "at start"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """One row of the table.
+
+    Attributes:
+        name: ROS parameter name.
+        default: default value; its type is the parameter's type.
+        description: one sentence for `ros2 param describe`, the YAML and the README.
+        unit: unit of the value, empty for none.
+        minimum: smallest number, inclusive.
+        maximum: largest number, inclusive.
+        choices: allowed strings, empty for any.
+        change: when it may be set.
+    """
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    change: Change = Change.LIVE
+
+    @property
+    def type_name(self) -> str:
+        """Type as ROS names it."""
+        return {bool: "bool", int: "integer", float: "double", str: "string"}[type(self.default)]
+
+    @property
+    def allowed(self) -> str:
+        """Range or choices in words, empty for no limit."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.minimum is None or self.maximum is None:
+            return ""
+        return f"{self.minimum:g} to {self.maximum:g}"
+
+    def check(self, value: object) -> str | None:
+        """Return what is wrong with a value, None if it is good."""
+        expected = f"expected {self.type_name}"
+        if self.allowed:
+            expected = f"expected {self.allowed}" + (f" {self.unit}" if self.unit else "")
+        if not self._is_of_type(value):
+            return f"{self.name} is {value!r} of type {type(value).__name__}, {expected}"
+        if self.choices and value not in self.choices:
+            return f"{self.name} is {value!r}, {expected}"
+        if isinstance(self.default, int | float) and not isinstance(self.default, bool):
+            number = cast("float", value)
+            low = -math.inf if self.minimum is None else self.minimum
+            high = math.inf if self.maximum is None else self.maximum
+            if not low <= number <= high:
+                return f"{self.name} is {value}, {expected}"
+        return None
+
+    def _is_of_type(self, value: object) -> bool:
+        if isinstance(self.default, bool):
+            return isinstance(value, bool)
+        if isinstance(self.default, float):
+            # `tolerance_ms:=25` on a command line is an integer; people mean 25.0.
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        if isinstance(self.default, int):
+            return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, str)
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Return the ROS descriptor: what `ros2 param describe` shows."""
+        out = ParameterDescriptor(name=self.name, description=self.description)
+        notes = [f"unit: {self.unit}"] if self.unit else []
+        if self.choices:
+            notes.append(f"one of: {self.allowed}")
+        out.additional_constraints = "; ".join([*notes, f"change: {self.change.value}"])
+        out.read_only = self.change is Change.START
+        out.dynamic_typing = isinstance(self.default, float)
+        if self.minimum is not None and self.maximum is not None:
+            if isinstance(self.default, float):
+                out.floating_point_range = [
+                    FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
+                ]
+            else:
+                out.integer_range = [
+                    IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)
+                ]
+        return out
+
+
+_OFFLINE = Change.UNCONFIGURED
+PARAMETERS: tuple[ParameterSpec, ...] = (
+    ParameterSpec(
+        "model",
+        "segmif-nano",
+        "Model bundle: the name of a shipped one, or the path of a folder with a manifest.json.",
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "engine",
+        "auto",
+        "Runtime that executes the model; auto takes the fastest that is installed.",
+        choices=ENGINES,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "engine_threads",
+        0,
+        "CPU threads of the engine; 0 uses all cores.",
+        minimum=0,
+        maximum=256,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "autostart",
+        True,
+        "Configure and activate at start; set false when a lifecycle manager does it.",
+        change=Change.START,
+    ),
+    ParameterSpec(
+        "tolerance_ms",
+        30.0,
+        "Largest time difference of a pair, after the offsets.",
+        unit="ms",
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    ParameterSpec(
+        "max_wait_ms",
+        100.0,
+        "Longest time that a frame waits for its partner.",
+        unit="ms",
+        minimum=0.0,
+        maximum=5000.0,
+    ),
+    ParameterSpec(
+        "rgb_offset_ms",
+        0.0,
+        "Added to RGB stamps before they are compared; published stamps stay as they are.",
+        unit="ms",
+        minimum=-10000.0,
+        maximum=10000.0,
+    ),
+    ParameterSpec(
+        "thermal_offset_ms",
+        0.0,
+        "Added to thermal stamps before they are compared; -40 for stamps that are 40 ms late.",
+        unit="ms",
+        minimum=-10000.0,
+        maximum=10000.0,
+    ),
+    ParameterSpec(
+        "queue_size",
+        10,
+        "Most frames of one camera that wait for a partner.",
+        unit="frames",
+        minimum=1,
+        maximum=1000,
+    ),
+    ParameterSpec(
+        "calibration_file",
+        "",
+        "Calibration YAML with the thermal to RGB geometry; empty when the images are registered.",
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "thermal_mode",
+        "auto",
+        "How thermal values become 8 bits; auto leaves 8-bit images alone and stretches others.",
+        choices=THERMAL_MODES,
+    ),
+    ParameterSpec(
+        "thermal_low_percentile",
+        1.0,
+        "Percentile of the thermal image that becomes black (mode percentile).",
+        unit="%",
+        minimum=0.0,
+        maximum=100.0,
+    ),
+    ParameterSpec(
+        "thermal_high_percentile",
+        99.7,
+        "Percentile of the thermal image that becomes white (mode percentile).",
+        unit="%",
+        minimum=0.0,
+        maximum=100.0,
+    ),
+    ParameterSpec(
+        "thermal_smoothing",
+        0.1,
+        "Weight of the newest frame in the running limits; small keeps the picture steady.",
+        minimum=0.001,
+        maximum=1.0,
+    ),
+    ParameterSpec(
+        "thermal_low",
+        0.0,
+        "Thermal value that becomes black (mode range), in the unit of the image.",
+        minimum=-100000.0,
+        maximum=100000.0,
+    ),
+    ParameterSpec(
+        "thermal_high",
+        65535.0,
+        "Thermal value that becomes white (mode range), in the unit of the image.",
+        minimum=-100000.0,
+        maximum=100000.0,
+    ),
+    ParameterSpec(
+        "thermal_minimum_span",
+        100.0,
+        "Smallest difference between black and white (mode percentile), in the unit of the image; "
+        "use about 2 for degrees Celsius.",
+        minimum=0.001,
+        maximum=100000.0,
+    ),
+    ParameterSpec(
+        "overlay_alpha",
+        0.5,
+        "Weight of the class colours in the overlay.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    ParameterSpec(
+        "confidence_threshold",
+        0.0,
+        "Mask pixels with a lower probability become 255, unlabelled.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    ParameterSpec(
+        "diagnostics_rate_hz",
+        1.0,
+        "How often the node reports on /diagnostics.",
+        unit="Hz",
+        minimum=0.1,
+        maximum=20.0,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "latency_budget_ms",
+        200.0,
+        "Diagnostics warn when the 95th percentile from stamp to publishing is longer.",
+        unit="ms",
+        minimum=1.0,
+        maximum=60000.0,
+    ),
+)
+SPECS: dict[str, ParameterSpec] = {spec.name: spec for spec in PARAMETERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All parameter values, checked and in the units that the code uses."""
+
+    model: str
+    engine: str
+    engine_threads: int
+    autostart: bool
+    calibration_file: str
+    pairing: PairingConfig
+    thermal: ThermalSettings
+    overlay_alpha: float
+    confidence_threshold: float
+    diagnostics_rate_hz: float
+    latency_budget_ms: float
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Settings:
+        """Build from one value per row of the table.
+
+        Raises:
+            ParameterError: with every value that is out of range, or values that contradict.
+        """
+        wrong = [text for spec in PARAMETERS if (text := spec.check(values[spec.name]))]
+        if wrong:
+            raise ParameterError("; ".join(wrong))
+        try:
+            thermal = ThermalSettings(
+                mode=cast("ThermalMode", values["thermal_mode"]),
+                low_percentile=float(values["thermal_low_percentile"]),
+                high_percentile=float(values["thermal_high_percentile"]),
+                smoothing=float(values["thermal_smoothing"]),
+                low=float(values["thermal_low"]),
+                high=float(values["thermal_high"]),
+                minimum_span=float(values["thermal_minimum_span"]),
+            )
+        except ThermalError as err:
+            raise ParameterError(str(err)) from err
+        return cls(
+            model=values["model"],
+            engine=values["engine"],
+            engine_threads=values["engine_threads"],
+            autostart=values["autostart"],
+            calibration_file=values["calibration_file"],
+            pairing=PairingConfig(
+                tolerance_ns=_nanoseconds(values["tolerance_ms"]),
+                max_wait_ns=_nanoseconds(values["max_wait_ms"]),
+                rgb_offset_ns=_nanoseconds(values["rgb_offset_ms"]),
+                thermal_offset_ns=_nanoseconds(values["thermal_offset_ms"]),
+                queue_size=values["queue_size"],
+            ),
+            thermal=thermal,
+            overlay_alpha=float(values["overlay_alpha"]),
+            confidence_threshold=float(values["confidence_threshold"]),
+            diagnostics_rate_hz=float(values["diagnostics_rate_hz"]),
+            latency_budget_ms=float(values["latency_budget_ms"]),
+        )
+
+
+def _nanoseconds(milliseconds: float) -> int:
+    return round(milliseconds * MILLISECOND)
+
+
+class NodeParameters:
+    """The table on a node: declares it, vetoes bad changes, and gives the values as `Settings`.
+
+    A bad value given at start does not end the process: it is kept in `problems` and `settings`
+    refuses until somebody sets a good one.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.configured = False
+        """Whether a model is loaded: `Change.UNCONFIGURED` parameters are then refused."""
+        self.problems: dict[str, str] = {}
+        self._cached: Settings | None = None
+        for spec in PARAMETERS:
+            self._declare(spec)
+        node.add_on_set_parameters_callback(self._veto)
+
+    def settings(self) -> Settings:
+        """Return the values in force.
+
+        Raises:
+            ParameterError: a value given at start is bad.
+        """
+        if self._cached is None:
+            if self.problems:
+                raise ParameterError("; ".join(self.problems.values()))
+            self._cached = Settings.from_values(self._values())
+        return self._cached
+
+    def _declare(self, spec: ParameterSpec) -> None:
+        try:
+            value = self._node.declare_parameter(spec.name, spec.default, spec.descriptor()).value
+        except (InvalidParameterTypeException, InvalidParameterValueException) as err:
+            self._node.declare_parameter(
+                spec.name, spec.default, spec.descriptor(), ignore_override=True
+            )
+            self.problems[spec.name] = f"parameter {spec.name}: {err}"
+            return
+        problem = spec.check(value)
+        if problem:
+            self.problems[spec.name] = f"parameter {problem}"
+
+    def _values(self) -> dict[str, Any]:
+        return {spec.name: self._node.get_parameter(spec.name).value for spec in PARAMETERS}
+
+    def _veto(self, changes: list[Parameter]) -> SetParametersResult:
+        proposed = {p.name: p.value for p in changes if p.name in SPECS}
+        reason = self._objection(proposed)
+        if reason is not None:
+            return SetParametersResult(successful=False, reason=reason)
+        for name in proposed:
+            self.problems.pop(name, None)
+        self._cached = None
+        return SetParametersResult(successful=True)
+
+    def _objection(self, proposed: Mapping[str, Any]) -> str | None:
+        for name, value in proposed.items():
+            problem = SPECS[name].check(value)
+            if problem:
+                return problem
+            if self.configured and SPECS[name].change is Change.UNCONFIGURED:
+                return (
+                    f"{name} can be changed only while the node is unconfigured; "
+                    "run the transitions deactivate and cleanup first"
+                )
+        try:
+            Settings.from_values({**self._values(), **proposed})
+        except ParameterError as err:
+            return str(err)
+        return None
+
+
+def _yaml_scalar(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def parameters_yaml() -> str:
+    """Return the text of config/segmif.yaml: every parameter with its default."""
+    lines = [
+        "# Parameters of segmif_node with their defaults. Written from the table in",
+        "# segmif_ros/ros/parameters.py; a test compares the two.",
+        "# QoS of a topic: qos_overrides.<topic>.subscription.reliability (or .depth, .history),",
+        "# for example qos_overrides: {/camera/image: {subscription: {reliability: reliable}}}",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    for spec in PARAMETERS:
+        facts = [spec.unit, spec.allowed, f"change: {spec.change.value}"]
+        lines += [
+            f"    # {spec.description}",
+            f"    # [{'; '.join(fact for fact in facts if fact)}]",
+            f"    {spec.name}: {_yaml_scalar(spec.default)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def parameter_table_markdown() -> str:
+    """Return the README's table of parameters."""
+    lines = [
+        "| parameter | type | default | unit | range | change | meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for spec in PARAMETERS:
+        default = _yaml_scalar(spec.default)
+        cells = (
+            f"`{spec.name}`",
+            spec.type_name,
+            f"`{default}`",
+            spec.unit,
+            spec.allowed,
+            spec.change.value,
+            spec.description,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The worker's side: one pair of checked messages becomes published images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import Any
+
+import numpy as np
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.engines import open_engine
+from segmif_ros.frames import FramePair
+from segmif_ros.pairing import MILLISECOND
+from segmif_ros.perceiver import Perceiver
+from segmif_ros.registration import Calibration, Registration
+from segmif_ros.ros.images import ImageView
+from segmif_ros.ros.parameters import Settings
+from segmif_ros.ros.publishers import Publishers
+from segmif_ros.ros.statistics import Statistics
+from segmif_ros.thermal import ThermalNormaliser
+
+_SECOND_WARM_UP_BELOW_MS = 2_000.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Received:
+    """One checked image message.
+
+    Attributes:
+        view: its pixels.
+        header: std_msgs/Header.
+        received_ns: steady time of the callback.
+    """
+
+    view: ImageView
+    header: Any
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A pair that waits for the worker.
+
+    Attributes:
+        rgb: the RGB message.
+        thermal: the thermal message.
+        stamp_ns: stamp of the RGB message.
+        thermal_stamp_ns: stamp of the thermal message.
+        decided_ns: steady time when the pair was made.
+        settings: parameter values in force when the pair was made.
+    """
+
+    rgb: Received
+    thermal: Received
+    stamp_ns: int
+    thermal_stamp_ns: int
+    decided_ns: int
+    settings: Settings
+
+
+class Processor:
+    """Owns the perceiver. Made, used and closed on the worker thread."""
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        """Open the engine and run it once on zeros, so that the first pair is not the slow one.
+
+        Raises:
+            EngineError, RegistrationError: the model or the calibration cannot be used.
+        """
+        calibration = None
+        if settings.calibration_file:
+            calibration = Calibration.load(settings.calibration_file)
+        self._perceiver = Perceiver(
+            open_engine(settings.engine, bundle, threads=settings.engine_threads),
+            ThermalNormaliser(settings.thermal),
+            Registration(calibration),
+            confidence_threshold=settings.confidence_threshold,
+        )
+        self.warmup_ms = self._warm_up()
+
+    @property
+    def engine_name(self) -> str:
+        """Runtime in use."""
+        return self._perceiver.engine.name
+
+    def describe(self) -> dict[str, str]:
+        """Return facts for diagnostics."""
+        engine, registration = self._perceiver.engine, self._perceiver.registration
+        height, width = engine.size
+        return {
+            "name": engine.name,
+            "size": f"{width}x{height}",
+            **engine.describe(),
+            "registration": registration.describe(),
+            "warmup_ms": f"{self.warmup_ms:.1f}",
+        }
+
+    def process(self, job: Job, publishers: Publishers, statistics: Statistics, clock: Any) -> None:
+        """Perceive and publish one pair.
+
+        Args:
+            job: the pair.
+            publishers: where the results go.
+            statistics: the counters and times.
+            clock: the node's clock, which stamps are compared with.
+
+        Raises:
+            EngineError, RegistrationError, ThermalError: the pair does not fit the set-up.
+        """
+        taken = monotonic_ns()
+        wanted = publishers.wanted()
+        if not wanted:
+            statistics.skipped += 1
+            return
+        self._follow(job.settings)
+        stages = statistics.stages_ms
+        rgb, thermal = job.rgb.view.to_rgb(), job.thermal.view.to_thermal()
+        converted = monotonic_ns()
+        frame_id = job.rgb.header.frame_id
+        perception = self._perceiver.perceive(
+            FramePair(rgb, thermal, job.stamp_ns, job.thermal_stamp_ns, frame_id)
+        )
+        perceived = monotonic_ns()
+        publishers.publish(perception, job.rgb.header, wanted, job.settings.overlay_alpha)
+        published = monotonic_ns()
+        statistics.published += 1
+        statistics.publish_rate.add(published)
+        for name in wanted:
+            statistics.published_by_output[name] += 1
+        stages["wait"].add((job.decided_ns - job.rgb.received_ns) / MILLISECOND)
+        stages["queue"].add((taken - job.decided_ns) / MILLISECOND)
+        stages["conversion"].add((converted - taken) / MILLISECOND)
+        for stage, milliseconds in perception.timings_ms.items():
+            stages[stage].add(milliseconds)
+        stages["publish"].add((published - perceived) / MILLISECOND)
+        stages["node"].add((published - job.rgb.received_ns) / MILLISECOND)
+        statistics.add_total((clock.now().nanoseconds - job.stamp_ns) / MILLISECOND)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._perceiver.close()
+
+    def _follow(self, settings: Settings) -> None:
+        """Take over parameters that were changed since the last pair."""
+        if self._perceiver.normaliser.settings != settings.thermal:
+            self._perceiver.normaliser = ThermalNormaliser(settings.thermal)
+        self._perceiver.confidence_threshold = settings.confidence_threshold
+
+    def _warm_up(self) -> float:
+        """Return the milliseconds of a warm inference; a slow model is only run once."""
+        engine = self._perceiver.engine
+        rgb = np.zeros((*engine.size, 3), np.uint8)
+        thermal = np.zeros(engine.size, np.uint8)
+        milliseconds = 0.0
+        for _ in range(2):
+            started = monotonic_ns()
+            engine.infer(rgb, thermal)
+            milliseconds = (monotonic_ns() - started) / MILLISECOND
+            if milliseconds > _SECOND_WARM_UP_BELOW_MS:
+                break
+        return milliseconds

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node publishes: images with the RGB header, and what the class ids mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from segmif_ros import render
+from segmif_ros.bundle import Manifest
+from segmif_ros.frames import UNLABELLED, Perception
+from segmif_ros.ros.images import to_message
+from segmif_ros.ros.qos import (
+    IMAGE_TOPICS,
+    LABEL_INFO_TOPIC,
+    LABELS_TOPIC,
+    image_output,
+    latched,
+    overridable,
+)
+
+
+class Publishers:
+    """The output topics. Nothing is computed or copied for a topic that nobody subscribes to."""
+
+    def __init__(self, node: LifecycleNode, manifest: Manifest) -> None:
+        """Create the topics and latch the labels, so that they are there before the first mask."""
+        self._node = node
+        self._table = render.palette(manifest.classes)
+        self._images = {
+            name: node.create_lifecycle_publisher(
+                Image, topic, image_output(), qos_overriding_options=overridable()
+            )
+            for name, (topic, _) in IMAGE_TOPICS.items()
+        }
+        self._latched = [self._latch(String, LABELS_TOPIC, String(data=labels_json(manifest)))]
+        label_info = label_info_message(manifest)
+        if label_info is not None:
+            self._latched.append(self._latch(type(label_info), LABEL_INFO_TOPIC, label_info))
+
+    def wanted(self) -> frozenset[str]:
+        """Return the names of the image outputs that somebody subscribes to."""
+        return frozenset(
+            name for name, pub in self._images.items() if pub.get_subscription_count() > 0
+        )
+
+    def publish(
+        self, perception: Perception, header: Any, wanted: Collection[str], alpha: float
+    ) -> None:
+        """Publish the wanted images with the header of the RGB frame.
+
+        Args:
+            perception: what to publish.
+            header: std_msgs/Header of the RGB message.
+            wanted: names from `wanted`.
+            alpha: weight of the class colours in the overlay, 0 to 1.
+        """
+        for name in wanted:
+            if name == "overlay":
+                # Over the fused picture: at night and in smoke the RGB frame shows nothing.
+                image = render.overlay(perception.fused, perception.mask, self._table, alpha)
+            else:
+                image = getattr(perception, name)
+            self._images[name].publish(to_message(image, IMAGE_TOPICS[name][1], header))
+
+    def close(self) -> None:
+        """Remove the topics."""
+        for publisher in self._images.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        for publisher in self._latched:
+            self._node.destroy_publisher(publisher)
+
+    def _latch(self, kind: type, topic: str, message: Any) -> Any:
+        publisher = self._node.create_publisher(
+            kind, topic, latched(), qos_overriding_options=overridable()
+        )
+        publisher.publish(message)
+        return publisher
+
+
+def labels_json(manifest: Manifest) -> str:
+    """Return the class list of a model as JSON, for readers without vision_msgs."""
+    return json.dumps(
+        {
+            "model": manifest.name,
+            "unlabelled": UNLABELLED,
+            "classes": [
+                {"id": label.id, "name": label.name, "color": list(label.color)}
+                for label in manifest.classes
+            ],
+        }
+    )
+
+
+def label_info_message(manifest: Manifest) -> Any | None:
+    """Return a vision_msgs/LabelInfo, None where vision_msgs is not installed (it has no wheel)."""
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:
+        return None
+    classes = [VisionClass(class_id=c.id, class_name=c.name) for c in manifest.classes]
+    return LabelInfo(class_map=classes)

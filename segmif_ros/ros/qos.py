@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topic names and quality of service in one place; every policy can be overridden by parameters."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from segmif_ros.pairing import Stream
+
+INPUT_TOPICS = {Stream.RGB: "~/input/rgb", Stream.THERMAL: "~/input/thermal"}
+IMAGE_TOPICS = {
+    "fused": ("~/output/fused", "rgb8"),
+    "mask": ("~/output/mask", "mono8"),
+    "confidence": ("~/output/confidence", "mono8"),
+    "overlay": ("~/output/overlay", "rgb8"),
+}
+"""Output name -> topic and encoding."""
+
+LABELS_TOPIC = "~/output/labels"
+LABEL_INFO_TOPIC = "~/output/label_info"
+DIAGNOSTICS_TOPIC = "/diagnostics"
+
+
+def _profile(
+    reliability: ReliabilityPolicy, depth: int, durability: DurabilityPolicy
+) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability
+    )
+
+
+def sensor_input() -> QoSProfile:
+    """Best effort, depth 5: hears every camera driver, reliable or not."""
+    return _profile(ReliabilityPolicy.BEST_EFFORT, 5, DurabilityPolicy.VOLATILE)
+
+
+def image_output() -> QoSProfile:
+    """Reliable, depth 2: what RViz asks for; best-effort readers hear it too."""
+    return _profile(ReliabilityPolicy.RELIABLE, 2, DurabilityPolicy.VOLATILE)
+
+
+def latched() -> QoSProfile:
+    """Reliable and kept for readers that come later."""
+    return _profile(ReliabilityPolicy.RELIABLE, 1, DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Let `qos_overrides.<topic>...` change history, depth and reliability."""
+    return QoSOverridingOptions.with_default_policies()
