@@ -29,3 +29,12 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the development data (../shared/data) is not beside this checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def shared_reference() -> Path:
+    """Numbers the published network must reproduce; tests that need them are skipped without."""
+    path = REPOSITORY.parent / "shared" / "reference"
+    if not path.is_dir():
+        pytest.skip("the numeric reference (../shared/reference) is not beside this checkout")
+    return path

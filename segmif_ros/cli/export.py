@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif export`: turn trained weights into a model bundle (ONNX + manifest)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Parse "480x640" (height x width).
+
+    Raises:
+        argparse.ArgumentTypeError: not two positive numbers.
+    """
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        height = width = 0
+    if height < 64 or width < 64:
+        raise argparse.ArgumentTypeError(f"size {text!r}, expected HEIGHTxWIDTH such as 480x640")
+    return height, width
+
+
+def main(argv: Sequence[str]) -> int:
+    """Export and return the exit code."""
+    parser = argparse.ArgumentParser(prog="segmif export", description=__doc__)
+    weights = parser.add_mutually_exclusive_group(required=True)
+    weights.add_argument("--checkpoint", type=Path, help="checkpoint.pt of `segmif train`")
+    weights.add_argument(
+        "--random", type=int, metavar="SEED", help="random weights: right shapes, wrong pictures"
+    )
+    parser.add_argument("--recipe", type=Path, action="append", help="recipes of the weights")
+    parser.add_argument("--variant", help="network variant, default: the recipe's")
+    parser.add_argument("--labels", default="fmb15", help="class list under config/labels")
+    parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
+    parser.add_argument("--name", help="model name, default: the folder's")
+    parser.add_argument("--licence", default="", help="licence of weights and training data")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
+    args = parser.parse_args(argv)
+    try:
+        import torch
+    except ImportError:
+        sys.stderr.write("export needs PyTorch: pip install 'segmif_ros[train]'\n")
+        return 1
+    from segmif_ros.deploy.export import ExportError, write_bundle
+    from segmif_ros.network.variants import build
+    from segmif_ros.training.classes import load_classes
+    from segmif_ros.training.recipe import Recipe, RecipeError
+
+    try:
+        recipes = [Recipe.load(path) for path in args.recipe or []]
+        variant = args.variant or (recipes[-1].variant if recipes else "")
+        classes = load_classes(args.labels)
+        torch.manual_seed(args.random or 0)
+        network = build(variant, len(classes))
+        if args.checkpoint is not None:
+            network.load_state_dict(torch.load(args.checkpoint, weights_only=True)["average"])
+        bundle = write_bundle(
+            network,
+            args.out,
+            name=args.name or args.out.name,
+            variant=variant,
+            size=args.size,
+            classes=classes,
+            switches={
+                "visible_input": "luma",
+                "guidance": "saliency",
+                "min_max_stretch": False,
+                "eight_bit_hand_over": False,
+            },
+            provenance=_provenance(args, torch.__version__),
+            licence=args.licence,
+        )
+    except (OSError, KeyError, RuntimeError, ValueError, RecipeError, ExportError) as err:
+        sys.stderr.write(f"segmif export: {str(err).splitlines()[0]}\n")
+        return 1
+    size = bundle.model_path.stat().st_size
+    print(f"{bundle.path}: {bundle.manifest.name}, {size / 1e6:.1f} MB, {bundle.manifest.sha256}")
+    return 0
+
+
+def _provenance(args: argparse.Namespace, torch_version: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "exported": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "torch": torch_version,
+    }
+    if args.checkpoint is None:
+        facts["weights"] = f"random, seed {args.random}; for tests of the chain only"
+    else:
+        facts["weights"] = "trained"
+        facts["recipes"] = [path.name for path in args.recipe or []]
+    return facts
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

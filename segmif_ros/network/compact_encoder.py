@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mix transformer in channels-first form, for CPUs.
+
+Same plan as `mix_transformer`: four stages, keys and values from a reduced map, a depth-wise 3x3 in
+the MLP. Every projection is a 1x1 convolution followed by BatchNorm, which an export folds away, so
+no LayerNorm and no transposition of tokens is left at run time; they are what a CPU spends its time
+on at this size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from segmif_ros.network.mix_transformer import EncoderShape
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, then BatchNorm."""
+
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        padding: int | None = None,
+        groups: int = 1,
+        gain: float = 1.0,
+    ) -> None:
+        """`gain` is the initial BatchNorm weight: 0 starts a residual branch as identity."""
+        pad = kernel // 2 if padding is None else padding
+        super().__init__(
+            nn.Conv2d(channels, out, kernel, stride, pad, groups=groups, bias=False),
+            nn.BatchNorm2d(out),
+        )
+        nn.init.constant_(self[1].weight, gain)
+
+
+class CompactBlock(nn.Module):
+    """Attention and MLP, each with a residual."""
+
+    def __init__(self, dim: int, heads: int, reduction: int, ratio: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.q = ConvNorm(dim, dim)
+        self.reduce = (
+            ConvNorm(dim, dim, reduction, reduction, padding=0) if reduction > 1 else nn.Identity()
+        )
+        self.kv = ConvNorm(dim, 2 * dim)
+        self.proj = ConvNorm(dim, dim, gain=0.1)
+        self.fc1 = ConvNorm(dim, dim * ratio)
+        self.dwconv = ConvNorm(dim * ratio, dim * ratio, 3, groups=dim * ratio)
+        self.fc2 = ConvNorm(dim * ratio, dim, gain=0.1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """BxCxHxW -> BxCxHxW."""
+        features = features + self._attend(features)
+        return features + self.fc2(F.gelu(self.dwconv(self.fc1(features))))
+
+    def _attend(self, features: Tensor) -> Tensor:
+        batch, dim, height, width = features.shape
+        shape = (batch, self.heads, dim // self.heads, -1)
+        q = (self.q(features) * self.scale).reshape(shape)
+        k, v = (x.reshape(shape) for x in self.kv(self.reduce(features)).chunk(2, dim=1))
+        attention = torch.softmax(q.transpose(2, 3) @ k, dim=-1)
+        mixed = v @ attention.transpose(2, 3)
+        return self.proj(mixed.reshape(batch, dim, height, width))
+
+
+class CompactEncoder(nn.Module):
+    """Four feature maps from an input that is folded already; each stage halves the map."""
+
+    def __init__(self, shape: EncoderShape, channels: int) -> None:
+        super().__init__()
+        self.shape = shape
+        inputs = (channels, *shape.dims[:3])
+        self.embeds = nn.ModuleList(ConvNorm(inputs[i], shape.dims[i], 3, 2) for i in range(4))
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    CompactBlock(
+                        shape.dims[i], shape.heads[i], shape.reductions[i], shape.mlp_ratio
+                    )
+                    for _ in range(shape.depths[i])
+                )
+            )
+            for i in range(4)
+        )
+
+    def forward(self, folded: Tensor) -> list[Tensor]:
+        """BxCxhxw -> four maps at 1/2, 1/4, 1/8, 1/16 of the folded size."""
+        maps = []
+        features = folded
+        for embed, stage in zip(self.embeds, self.stages, strict=True):
+            features = stage(embed(features))
+            maps.append(features)
+        return maps

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What weather, night and sensors do to a pair, per camera, so that the network has seen it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.frames import Image8
+from segmif_ros.training.datasets import IGNORE, Sample
+from segmif_ros.training.target import fusion_target
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How often and how hard; probabilities in [0, 1].
+
+    Attributes:
+        crop: (height, width) of what the network trains on, multiples of 64.
+        scale: range of the random zoom.
+        darkness: visible pictures turned into night.
+        smoke: visible pictures covered by smoke.
+        glare: visible pictures with a blinding light.
+        drop_visible: visible camera blind (one grey).
+        drop_thermal: thermal camera blind.
+        shift_px: largest misregistration of thermal, pixels.
+    """
+
+    crop: tuple[int, int] = (256, 320)
+    scale: tuple[float, float] = (0.7, 1.6)
+    darkness: float = 0.3
+    smoke: float = 0.12
+    glare: float = 0.08
+    drop_visible: float = 0.06
+    drop_thermal: float = 0.04
+    shift_px: float = 1.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One training example.
+
+    Attributes:
+        rgb: HxWx3 float32 in [0, 255], degraded.
+        thermal: HxW float32 in [0, 255], degraded.
+        labels: HxW uint8, see `datasets`; all 255 for unlabelled pairs.
+        target: HxW float32 in [0, 255], fused luma without the sensor noise of the inputs.
+    """
+
+    rgb: Plane
+    thermal: Plane
+    labels: Image8
+    target: Plane
+
+
+def make_example(sample: Sample, how: Augmentation, rng: np.random.Generator) -> Example:
+    """Crop, degrade and label one sample; all randomness comes from `rng`."""
+    rgb, thermal, labels = _crop(sample, how, rng)
+    rgb, thermal = _visible(rgb, how, rng), _thermal(thermal, how, rng)
+    kind = rng.random()
+    if kind < how.drop_visible:
+        rgb = np.full_like(rgb, rng.choice((0.0, 16.0, 128.0)))
+    elif kind < how.drop_visible + how.drop_thermal:
+        thermal = np.full_like(thermal, rng.choice((0.0, 64.0, 128.0)))
+    luma = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]).astype(np.float32)
+    target = fusion_target(luma, thermal)
+    return Example(_noise(rgb, rng, 6.0), _noise(thermal, rng, 4.0), labels, target)
+
+
+def _crop(
+    sample: Sample, how: Augmentation, rng: np.random.Generator
+) -> tuple[Plane, Plane, Image8]:
+    height, width = how.crop
+    source_height, source_width = sample.thermal.shape
+    lowest = max(how.scale[0], height / source_height, width / source_width)
+    zoom = float(np.exp(rng.uniform(np.log(lowest), np.log(max(lowest, how.scale[1])))))
+    box = (min(source_height, round(height / zoom)), min(source_width, round(width / zoom)))
+    top = int(rng.integers(0, source_height - box[0] + 1))
+    left = int(rng.integers(0, source_width - box[1] + 1))
+    area = (slice(top, top + box[0]), slice(left, left + box[1]))
+    labels = sample.labels
+    if labels is None:
+        labels = np.full(sample.thermal.shape, IGNORE, np.uint8)
+    shrink = cv2.INTER_AREA if zoom < 1.0 else cv2.INTER_LINEAR
+    rgb = cv2.resize(sample.rgb[area], (width, height), interpolation=shrink)
+    thermal = cv2.resize(sample.thermal[area], (width, height), interpolation=shrink)
+    labels = cv2.resize(labels[area], (width, height), interpolation=cv2.INTER_NEAREST)
+    if rng.random() < 0.5:
+        rgb, thermal, labels = rgb[:, ::-1], thermal[:, ::-1], labels[:, ::-1]
+    return (
+        np.ascontiguousarray(rgb, np.float32),
+        np.ascontiguousarray(thermal, np.float32),
+        np.ascontiguousarray(labels, np.uint8),
+    )
+
+
+def _visible(rgb: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:
+    gain, gamma = rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.25)
+    tint = rng.uniform(0.92, 1.08, 3)
+    rgb = (255.0 * np.power(np.clip(rgb * tint / 255.0, 0.0, 1.0), gamma) * gain).astype(np.float32)
+    kind = rng.random()
+    if kind < how.darkness:
+        dark = rng.uniform(0.03, 0.35)
+        lit = _cloud(rgb.shape[:2], rng, 4) ** 2 * rng.uniform(0.0, 0.5)
+        rgb = 255.0 * np.power(np.clip(rgb / 255.0, 0.0, 1.0), rng.uniform(1.0, 1.8))
+        rgb = rgb * (dark + lit)[..., None]
+    elif kind < how.darkness + how.smoke:
+        density = np.clip(_cloud(rgb.shape[:2], rng, 3) * 0.8 + rng.uniform(0.2, 0.75), 0, 0.99)
+        grey = rng.uniform(110, 215) * rng.uniform(0.95, 1.05, 3)
+        rgb = rgb * (1.0 - density[..., None]) + grey * density[..., None]
+    elif kind < how.darkness + how.smoke + how.glare:
+        rgb = rgb + _glare(rgb.shape[:2], rng)[..., None]
+    if rng.random() < 0.2:
+        rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 1.6))
+    return np.clip(rgb, 0.0, 255.0).astype(np.float32)
+
+
+def _thermal(thermal: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:
+    # Real thermal pictures differ most in how dark their background is rendered.
+    thermal = (thermal * rng.uniform(0.7, 1.4) + rng.uniform(-25.0, 50.0)).astype(np.float32)
+    if rng.random() < 0.15:
+        stripes = rng.standard_normal(thermal.shape[1], np.float32) * rng.uniform(0.5, 3.0)
+        thermal = thermal + stripes[None, :]
+    if rng.random() < 0.3:
+        thermal = cv2.GaussianBlur(thermal, (0, 0), rng.uniform(0.4, 1.4))
+    if how.shift_px > 0.0:
+        dx, dy = rng.uniform(-how.shift_px, how.shift_px, 2)
+        move = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
+        size = thermal.shape[::-1]
+        thermal = cv2.warpAffine(thermal, move, size, borderMode=cv2.BORDER_REPLICATE)
+    return np.clip(thermal, 0.0, 255.0).astype(np.float32)
+
+
+def _noise(image: Plane, rng: np.random.Generator, most: float) -> Plane:
+    if rng.random() < 0.5:
+        return image
+    noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(0.0, most)
+    return np.clip(image + noise, 0.0, 255.0).astype(np.float32)
+
+
+def _cloud(size: tuple[int, int], rng: np.random.Generator, cells: int) -> Plane:
+    """Smooth random field in [0, 1]."""
+    field = rng.random((cells + 2, cells + 2), np.float32)
+    return np.clip(cv2.resize(field, size[::-1], interpolation=cv2.INTER_CUBIC), 0.0, 1.0)
+
+
+def _glare(size: tuple[int, int], rng: np.random.Generator) -> Plane:
+    ys, xs = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    distance = np.hypot(xs - rng.uniform(0, size[1]), ys - rng.uniform(0, size[0]))
+    reach = rng.uniform(20.0, 90.0)
+    return (rng.uniform(150.0, 400.0) * np.exp(-distance / reach)).astype(np.float32)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the names in a recipe to data sets on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segmif_ros.training.datasets import (
+    DatasetError,
+    Source,
+    cached,
+    folder_pairs,
+    msrs_pairs,
+    rig_pairs,
+)
+from segmif_ros.training.recipe import Recipe
+
+_RIG_TRAINING_SEEDS = 100_000
+"""Training scenes are counted from here; lower seeds stay unseen for tests and scores."""
+
+
+def open_sources(recipe: Recipe, data: Path) -> dict[str, Source]:
+    """Open every data set that `recipe.mix` names.
+
+    Raises:
+        DatasetError: an unknown name or a missing folder.
+    """
+    sources: dict[str, Source] = {}
+    for name in recipe.mix:
+        if name == "msrs":
+            sources[name] = cached(msrs_pairs(data / "msrs", "train"))
+        elif name == "roadscene":
+            sources[name] = cached(folder_pairs(data / "roadscene"))
+        elif name == "m3svd":
+            sources[name] = cached(folder_pairs(data / "m3svd_frames"))
+        elif name == "rig":
+            first = recipe.seed * 10_000 + _RIG_TRAINING_SEEDS
+            sources[name] = cached(rig_pairs(range(first, first + recipe.rig_scenes)))
+        else:
+            raise DatasetError(
+                f"data set {name!r} of the recipe is unknown, "
+                "expected msrs, roadscene, m3svd or rig"
+            )
+    return sources

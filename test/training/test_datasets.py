@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segmif_ros.training.datasets import (
+    BACKGROUND,
+    BICYCLE,
+    CAR,
+    IGNORE,
+    PERSON,
+    DatasetError,
+    folder_pairs,
+    msrs_labels,
+    msrs_pairs,
+)
+
+SIZE = (40, 80)
+
+
+@pytest.fixture
+def msrs(tmp_path: Path) -> Path:
+    """One day pair: a person box, a car box without mask, city labels everywhere."""
+    for folder in ("visible", "infrared", "boxes", "mask_mfnet9", "mask_city"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "train.txt").write_text("1D.png\n")
+    cv2.imwrite(str(tmp_path / "visible" / "1D.jpg"), np.full((*SIZE, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "infrared" / "1D.png"), np.full(SIZE, 30, np.uint8))
+    # person: columns 20-40, rows 10-30; car: columns 60-80, rows 0-20.
+    (tmp_path / "boxes" / "1D.txt").write_text("0 0.375 0.5 0.25 0.5\n2 0.875 0.25 0.25 0.5\n")
+    mfnet = np.zeros(SIZE, np.uint8)
+    mfnet[15:25, 25:35] = 2
+    mfnet[35:40, 0:5] = 3  # a bicycle nobody drew a box around
+    cv2.imwrite(str(tmp_path / "mask_mfnet9" / "1D.png"), mfnet)
+    city = np.full(SIZE, 1, np.uint8)
+    city[0:5, 0:10] = 9  # a car nobody drew a box around
+    confidence = np.full(SIZE, 200, np.uint8)
+    confidence[:, 50:55] = 100
+    cv2.imwrite(str(tmp_path / "mask_city" / "1D.png"), city)
+    cv2.imwrite(str(tmp_path / "mask_city" / "1D_conf.png"), confidence)
+    return tmp_path
+
+
+def test_boxes_overrule_masks(msrs: Path) -> None:
+    labels = msrs_labels(msrs, "1D", SIZE)
+    assert labels[20, 30] == PERSON  # mask inside its box
+    assert labels[12, 22] == IGNORE  # in the person's box, off its mask
+    assert labels[10, 70] == IGNORE  # in the car's box, nobody found the car
+    assert labels[30, 50 + 2] == BACKGROUND  # daylight mask not sure
+    assert labels[30, 45] == 1  # daylight mask believed
+    assert labels[2, 2] == BACKGROUND  # a car outside every box is no car
+    assert labels[37, 2] not in (BICYCLE, CAR)
+
+
+def test_night_pairs_know_no_street(msrs: Path) -> None:
+    (msrs / "mask_city" / "1D.png").unlink()
+    labels = msrs_labels(msrs, "1D", SIZE)
+    assert set(np.unique(labels)) == {PERSON, BACKGROUND, IGNORE}
+
+
+def test_pairs_are_listed_by_split(msrs: Path) -> None:
+    (load,) = msrs_pairs(msrs, "train")
+    sample = load()
+    assert sample.rgb.shape == (*SIZE, 3)
+    assert sample.labels is not None
+    with pytest.raises(DatasetError, match=r"val\.txt is missing"):
+        msrs_pairs(msrs, "val")
+
+
+def test_folders_pair_by_name(tmp_path: Path) -> None:
+    for folder, names in (("visible", "abc"), ("infrared", "bcd")):
+        (tmp_path / folder / "clip").mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(tmp_path / folder / "clip" / f"{name}.png"), np.zeros(SIZE, np.uint8))
+    samples = [load() for load in folder_pairs(tmp_path)]
+    assert [s.name for s in samples] == ["b", "c"]
+    assert all(s.labels is None for s in samples)
+
+
+def test_unequal_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="visible is missing"):
+        folder_pairs(tmp_path)
+    for folder, size in (("visible", (8, 8)), ("infrared", (8, 9))):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(size, np.uint8))
+    (load,) = folder_pairs(tmp_path)
+    with pytest.raises(DatasetError, match=r"\(8, 8\).*\(8, 9\)"):
+        load()
+    (tmp_path / "infrared" / "a.png").rename(tmp_path / "infrared" / "b.png")
+    with pytest.raises(DatasetError, match="no pair"):
+        folder_pairs(tmp_path)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+
+from segmif_ros.training.target import fusion_target
+
+
+def street() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.uniform(60, 180, (128, 160)).astype(np.float32)
+
+
+def test_equal_images_give_themselves() -> None:
+    image = street()
+    np.testing.assert_allclose(fusion_target(image, image), image, atol=0.01)
+
+
+def test_a_blind_thermal_camera_changes_nothing() -> None:
+    image = street()
+    target = fusion_target(image, np.full(image.shape, 20.0, np.float32))
+    assert np.abs(target - image).mean() < 2.0
+
+
+def test_smoke_hands_over_to_thermal() -> None:
+    smoke = np.full((128, 160), 150.0, np.float32)
+    thermal = np.full((128, 160), 40.0, np.float32)
+    thermal[40:90, 60:80] = 210.0
+    target = fusion_target(smoke, thermal)
+    person, beside = target[45:85, 64:76].mean(), target[45:85, 40:52].mean()
+    assert person - beside > 120.0
+
+
+def test_stays_in_range() -> None:
+    rng = np.random.default_rng(1)
+    noise = [rng.uniform(0, 255, (64, 96)).astype(np.float32) for _ in range(2)]
+    target = fusion_target(*noise)
+    assert target.dtype == np.float32
+    assert target.min() >= 0.0
+    assert target.max() <= 255.0
