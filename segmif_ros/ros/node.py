@@ -19,6 +19,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
@@ -51,6 +52,7 @@ PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 
 _LOG_EVERY_NS = 10 * NANOSECONDS
 _POLL_S = 0.2
+_LAST_REPORT_S = 0.5
 
 
 def resolve_model(model: str) -> Path:
@@ -171,6 +173,8 @@ class SegmifNode(LifecycleNode):
     def _deactivate(self) -> None:
         self._unsubscribe()
         self._report()
+        # The process may end right after: let the last figures reach who listens.
+        self._diagnostics.wait_for_all_acked(Duration(seconds=_LAST_REPORT_S))
         self._inputs = None
         self._active_since_ns = None
 
