@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx import FunctionProto, GraphProto, TensorProto
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+MAX_CLASSES = 255
+"""Ids 0 to 254; 255 means unlabelled in every mask."""
 
 
 class BundleError(ValueError):
@@ -105,17 +110,18 @@ def parse_manifest(path: Path) -> Manifest:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as err:
-        raise BundleError(f"{path}: not a readable JSON manifest ({err})") from err
+        raise BundleError(
+            f"{path}: not a readable JSON manifest ({err}); copy the bundle again"
+        ) from err
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
         raise BundleError(f"{path}: manifest format {found!r}, expected {FORMAT}; export it again")
     try:
-        height, width = (int(v) for v in raw["size"])
         manifest = Manifest(
-            name=str(raw["name"]),
-            model=str(raw["model"]),
-            sha256=str(raw["sha256"]),
-            size=(height, width),
+            name=_text(raw, "name"),
+            model=_text(raw, "model"),
+            sha256=_text(raw, "sha256").lower(),
+            size=_parse_size(raw["size"]),
             classes=tuple(_parse_class(entry) for entry in raw["classes"]),
             variant=str(raw.get("variant", "")),
             precision=str(raw.get("precision", "fp32")),
@@ -123,38 +129,64 @@ def parse_manifest(path: Path) -> Manifest:
             provenance=dict(raw.get("provenance", {})),
             licence=str(raw.get("licence", "")),
         )
-    except (KeyError, TypeError, ValueError) as err:
-        raise BundleError(f"{path}: field {err} is missing or malformed; export it again") from err
+    except KeyError as err:
+        raise BundleError(f"{path}: field {err} is missing; export it again") from err
+    except (TypeError, ValueError, AttributeError) as err:
+        raise BundleError(f"{path}: malformed field ({err}); export it again") from err
     ids = [label.id for label in manifest.classes]
-    if ids != list(range(len(ids))):
-        raise BundleError(f"{path}: class ids {ids} must be 0, 1, 2, ... in this order")
+    if not ids or ids != list(range(len(ids))) or len(ids) > MAX_CLASSES:
+        raise BundleError(
+            f"{path}: class ids {ids}, expected 0, 1, 2, ... in this order and at most "
+            f"{MAX_CLASSES}; correct the class list and export it again"
+        )
     return manifest
 
 
+def _text(raw: Mapping[str, Any], key: str) -> str:
+    value = raw[key]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{key} is {value!r}, expected text")
+    return value
+
+
+def _parse_size(value: object) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_positive, value)):
+        raise ValueError(f"size is {value!r}, expected [height, width] in pixels")
+    return value[0], value[1]
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _parse_class(entry: Mapping[str, Any]) -> LabelClass:
-    red, green, blue = (int(v) for v in entry["color"])
-    if not all(0 <= v <= 255 for v in (red, green, blue)):
-        raise ValueError(f"color {entry['color']}")
-    return LabelClass(int(entry["id"]), str(entry["name"]), (red, green, blue))
+    color = entry["color"]
+    if len(color) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in color):
+        raise ValueError(f"color is {color!r}, expected [red, green, blue] from 0 to 255")
+    return LabelClass(int(entry["id"]), _text(entry, "name"), (color[0], color[1], color[2]))
 
 
 def _verify_model(bundle: Bundle) -> None:
     manifest, folder = bundle.manifest, bundle.path.resolve()
     model = (folder / manifest.model).resolve()
-    if not model.is_relative_to(folder) or Path(manifest.model).name != manifest.model:
+    if model.parent != folder or Path(manifest.model).name != manifest.model:
         raise BundleError(
             f"{bundle.path}: model {manifest.model!r} points outside the bundle; "
-            "a bundle must hold its own ONNX file"
+            "a bundle must hold its own ONNX file beside the manifest: export it again"
         )
     if not model.is_file():
         raise BundleError(f"{bundle.path}: model file {manifest.model!r} is missing; copy it again")
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    try:
+        content = model.read_bytes()
+    except OSError as err:
+        raise BundleError(f"{model}: cannot be read ({err}); copy the bundle again") from err
+    digest = hashlib.sha256(content).hexdigest()
     if digest != manifest.sha256:
         raise BundleError(
             f"{model}: sha256 is {digest[:12]}..., the manifest says {manifest.sha256[:12]}...; "
             "the file is damaged or was replaced: copy the bundle again or export it again"
         )
-    outside = external_data(model)
+    outside = external_data(content, str(model))
     if outside:
         raise BundleError(
             f"{model}: weights lie in another file ({outside[0]!r}); "
@@ -162,25 +194,41 @@ def _verify_model(bundle: Bundle) -> None:
         )
 
 
-def external_data(model: Path) -> list[str]:
-    """Return the files outside `model` that its tensors refer to.
+def external_data(content: bytes, source: str) -> list[str]:
+    """Return the files that the tensors of an ONNX model refer to outside the model itself.
+
+    Args:
+        content: bytes of the model.
+        source: name of the model in messages.
 
     Raises:
-        BundleError: the file is no ONNX model.
+        BundleError: the bytes are no ONNX model.
     """
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import _get_all_tensors, uses_external_data
 
     try:
-        proto = onnx.load(str(model), load_external_data=False)
+        proto = onnx.load_model_from_string(content)
     except DecodeError as err:
-        raise BundleError(f"{model}: not an ONNX file ({err}); export it again") from err
+        raise BundleError(f"{source}: not an ONNX file ({err}); export it again") from err
     if not proto.graph.node:
-        raise BundleError(f"{model}: an ONNX file without a graph; export it again")
-    found = []
-    for tensor in _get_all_tensors(proto):
-        if uses_external_data(tensor):
-            entries = {entry.key: entry.value for entry in tensor.external_data}
-            found.append(entries.get("location", "?"))
-    return found
+        raise BundleError(f"{source}: an ONNX file without a graph; export it again")
+    return [
+        next((entry.value for entry in tensor.external_data if entry.key == "location"), "?")
+        for tensor in _tensors(proto.graph, proto.functions)
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    ]
+
+
+def _tensors(graph: GraphProto, functions: Iterable[FunctionProto] = ()) -> Iterator[TensorProto]:
+    """Every tensor of a graph: weights, constants of nodes, and those of nested graphs."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    nodes = [*graph.node, *(node for function in functions for node in function.node)]
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for nested in (attribute.g, *attribute.graphs):
+            yield from _tensors(nested)
