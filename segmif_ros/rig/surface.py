@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ground as a camera sees it: where pixels touch it, tiles that slide along it, its shadows."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.rig.cameras import Pose
+from segmif_ros.rig.ground import shadows
+from segmif_ros.rig.lighting import Light
+from segmif_ros.rig.raster import (
+    NEAR_M,
+    SUBPIXEL,
+    Canvas,
+    Face,
+    Placed,
+    Polygons,
+    Sprite,
+    depth_code,
+)
+from segmif_ros.rig.scene import Scene
+
+Image = NDArray[np.uint8]
+
+FULL = 128
+"""Light factors are stored in 8 bits with this for 1."""
+
+
+class ShadowCanvas(Canvas):
+    """Fills how much light is left on the ground."""
+
+    def _fill(self, item: Polygons, faces: list[Face]) -> None:
+        left = float(item.bgr[0, 0])
+        for face in faces:
+            cv2.fillConvexPoly(self.labels, face.pixels, left, cv2.LINE_8, SUBPIXEL)
+
+    def _paste(self, item: Sprite, placed: Placed) -> None:
+        raise NotImplementedError
+
+
+class GroundView:
+    """Geometry of the ground in one camera: where each pixel below the horizon touches it.
+
+    Attributes:
+        top: first row with ground in it.
+        x: (rows, W) street coordinate to the right, metres.
+        z: (rows, W) distance ahead of the rig, metres.
+        depth: (rows, W) uint8 depth codes.
+    """
+
+    def __init__(self, pose: Pose) -> None:
+        k = pose.intrinsics
+        v, u = np.mgrid[0 : k.height, 0 : k.width].astype(np.float64)
+        rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
+        street = rays @ pose.rotation
+        down = -street[..., 1]
+        rows = np.flatnonzero((down > 1e-4).all(axis=1))
+        self.top = int(rows[0]) if len(rows) else k.height
+        street, down = street[self.top :], np.maximum(down[self.top :], 1e-4)
+        scale = pose.centre[1] / down
+        self.x = pose.centre[0] + street[..., 0] * scale
+        self.z = pose.centre[2] + street[..., 2] * scale
+        self.depth = depth_code(np.maximum(scale, NEAR_M))
+
+    def lookup(self, metres: float, size: int) -> NDArray[np.int16]:
+        """Return remap coordinates into a `size`-pixel tile that is `metres` wide."""
+        step = size / metres
+        u = np.mod(np.floor(self.x * step), size)
+        v = np.mod(np.floor(self.z * step), size)
+        return np.stack([u, v], axis=-1).astype(np.int16)
+
+    def fade(self, until: float) -> NDArray[np.float64]:
+        """Return (rows, W) weights that fall from 1 to 0 as pixels grow to `until` metres of depth."""
+        weight: NDArray[np.float64] = np.clip(1.35 - self.z / until, 0.0, 1.0)
+        return weight
+
+
+class Scroller:
+    """A ground tile that slides towards the rig as it drives."""
+
+    def __init__(self, tile: Image, metres: float, view: GroundView, strength: Image) -> None:
+        self._tile = np.vstack([tile, tile])
+        self._size, self._metres = tile.shape[0], metres
+        self._map = view.lookup(metres, self._size)
+        self._strength = strength
+        base = FULL - strength.astype(np.float32) * (FULL / 255.0)
+        self._base = np.clip(base + 0.5, 0, 255).astype(np.uint8)
+
+    def at(self, travelled: float) -> Image:
+        """Return brightness factors (FULL = 1) after `travelled` metres."""
+        start = int(travelled / self._metres * self._size) % self._size
+        tile = self._tile[start : start + self._size]
+        shown = cv2.remap(tile, self._map, None, cv2.INTER_NEAREST)
+        faded: Image = cv2.add(cv2.multiply(shown, self._strength, scale=1 / 255), self._base)
+        return faded
+
+
+def shadow_map(scene: Scene, light: Light, pose: Pose, top: int, t: float) -> Image | None:
+    """Return how much light is left on the ground below row `top`, 255 = all; None without shadow."""
+    areas = shadows(scene, light, t)
+    if not areas:
+        return None
+    k = pose.intrinsics
+    left = np.full((k.height, k.width), 255, np.uint8)
+    ShadowCanvas(pose, left).draw(areas)
+    small = cv2.resize(left[top:], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    soft = cv2.blur(small, (7, 3))
+    shade: Image = cv2.resize(soft, (k.width, k.height - top), interpolation=cv2.INTER_LINEAR)
+    return shade

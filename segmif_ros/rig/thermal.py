@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the thermal camera sees of a stage: temperatures, lens, detector."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.rig import textures
+from segmif_ros.rig.backdrop import skyline
+from segmif_ros.rig.cameras import Pose
+from segmif_ros.rig.climate import Climate
+from segmif_ros.rig.ground import Ground
+from segmif_ros.rig.labels import Label
+from segmif_ros.rig.lighting import Light
+from segmif_ros.rig.noise import crop, thermal_noise_bank
+from segmif_ros.rig.raster import Item, ThermalCanvas
+from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.surface import GroundView, shadow_map
+
+Centikelvin = NDArray[np.uint16]
+
+NETD_K = 0.06
+"""Deviation of the detector noise, K."""
+FIXED_PATTERN_K = 0.05
+"""Deviation of the column pattern that shutters leave behind, K."""
+VIGNETTE_K = 0.9
+"""What the corners read too low, K."""
+
+
+class ThermalCamera:
+    """Renders one stage for the thermal camera; arguments as for `VisibleCamera`."""
+
+    def __init__(
+        self, scene: Scene, light: Light, climate: Climate, ground: Ground, pose: Pose
+    ) -> None:
+        self.scene, self.light, self.climate, self.ground, self.pose = (
+            scene, light, climate, ground, pose,
+        )  # fmt: skip
+        k = pose.intrinsics
+        self.shape = (k.height, k.width)
+        self.view = GroundView(pose)
+        self._scroll = textures.asphalt_coarse()
+        self._tile = np.vstack([self._scroll, self._scroll])
+        self._map = self.view.lookup(textures.COARSE_M, self._scroll.shape[0])
+        self._backdrop()
+        self._detector()
+
+    def _backdrop(self) -> None:
+        h, w = self.shape
+        k, c = self.pose.intrinsics, self.climate
+        v, u = np.mgrid[0:h, 0:w].astype(np.float32)
+        rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
+        street = rays @ self.pose.rotation.astype(np.float32)
+        up = np.clip(street[..., 1] / np.linalg.norm(street, axis=-1), 0, 1)
+        # The path through the air gets longer towards the horizon, and warm air shines.
+        kelvin = c.sky_low + (c.sky_top - c.sky_low) * (1.0 - np.exp(-up * 4.0))
+        reach = 60.0 / (up + 0.08)
+        mx = np.mod(street[..., 0] * reach + (self.scene.seed * 97) % 512, 511)
+        my = np.mod(street[..., 2] * reach, 511)
+        cloud = cv2.remap(textures.clouds(), mx.astype(np.float32), my.astype(np.float32),
+                          cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)  # fmt: skip
+        cover = np.clip((cloud - 1.2 + 2.6 * self.scene.conditions.cloud) * 0.45, 0, 1)
+        kelvin += cover * np.clip(up * 9, 0, 1) * 0.4 * (c.air - 8.0 - kelvin)
+        self._base = (kelvin * 100).astype(np.uint16)
+        self._labels = np.full((h, w), Label.SKY, np.uint8)
+        canvas = ThermalCanvas(self.pose, self._labels, self._base, with_labels=True)
+        canvas.draw(list(skyline(self.scene, self.light, self.climate)))
+        canvas.draw(self.ground.fixed())
+
+    def _detector(self) -> None:
+        h, w = self.shape
+        rng = np.random.default_rng([47, self.scene.seed])
+        columns = rng.standard_normal((1, w)) * FIXED_PATTERN_K
+        pixels = rng.standard_normal((h, w)) * FIXED_PATTERN_K * 0.6
+        v, u = np.mgrid[0:h, 0:w]
+        r2 = ((u / w - 0.5) ** 2 + (v / h - 0.5) ** 2) / 0.5
+        self._offset = np.rint((columns + pixels - VIGNETTE_K * r2**1.5) * 100).astype(np.int16)
+
+    def render(
+        self, t: float, items: list[Item], key: tuple[int, ...], *, with_labels: bool = False
+    ) -> tuple[Centikelvin, NDArray[np.uint8] | None]:
+        """Return apparent temperatures (HxW, 0.01 K) and, if asked for, labels at time `t`."""
+        labels = self._labels.copy() if with_labels else self._labels
+        canvas = ThermalCanvas(self.pose, labels, self._base.copy(), with_labels=with_labels)
+        canvas.draw([*self.ground.moving(t), *self.ground.kerbs(t)])
+        self._surface(canvas, t)
+        canvas.draw(items)
+        soft = cv2.GaussianBlur(canvas.centikelvin, (5, 5), 0.9)
+        noise = crop(thermal_noise_bank(), self.shape, key)
+        scaled = cv2.addWeighted(noise, NETD_K, self._offset, 1.0, 0.0)
+        shown: Centikelvin = cv2.add(soft, scaled, dtype=cv2.CV_16U)
+        return shown, labels if with_labels else None
+
+    def _surface(self, canvas: ThermalCanvas, t: float) -> None:
+        """Give the ground its mottled warmth and its cool shadows."""
+        top = self.view.top
+        if top >= self.shape[0]:
+            return
+        size = self._scroll.shape[0]
+        start = int(self.scene.travelled(t) / textures.COARSE_M * size) % size
+        grain = cv2.remap(self._tile[start : start + size], self._map, None, cv2.INTER_NEAREST)
+        rows = canvas.centikelvin[top:]
+        # 1 step of the tile is 0.025 K, dark is cool.
+        rows += cv2.convertScaleAbs(grain, alpha=2.5).astype(np.uint16) - np.uint16(320)
+        if self.climate.shadow > 0:
+            left = shadow_map(self.scene, self.light, self.pose, top, t)
+            if left is not None:
+                gain = self.climate.shadow * 100 / 160
+                rows -= cv2.multiply(cv2.bitwise_not(left), 1.0, scale=gain, dtype=cv2.CV_16U)
+
+
+def to_mono8(centikelvin: Centikelvin, air_kelvin: float) -> NDArray[np.uint8]:
+    """Return an 8-bit picture as simple cameras make it: a fixed span around the air temperature.
+
+    Black is 12 K below the air, white 26 K above it.
+    """
+    low = (air_kelvin - 12.0) * 100.0
+    grey: NDArray[np.uint8] = cv2.convertScaleAbs(
+        cv2.subtract(centikelvin, round(low), dtype=cv2.CV_16U), alpha=255.0 / 3800.0
+    )
+    return grey
