@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -26,18 +26,28 @@ def check_inputs(size: tuple[int, int], rgb: Image8, thermal: Image8) -> None:
             )
 
 
+Tensor = tuple[str, tuple[object, ...]]
+"""NumPy dtype name and shape; a dimension that is not fixed is anything but an int."""
+
+
 def check_signature(
-    bundle: Bundle, inputs: Mapping[str, tuple[object, ...]], outputs: Iterable[str]
+    bundle: Bundle, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]
 ) -> None:
     """Refuse a model whose inputs and outputs are not those of `segmif export`.
+
+    Args:
+        bundle: the bundle the model came from; its manifest says the size.
+        inputs: dtype and shape of every input, by name.
+        outputs: dtype name of every output, by name.
 
     Raises:
         EngineError: naming what the model has and what was expected.
     """
     size = bundle.manifest.size
-    expected = {"rgb": (*size, 3), "thermal": size}
-    if dict(inputs) != expected or set(outputs) != {"fused", "mask", "confidence"}:
+    expected = {"rgb": ("uint8", (*size, 3)), "thermal": ("uint8", size)}
+    given = {"fused": "uint8", "mask": "uint8", "confidence": "uint8"}
+    if dict(inputs) != expected or dict(outputs) != given:
         raise EngineError(
-            f"{bundle.model_path} takes {dict(inputs)} and gives {sorted(outputs)}, expected "
-            f"{expected} and ['confidence', 'fused', 'mask']; make it with `segmif export`"
+            f"{bundle.model_path} takes {dict(inputs)} and gives {dict(outputs)}, expected "
+            f"{expected} and {given}; make it with `segmif export`"
         )

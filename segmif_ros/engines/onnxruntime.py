@@ -41,8 +41,8 @@ class OnnxRuntimeEngine:
             raise EngineError(f"onnxruntime cannot load {bundle.model_path}: {err}") from err
         check_signature(
             bundle,
-            {i.name: tuple(i.shape) for i in self._session.get_inputs()},
-            [o.name for o in self._session.get_outputs()],
+            {i.name: (_dtype(i.type), tuple(i.shape)) for i in self._session.get_inputs()},
+            {o.name: _dtype(o.type) for o in self._session.get_outputs()},
         )
         self._size = bundle.manifest.size
         self._threads = threads
@@ -61,9 +61,9 @@ class OnnxRuntimeEngine:
 
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`."""
-        check_inputs(self._size, rgb, thermal)
         if self._session is None:
             raise EngineError("engine 'onnxruntime' is closed; open it again")
+        check_inputs(self._size, rgb, thermal)
         try:
             outputs = self._session.run(
                 ["fused", "mask", "confidence"], {"rgb": rgb, "thermal": thermal}
@@ -84,3 +84,9 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._session = None
+
+
+def _dtype(type_name: str) -> str:
+    """Turn "tensor(uint8)" into "uint8"; the runtime says "float" where NumPy says float32."""
+    name = type_name.removeprefix("tensor(").removesuffix(")")
+    return "float32" if name == "float" else name

@@ -44,8 +44,8 @@ class OpenVinoEngine:
             model = core.read_model(bundle.model_path)
             check_signature(
                 bundle,
-                {port.any_name: tuple(port.shape) for port in model.inputs},
-                [port.any_name for port in model.outputs],
+                {port.any_name: (_dtype(port), _shape(port)) for port in model.inputs},
+                {port.any_name: _dtype(port) for port in model.outputs},
             )
             self._compiled: Any = core.compile_model(model, "CPU", config)
             self._request: Any = self._compiled.create_infer_request()
@@ -68,9 +68,9 @@ class OpenVinoEngine:
 
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`."""
-        check_inputs(self._size, rgb, thermal)
         if self._request is None:
             raise EngineError("engine 'openvino' is closed; open it again")
+        check_inputs(self._size, rgb, thermal)
         try:
             self._request.infer({"rgb": rgb, "thermal": thermal}, share_inputs=True)
             # The request reuses its output buffers at the next run, so the results are copied.
@@ -95,3 +95,11 @@ class OpenVinoEngine:
         """See `Engine.close`."""
         self._request = None
         self._compiled = None
+
+
+def _dtype(port: Any) -> str:
+    return str(port.element_type.to_dtype().name)
+
+
+def _shape(port: Any) -> tuple[object, ...]:
+    return tuple(d.get_length() if d.is_static else str(d) for d in port.partial_shape)

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every runtime behind the same seam: same answers, same refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tiny_model import fmb_classes, write_tiny_bundle
+
+import segmif_ros.engines
+from segmif_ros.bundle import MANIFEST, Bundle, Manifest
+from segmif_ros.engines import ENGINES, open_engine
+from segmif_ros.engines.base import Engine, EngineError
+from segmif_ros.frames import Image8
+
+RUNTIMES = ("onnxruntime", "openvino")
+EVERY = (*RUNTIMES, "null")
+SIZE = (480, 640)
+
+
+def frames(seed: int = 1, size: tuple[int, int] = SIZE) -> tuple[Image8, Image8]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (*size, 3), np.uint8), rng.integers(0, 256, size, np.uint8)
+
+
+@pytest.fixture(params=EVERY)
+def engine(request: pytest.FixtureRequest, loaded_bundle: Bundle) -> Iterator[Engine]:
+    opened = open_engine(request.param, loaded_bundle, threads=1)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_an_engine_says_what_it_is(engine: Engine) -> None:
+    assert engine.size == SIZE
+    facts = engine.describe()
+    assert facts["runtime"].startswith(engine.name)
+    assert set(facts) == {"runtime", "device", "precision", "threads"}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_computes_the_known_answer(name: str, loaded_bundle: Bundle) -> None:
+    rgb, thermal = frames()
+    engine = open_engine(name, loaded_bundle, threads=1)
+    fused, mask, confidence = engine.infer(rgb, thermal)
+    assert fused.dtype == mask.dtype == confidence.dtype == np.uint8
+    np.testing.assert_array_equal(fused, rgb)
+    np.testing.assert_array_equal(mask, np.where(thermal > 127, 8, 1))
+    np.testing.assert_array_equal(confidence, thermal)
+
+
+def test_the_null_engine_passes_rgb_through_and_labels_nothing(loaded_bundle: Bundle) -> None:
+    rgb, thermal = frames()
+    fused, mask, confidence = open_engine("null", loaded_bundle).infer(rgb, thermal)
+    assert fused is rgb
+    assert mask.shape == confidence.shape == SIZE
+    assert set(np.unique(mask)) == {255}
+    assert set(np.unique(confidence)) == {0}
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_results_stay_when_the_next_frame_runs(name: str, loaded_bundle: Bundle) -> None:
+    engine = open_engine(name, loaded_bundle, threads=1)
+    rgb, thermal = frames(1)
+    first = engine.infer(rgb, thermal)
+    kept = [array.copy() for array in first]
+    rgb[:] = 0
+    thermal[:] = 0
+    second = engine.infer(*frames(2))
+    for array, before, after in zip(first, kept, second, strict=True):
+        np.testing.assert_array_equal(array, before)
+        assert (array != after).any()
+
+
+@pytest.mark.parametrize(
+    ("which", "rgb", "thermal"),
+    [
+        ("rgb", np.zeros((*SIZE, 4), np.uint8), np.zeros(SIZE, np.uint8)),
+        ("rgb", np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)),
+        ("rgb", np.zeros((240, 320, 3), np.uint8), np.zeros(SIZE, np.uint8)),
+        ("rgb", np.zeros((*SIZE, 3), np.float32), np.zeros(SIZE, np.uint8)),
+        ("rgb", np.zeros((480, 1280, 3), np.uint8)[:, ::2], np.zeros(SIZE, np.uint8)),
+        ("rgb", np.zeros((0, 0, 3), np.uint8), np.zeros(SIZE, np.uint8)),
+        ("thermal", np.zeros((*SIZE, 3), np.uint8), np.zeros((*SIZE, 1), np.uint8)),
+        ("thermal", np.zeros((*SIZE, 3), np.uint8), np.zeros((640, 480), np.uint8)),
+        ("thermal", np.zeros((*SIZE, 3), np.uint8), np.zeros(SIZE, np.uint16)),
+        ("thermal", np.zeros((*SIZE, 3), np.uint8), np.zeros((640, 480), np.uint8).T),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_by_name(
+    engine: Engine, which: str, rgb: Image8, thermal: Image8
+) -> None:
+    wrong = rgb if which == "rgb" else thermal
+    with pytest.raises(EngineError) as caught:
+        engine.infer(rgb, thermal)
+    message = str(caught.value)
+    assert message.startswith(f"{which} of shape {wrong.shape} and type {wrong.dtype}")
+    assert "export the model at this size" in message
+    engine.infer(*frames())  # a refused frame leaves the engine usable
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_closed_engine_says_so_and_closes_twice(name: str, loaded_bundle: Bundle) -> None:
+    engine = open_engine(name, loaded_bundle, threads=1)
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match=f"'{name}' is closed; open it again"):
+        engine.infer(*frames())
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(loaded_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="'tensorflow' is unknown") as caught:
+        open_engine("tensorflow", loaded_bundle)
+    assert str(ENGINES) in str(caught.value)
+
+
+def test_every_name_in_the_list_opens(loaded_bundle: Bundle) -> None:
+    for name in ENGINES:
+        engine = open_engine(name, loaded_bundle, threads=1)
+        assert name in ("auto", engine.name)
+        engine.close()
+
+
+def test_auto_takes_the_faster_runtime_and_falls_back(
+    loaded_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert open_engine("auto", loaded_bundle, threads=1).name == "openvino"
+    installed = {"onnxruntime"}
+    monkeypatch.setattr(
+        segmif_ros.engines, "find_spec", lambda name: object() if name in installed else None
+    )
+    assert open_engine("auto", loaded_bundle, threads=1).name == "onnxruntime"
+    installed.clear()
+    with pytest.raises(EngineError, match=r"pip install 'segmif_ros\[cpu\]'"):
+        open_engine("auto", loaded_bundle)
+
+
+def test_a_runtime_that_is_not_installed_says_how_to_install_it(
+    runtime: str, loaded_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, runtime, None)
+    with pytest.raises(EngineError, match=f"'{runtime}' is not installed; pip install"):
+        open_engine(runtime, loaded_bundle)
+
+
+def bundle_of(folder: Path, model: onnx.ModelProto, size: tuple[int, int] = SIZE) -> Bundle:
+    """A bundle with a right digest around any model."""
+    content = model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest("other", "model.onnx", digest, size, fmb_classes())
+    (folder / MANIFEST).write_text(manifest.to_json())
+    return Bundle.load(folder)
+
+
+def tiny_with(tiny_bundle: Path, **changes: object) -> onnx.ModelProto:
+    """The tiny model with other declared types: tensor name -> (onnx type, shape)."""
+    model = onnx.load(str(tiny_bundle / "model.onnx"))
+    for tensor in (*model.graph.input, *model.graph.output):
+        if tensor.name in changes:
+            kind, shape = changes[tensor.name]  # type: ignore[misc]
+            tensor.CopyFrom(helper.make_tensor_value_info(tensor.name, kind, shape))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        (
+            {
+                "rgb": (TensorProto.FLOAT, [480, 640, 3]),
+                "fused": (TensorProto.FLOAT, [480, 640, 3]),
+            },
+            "'float32'",
+        ),
+        (
+            {
+                "thermal": (TensorProto.UINT8, ["h", 640]),
+                "mask": (TensorProto.UINT8, ["h", 640]),
+                "confidence": (TensorProto.UINT8, ["h", 640]),
+            },
+            "640)",
+        ),
+        (
+            {
+                "rgb": (TensorProto.UINT8, [240, 320, 3]),
+                "fused": (TensorProto.UINT8, [240, 320, 3]),
+            },
+            "(240, 320, 3)",
+        ),
+    ],
+)
+def test_a_model_with_other_inputs_is_refused(
+    runtime: str, tiny_bundle: Path, tmp_path: Path, changes: dict[str, object], shown: str
+) -> None:
+    bundle = bundle_of(tmp_path, tiny_with(tiny_bundle, **changes))
+    with pytest.raises(EngineError) as caught:
+        open_engine(runtime, bundle, threads=1)
+    message = str(caught.value)
+    assert shown in message
+    assert str(bundle.model_path) in message
+    assert "make it with `segmif export`" in message
+
+
+def test_a_model_that_does_something_else_is_refused(runtime: str, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["images"], ["scores"])],
+        "classifier",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 3, 8, 8])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    bundle = bundle_of(tmp_path, model)
+    with pytest.raises(EngineError, match=r"takes \{'images'.*gives \{'scores'"):
+        open_engine(runtime, bundle, threads=1)
+
+
+def test_an_output_of_another_type_is_refused(
+    runtime: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    model = tiny_with(tiny_bundle, mask=(TensorProto.INT64, [480, 640]))
+    for node in model.graph.node:
+        if list(node.output) == ["mask"]:
+            node.attribute[0].i = TensorProto.INT64
+    with pytest.raises(EngineError, match="'mask': 'int64'"):
+        open_engine(runtime, bundle_of(tmp_path, model), threads=1)
+
+
+def test_a_graph_the_runtime_cannot_run_is_refused(runtime: str, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("NoSuchOperator", ["rgb"], ["fused"])],
+        "broken",
+        [helper.make_tensor_value_info("rgb", TensorProto.UINT8, [*SIZE, 3])],
+        [helper.make_tensor_value_info("fused", TensorProto.UINT8, [*SIZE, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    bundle = bundle_of(tmp_path, model)
+    with pytest.raises(EngineError, match="cannot load") as caught:
+        open_engine(runtime, bundle, threads=1)
+    assert str(bundle.model_path) in str(caught.value)
+
+
+def test_bytes_that_went_bad_after_loading_are_refused(runtime: str, tmp_path: Path) -> None:
+    bundle = Bundle.load(write_tiny_bundle(tmp_path))
+    bundle.model_path.write_bytes(b"\x00garbage")
+    with pytest.raises(EngineError, match="cannot load"):
+        open_engine(runtime, bundle, threads=1)
+
+
+def test_threads_are_honoured(runtime: str, loaded_bundle: Bundle) -> None:
+    for threads in (1, 2):
+        assert open_engine(runtime, loaded_bundle, threads=threads).describe()["threads"] == str(
+            threads
+        )
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+def test_one_thread_means_no_pool(loaded_bundle: Bundle) -> None:
+    """ONNX Runtime makes its pool when it opens: n threads are the caller and n - 1 more."""
+
+    def running() -> int:
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
+
+    def pool(threads: int) -> int:
+        before = running()
+        engine = open_engine("onnxruntime", loaded_bundle, threads=threads)
+        made = running() - before
+        engine.close()
+        return made
+
+    pool(1)  # the first session starts threads of the runtime itself
+    assert pool(1) == 0
+    assert pool(3) == 2
