@@ -96,7 +96,8 @@ class NodeProcess:
 class Peer:
     """Cameras, listener and operator in one."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, node_name: str = "segmif") -> None:
+        self._name = node_name
         self._context = Context()
         rclpy.init(context=self._context, domain_id=domain)
         self.node: Node = rclpy.create_node("peer", context=self._context)
@@ -107,13 +108,15 @@ class Peer:
         self.diagnostics: list[DiagnosticArray] = []
         self.cameras = {
             name: self.node.create_publisher(
-                Image, f"/segmif/input/{name}", qos_profile_sensor_data
+                Image, f"/{node_name}/input/{name}", qos_profile_sensor_data
             )
             for name in ("rgb", "thermal")
         }
         self._listening: list[Any] = []
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(String, "/segmif/output/labels", self.labels.append, latched)
+        self.node.create_subscription(
+            String, f"/{node_name}/output/labels", self.labels.append, latched
+        )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
 
     def __enter__(self) -> Peer:
@@ -136,12 +139,14 @@ class Peer:
         self.images = {name: [] for name in outputs}
         self._listening = [
             self.node.create_subscription(
-                Image, f"/segmif/output/{name}", self.images[name].append, 10
+                Image, f"/{self._name}/output/{name}", self.images[name].append, 10
             )
             for name in outputs
         ]
         self.until(
-            lambda: all(self.node.count_publishers(f"/segmif/output/{name}") for name in outputs),
+            lambda: all(
+                self.node.count_publishers(f"/{self._name}/output/{name}") for name in outputs
+            ),
             "the outputs",
         )
 
@@ -190,7 +195,7 @@ class Peer:
         """Key-values of the newest status of a concern."""
         for array in reversed(self.diagnostics):
             for status in array.status:
-                if status.name == f"segmif: {concern}":
+                if status.name == f"{self._name}: {concern}":
                     return {kv.key: kv.value for kv in status.values} | {
                         "level": str(ord(status.level)),
                         "message": status.message,

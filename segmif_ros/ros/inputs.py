@@ -17,7 +17,7 @@ from segmif_ros.ros.processing import Job, Received
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 
-_TICK_S = 0.02
+_TICK_S = 0.04
 _LOG_EVERY_NS = 10 * NANOSECONDS
 
 

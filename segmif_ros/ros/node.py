@@ -279,10 +279,15 @@ def main(args: Sequence[str] | None = None) -> int:
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(
-        args=None if args is None else [sys.argv[0], *args],
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
+    try:
+        rclpy.init(
+            args=None if args is None else [sys.argv[0], *args],
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except RuntimeError as err:
+        # rcl's own error for a parameter file that is missing or no YAML, and for bad --ros-args.
+        sys.stderr.write(f"segmif_node: {err}\n")
+        return 2
     node = SegmifNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -11,6 +11,7 @@ import numpy as np
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
+from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import FramePair
 from segmif_ros.pairing import MILLISECOND
 from segmif_ros.perceiver import Perceiver
@@ -78,7 +79,11 @@ class Processor:
             Registration(calibration),
             confidence_threshold=settings.confidence_threshold,
         )
-        self.warmup_ms = self._warm_up()
+        try:
+            self.warmup_ms = self._warm_up()
+        except EngineError:
+            self.close()
+            raise
 
     @property
     def engine_name(self) -> str:

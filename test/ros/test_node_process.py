@@ -327,6 +327,48 @@ def test_a_bad_start_is_one_line_and_a_bad_exit_code(start_node, tiny_bundle, pa
     assert words in lines[0]
 
 
+def test_a_missing_parameter_file_is_named_without_a_traceback(start_node):
+    process = start_node(ros_args=["--params-file", "/nowhere.yaml"])
+    assert process.process.wait(30) == 2
+    last = process.text().strip().splitlines()[-1]
+    assert last.startswith("segmif_node: ")
+    assert "/nowhere.yaml" in last
+    assert "Traceback" not in process.text()
+
+
+def test_pairs_that_do_not_fit_the_calibration_are_counted(
+    start_node, tiny_bundle, ros_domain, tmp_path
+):
+    calibration = tmp_path / "other_size.yaml"
+    calibration.write_text(
+        "rgb: {width: 320, height: 240}\nthermal: {width: 320, height: 240}\n"
+        "homography: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\nsource: another camera\n"
+    )
+    process = start_node(
+        model=tiny_bundle,
+        engine="onnxruntime",
+        calibration_file=calibration,
+        diagnostics_rate_hz=10.0,
+        ros_args=["-r", "__node:=misfit"],
+    )
+    process.wait_for_text("active: listening")
+    with Peer(ros_domain, "misfit") as peer:
+        peer.until_heard()
+        peer.listen("mask")
+
+        def failed() -> bool:
+            peer.publish_pair(RGB, THERMAL)
+            peer.spin(0.05)
+            return int(peer.status("engine").get("failures", 0)) >= 5
+
+        peer.until(failed, "failures in diagnostics")
+        assert "calibration is for thermal (240, 320)" in peer.status("engine")["last_failure"]
+        assert peer.status("engine")["level"] == "2"
+        assert not peer.images["mask"]
+    assert process.text().count("pair failed") == 1
+    assert process.stop()[0] == 0
+
+
 def test_the_shipped_parameter_file_and_qos_overrides(start_node, tiny_bundle, peer, tmp_path):
     overrides = tmp_path / "qos.yaml"
     overrides.write_text(
