@@ -152,14 +152,15 @@ def stream_section(stream: Stream) -> Callable[[Facts], Finding]:
 
 def _silence(silent_ns: int, own: InputFacts, received: int) -> str:
     seconds = silent_ns / NANOSECONDS
-    if own.publishers == 0:
+    if received == 0 and own.publishers == 0:
         return f"nobody publishes {own.topic}: remap the input to the camera's topic, or start it"
     if received == 0:
         return (
             f"{own.topic} has {own.publishers} publisher(s), no image in {seconds:.1f} s: "
             "compare the QoS of both ends with `ros2 topic info -v`"
         )
-    return f"no image for {seconds:.1f} s"
+    gone = ": its publisher is gone" if own.publishers == 0 else ""
+    return f"no image for {seconds:.1f} s{gone}"
 
 
 def pairing_section(facts: Facts) -> Finding:
@@ -260,7 +261,7 @@ def latency_section(facts: Facts) -> Finding:
     }
     total, node = summaries["total"], summaries["node"]
     judged = total or node
-    if statistics.implausible_totals:
+    if statistics.implausible_totals > statistics.stages_ms["total"].count:
         finding.text = "stamps and this machine's clock differ; judged from receipt to publishing"
         judged = node
     if judged is not None and judged.p95 > facts.latency_budget_ms:

@@ -17,8 +17,9 @@ from segmif_ros.ros.images import Refusal
 
 NANOSECONDS = 1_000_000_000
 RATE_WINDOW_NS = 5 * NANOSECONDS
-IMPLAUSIBLE_MS = 10_000.0
-"""A latency outside 0 to this means that stamp and node clock are two clocks."""
+PLAUSIBLE_MS = (-100.0, 10_000.0)
+"""A latency outside this means that stamp and node clock are two clocks. A little below zero is
+right for /clock, which comes in steps, and for cameras whose clock is a little ahead."""
 
 STAGES = (
     "transport",
@@ -33,6 +34,10 @@ STAGES = (
     "total",
 )
 """Where the time goes; docs/diagnostics.md says from where to where each one counts."""
+
+
+def _plausible(milliseconds: float) -> bool:
+    return PLAUSIBLE_MS[0] <= milliseconds <= PLAUSIBLE_MS[1]
 
 
 class Percentiles(NamedTuple):
@@ -76,8 +81,13 @@ class Rate:
     def hz(self, now_ns: int) -> float:
         """Return the rate; 0 with fewer than two events in the window."""
         recent = [t for t in tuple(self._times) if now_ns - t <= RATE_WINDOW_NS]
-        span = recent[-1] - recent[0] if recent else 0
-        return (len(recent) - 1) * NANOSECONDS / span if span > 0 else 0.0
+        gaps = len(recent) - 1
+        if gaps < 1 or recent[-1] == recent[0]:
+            return 0.0
+        span = recent[-1] - recent[0]
+        # An event that is overdue counts as a gap that is still growing.
+        overdue = now_ns - recent[-1] - 2 * span // gaps
+        return gaps * NANOSECONDS / (span + max(0, overdue))
 
 
 class StreamStatistics:
@@ -120,14 +130,14 @@ class Statistics:
 
     def add_total(self, milliseconds: float) -> None:
         """Take one stamp-to-published latency, if both ends were read on one clock."""
-        if 0.0 <= milliseconds <= IMPLAUSIBLE_MS:
+        if _plausible(milliseconds):
             self.stages_ms["total"].add(milliseconds)
         else:
             self.implausible_totals += 1
 
     def add_transport(self, stream: Stream, milliseconds: float) -> None:
         """Take one stamp-to-receipt latency, if both ends were read on one clock."""
-        if 0.0 <= milliseconds <= IMPLAUSIBLE_MS:
+        if _plausible(milliseconds):
             self.streams[stream].transport_ms.add(milliseconds)
             if stream is Stream.RGB:
                 self.stages_ms["transport"].add(milliseconds)
