@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes that are started, watched and ended without leaving anything behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
+
+
+class Child:
+    """One process in a session of its own: a Ctrl-C at the terminal reaches only the parent.
+
+    Attributes:
+        name: for messages.
+        log: file that holds everything it writes.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
+        """Start it.
+
+        Args:
+            name: for messages.
+            command: program and arguments; no shell.
+            environment: the complete environment.
+            log: file to write standard output and error to.
+        """
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                list(command),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._interrupted = False
+        self._segments: set[Path] = set()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code, None while it runs; negative is the signal that ended it."""
+        return self._process.poll()
+
+    def tail(self, lines: int = 12) -> str:
+        """Return the last lines of its log, indented."""
+        text = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return "\n".join(f"    {line}" for line in text[-lines:]) or "    (it wrote nothing)"
+
+    def note_shared_memory(self) -> None:
+        """Remember its shared memory, in case it dies without a chance to remove it."""
+        self._segments |= shared_memory(self._process.pid)
+
+    def interrupt(self) -> None:
+        """Ask it once to end, as Ctrl-C would."""
+        if self._interrupted or self.exit_code is not None:
+            return
+        self._interrupted = True
+        self.note_shared_memory()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
+    def stop(self, grace_s: float = 5.0) -> int:
+        """End it: SIGINT, after the grace period SIGTERM, then SIGKILL; return the exit code.
+
+        Shared memory that it left behind is removed.
+        """
+        self.interrupt()
+        for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 2.0)):
+            if self.wait(wait_s) is not None:
+                break
+            self._process.send_signal(number)
+        code = self._process.wait()
+        remove_orphans(self._segments)
+        return code
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait for its end at most so long; return the exit code or None."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self.exit_code
+
+
+def shared_memory(pid: int) -> set[Path]:
+    """Return the Fast DDS shared-memory files that a process has mapped; empty if it is gone."""
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    return {Path(found) for found in _SEGMENT.findall(maps)}
+
+
+def remove_orphans(segments: set[Path]) -> None:
+    """Remove those of the given shared-memory files that no living process has mapped."""
+    left = {path for path in segments if path.exists()}
+    if not left:
+        return
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            left -= shared_memory(int(entry.name))
+    for path in left:
+        path.unlink(missing_ok=True)
+
+
+def private_domain(pid: int | None = None) -> int:
+    """Return a ROS_DOMAIN_ID from 1 to 101 (the range that is safe everywhere) for this process."""
+    return 1 + (os.getpid() if pid is None else pid) % 101

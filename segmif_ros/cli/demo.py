@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif demo`: camera images in, pictures and figures out, over ROS 2 between real processes.
+
+The image source, segmif_node and this program's recorder are processes of their own that talk over
+DDS on a private ROS domain. The result lies in the folder --out: contact_sheet.png, demo.mp4,
+report.json and log/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from segmif_ros.cli.chain import Chain, ChainError
+from segmif_ros.cli.children import private_domain
+from segmif_ros.cli.sources import BagSource, Plan, RigSource, Source
+from segmif_ros.evaluation.bags import BagError, write_bag
+from segmif_ros.evaluation.clips import ClipError, FolderPairs
+from segmif_ros.evaluation.recording import FrameSet, evenly
+from segmif_ros.evaluation.report import REQUIRED_SHARE, RunReport, summarize_run
+from segmif_ros.evaluation.video import VideoError, write_video
+from segmif_ros.render import Legend, SheetRow, contact_sheet, four_panes, overlay, palette
+from segmif_ros.thermal import ThermalNormaliser
+
+LOAD = 0.7
+"""Part of the time that the engine may be busy: the rest is for the cameras, DDS and jitter."""
+
+_AROUND_ENGINE_MS = 8.0
+"""Conversion, registration and publishing of one VGA pair on a busy CPU core."""
+
+_DIAGNOSTICS_HZ = 5.0
+_PANE = (240, 320)
+_PAIRS_LIMIT = 150
+_OVERLAY_ALPHA = 0.5
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `segmif demo`; returns 0 if at least 95 % of the pairs came out, else 1 or 2."""
+    args = _parser().parse_args(argv)
+    try:
+        with _terminable():
+            return _run(args)
+    except (BagError, ClipError) as err:
+        sys.stderr.write(f"segmif demo: {err}\n")
+        return 2
+    except (ChainError, VideoError, OSError) as err:
+        sys.stderr.write(f"segmif demo: {err}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="segmif demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = parser.add_argument_group("source (default: the virtual rig)")
+    source.add_argument("--bag", type=Path, help="play a bag")
+    source.add_argument(
+        "--pairs", type=Path, metavar="FOLDER", help="FOLDER/visible/* and FOLDER/infrared/*"
+    )
+    source.add_argument("--seed", type=int, default=1, help="street of the rig (default 1)")
+    source.add_argument(
+        "--lighting",
+        default="tour",
+        help="of the rig: day, dusk, night, glare, smoke, or tour through all (default)",
+    )
+    source.add_argument("--rgb-topic", metavar="TOPIC", help="in a bag, if it cannot be guessed")
+    source.add_argument("--thermal-topic", metavar="TOPIC", help="likewise")
+    source.add_argument("--calibration", type=Path, metavar="YAML", help="for unregistered bags")
+    length = parser.add_argument_group("length and rate")
+    length.add_argument("--seconds", type=float, help="how long to run (default 15, bags 20)")
+    length.add_argument("--frames", type=int, metavar="N", help="pairs of the rig, not --seconds")
+    length.add_argument(
+        "--rate", type=float, metavar="HZ", help="pairs a second (default: what the machine holds)"
+    )
+    node = parser.add_argument_group("node")
+    node.add_argument("--model", default="segmif-nano", help="shipped name or bundle folder")
+    node.add_argument("--engine", default="auto", help="engine name (default auto)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, default=Path("demo_out"), help="default demo_out")
+    output.add_argument("--rows", type=int, default=5, help="rows of the contact sheet")
+    output.add_argument("--no-video", action="store_true", help="spare the time of encoding")
+    return parser
+
+
+def _bar(**options: Any) -> tqdm[Any]:
+    """Return a progress bar that does not flood a log file."""
+    return tqdm(leave=False, mininterval=0.2 if sys.stderr.isatty() else 5.0, **options)
+
+
+def say(text: str) -> None:
+    """Write for people, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _run(args: argparse.Namespace) -> int:
+    _check(args)
+    out: Path = args.out
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in ("contact_sheet.png", "demo.mp4", "report.json"):
+        (out / stale).unlink(missing_ok=True)
+    source = _source(args)
+    parameters: dict[str, Any] = {
+        "model": str(args.model),
+        "engine": str(args.engine),
+        "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
+    }
+    if source.calibration is not None:
+        parameters["calibration_file"] = str(source.calibration.resolve())
+    domain = private_domain()
+    say(f"demo: {source.title}, ROS domain {domain}, logs in {out / 'log'}")
+    with Chain(
+        source, out / "log", domain=domain, parameters=parameters, video_size=_PANE
+    ) as chain:
+        warmup_ms = _start_node(chain)
+        plan = source.plan(1e3 * LOAD / (warmup_ms + _AROUND_ENGINE_MS))
+        say(
+            f"one inference takes {warmup_ms:.0f} ms here: sending {plan.pairs} pairs at "
+            f"{plan.rate_hz:.1f} per second"
+        )
+        for note in plan.notes:
+            say(f"note: {note}")
+        _play(chain, plan)
+        chain.stop_node()
+        recorder = chain.recorder
+    report = summarize_run(
+        recorder.diagnostics,
+        source=source.facts(),
+        pairs_in=plan.pairs,
+        counts=recorder.counts,
+        ages_ms=recorder.ages_ms,
+        rate_in_hz=plan.rate_hz,
+        outputs_span_s=recorder.outputs_span_s,
+        model=recorder.model,
+        notes=plan.notes,
+    )
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    text = json.dumps(report.to_json(created=created), indent=2)
+    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    _Pictures(source, recorder, report).write(args)
+    say("")
+    say(report.table())
+    return _verdict(report, out, video=not args.no_video)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.bag is not None and args.pairs is not None:
+        raise BagError("give --bag or --pairs, not both")
+    for name, least in (("seconds", 0.5), ("rate", 0.1), ("frames", 2), ("rows", 1)):
+        value = getattr(args, name)
+        if value is not None and not value >= least:
+            raise BagError(f"--{name} is {value}; give {least} or more")
+
+
+def _source(args: argparse.Namespace) -> Source:
+    if args.bag is None and args.pairs is None:
+        return RigSource(
+            seed=args.seed,
+            lighting=args.lighting,
+            seconds=args.seconds or 15.0,
+            frames=args.frames,
+            rate_hz=args.rate,
+            calibration=args.out / "log" / "rig_calibration.yaml",
+        )
+    path, title = args.bag, ""
+    if args.pairs is not None:
+        path, title = args.out / "pairs_bag", args.pairs.resolve().name
+        pairs = FolderPairs(args.pairs, rate_hz=args.rate or 10.0, limit=_PAIRS_LIMIT)
+        for note in pairs.notes:
+            say(f"note: {note}")
+        with _bar(total=pairs.frames, unit="image", desc="reading pairs") as bar:
+            write_bag(pairs, path, force=True, compress=False, progress=bar.update)
+    return BagSource(
+        path,
+        title=title,
+        seconds=args.seconds or 20.0,
+        rgb_topic=args.rgb_topic,
+        thermal_topic=args.thermal_topic,
+        rate_hz=args.rate,
+        calibration=args.calibration,
+    )
+
+
+def _start_node(chain: Chain) -> float:
+    with _bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
+        return chain.start_node(lambda _: bar.update())
+
+
+def _play(chain: Chain, plan: Plan) -> None:
+    with _bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
+        chain.play(plan, lambda count: bar.update(count - bar.n))
+
+
+class _Pictures:
+    """Draws the contact sheet and the video from what was recorded."""
+
+    def __init__(self, source: Source, recorder: Any, report: RunReport) -> None:
+        self._source = source
+        self._report = report
+        self._classes = recorder.classes
+        self._table = palette(self._classes)
+        self._sheet: tuple[FrameSet, ...] = recorder.sheet_sets
+        self._video: tuple[FrameSet, ...] = recorder.video_sets
+        self._start_ns = self._video[0].stamp_ns if self._video else 0
+
+    def write(self, args: argparse.Namespace) -> None:
+        """Write both into the output folder; nothing was recorded: say so and write nothing."""
+        if not self._sheet:
+            say("note: no complete set of images was recorded, so there are no pictures")
+            return
+        import cv2
+
+        chosen = evenly(self._sheet, args.rows)
+        present = {int(i) for frame in chosen for i in set(frame.mask.ravel().tolist())}
+        sheet = contact_sheet(
+            list(self._rows(chosen)),
+            Legend(self._classes, present),
+            title=f"segmif_ros: {self._source.title}",
+            subtitle=self._subtitle(),
+        )
+        cv2.imwrite(str(args.out / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        if args.no_video or len(self._video) < 2:
+            return
+        span_s = (self._video[-1].stamp_ns - self._video[0].stamp_ns) / 1e9
+        rate_hz = (len(self._video) - 1) / span_s
+        frames = [four_panes(row, pane=_PANE) for row in self._rows(self._video)]
+        with _bar(total=len(frames), unit="frame", desc="video") as bar:
+            write_video(args.out / "demo.mp4", frames, rate_hz, bar.update)
+
+    def _rows(self, sets: Sequence[FrameSet]) -> Iterator[SheetRow]:
+        normaliser = ThermalNormaliser()
+        for frame in sets:
+            shown = overlay(frame.fused, frame.mask, self._table, _OVERLAY_ALPHA)
+            time_s = (frame.stamp_ns - self._start_ns) / 1e9
+            caption = (f"{time_s:.1f} s", self._source.caption(time_s))
+            thermal = normaliser.normalise(frame.thermal)
+            yield SheetRow((frame.rgb, thermal, frame.fused, shown), tuple(t for t in caption if t))
+
+    def _subtitle(self) -> str:
+        report = self._report
+        parts = [
+            f"{report.model.get('model', '')} on {report.model.get('name', 'unknown engine')}",
+            f"{report.pairs_out} of {report.pairs_in} pairs at {report.rate_out_hz:.1f} per second",
+        ]
+        if "total" in report.latency_ms:
+            total = report.latency_ms["total"]
+            parts.append(
+                f"camera stamp to published: {total.p50:.0f} ms median, {total.p95:.0f} p95"
+            )
+        return ",  ".join(parts)
+
+
+def _verdict(report: RunReport, out: Path, *, video: bool) -> int:
+    names = ["contact_sheet.png", *(["demo.mp4"] if video else []), "report.json"]
+    written = [str(out / name) for name in names if (out / name).is_file()]
+    say("")
+    say("wrote " + ", ".join(written))
+    if report.passed:
+        return 0
+    worst = max(report.dropped, key=lambda reason: report.dropped[reason], default="nothing came")
+    sys.stderr.write(
+        f"segmif demo: {report.pairs_out} of {report.pairs_in} pairs came out, fewer than "
+        f"{100 * REQUIRED_SHARE:.0f} %; most were {worst}. Run it again with --rate "
+        f"{max(0.5, 0.6 * report.rate_in_hz):.1f}, or free the machine of other work\n"
+    )
+    return 1
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that the children are ended in both cases."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from segmif_ros.cli.children import Child, private_domain, remove_orphans, shared_memory
+
+READY = "import sys, time, signal; print('ready', flush=True)"
+
+
+def start(tmp_path, code: str) -> Child:
+    return Child("child", [sys.executable, "-c", code], os.environ, tmp_path / "log" / "c.log")
+
+
+def until(condition, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        os.sched_yield()
+    return condition()
+
+
+@pytest.fixture
+def ready():
+    def wait(child: Child) -> None:
+        assert until(lambda: "ready" in child.tail()), child.tail()
+
+    return wait
+
+
+def test_output_of_both_streams_lands_in_the_log(tmp_path):
+    child = start(tmp_path, "import sys; print('out'); sys.stderr.write('err\\n')")
+    assert child.wait(10) == 0
+    assert {line.strip() for line in child.tail().splitlines()} == {"out", "err"}
+    assert child.stop() == 0
+
+
+def test_tail_is_the_last_lines_and_says_when_there_are_none(tmp_path):
+    child = start(tmp_path, "[print(i) for i in range(50)]")
+    child.wait(10)
+    assert child.tail(3) == "    47\n    48\n    49"
+    silent = start(tmp_path, "pass")
+    silent.wait(10)
+    assert silent.tail() == "    (it wrote nothing)"
+
+
+def test_stop_sends_sigint_first(tmp_path, ready):
+    code = f"{READY}\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(7)"
+    child = start(tmp_path, code)
+    ready(child)
+    assert child.exit_code is None
+    assert child.stop() == 7
+    assert child.stop() == 7
+
+
+def test_stop_ends_a_process_that_ignores_sigint_and_sigterm(tmp_path, ready):
+    ignore = "[signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)]"
+    code = f"import signal; {ignore}\n{READY}\ntime.sleep(60)"
+    child = start(tmp_path, code)
+    ready(child)
+    assert child.stop(grace_s=0.2) == -signal.SIGKILL
+
+
+def test_a_ctrl_c_at_the_terminal_does_not_reach_the_child(tmp_path, ready):
+    child = start(tmp_path, f"import os; print(os.getpgrp())\n{READY}\ntime.sleep(60)")
+    ready(child)
+    assert int(child.tail().split()[0]) != os.getpgrp()
+    child.stop()
+
+
+def test_shared_memory_of_a_killed_process_is_removed(tmp_path, ready):
+    name = f"/dev/shm/fastdds_test{os.getpid()}"
+    code = (
+        f"import mmap; f = open({name!r}, 'w+b'); f.truncate(4096); m = mmap.mmap(f.fileno(), 4096)"
+        f"\n{READY}\ntime.sleep(60)"
+    )
+    child = start(tmp_path, code)
+    ready(child)
+    child.note_shared_memory()
+    (segment,) = shared_memory(child._process.pid)
+    assert str(segment) == name
+    remove_orphans({segment})
+    assert segment.exists()
+    child._process.kill()
+    assert child.stop() == -signal.SIGKILL
+    assert not segment.exists()
+
+
+def test_shared_memory_of_a_gone_process_is_empty():
+    assert shared_memory(2**22 + 1) == set()
+
+
+def test_domains_stay_in_the_range_that_is_safe_everywhere():
+    domains = {private_domain(pid) for pid in range(5000)}
+    assert domains == set(range(1, 102))
+    assert private_domain() == private_domain(os.getpid())
