@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands matter: `make demo` and `make test`. Both make their own environment in .venv.
+
+PYTHON ?= python3
+OUT ?= demo_out
+VENV := .venv
+BIN := $(VENV)/bin
+
+# A shell with a ROS installation sourced would mix its Python packages with the wheels in .venv.
+unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH
+unexport LD_LIBRARY_PATH RMW_IMPLEMENTATION ROS_DISTRO _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+DEMO := $(if $(BAG),--bag "$(BAG)") $(if $(PAIRS),--pairs "$(PAIRS)") \
+	$(if $(SEED),--seed "$(SEED)") $(if $(LIGHTING),--lighting "$(LIGHTING)") \
+	$(if $(RATE),--rate "$(RATE)") $(if $(SECONDS),--seconds "$(SECONDS)") \
+	$(if $(MODEL),--model "$(MODEL)") $(if $(ENGINE),--engine "$(ENGINE)") --out "$(OUT)"
+
+.PHONY: help demo test lint clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    run the whole chain and write pictures and figures to $(OUT)/"
+	@echo "             options: BAG=bag PAIRS=folder SEED=number MODEL=folder ENGINE=name"
+	@echo "             LIGHTING=day|dusk|night|glare|smoke|tour RATE=hz SECONDS=s OUT=folder"
+	@echo "make test    lint, types and all tests"
+	@echo "make lint    lint and types only"
+	@echo "make clean   remove what was built (distclean: also $(VENV))"
+	@echo "             PYTHON=... chooses the interpreter (3.10 to 3.13)"
+
+demo: $(VENV)/.installed-demo
+	@$(BIN)/segmif demo $(DEMO)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf demo_out build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@sh scripts/check_machine.sh "$(PYTHON)"
+	"$(PYTHON)" -m venv $(VENV)
+
+# Editable, so that a change of the source takes effect without installing again.
+$(VENV)/.installed-demo: setup.py pyproject.toml | $(BIN)/python
+	@echo "installing what the demo needs into $(VENV) (a few minutes the first time)"
+	$(PIP) --editable '.[ros,cpu]'
+	@touch $@
+
+$(VENV)/.installed-test: setup.py pyproject.toml | $(BIN)/python
+	@echo "installing what the tests need into $(VENV) (with torch: some minutes the first time)"
+	$(PIP) --editable '.[ros,cpu,train,test]'
+	@touch $@ $(VENV)/.installed-demo
