@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
 
+_EDGE = 1 / 64
+"""Half of remap's subpixel step: a pixel on the border belongs to the image despite rounding."""
+
 
 class RegistrationError(ValueError):
     """A calibration cannot be read, or does not fit the frames; the message names the value."""
@@ -35,6 +38,24 @@ class Calibration:
     homography: NDArray[np.float64]
     source: str = ""
 
+    def __post_init__(self) -> None:
+        sizes = (*self.rgb_size, *self.thermal_size)
+        if not all(length > 0 for length in sizes):
+            raise RegistrationError(
+                f"sizes (height, width) are rgb {self.rgb_size} and thermal {self.thermal_size}, "
+                "expected above 0"
+            )
+        matrix = np.asarray(self.homography)
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+            raise RegistrationError(
+                f"homography {matrix.tolist()} of shape {matrix.shape}, expected 3x3 finite numbers"
+            )
+        scale = float(np.abs(matrix).max())
+        if scale == 0.0 or abs(float(np.linalg.det(matrix / scale))) < 1e-12:
+            raise RegistrationError(
+                f"the homography {matrix.tolist()} is singular, expected one that can be inverted"
+            )
+
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Read a calibration YAML (docs/calibration.md).
@@ -42,10 +63,13 @@ class Calibration:
         Raises:
             RegistrationError: unreadable, a field missing, or a singular homography.
         """
+        name = f"calibration {str(path)!r}"
         try:
             raw: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-            raise RegistrationError(f"calibration {str(path)!r} cannot be read: {err}") from err
+            raise RegistrationError(
+                f"{name} cannot be read: {err}; give the path of a calibration YAML"
+            ) from err
         try:
             matrix = np.asarray(raw["homography"], np.float64)
             rgb = (int(raw["rgb"]["height"]), int(raw["rgb"]["width"]))
@@ -53,18 +77,13 @@ class Calibration:
             source = str(raw.get("source", ""))
         except (KeyError, TypeError, ValueError) as err:
             raise RegistrationError(
-                f"calibration {str(path)!r}: {err} is missing or malformed; expected rgb and "
-                "thermal with width and height, and a 3x3 homography"
+                f"{name}: {err} is missing or malformed; expected rgb and "
+                "thermal with width and height, and a 3x3 homography (docs/calibration.md)"
             ) from err
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-            raise RegistrationError(
-                f"calibration {str(path)!r}: homography of shape {matrix.shape}, "
-                "expected 3x3 finite numbers"
-            )
-        scale = float(np.abs(matrix).max())
-        if scale == 0.0 or abs(float(np.linalg.det(matrix / scale))) < 1e-12:
-            raise RegistrationError(f"calibration {str(path)!r}: the homography is singular")
-        return cls(rgb, thermal, matrix, source)
+        try:
+            return cls(rgb, thermal, matrix, source)
+        except RegistrationError as err:
+            raise RegistrationError(f"{name}: {err}; calibrate again") from err
 
 
 class Registration:
@@ -98,7 +117,8 @@ class Registration:
             agree and there is no calibration.
 
         Raises:
-            RegistrationError: a frame size is not the one the calibration was made for.
+            RegistrationError: a frame size is not the one the calibration was made for, or the
+                two images do not overlap.
         """
         size = (int(thermal.shape[0]), int(thermal.shape[1]))
         if self.calibration is None:
@@ -130,16 +150,27 @@ class Registration:
                 f"{calibration.rgb_size} (height, width), the frames are {thermal_size} and "
                 f"{rgb_size}; calibrate again at this resolution"
             )
-        height, width = rgb_size
-        ys, xs = np.mgrid[0:height, 0:width].astype(np.float64)
-        grid = np.stack([xs.ravel(), ys.ravel(), np.ones(height * width)])
-        source = np.linalg.inv(calibration.homography) @ grid
-        ahead = source[2] * np.sign(np.median(source[2])) > 1e-9
-        depth = np.where(ahead, source[2], 1.0)
-        map_x = np.where(ahead, source[0] / depth, -10.0).reshape(rgb_size).astype(np.float32)
-        map_y = np.where(ahead, source[1] / depth, -10.0).reshape(rgb_size).astype(np.float32)
-        inside = (map_x >= 0) & (map_x <= thermal_size[1] - 1)
-        inside &= (map_y >= 0) & (map_y <= thermal_size[0] - 1)
-        self._valid = (inside * np.uint8(255)).astype(np.uint8)
+        source = np.linalg.inv(calibration.homography) @ _pixels(rgb_size)
+        # Of the two sides of the line at infinity the camera sees the one its centre looks at.
+        centre = np.array([(thermal_size[1] - 1) / 2, (thermal_size[0] - 1) / 2, 1.0])
+        source *= np.sign(calibration.homography[2] @ centre)
+        ahead = source[2] > 1e-9 * np.abs(source[2]).max()
+        x, y = source[:2] / np.where(ahead, source[2], 1.0)
+        right, bottom = thermal_size[1] - 1, thermal_size[0] - 1
+        inside = ahead & (x > -_EDGE) & (x < right + _EDGE) & (y > -_EDGE) & (y < bottom + _EDGE)
+        if not inside.any():
+            raise RegistrationError(
+                f"the calibration ({calibration.source or 'no source given'}) puts the whole "
+                "thermal image outside the RGB image; calibrate again"
+            )
+        map_x = np.where(inside, x.clip(0, right), -2.0).reshape(rgb_size).astype(np.float32)
+        map_y = np.where(inside, y.clip(0, bottom), -2.0).reshape(rgb_size).astype(np.float32)
+        self._valid = (inside.reshape(rgb_size) * np.uint8(255)).astype(np.uint8)
         self._tables = cv2.convertMaps(map_x, map_y, cv2.CV_16SC2)
         self._key = (thermal_size, rgb_size)
+
+
+def _pixels(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Homogeneous (x, y, 1) of every pixel, 3xN, row by row."""
+    ys, xs = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float64)
+    return np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
