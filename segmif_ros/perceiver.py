@@ -94,4 +94,5 @@ class Perceiver:
 def _scaled(image: Image8, size: tuple[int, int], interpolation: int) -> Image8:
     if image.shape[:2] == size:
         return image
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=interpolation), np.uint8)
+    scaled: Image8 = cv2.resize(image, size[::-1], interpolation=interpolation)
+    return scaled

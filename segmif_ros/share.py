@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import site
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ def share_path(*parts: str) -> Path:
     """Return the path of a shipped file or folder, for example `share_path("models")`.
 
     Looks in the source tree (editable install, colcon --symlink-install), then under every prefix
-    of AMENT_PREFIX_PATH, then under the Python environment that runs this.
+    of AMENT_PREFIX_PATH, then under the Python environment that runs this, then where pip puts
+    packages of a single user.
 
     Raises:
         FileNotFoundError: nothing of that name is installed; the message lists the places.
@@ -22,7 +24,8 @@ def share_path(*parts: str) -> Path:
     source = Path(__file__).resolve().parent.parent
     roots = [source] if (source / "package.xml").is_file() else []
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    roots += [Path(prefix) / "share" / PACKAGE for prefix in (*prefixes, sys.prefix, "/usr/local")]
+    prefixes += [sys.prefix, "/usr/local", site.getuserbase()]
+    roots += [Path(prefix) / "share" / PACKAGE for prefix in prefixes]
     for root in roots:
         candidate = root.joinpath(*parts)
         if candidate.exists():
