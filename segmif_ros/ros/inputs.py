@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 
 from segmif_ros.pairing import MILLISECOND, Decisions, Pair, Stream, StreamPairer
 from segmif_ros.ros.images import VIEWS, ImageRefused
-from segmif_ros.ros.parameters import NodeParameters
+from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics

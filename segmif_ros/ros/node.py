@@ -31,7 +31,8 @@ from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, report
 from segmif_ros.ros.inputs import Inputs
-from segmif_ros.ros.parameters import NodeParameters, ParameterError
+from segmif_ros.ros.node_parameters import NodeParameters
+from segmif_ros.ros.parameters import ParameterError
 from segmif_ros.ros.processing import Job, Processor
 from segmif_ros.ros.publishers import Publishers
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, IMAGE_TOPICS

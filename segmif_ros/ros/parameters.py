@@ -7,23 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from segmif_ros.engines import ENGINES
 from segmif_ros.pairing import MILLISECOND, PairingConfig
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
-
-if TYPE_CHECKING:
-    from rclpy.node import Node
-    from rclpy.parameter import Parameter
 
 Value = bool | int | float | str
 
@@ -348,78 +338,6 @@ class Settings:
 
 def _nanoseconds(milliseconds: float) -> int:
     return round(milliseconds * MILLISECOND)
-
-
-class NodeParameters:
-    """The table on a node: declares it, vetoes bad changes, and gives the values as `Settings`.
-
-    A bad value given at start does not end the process: it is kept in `problems` and `settings`
-    refuses until somebody sets a good one.
-    """
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.configured = False
-        """Whether a model is loaded: `Change.UNCONFIGURED` parameters are then refused."""
-        self.problems: dict[str, str] = {}
-        self._cached: Settings | None = None
-        for spec in PARAMETERS:
-            self._declare(spec)
-        node.add_on_set_parameters_callback(self._veto)
-
-    def settings(self) -> Settings:
-        """Return the values in force.
-
-        Raises:
-            ParameterError: a value given at start is bad.
-        """
-        if self._cached is None:
-            if self.problems:
-                raise ParameterError("; ".join(self.problems.values()))
-            self._cached = Settings.from_values(self._values())
-        return self._cached
-
-    def _declare(self, spec: ParameterSpec) -> None:
-        try:
-            value = self._node.declare_parameter(spec.name, spec.default, spec.descriptor()).value
-        except (InvalidParameterTypeException, InvalidParameterValueException) as err:
-            self._node.declare_parameter(
-                spec.name, spec.default, spec.descriptor(), ignore_override=True
-            )
-            self.problems[spec.name] = f"parameter {spec.name}: {err}"
-            return
-        problem = spec.check(value)
-        if problem:
-            self.problems[spec.name] = f"parameter {problem}"
-
-    def _values(self) -> dict[str, Any]:
-        return {spec.name: self._node.get_parameter(spec.name).value for spec in PARAMETERS}
-
-    def _veto(self, changes: list[Parameter]) -> SetParametersResult:
-        proposed = {p.name: p.value for p in changes if p.name in SPECS}
-        reason = self._objection(proposed)
-        if reason is not None:
-            return SetParametersResult(successful=False, reason=reason)
-        for name in proposed:
-            self.problems.pop(name, None)
-        self._cached = None
-        return SetParametersResult(successful=True)
-
-    def _objection(self, proposed: Mapping[str, Any]) -> str | None:
-        for name, value in proposed.items():
-            problem = SPECS[name].check(value)
-            if problem:
-                return problem
-            if self.configured and SPECS[name].change is Change.UNCONFIGURED:
-                return (
-                    f"{name} can be changed only while the node is unconfigured; "
-                    "run the transitions deactivate and cleanup first"
-                )
-        try:
-            Settings.from_values({**self._values(), **proposed})
-        except ParameterError as err:
-            return str(err)
-        return None
 
 
 def _yaml_scalar(value: Value) -> str:

@@ -70,6 +70,7 @@ class Processor:
         Raises:
             EngineError, RegistrationError: the model or the calibration cannot be used.
         """
+        self._model = bundle.manifest.name
         calibration = None
         if settings.calibration_file:
             calibration = Calibration.load(settings.calibration_file)
@@ -96,6 +97,7 @@ class Processor:
         height, width = engine.size
         return {
             "name": engine.name,
+            "model": self._model,
             "size": f"{width}x{height}",
             **engine.describe(),
             "registration": registration.describe(),

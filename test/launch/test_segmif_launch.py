@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import types
 from pathlib import Path
@@ -142,7 +143,7 @@ def test_every_parameter_argument_exists_on_the_node():
 
 @pytest.mark.system
 @pytest.mark.skipif(not HAS_LAUNCH, reason="launch and launch_ros are not installed (not on PyPI)")
-def test_with_the_real_launch(tiny_bundle, capfd):
+def test_with_the_real_launch(tiny_bundle, capfd, monkeypatch, tmp_path):
     """Start the node through launch and stop it: exit code 0 and an active node in between."""
     from launch.actions import IncludeLaunchDescription, RegisterEventHandler, Shutdown
     from launch.event_handlers import OnProcessExit, OnProcessIO
@@ -150,6 +151,9 @@ def test_with_the_real_launch(tiny_bundle, capfd):
 
     from launch import LaunchDescription, LaunchService
 
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
     codes: list[int] = []
     service = LaunchService()
 

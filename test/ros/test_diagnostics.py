@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, report
 from segmif_ros.ros.images import Refusal
-from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.statistics import NANOSECONDS, STAGES, Statistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 NOW = 100 * NANOSECONDS
@@ -77,6 +78,16 @@ def test_an_inactive_node_does_not_complain(concern):
         inputs=dict.fromkeys(Stream, InputFacts()),
     )
     assert found.level == OK
+
+
+def test_the_document_explains_every_stage_reason_and_key():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "diagnostics.md").read_text()
+    keys = {key for concern in CONCERNS for key in values(status(running(), concern))}
+    families = ("dropped.", "refused.", "held.", "latency.", "published.", "dt.", "transport.")
+    single = {key for key in keys if not key.startswith(families)} - {"budget_ms"}
+    names = {*STAGES, *(reason.value for reason in (*DropReason, *Refusal)), *single}
+    missing = sorted(name for name in names if f"`{name}`" not in text)
+    assert not missing
 
 
 def test_figures_are_machine_readable():

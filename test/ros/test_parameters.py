@@ -23,7 +23,7 @@ from segmif_ros.ros.parameters import (
 from segmif_ros.share import share_path
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-MARKER = "<!-- parameters -->"
+BEGIN, END = "<!-- parameters -->", "<!-- /parameters -->"
 DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
 
 
@@ -35,9 +35,9 @@ def test_the_shipped_yaml_is_the_table():
 
 def test_the_readme_shows_the_table():
     text = README.read_text() if README.is_file() else ""
-    if MARKER not in text:
+    if BEGIN not in text:
         pytest.skip("README.md has no parameters marker yet")
-    block = text.split(MARKER)[1].strip()
+    block = text.partition(BEGIN)[2].partition(END)[0].strip()
     assert block == parameter_table_markdown().strip(), "paste parameter_table_markdown() again"
 
 

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The executor's side with a stand-in node: what is counted, logged, paired and handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.ros.images import Refusal, to_message
+from segmif_ros.ros.inputs import Inputs
+from segmif_ros.ros.parameters import PARAMETERS, Settings
+from segmif_ros.ros.processing import Job
+from segmif_ros.ros.statistics import Statistics
+
+MS = 1_000_000
+START = 1_700_000_000_000 * MS
+SETTINGS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
+
+
+class StandInNode:
+    """The calls that `Inputs` makes on its node."""
+
+    def __init__(self) -> None:
+        self.now_ns = START
+        self.callbacks: dict[str, Callable[[Image], None]] = {}
+        self.tick: Callable[[], None] = lambda: None
+        self.warnings: list[str] = []
+        self.destroyed = 0
+
+    def create_subscription(self, _kind: Any, topic: str, callback: Any, *_: Any, **__: Any) -> Any:
+        self.callbacks[topic] = callback
+        return SimpleNamespace(topic_name=topic.replace("~", "/segmif"))
+
+    def create_timer(self, _period: float, callback: Callable[[], None]) -> None:
+        self.tick = callback
+
+    def destroy_timer(self, _timer: Any) -> None:
+        self.destroyed += 1
+
+    destroy_subscription = destroy_timer
+
+    def count_publishers(self, _topic: str) -> int:
+        return 2
+
+    def get_clock(self) -> Any:
+        return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=self.now_ns))
+
+    def get_logger(self) -> Any:
+        return SimpleNamespace(warning=self.warnings.append)
+
+
+class Rig:
+    """Inputs with everything around them."""
+
+    def __init__(self) -> None:
+        self.node = StandInNode()
+        self.statistics = Statistics(())
+        self.jobs: list[Job] = []
+        self.settings = SETTINGS
+        parameters = SimpleNamespace(settings=lambda: self.settings)
+        node: Any = self.node
+        self.inputs = Inputs(node, parameters, self.statistics, self.jobs.append)  # type: ignore[arg-type]
+
+    def send(self, stream: Stream, at_ms: float, **damage: Any) -> None:
+        shape, encoding = ((4, 6, 3), "rgb8") if stream is Stream.RGB else ((3, 5), "mono8")
+        header = Header(frame_id=stream.value)
+        stamp_ns = START + int(at_ms * MS)
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        message = to_message(np.full(shape, int(at_ms) % 256, np.uint8), encoding, header)
+        for name, value in damage.items():
+            setattr(message, name, value)
+        self.node.now_ns = stamp_ns + 4 * MS
+        self.node.callbacks[f"~/input/{stream.value}"](message)
+
+    def dropped(self, stream: Stream) -> dict[DropReason, int]:
+        return {r: n for r, n in self.statistics.streams[stream].dropped.items() if n}
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_a_pair_is_handed_over_with_stamps_headers_and_settings(rig):
+    rig.send(Stream.RGB, 0)
+    rig.send(Stream.THERMAL, 7)
+    (job,) = rig.jobs
+    assert (job.stamp_ns, job.thermal_stamp_ns) == (START, START + 7 * MS)
+    assert job.rgb.header.frame_id == "rgb"
+    assert job.rgb.view.to_rgb().shape == (4, 6, 3)
+    assert job.thermal.view.to_thermal().shape == (3, 5)
+    assert job.settings is rig.settings
+    assert job.rgb.received_ns <= job.thermal.received_ns <= job.decided_ns
+    assert rig.statistics.pairs == 1
+    assert rig.statistics.dt_ms.percentiles().p50 == pytest.approx(7.0)
+    assert rig.statistics.stages_ms["transport"].percentiles().p50 == pytest.approx(4.0)
+
+
+def test_a_refused_image_is_counted_and_logged_once(rig):
+    for i in range(20):
+        rig.send(Stream.RGB, i, step=1)
+    counts = rig.statistics.streams[Stream.RGB]
+    assert counts.received == 20
+    assert counts.refused[Refusal.STEP] == 20
+    assert "step 1 is too small" in counts.last_refusal
+    assert len(rig.node.warnings) == 1
+    assert "/segmif/input/rgb: image refused (1 so far): step 1" in rig.node.warnings[0]
+    rig.send(Stream.RGB, 30)
+    rig.send(Stream.THERMAL, 30)
+    assert len(rig.jobs) == 1
+
+
+def test_swapped_topics_are_named(rig):
+    rig.send(Stream.RGB, 0, encoding="mono16")
+    assert "swapped" in rig.statistics.streams[Stream.RGB].last_refusal
+
+
+def test_a_zero_stamp_has_no_transport_time(rig):
+    rig.send(Stream.RGB, 0, header=Header())
+    assert rig.dropped(Stream.RGB) == {DropReason.ZERO_STAMP: 1}
+    counts = rig.statistics.streams[Stream.RGB]
+    assert (counts.transport_ms.count, counts.implausible_stamps) == (0, 0)
+
+
+def test_the_timer_ends_the_waiting(rig):
+    rig.send(Stream.RGB, 0)
+    rig.node.tick()
+    assert rig.inputs.pairer.held(Stream.RGB) == 1
+    rig.node.now_ns += 101 * MS
+    rig.node.tick()
+    assert rig.dropped(Stream.RGB) == {DropReason.TOO_OLD: 1}
+
+
+def test_a_changed_tolerance_takes_effect_with_the_next_frame(rig):
+    rig.send(Stream.RGB, 0)
+    rig.settings = replace(SETTINGS, pairing=replace(SETTINGS.pairing, tolerance_ns=2 * MS))
+    rig.send(Stream.RGB, 100)
+    assert rig.dropped(Stream.RGB) == {DropReason.RESET: 1}
+    rig.send(Stream.THERMAL, 105)
+    assert not rig.jobs
+
+
+def test_close_unsubscribes_and_accounts_for_what_was_held(rig):
+    rig.send(Stream.THERMAL, 0)
+    rig.inputs.close()
+    assert rig.node.destroyed == 3
+    assert rig.dropped(Stream.THERMAL) == {DropReason.RESET: 1}
+    assert rig.inputs.topic(Stream.RGB) == "/segmif/input/rgb"
+    assert rig.inputs.publisher_count(Stream.RGB) == 2
+
+
+def test_clock_jumps_are_passed_on(rig):
+    rig.send(Stream.RGB, 100_000)
+    rig.send(Stream.RGB, 0)
+    assert rig.statistics.clock_jumps == 1
