@@ -17,6 +17,7 @@ from segmif_ros.cli.children import Child
 from segmif_ros.cli.sources import Plan, Source
 
 if TYPE_CHECKING:
+    from segmif_ros.ros.listener import Listener
     from segmif_ros.ros.recorder import Recorder
 
 NODE = "/segmif"
@@ -63,7 +64,7 @@ class Chain:
         self._video_size = video_size
         self._children: list[Child] = []
         self._environment: dict[str, str] = {}
-        self._ros: Any = None
+        self._ros: Listener
         self._node: Child | None = None
         self.recorder: Recorder
 
@@ -80,7 +81,12 @@ class Chain:
         )
         prepare_process()
         self._environment = dict(os.environ)
-        self._ros = _Listener(self._source, self._video_size)
+        # Imports rclpy, which must find the process prepared.
+        from segmif_ros.ros.listener import Listener
+        from segmif_ros.ros.recorder import RecorderTopics
+
+        topics = RecorderTopics(self._source.rgb_topic, self._source.thermal_topic, NODE)
+        self._ros = Listener(topics, self._video_size)
         self.recorder = self._ros.recorder
         return self
 
@@ -208,39 +214,3 @@ class Chain:
                 f"segmif_node ended with exit code {node.exit_code}; its last lines:\n"
                 f"{node.tail()}\n  its whole log: {node.log}"
             )
-
-
-class _Listener:
-    """This process's own ROS context with the recorder in it."""
-
-    def __init__(self, source: Source, video_size: tuple[int, int]) -> None:
-        import rclpy
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.signals import SignalHandlerOptions
-
-        from segmif_ros.ros.recorder import Recorder, RecorderTopics
-
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node("segmif_recorder", start_parameter_services=False)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        topics = RecorderTopics(source.rgb_topic, source.thermal_topic, NODE)
-        self.recorder = Recorder(self._node, topics, video_size=video_size)
-        self.hears_cameras = False
-
-    def listen_to_cameras(self) -> None:
-        self.recorder.listen_to_cameras()
-        self.hears_cameras = True
-
-    def spin(self, seconds: float) -> None:
-        """Handle what arrives, for so long."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=left)
-
-    def close(self) -> None:
-        import rclpy
-
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
