@@ -129,7 +129,12 @@ class ThermalNormaliser:
             if sample.size == 0:
                 raise ThermalError("thermal frame without one finite value")
         settings = self.settings
-        low, high = np.percentile(sample, (settings.low_percentile, settings.high_percentile))
+        low, middle, high = np.percentile(
+            sample, (settings.low_percentile, 50.0, settings.high_percentile)
+        )
+        # A clear sky is 50 K colder than the street and would take most of the grey levels. The
+        # dark half of the picture gets no more of them than the bright half.
+        low = max(low, 2.0 * middle - high)
         lacking = settings.minimum_span - float(high - low)
         if lacking > 0.0:
             low, high = low - lacking / 2.0, high + lacking / 2.0
