@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may import what, read from the source of every file.
+
+What runs on a vehicle must not need torch, what runs on a workstation must not need ROS, and a
+runtime may be absent as long as nobody opens it.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "segmif_ros"
+
+ROS = frozenset(
+    {
+        "action_msgs",
+        "ament_index_python",
+        "builtin_interfaces",
+        "cv_bridge",
+        "diagnostic_msgs",
+        "geometry_msgs",
+        "launch",
+        "launch_ros",
+        "lifecycle_msgs",
+        "rcl_interfaces",
+        "rclpy",
+        "rosgraph_msgs",
+        "sensor_msgs",
+        "std_msgs",
+        "std_srvs",
+        "tf2_ros",
+        "vision_msgs",
+    }
+)
+TORCH = frozenset({"torch", "torchvision"})
+RUNTIMES = frozenset({"onnxruntime", "openvino", "tensorrt", "pycuda"})
+TORCH_ROOMS = frozenset({"segmif_ros.network", "segmif_ros.training", "segmif_ros.deploy"})
+ROS_ROOM = frozenset({"segmif_ros.ros"})
+CLI = frozenset({"segmif_ros.cli"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a room may not import: at all, and at the top of a file."""
+
+    never: frozenset[str]
+    not_at_top: frozenset[str] = frozenset()
+
+
+_NO_ROS_NO_TORCH = ROS | TORCH | RUNTIMES | TORCH_ROOMS | ROS_ROOM | CLI
+ROOMS: dict[str, Rule] = {
+    "": Rule(_NO_ROS_NO_TORCH),
+    "engines": Rule(_NO_ROS_NO_TORCH),
+    "evaluation": Rule(_NO_ROS_NO_TORCH),
+    "rig": Rule(_NO_ROS_NO_TORCH),
+    "ros": Rule(TORCH | RUNTIMES | TORCH_ROOMS | CLI),
+    "network": Rule(ROS | RUNTIMES | ROS_ROOM | CLI | {"segmif_ros.training"}),
+    "training": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),
+    "deploy": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),
+    "cli": Rule(ROS | RUNTIMES, not_at_top=TORCH | TORCH_ROOMS | ROS_ROOM),
+}
+
+EXCEPTIONS: dict[str, frozenset[str]] = {
+    "engines/onnxruntime.py": frozenset({"onnxruntime"}),
+    "engines/openvino.py": frozenset({"openvino"}),
+    "engines/tensorrt.py": frozenset({"tensorrt", "pycuda"}),
+    # An export is compared with the network before it becomes a bundle that an engine could open.
+    "deploy/export.py": frozenset({"onnxruntime"}),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: full dotted name, line, and whether it runs when the file is loaded."""
+
+    name: str
+    line: int
+    at_top: bool
+
+
+def imports(tree: ast.Module, package: str = "segmif_ros") -> Iterator[Import]:
+    """Every import of a file, wherever it stands; relative ones are resolved against `package`."""
+    lazy = {
+        id(inner)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test))
+        for inner in ast.walk(outer)
+    }
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            base = ".".join([*(parents if node.level else []), *filter(None, [node.module])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            first = node.args[0] if node.args else None
+            names = [first.value] if isinstance(first, ast.Constant) else []
+        for name in names:
+            yield Import(str(name), node.lineno, id(node) not in lazy)
+
+
+def within(name: str, modules: frozenset[str]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file of the package imports against the rule of its room.
+
+    Args:
+        path: relative to the package, for example "ros/node.py".
+        source: text of the file.
+    """
+    room = path.rpartition("/")[0].split("/")[0]
+    rule, allowed = ROOMS[room], EXCEPTIONS.get(path, frozenset())
+    package = ".".join(["segmif_ros", *path.split("/")[:-1]])
+    found = []
+    for each in imports(ast.parse(source), package):
+        forbidden = within(each.name, rule.never - allowed)
+        if forbidden or (each.at_top and within(each.name, rule.not_at_top)):
+            found.append(f"{path}:{each.line} imports {each.name}")
+    return found
+
+
+FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_every_file_keeps_the_rule_of_its_room(path: str) -> None:
+    assert violations(path, (PACKAGE / path).read_text(encoding="utf-8")) == []
+
+
+def test_every_room_has_a_rule() -> None:
+    folders = {path.parent.relative_to(PACKAGE).parts[:1] for path in PACKAGE.rglob("*.py")}
+    assert {parts[0] if parts else "" for parts in folders} == set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("bundle.py", "import rclpy"),
+        ("bundle.py", "import torch.nn as nn"),
+        ("bundle.py", "def f():\n    from rclpy.node import Node"),
+        ("bundle.py", "try:\n    from sensor_msgs.msg import Image\nexcept ImportError:\n    pass"),
+        ("bundle.py", "import onnxruntime"),
+        ("bundle.py", "from segmif_ros.ros import node"),
+        ("bundle.py", "from .network import segmif"),
+        ("bundle.py", "from importlib import import_module\nimport_module('torch')"),
+        ("bundle.py", "if TYPE_CHECKING:\n    import torch"),
+        ("engines/openvino.py", "def f():\n    import onnxruntime"),
+        ("engines/openvino.py", "from ..ros import node"),
+        ("engines/base.py", "import tensorrt"),
+        ("rig/scene.py", "from torch import Tensor"),
+        ("rig/scene.py", "from segmif_ros import ros"),
+        ("ros/node.py", "def f():\n    import torch"),
+        ("ros/node.py", "from segmif_ros.training import loop"),
+        ("ros/node.py", "import openvino"),
+        ("training/loop.py", "import rclpy"),
+        ("cli/demo.py", "from segmif_ros.ros.player import play"),
+        ("cli/demo.py", "def f():\n    import rclpy"),
+        ("cli/train.py", "import torch"),
+        ("cli/train.py", "class A:\n    import torch"),
+    ],
+)
+def test_the_check_finds_what_breaks_the_rule(path: str, source: str) -> None:
+    assert len(violations(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("bundle.py", "import json, numpy\nfrom segmif_ros.frames import Image8"),
+        ("bundle.py", "def f():\n    import onnx"),
+        ("bundle.py", "import torchmetrics_lookalike"),
+        ("engines/__init__.py", "from segmif_ros.engines.openvino import OpenVinoEngine"),
+        ("engines/openvino.py", "def f():\n    import openvino as ov"),
+        ("ros/node.py", "import rclpy\nfrom segmif_ros.rig.scene import Scene"),
+        ("training/loop.py", "import torch\nfrom segmif_ros.network.segmif import SegMiF"),
+        ("cli/demo.py", "def f():\n    from segmif_ros.ros.player import play"),
+        ("cli/train.py", "def f():\n    import torch"),
+        ("cli/demo.py", "if TYPE_CHECKING:\n    from segmif_ros.ros.recorder import Recorder"),
+    ],
+)
+def test_the_check_leaves_the_rest_alone(path: str, source: str) -> None:
+    assert violations(path, source) == []
+
+
+def test_the_core_rooms_really_load_without_ros_torch_or_a_runtime() -> None:
+    """The same promise at run time: what a module imports indirectly counts too."""
+    rooms = ("", "engines", "rig", "evaluation")
+    modules = [
+        ".".join(["segmif_ros", *Path(path).with_suffix("").parts]).removesuffix(".__init__")
+        for path in FILES
+        if (path.split("/")[0] if "/" in path else "") in rooms
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}:\n    importlib.import_module(name)\n"
+        f"print(sorted(set({sorted(ROS | TORCH | RUNTIMES)!r}).intersection(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
