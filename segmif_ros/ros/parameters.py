@@ -103,7 +103,8 @@ class ParameterSpec:
             notes.append(f"one of: {self.allowed}")
         out.additional_constraints = "; ".join([*notes, f"change: {self.change.value}"])
         out.read_only = self.change is Change.START
-        out.dynamic_typing = isinstance(self.default, float)
+        # `check` judges the type: rclpy's own words are "expected '2' got '4'".
+        out.dynamic_typing = True
         if self.minimum is not None and self.maximum is not None:
             if isinstance(self.default, float):
                 out.floating_point_range = [

@@ -198,7 +198,7 @@ def test_parameters_are_vetoed_with_a_reason_or_take_effect_at_once(active):
         ("tolerance_ms", -1.0, "tolerance_ms"),
         ("thermal_mode", "rainbow", "auto, passthrough, percentile, range"),
         ("thermal_low_percentile", 99.9, "low < high"),
-        ("queue_size", "many", "expected 'Type.INTEGER'"),
+        ("queue_size", "many", "queue_size is 'many' of type str, expected 1 to 1000 frames"),
         ("model", "other", "unconfigured"),
         ("autostart", False, "read-only"),
     ]:
@@ -315,13 +315,14 @@ def test_lifecycle_by_services(start_node, tiny_bundle, peer, tmp_path):
         ({"calibration_file": "/nowhere.yaml"}, "calibration '/nowhere.yaml' cannot be read"),
         ({"tolerance_ms": 5000.0}, "tolerance_ms"),
         ({"engine": "warp"}, "engine is 'warp', expected auto, "),
-        ({"queue_size": "many"}, "queue_size"),
+        ({"queue_size": "many"}, "queue_size is 'many' of type str"),
     ],
 )
 def test_a_bad_start_is_one_line_and_a_bad_exit_code(start_node, tiny_bundle, parameters, words):
     process = start_node(**{"model": tiny_bundle, "engine": "onnxruntime"} | parameters)
     assert process.process.wait(30) == 1
-    lines = process.text().strip().splitlines()
+    # Kilted's Fast DDS adds a warning of its own about the name of the profile's variable.
+    lines = [line for line in process.text().splitlines() if "rmw_fastrtps" not in line]
     assert len(lines) == 1, process.text()
     assert "configure failed" in lines[0]
     assert words in lines[0]
