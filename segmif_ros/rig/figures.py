@@ -43,8 +43,10 @@ class Limbs:
         self.kelvin.append(kelvin)
 
 
-def walker(person: Person, t: float, heading: float, climate: Climate, label: int) -> Limbs:
-    """Return the limbs of somebody on foot at time `t`."""
+def walker(
+    person: Person, t: float, heading: float, climate: Climate, label: int, *, fine: bool = True
+) -> Limbs:
+    """Return the limbs of somebody on foot at time `t`; without `fine`, as seen from far away."""
     limbs = Limbs(heading, label)
     h = person.height
     stride = 0.0
@@ -69,12 +71,26 @@ def walker(person: Person, t: float, heading: float, climate: Climate, label: in
             max(knee[1] - 0.245 * h * math.cos(shin_turn), 0.03 * h),
             side * 0.052 * h,
         )
-        _leg(limbs, person, climate, hip, knee, ankle)
+        if fine:
+            _leg(limbs, person, climate, hip, knee, ankle)
+        else:
+            limbs.add(hip, ankle, 0.05 * h, 0.03 * h, person.trousers, climate.clothing - 1.0)
+    if not fine:
+        _far_trunk(limbs, person, climate, hip_y)
+        return limbs
     _trunk(limbs, person, climate, (0.0, hip_y, 0.0), (0.01 * h, 0.82 * h + bob, 0.0), near, [
         _swinging_arm(h, side, bob, -stride * math.sin(phase + (0 if side > 0 else math.pi)))
         for side in near
     ])  # fmt: skip
     return limbs
+
+
+def _far_trunk(limbs: Limbs, person: Person, climate: Climate, hip_y: float) -> None:
+    h, b = person.height, person.build
+    limbs.add((0.0, hip_y + 0.02 * h, 0.0), (0.01 * h, 0.76 * h, 0.0), 0.085 * h * b, 0.115 * h * b,
+              person.coat, climate.clothing)  # fmt: skip
+    limbs.add((0.02 * h, 0.885 * h, 0.0), (0.02 * h, 0.93 * h, 0.0), 0.05 * h, 0.058 * h,
+              person.hair if math.cos(limbs.heading) > 0.2 else person.skin, climate.skin)  # fmt: skip
 
 
 def _swinging_arm(h: float, side: float, bob: float, swing: float) -> tuple[Joint, Joint, Joint]:
@@ -161,9 +177,9 @@ def _arm(
 
 
 def _wheel(limbs: Limbs, at: float, radius: float, width: float, colour: Colour, kelvin: float,
-           *, spokes: int, turn: float) -> None:  # fmt: skip
-    """Add a wheel: a ring of short capsules and its spokes, in the plane of travel."""
-    angles = np.linspace(0, 2 * math.pi, 15)
+           *, spokes: int, turn: float, parts: int) -> None:  # fmt: skip
+    """Add a wheel: a ring of `parts` capsules and its spokes, in the plane of travel."""
+    angles = np.linspace(0, 2 * math.pi, parts + 1).tolist()
     rim = [(at + radius * math.cos(a), radius + radius * math.sin(a), 0.0) for a in angles]
     for index in range(spokes):
         a = turn + index * math.pi / spokes
@@ -174,13 +190,16 @@ def _wheel(limbs: Limbs, at: float, radius: float, width: float, colour: Colour,
         limbs.add(a, b, width, width, colour, kelvin)
 
 
-def bicycle(cycle: Cycle, t: float, heading: float, climate: Climate, label: int) -> Limbs:
-    """Return the limbs of a bicycle at time `t`."""
+def bicycle(
+    cycle: Cycle, t: float, heading: float, climate: Climate, label: int, *, fine: bool = True
+) -> Limbs:
+    """Return the limbs of a bicycle at time `t`; without `fine`, as seen from far away."""
     limbs = Limbs(heading, label)
     turn = t * cycle.track.speed / 0.34 if cycle.rider is not None else 0.4
     steel, dark = climate.steel, (30.0, 30.0, 30.0)
     for at in (-0.52, 0.52):
-        _wheel(limbs, at, 0.34, 0.026, dark, steel, spokes=4, turn=turn)
+        _wheel(limbs, at, 0.34, 0.026, dark, steel, spokes=3 if fine else 0, turn=turn,
+               parts=12 if fine else 7)  # fmt: skip
     crank, seat, head, rear, front = (
         (-0.06, 0.30, 0.0), (-0.24, 0.82, 0.0), (0.36, 0.84, 0.0), (-0.52, 0.34, 0.0),
         (0.52, 0.34, 0.0),

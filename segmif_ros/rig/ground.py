@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ground of a street: asphalt, kerbs, sidewalks, lawns, paint, the cross street, and shadows."""
+"""The ground of a street: asphalt, kerbs, sidewalks, lawns, paint, and the cross street."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from segmif_ros.rig.climate import Climate
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
 from segmif_ros.rig.raster import Item, Polygons
-from segmif_ros.rig.scene import Colour, Scene, Track
-from segmif_ros.rig.vehicles import shape_of
+from segmif_ros.rig.scene import Colour, Scene
 
 Points = NDArray[np.float64]
 
@@ -63,8 +62,9 @@ class Ground:
             (float(rng.uniform(-3, 3)), float(rng.uniform(0, scene.street.period_m)))
             for _ in range(int(rng.integers(4, 11)))
         ]
+        left, right = scene.street.kerb(-1), scene.street.kerb(1)
         self.patches = [
-            (float(rng.uniform(-5, 4)), float(rng.uniform(0, scene.street.period_m)),
+            (float(rng.uniform(-left, right - 2.4)), float(rng.uniform(0, scene.street.period_m)),
              float(rng.uniform(0.6, 2.4)), float(rng.uniform(1.5, 9)), float(rng.uniform(0.72, 1.1)))
             for _ in range(int(14 * scene.street.wear))
         ]  # fmt: skip
@@ -144,17 +144,21 @@ class Ground:
         street = scene.street
         items: list[Item] = []
         holes: list[tuple[float, float]] = []
-        for x, z, wide, deep, tone in self.patches:
-            ahead = scene.ahead(z, t)
-            x0, x1 = max(x, -street.kerb(-1)), min(x + wide, street.kerb(1))
-            if -2 < ahead < 60 and x1 > x0:
-                shade: Colour = (
-                    self.asphalt[0] * tone,
-                    self.asphalt[1] * tone,
-                    self.asphalt[2] * tone,
+        patches = [
+            (x, ahead, wide, deep, tone)
+            for x, z, wide, deep, tone in self.patches
+            if -2 < (ahead := scene.ahead(z, t)) < 60
+        ]
+        if patches:
+            tones = np.array([tone for *_, tone in patches])
+            items.append(
+                Polygons(
+                    np.stack([strip(x, x + w, z, z + d) for x, z, w, d, _ in patches]),
+                    tones[:, None] * np.asarray(self.asphalt) * self.up,
+                    c.road + 1.5 * (1 - tones),
+                    Label.ROAD,
                 )
-                patch = strip(x0, x1, ahead, ahead + deep)
-                items.append(self._paint([patch], shade, c.road + 1.5 * (1 - tone), Label.ROAD))
+            )
         junction = street.junction
         if junction is not None:
             z = scene.ahead(junction.z, t)
@@ -205,86 +209,3 @@ class Ground:
             return []
         kelvin = self.climate.road + self.climate.marking
         return [self._paint(white, (206, 212, 214), kelvin, Label.ROAD)]
-
-
-def shadows(scene: Scene, light: Light, t: float) -> list[Polygons]:
-    """Return dark areas on the ground; their `bgr` column 0 is the light that is left, 0-255.
-
-    Contact shadows are always there, cast shadows only in the sun.
-    """
-    cast: list[Points] = []
-    contact: list[Points] = []
-    up = max(light.sun[1], 0.16)
-    lean = np.array([-light.sun[0] / up, -light.sun[2] / up])
-    sunny = light.sunny > 0.15
-    for vehicle in scene.vehicles:
-        shape = shape_of(vehicle.kind)
-        x, z, _ = scene.locate(vehicle.track, t)
-        if not 2.0 < z < 70.0:
-            continue
-        c, s = math.cos(vehicle.heading), math.sin(vehicle.heading)
-        w, half = shape.half_width, shape.half_length
-        base = [(x + a * w * c + b * half * s, z - a * w * s + b * half * c)
-                for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]  # fmt: skip
-        contact.append(flat(base))
-        if sunny:
-            top = [(px + lean[0] * shape.height * 0.9, pz + lean[1] * shape.height * 0.9)
-                   for px, pz in base]  # fmt: skip
-            for i in range(4):
-                j = (i + 1) % 4
-                cast.append(flat([base[i], base[j], top[j], top[i]]))
-            cast.append(flat(top))
-    for track, tall, wide in _slim(scene):
-        x, z, _ = scene.locate(track, t)
-        if 1.5 < z < 45.0:
-            contact.append(flat([(x - wide, z - 0.16), (x - wide, z + 0.16), (x + wide, z + 0.16),
-                                 (x + wide, z - 0.16)]))  # fmt: skip
-            if sunny:
-                ex, ez = x + lean[0] * tall, z + lean[1] * tall
-                side = 0.6 * wide
-                cast.append(flat([(x - side, z), (ex - side, ez), (ex + side, ez), (x + side, z)]))
-    if sunny:
-        cast += _house_shadows(scene, lean, t)
-    crowns = _crown_shadows(scene, lean, t) if sunny else []
-    left = float(255 * (1.0 - 0.62 * light.sunny))
-    made = [(cast, left), (crowns, left), (contact, 110.0)]
-    return [
-        Polygons(np.stack(p), np.full((len(p), 3), value), np.zeros(len(p)), 0)
-        for p, value in made
-        if p
-    ]
-
-
-def _slim(scene: Scene) -> list[tuple[Track, float, float]]:
-    slim: list[tuple[Track, float, float]] = [(p.track, p.height, 0.3) for p in scene.people]
-    slim += [(c.track, 1.5 if c.rider else 1.0, 0.4) for c in scene.cycles]
-    slim += [(Track(f.x, f.z), f.height, 0.08) for f in scene.furniture]
-    slim += [(Track(p.x, p.z), p.height * 0.4, 0.2) for p in scene.plants if p.kind == "tree"]
-    return slim
-
-
-def _house_shadows(scene: Scene, lean: NDArray[np.float64], t: float) -> list[Points]:
-    cast = []
-    for house in scene.buildings:
-        if lean[0] * house.side > -0.05:
-            continue
-        z = scene.ahead(house.z, t)
-        x = house.side * house.x
-        dx, dz = lean * house.height
-        dx = max(min(dx, 60.0), -60.0)
-        end = z + house.length
-        if end > 0:
-            cast.append(flat([(x, z), (x, end), (x + dx, end + dz), (x + dx, z + dz)]))
-    return cast
-
-
-def _crown_shadows(scene: Scene, lean: NDArray[np.float64], t: float) -> list[Points]:
-    cast = []
-    for plant in scene.plants:
-        z = scene.ahead(plant.z, t)
-        if plant.kind == "hedge" or not -8.0 < z < 60.0:
-            continue
-        middle = plant.height * (0.62 if plant.kind == "tree" else 0.5)
-        reach = plant.width * 0.42
-        cast.append(disc(plant.x + lean[0] * middle, z + lean[1] * middle, reach, reach * 1.25))
-    return cast

@@ -197,5 +197,5 @@ def _smoke(scene: Scene, rng: np.random.Generator) -> Light:
         lamps=False,
         lit_rooms=0.0,
         noise=3.0,
-        smoke=float(rng.uniform(0.10, 0.19)),
+        smoke=float(rng.uniform(0.17, 0.34)),
     )

@@ -210,13 +210,13 @@ def _plants(
                         Plant("bush", side * (outer + 0.9), float(z), size, size * 1.3, 0, tint)
                     )
         if side == park_side:
-            for _ in range(46):
+            for _ in range(30):
                 x = side * (outer + float(rng.uniform(2.5, 40.0)))
                 z = float(rng.uniform(0, PERIOD_M))
                 if _clear_of_junction(street, z, 5.0):
                     tree(x, z, 6.0, 15.0)
         else:
-            for _ in range(5):
+            for _ in range(4):
                 x, z = side * (street.frontage(side) + 16.0), float(rng.uniform(0, PERIOD_M))
                 if _clear_of_junction(street, z, 6.0):
                     tree(x, z, 9.0, 15.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -23,6 +24,11 @@ Points = NDArray[np.float64]
 NEAR_M = 0.6
 """Surfaces nearer than this to a camera are cut off."""
 SUBPIXEL = 4
+SKEW_PX = 1.0
+"""Sprites that deviate less than this from an upright rectangle are drawn as one."""
+_ALL = (0.0, 0.0, 1.0, 1.0)
+SPECK_PX = 0.3
+"""Polygons that are narrower than this are left out."""
 GLOW_DEPTH = 0
 """Depth code of pixels that shine by themselves."""
 SKY_DEPTH = 255
@@ -35,6 +41,11 @@ def depth_code(metres: NDArray[Any] | float) -> NDArray[np.uint8]:
     """Return the 8-bit logarithmic depth code (1 to 254) of distances in metres."""
     code = 1.0 + _DEPTH_SCALE * np.log(np.maximum(metres, 1.0))
     return np.clip(code + 0.5, 1, 254).astype(np.uint8)
+
+
+def _code(metres: float) -> int:
+    """Return `depth_code` of one distance, without going through an array."""
+    return min(int(1.5 + _DEPTH_SCALE * math.log(max(metres, 1.0))), 254)
 
 
 def depth_of_codes() -> Points:
@@ -65,6 +76,12 @@ class Polygons:
     glow: NDArray[np.bool_] | None = None
     cull: bool = False
 
+    def moved(self, offset: NDArray[Any]) -> Polygons:
+        """Return the same surfaces, `offset` (3,) metres away."""
+        return Polygons(
+            self.points + offset, self.bgr, self.kelvin, self.label, self.glow, self.cull
+        )
+
 
 class Texture:
     """A picture to put on a surface: premultiplied BGRA, and heat as 0.01 K around HEAT_ZERO."""
@@ -73,6 +90,7 @@ class Texture:
         self._bgra = bgra
         self._heat = heat
         self._levels: dict[tuple[str, int, int], NDArray[Any]] = {}
+        self.opaque = bool(bgra[..., 3].min() == 255)
         self.height, self.width = bgra.shape[:2]
 
     @classmethod
@@ -91,20 +109,32 @@ class Texture:
         self._bgra = cv2.merge(planes)
         self._levels.clear()
 
-    def level(self, kind: str, shrink_x: int, shrink_y: int) -> NDArray[Any]:
-        """Return the "bgra", "alpha" or "heat" plane, shrunk by 2**shrink in either direction."""
-        key = (kind, shrink_x, shrink_y)
+    def picture(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint8]:
+        """Return the BGRA plane, shrunk by 2**shrink in either direction."""
+        key = ("picture", shrink_x, shrink_y)
         if key not in self._levels:
-            plane: NDArray[Any] | None = self._heat if kind == "heat" else self._bgra
-            if kind == "alpha":
-                plane = np.ascontiguousarray(self._bgra[..., 3])
-            if plane is None:
-                plane = np.full((self.height, self.width), HEAT_ZERO, np.uint16)
-            size = (max(self.width >> shrink_x, 2), max(self.height >> shrink_y, 2))
-            if shrink_x or shrink_y:
-                plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-            self._levels[key] = plane
+            self._levels[key] = self._shrunk(self._bgra, shrink_x, shrink_y)
         return self._levels[key]
+
+    def heat(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint16]:
+        """Return the heat plane in the same way; 0 where the texture is transparent."""
+        key = ("heat", shrink_x, shrink_y)
+        if key not in self._levels:
+            alpha = np.ascontiguousarray(self._bgra[..., 3])
+            plane = self._heat
+            if plane is None:
+                plane = np.full(alpha.shape, HEAT_ZERO, np.uint16)
+            shrunk = self._shrunk(plane, shrink_x, shrink_y)
+            covered = self._shrunk(alpha, shrink_x, shrink_y) > 127
+            self._levels[key] = np.where(covered, shrunk, np.uint16(0))
+        return self._levels[key]
+
+    def _shrunk(self, plane: NDArray[Any], shrink_x: int, shrink_y: int) -> NDArray[Any]:
+        if not shrink_x and not shrink_y:
+            return plane
+        size = (max(self.width >> shrink_x, 2), max(self.height >> shrink_y, 2))
+        shrunk: NDArray[Any] = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+        return shrunk
 
 
 @dataclass(slots=True, eq=False)
@@ -125,31 +155,50 @@ class Sprite:
     label: int
     glow: bool = False
 
+    def moved(self, offset: NDArray[Any]) -> Sprite:
+        """Return the same sprite, `offset` (3,) metres away."""
+        return Sprite(self.corners + offset, self.texture, self.kelvin, self.label, self.glow)
+
 
 Item = Polygons | Sprite
+Shape = NDArray[np.int32]
+"""Corners in pixels, times 2**SUBPIXEL."""
 
 
 @dataclass(slots=True, eq=False)
 class Placed:
-    """A sprite in one image: the warp of its texture into a region of interest."""
+    """A sprite in one image: where it is, and how its texture gets there.
+
+    Attributes:
+        region: rows and columns of the image.
+        matrix: 3x3, full-size texture to region; None for an upright rectangle.
+        part: share of the texture that an upright rectangle shows: left, top, right, bottom.
+        shrink: how far the texture may be shrunk beforehand.
+        depth: depth code of the sprite, or one for each column of the region.
+    """
 
     region: tuple[slice, slice]
-    corners: NDArray[np.float32]
-    matrix: NDArray[np.float64]
+    matrix: NDArray[np.float64] | None
+    part: tuple[float, float, float, float]
     shrink: tuple[int, int]
-    depth: NDArray[np.uint8]
+    depth: NDArray[np.uint8] | int
 
-    def warp(self, texture: Texture, kind: str) -> NDArray[Any]:
-        """Return the texture plane as it appears in the region."""
+    def warp(self, texture: Texture, plane: NDArray[Any], flags: int) -> NDArray[Any]:
+        """Return one plane of `texture` as it appears in the region."""
         rows, cols = self.region
-        plane = texture.level(kind, *self.shrink)
-        scale = np.diag([texture.width / plane.shape[1], texture.height / plane.shape[0], 1.0])
         size = (cols.stop - cols.start, rows.stop - rows.start)
-        # Outside its edge a texture is transparent, but it has no temperature there: repeat the edge.
-        border = cv2.BORDER_REPLICATE if kind == "heat" else cv2.BORDER_CONSTANT
-        warped: NDArray[Any] = cv2.warpPerspective(
-            plane, self.matrix @ scale, size, flags=cv2.INTER_LINEAR, borderMode=border
-        )
+        height, width = plane.shape[:2]
+        warped: NDArray[Any]
+        if self.matrix is None:
+            left, top, right, bottom = self.part
+            x0, y0 = int(left * width), int(top * height)
+            x1, y1 = max(round(right * width), x0 + 1), max(round(bottom * height), y0 + 1)
+            warped = cv2.resize(plane[y0:y1, x0:x1], size, interpolation=flags)
+            return warped
+        matrix = self.matrix
+        if width != texture.width or height != texture.height:
+            matrix = matrix * (texture.width / width, texture.height / height, 1.0)
+        warped = cv2.warpPerspective(plane, matrix, size, flags=flags)
         return warped
 
 
@@ -167,30 +216,37 @@ class Canvas:
 
     def draw(self, items: Sequence[Item]) -> None:
         """Draw `items` in their order."""
-        flat = self._flatten([item for item in items if isinstance(item, Polygons)])
+        shapes = self._flatten([item for item in items if isinstance(item, Polygons)])
+        placed = self._place_all([item for item in items if isinstance(item, Sprite)])
         for item in items:
             if isinstance(item, Polygons):
-                self._fill(item, flat[id(item)])
-            else:
-                placed = self._place(item)
-                if placed is not None:
-                    self._paste(item, placed)
+                if id(item) in shapes:
+                    self._fill(item.label, *shapes[id(item)])
+            elif id(item) in placed:
+                self._paste(item, placed[id(item)])
 
-    def _fill(self, item: Polygons, faces: list[Face]) -> None:
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+        """Fill polygons with what `_values` made of them."""
+        raise NotImplementedError
+
+    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points) -> list[Any]:
+        """Return what to fill the faces `rows` of a batch with; `depth` is theirs, in metres."""
         raise NotImplementedError
 
     def _paste(self, item: Sprite, placed: Placed) -> None:
         raise NotImplementedError
 
-    def _flatten(self, items: list[Polygons]) -> dict[int, list[Face]]:
-        """Project all polygons, one batch for each corner count."""
-        faces: dict[int, list[Face]] = {id(item): [] for item in items}
+    def _flatten(self, items: list[Polygons]) -> dict[int, tuple[list[Shape], list[Any]]]:
+        """Project all polygons, one batch for each corner count; those out of sight are left out."""
+        found: dict[int, tuple[list[Shape], list[Any]]] = {}
         for corners in {item.points.shape[1] for item in items}:
             batch = [item for item in items if item.points.shape[1] == corners]
-            self._flatten_batch(batch, faces)
-        return faces
+            self._flatten_batch(batch, found)
+        return found
 
-    def _flatten_batch(self, batch: list[Polygons], faces: dict[int, list[Face]]) -> None:
+    def _flatten_batch(
+        self, batch: list[Polygons], found: dict[int, tuple[list[Shape], list[Any]]]
+    ) -> None:
         k = self.pose.intrinsics
         camera = self.pose.to_camera(np.concatenate([item.points for item in batch]))
         depth = camera[..., 2]
@@ -198,35 +254,37 @@ class Canvas:
         safe = np.maximum(depth, NEAR_M)
         u = k.fx * camera[..., 0] / safe + k.cx
         v = k.fy * camera[..., 1] / safe + k.cy
-        inside = (
-            (depth.max(axis=1) > NEAR_M)
-            & (u.max(axis=1) > -1)
-            & (u.min(axis=1) < k.width)
-            & (v.max(axis=1) > -1)
-            & (v.min(axis=1) < k.height)
-        )
+        left, right = u.min(axis=1), u.max(axis=1)
+        top, bottom = v.min(axis=1), v.max(axis=1)
+        shown = (depth.max(axis=1) > NEAR_M) & (right > -1) & (left < k.width)
+        shown &= (bottom > -1) & (top < k.height)
+        shown &= (right - left > SPECK_PX) & (bottom - top > SPECK_PX)
+        crossing = nearest < NEAR_M
+        counts = [len(item.points) for item in batch]
         # Twice the signed area from the diagonals of the first four corners: its sign is enough.
         middle = u.shape[1] // 2
         area = (u[:, middle] - u[:, 0]) * (v[:, -1] - v[:, 1]) - (u[:, -1] - u[:, 1]) * (
             v[:, middle] - v[:, 0]
         )
-        crossing = nearest < NEAR_M
-        codes = depth_code(np.maximum(depth.mean(axis=1), NEAR_M)).tolist()
-        pixels = np.stack([u, v], axis=-1)
+        cull = np.repeat([item.cull for item in batch], counts)
+        shown &= ~cull | (area > 0) | crossing
+        rows = np.flatnonzero(shown)
+        pixels = np.stack([u[rows], v[rows]], axis=-1)
         np.clip(pixels, -20000.0, 20000.0, out=pixels)
-        fixed = np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32)
+        shapes: list[Shape | None] = list(np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32))
+        for index in np.flatnonzero(crossing[rows]).tolist():
+            shapes[index] = self._clip(camera[rows[index]])
+        values = self._values(batch, rows, np.maximum(depth[rows].mean(axis=1), NEAR_M))
+        ends = np.searchsorted(rows, np.cumsum(counts)).tolist()
         start = 0
-        for item in batch:
-            stop = start + len(item.points)
-            drawn = inside[start:stop]
-            if item.cull:
-                drawn = drawn & ((area[start:stop] > 0) | crossing[start:stop])
-            out = faces[id(item)]
-            for face in np.flatnonzero(drawn).tolist():
-                row = start + face
-                shape = self._clip(camera[row]) if crossing[row] else fixed[row]
-                if shape is not None:
-                    out.append(Face(face, shape, codes[row]))
+        for item, stop in zip(batch, ends, strict=True):
+            pairs = [
+                (shape, value)
+                for shape, value in zip(shapes[start:stop], values[start:stop], strict=True)
+                if shape is not None
+            ]
+            if pairs:
+                found[id(item)] = ([shape for shape, _ in pairs], [value for _, value in pairs])
             start = stop
 
     def _clip(self, camera: Points) -> NDArray[np.int32] | None:
@@ -248,64 +306,108 @@ class Canvas:
         ).astype(np.int32)
         return clipped
 
-    def _place(self, item: Sprite) -> Placed | None:
-        """Find where a sprite lies in the image; None when it is out of sight."""
+    def _place_all(self, items: list[Sprite]) -> dict[int, Placed]:
+        """Find where the sprites lie in the image; those out of sight are left out."""
+        if not items:
+            return {}
         k = self.pose.intrinsics
-        camera = self.pose.to_camera(item.corners)
-        texture = item.texture
-        left, right = 0.0, 1.0
-        near = (camera[0, 2] < NEAR_M or camera[3, 2] < NEAR_M, camera[1:3, 2].min() < NEAR_M)
-        if all(near):
+        camera = self.pose.to_camera(np.stack([item.corners for item in items]))
+        depth = camera[..., 2]
+        safe = np.maximum(depth, NEAR_M)
+        u = k.fx * camera[..., 0] / safe + k.cx
+        v = k.fy * camera[..., 1] / safe + k.cy
+        seen = (depth.max(axis=1) > NEAR_M) & (u.max(axis=1) > 0) & (u.min(axis=1) < k.width)
+        seen &= (v.max(axis=1) > 0) & (v.min(axis=1) < k.height)
+        near = depth.min(axis=1) < NEAR_M
+        placed: dict[int, Placed] = {}
+        for index in np.flatnonzero(seen).tolist():
+            item = items[index]
+            if near[index]:
+                found = self._place_cut(item, camera[index])
+            else:
+                corners = (u[index].tolist(), v[index].tolist(), depth[index].tolist())
+                found = self._place(item.texture, *corners, 0.0, 1.0)
+            if found is not None:
+                placed[id(item)] = found
+        return placed
+
+    def _place_cut(self, item: Sprite, camera: Points) -> Placed | None:
+        """Place a sprite that begins behind the near plane; it is cut along a vertical line."""
+        k = self.pose.intrinsics
+        left_near = bool(camera[[0, 3], 2].min() < NEAR_M)
+        right_near = bool(camera[[1, 2], 2].min() < NEAR_M)
+        span = float(camera[0, 2] - camera[1, 2])
+        if left_near == right_near or abs(span) < 1e-6:
             return None
-        if any(near):
-            cut = (camera[0] - camera[1])[2]
-            part = (camera[0, 2] - NEAR_M - 0.2) / cut if cut else 0.0
-            left, right = (part, 1.0) if near[0] else (0.0, part)
-            top, bottom = camera[1] - camera[0], camera[2] - camera[3]
-            camera = np.array([
-                camera[0] + left * top, camera[0] + right * top,
-                camera[3] + right * bottom, camera[3] + left * bottom,
-            ])  # fmt: skip
-        if camera[:, 2].min() < NEAR_M / 2:
+        part = float(camera[0, 2] - NEAR_M - 0.2) / span
+        left, right = (part, 1.0) if left_near else (0.0, part)
+        top, bottom = camera[1] - camera[0], camera[2] - camera[3]
+        cut = np.stack([camera[0] + left * top, camera[0] + right * top,
+                        camera[3] + right * bottom, camera[3] + left * bottom])  # fmt: skip
+        z = cut[:, 2]
+        if z.min() < NEAR_M / 2:
             return None
-        u = k.fx * camera[:, 0] / camera[:, 2] + k.cx
-        v = k.fy * camera[:, 1] / camera[:, 2] + k.cy
-        x0, x1 = max(math.floor(u.min()), 0), min(math.ceil(u.max()) + 1, k.width)
-        y0, y1 = max(math.floor(v.min()), 0), min(math.ceil(v.max()) + 1, k.height)
-        if x1 - x0 < 1 or y1 - y0 < 1:
+        u, v = k.fx * cut[:, 0] / z + k.cx, k.fy * cut[:, 1] / z + k.cy
+        return self._place(item.texture, u.tolist(), v.tolist(), z.tolist(), left, right)
+
+    def _place(
+        self,
+        texture: Texture,
+        u: list[float],
+        v: list[float],
+        z: list[float],
+        left: float,
+        right: float,
+    ) -> Placed | None:
+        k = self.pose.intrinsics
+        x0, x1 = max(math.floor(min(u)), 0), min(math.ceil(max(u)) + 1, k.width)
+        y0, y1 = max(math.floor(min(v)), 0), min(math.ceil(max(v)) + 1, k.height)
+        if x1 <= x0 or y1 <= y0:
             return None
-        corners = np.stack([u - x0, v - y0], axis=1).astype(np.float32)
         w, h = texture.width, texture.height
-        source = np.array(
-            [[left * w, 0], [right * w, 0], [right * w, h], [left * w, h]], np.float32
-        )
-        matrix = cv2.getPerspectiveTransform(source - 0.5, corners)
         shrink = (
-            _shrink(w * (right - left), float(np.hypot(u[1] - u[0], v[1] - v[0]))),
+            _shrink(w * (right - left), math.hypot(u[1] - u[0], v[1] - v[0])),
             _shrink(h, max(v[3] - v[0], v[2] - v[1])),
         )
-        depth = self._column_depth(u, camera[:, 2], x0, x1)
-        return Placed((slice(y0, y1), slice(x0, x1)), corners, matrix, shrink, depth)
+        code = _code((z[0] + z[1]) / 2)
+        skew = max(abs(u[0] - u[3]), abs(u[1] - u[2]), abs(v[0] - v[1]), abs(v[2] - v[3]))
+        if skew < SKEW_PX and not texture.opaque:
+            return self._place_upright((u[0], v[0], u[1], v[3]), shrink, code)
+        wl, wr = left * w - 0.5, right * w - 0.5
+        source = np.array([[wl, -0.5], [wr, -0.5], [wr, h - 0.5], [wl, h - 0.5]], np.float32)
+        corners = np.array([[u[i] - x0, v[i] - y0] for i in range(4)], np.float32)
+        matrix = cv2.getPerspectiveTransform(source, corners)
+        depth: NDArray[np.uint8] | int = code
+        if abs(u[1] - u[0]) >= 1.0 and abs(z[1] - z[0]) > 0.5:
+            # Inverse depth is linear in the image of a plane.
+            share = np.clip((np.arange(x0, x1) - u[0]) / (u[1] - u[0]), 0.0, 1.0)
+            depth = depth_code(1.0 / ((1.0 - share) / z[0] + share / z[1]))
+        return Placed((slice(y0, y1), slice(x0, x1)), matrix, _ALL, shrink, depth)
 
-    @staticmethod
-    def _column_depth(u: Points, z: Points, x0: int, x1: int) -> NDArray[np.uint8]:
-        """Depth code for each column: inverse depth is linear in the image of a plane."""
-        width = u[1] - u[0]
-        if abs(width) < 1.0 or abs(z[1] - z[0]) < 0.5:
-            return np.full(x1 - x0, depth_code(float(z.mean())), np.uint8)
-        share = np.clip((np.arange(x0, x1) - u[0]) / width, 0.0, 1.0)
-        return depth_code(1.0 / ((1.0 - share) / z[0] + share / z[1]))
+    def _place_upright(
+        self, box: tuple[float, float, float, float], shrink: tuple[int, int], code: int
+    ) -> Placed | None:
+        """Place a rectangle that stays one in the image, to the nearest pixel: much cheaper."""
+        k = self.pose.intrinsics
+        left, top, right, bottom = (round(value) for value in box)
+        width, height = right - left, bottom - top
+        x0, x1, y0, y1 = max(left, 0), min(right, k.width), max(top, 0), min(bottom, k.height)
+        if x1 <= x0 or y1 <= y0:
+            return None
+        part = ((x0 - left) / width, (y0 - top) / height,
+                (x1 - left) / width, (y1 - top) / height)  # fmt: skip
+        return Placed((slice(y0, y1), slice(x0, x1)), None, part, shrink, code)
 
 
 def _shrink(texels: float, pixels: float) -> int:
-    return int(np.clip(math.floor(math.log2(max(texels / max(pixels, 1.0), 1.0)) + 0.35), 0, 6))
+    ratio = max(texels / max(pixels, 1.0), 1.0)
+    return min(int(math.log2(ratio) + 0.35), 6)
 
 
-@dataclass(slots=True, eq=False)
-class Face:
-    index: int
-    pixels: NDArray[np.int32]
-    depth: int
+@lru_cache(maxsize=32)
+def _sheet(label: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Return a picture full of one label, to copy from through a mask."""
+    return np.full((height, width), label, np.uint8)
 
 
 class VisibleCanvas(Canvas):
@@ -319,34 +421,56 @@ class VisibleCanvas(Canvas):
         super().__init__(pose, labels)
         self.bgrd = bgrd
 
-    def _fill(self, item: Polygons, faces: list[Face]) -> None:
-        if not faces:
-            return
-        colours = np.clip(item.bgr, 0, 255).tolist()
-        glow = item.glow.tolist() if item.glow is not None else None
-        for face in faces:
-            depth = GLOW_DEPTH if glow is not None and glow[face.index] else face.depth
-            colour = (*colours[face.index], depth)
-            cv2.fillConvexPoly(self.bgrd, face.pixels, colour, cv2.LINE_AA, SUBPIXEL)
-            cv2.fillConvexPoly(self.labels, face.pixels, item.label, cv2.LINE_8, SUBPIXEL)
+    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points) -> list[Any]:
+        values = np.empty((len(rows), 4))
+        values[:, :3] = np.concatenate([item.bgr for item in batch])[rows]
+        values[:, 3] = depth_code(depth)
+        dark = [np.zeros(len(i.points), bool) if i.glow is None else i.glow for i in batch]
+        values[np.concatenate(dark)[rows], 3] = GLOW_DEPTH
+        colours: list[Any] = np.clip(values, 0, 255).tolist()
+        return colours
+
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+        for shape, value in zip(shapes, values, strict=True):
+            cv2.fillConvexPoly(self.bgrd, shape, value, cv2.LINE_AA, SUBPIXEL)
+            cv2.fillConvexPoly(self.labels, shape, label, cv2.LINE_8, SUBPIXEL)
 
     def _paste(self, item: Sprite, placed: Placed) -> None:
-        source = placed.warp(item.texture, "bgra")
+        plane = item.texture.picture(*placed.shrink)
+        region = self.bgrd[placed.region]
+        if item.texture.opaque:
+            self._paste_opaque(item, placed, plane, region)
+            return
+        source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
         alpha = cv2.extractChannel(source, 3)
         if item.glow:
-            cv2.insertChannel(np.zeros_like(alpha), source, 3)
+            coded = np.zeros_like(alpha)
+        elif isinstance(placed.depth, int):
+            coded = cv2.convertScaleAbs(alpha, alpha=placed.depth / 255)
         else:
             column = np.broadcast_to(placed.depth, alpha.shape)
-            cv2.insertChannel(cv2.multiply(alpha, column, scale=1 / 255), source, 3)
-            cv2.copyTo(
-                np.full_like(alpha, item.label),
-                cv2.compare(alpha, 127, cv2.CMP_GT),
-                self.labels[placed.region],
-            )
+            coded = cv2.multiply(alpha, column, scale=1 / 255)
+        cv2.insertChannel(coded, source, 3)
+        if not item.glow:
+            self._mark(item.label, cv2.compare(alpha, 127, cv2.CMP_GT), placed)
         rest = cv2.bitwise_not(alpha)
-        region = self.bgrd[placed.region]
         cv2.multiply(region, cv2.merge([rest, rest, rest, rest]), dst=region, scale=1 / 255)
         cv2.add(region, source, dst=region)
+
+    def _paste_opaque(
+        self, item: Sprite, placed: Placed, plane: NDArray[np.uint8], region: NDArray[np.uint8]
+    ) -> None:
+        """Put a texture without holes straight into the picture: large walls are mostly inside."""
+        source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
+        covered = cv2.compare(cv2.extractChannel(source, 3), 127, cv2.CMP_GT)
+        column = np.broadcast_to(np.asarray(placed.depth, np.uint8), covered.shape)
+        cv2.insertChannel(np.ascontiguousarray(column), source, 3)
+        cv2.copyTo(source, covered, region)
+        self._mark(item.label, covered, placed)
+
+    def _mark(self, label: int, covered: NDArray[np.uint8], placed: Placed) -> None:
+        flat = _sheet(int(label), *self.labels.shape)
+        cv2.copyTo(flat[placed.region], covered, self.labels[placed.region])
 
 
 @dataclass(slots=True, eq=False)
@@ -363,23 +487,25 @@ class ThermalCanvas(Canvas):
     centikelvin: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
     with_labels: bool = False
 
-    def _fill(self, item: Polygons, faces: list[Face]) -> None:
-        if not faces:
-            return
-        values = (np.asarray(item.kelvin) * 100.0).tolist()
-        for face in faces:
-            cv2.fillConvexPoly(
-                self.centikelvin, face.pixels, values[face.index], cv2.LINE_8, SUBPIXEL
-            )
+    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points) -> list[Any]:
+        kelvin = np.concatenate([np.asarray(item.kelvin) for item in batch])[rows]
+        values: list[Any] = (kelvin * 100.0).tolist()
+        return values
+
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+        for shape, value in zip(shapes, values, strict=True):
+            cv2.fillConvexPoly(self.centikelvin, shape, value, cv2.LINE_8, SUBPIXEL)
             if self.with_labels:
-                cv2.fillConvexPoly(self.labels, face.pixels, item.label, cv2.LINE_8, SUBPIXEL)
+                cv2.fillConvexPoly(self.labels, shape, label, cv2.LINE_8, SUBPIXEL)
 
     def _paste(self, item: Sprite, placed: Placed) -> None:
         if item.glow:
             return
-        mask = cv2.compare(placed.warp(item.texture, "alpha"), 127, cv2.CMP_GT)
-        heat = placed.warp(item.texture, "heat")
-        heat += np.uint16(round(item.kelvin * 100.0) - HEAT_ZERO & 0xFFFF)
+        plane = item.texture.heat(*placed.shrink)
+        heat = placed.warp(item.texture, plane, cv2.INTER_NEAREST)
+        mask = cv2.compare(heat, 0, cv2.CMP_GT)
+        heat += np.uint16((round(item.kelvin * 100.0) - HEAT_ZERO) & 0xFFFF)
         cv2.copyTo(heat, mask, self.centikelvin[placed.region])
         if self.with_labels:
-            cv2.copyTo(np.full_like(mask, item.label), mask, self.labels[placed.region])
+            flat = _sheet(int(item.label), *self.labels.shape)
+            cv2.copyTo(flat[placed.region], mask, self.labels[placed.region])

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from segmif_ros.frames import FramePair, Image8, ThermalImage
 from segmif_ros.rig.cameras import Rig, place
 from segmif_ros.rig.climate import climate_of
-from segmif_ros.rig.ground import Ground
 from segmif_ros.rig.lighting import Lighting, light_of
 from segmif_ros.rig.scene import Scene
 from segmif_ros.rig.stage import Stage
@@ -81,25 +80,23 @@ class Renderer:
         light = light_of(scene, self.lighting)
         self.climate = climate_of(scene, light)
         self._stage = Stage(scene, light, self.climate)
-        ground = Ground(scene, light, self.climate)
         view = scene.view
         centre = (view.x, view.height, 0.0)
         rgb = place(rig.rgb, centre, view.yaw, view.pitch)
         thermal = place(rig.thermal, centre, view.yaw, view.pitch)
-        self._visible = VisibleCamera(scene, light, self._stage, ground, rgb)
-        self._thermal = ThermalCamera(scene, light, self.climate, ground, thermal)
+        self._visible = VisibleCamera(self._stage, rgb)
+        self._thermal = ThermalCamera(self._stage, thermal)
 
     def visible(self, t_s: float) -> tuple[Image8, Image8]:
         """Return the RGB picture (HxWx3 uint8) and its labels (HxW uint8) at `t_s` seconds."""
-        return self._visible.render(t_s, self._stage.items(t_s), self._key(t_s, 0))
+        return self._visible.render(self._stage.at(t_s), self._key(t_s, 0))
 
     def thermal(
         self, t_s: float, *, with_labels: bool = False
     ) -> tuple[ThermalImage, Image8 | None]:
         """Return the thermal picture at `t_s` seconds, and its labels if asked for."""
-        items = self._stage.items(t_s)
         kelvin, labels = self._thermal.render(
-            t_s, items, self._key(t_s, 1), with_labels=with_labels
+            self._stage.at(t_s), self._key(t_s, 1), with_labels=with_labels
         )
         return self._encode(kelvin), labels
 
@@ -114,12 +111,12 @@ class Renderer:
             thermal_labels: also make labels in the thermal geometry.
         """
         heat_t = t_s if thermal_t_s is None else thermal_t_s
-        items = self._stage.items(t_s)
-        rgb, labels = self._visible.render(t_s, items, self._key(t_s, 0))
+        moment = self._stage.at(t_s)
+        rgb, labels = self._visible.render(moment, self._key(t_s, 0))
         if heat_t != t_s:
-            items = self._stage.items(heat_t)
+            moment = self._stage.at(heat_t)
         kelvin, heat_labels = self._thermal.render(
-            heat_t, items, self._key(heat_t, 1), with_labels=thermal_labels
+            moment, self._key(heat_t, 1), with_labels=thermal_labels
         )
         return RigFrame(
             rgb=rgb,

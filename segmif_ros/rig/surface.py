@@ -3,24 +3,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras import Pose
-from segmif_ros.rig.ground import shadows
-from segmif_ros.rig.lighting import Light
 from segmif_ros.rig.raster import (
     NEAR_M,
     SUBPIXEL,
     Canvas,
-    Face,
     Placed,
     Polygons,
+    Shape,
     Sprite,
     depth_code,
 )
-from segmif_ros.rig.scene import Scene
 
 Image = NDArray[np.uint8]
 
@@ -29,12 +28,17 @@ FULL = 128
 
 
 class ShadowCanvas(Canvas):
-    """Fills how much light is left on the ground."""
+    """Fills how much light is left on the ground, at half the resolution."""
 
-    def _fill(self, item: Polygons, faces: list[Face]) -> None:
-        left = float(item.bgr[0, 0])
-        for face in faces:
-            cv2.fillConvexPoly(self.labels, face.pixels, left, cv2.LINE_8, SUBPIXEL)
+    def _values(
+        self, batch: list[Polygons], rows: NDArray[np.intp], depth: NDArray[np.float64]
+    ) -> list[Any]:
+        left: list[Any] = np.concatenate([item.bgr[:, 0] for item in batch])[rows].tolist()
+        return left
+
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+        for shape, value in zip(shapes, values, strict=True):
+            cv2.fillConvexPoly(self.labels, shape, value, cv2.LINE_8, SUBPIXEL + 1)
 
     def _paste(self, item: Sprite, placed: Placed) -> None:
         raise NotImplementedError
@@ -97,15 +101,19 @@ class Scroller:
         return faded
 
 
-def shadow_map(scene: Scene, light: Light, pose: Pose, top: int, t: float) -> Image | None:
-    """Return how much light is left on the ground below row `top`, 255 = all; None without shadow."""
-    areas = shadows(scene, light, t)
+def shadow_map(areas: list[Polygons], pose: Pose, top: int) -> Image | None:
+    """Return how much light is left on the ground below row `top`, 255 = all; None without shadow.
+
+    Args:
+        areas: `Shadows.at`.
+        pose: the camera.
+        top: first row of the result.
+    """
     if not areas:
         return None
     k = pose.intrinsics
-    left = np.full((k.height, k.width), 255, np.uint8)
+    left = np.full(((k.height + 1) // 2, (k.width + 1) // 2), 255, np.uint8)
     ShadowCanvas(pose, left).draw(areas)
-    small = cv2.resize(left[top:], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    soft = cv2.blur(small, (7, 3))
+    soft = cv2.blur(left[top // 2 :], (7, 3))
     shade: Image = cv2.resize(soft, (k.width, k.height - top), interpolation=cv2.INTER_LINEAR)
     return shade

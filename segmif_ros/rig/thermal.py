@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from segmif_ros.rig import textures
 from segmif_ros.rig.backdrop import skyline
 from segmif_ros.rig.cameras import Pose
-from segmif_ros.rig.climate import Climate
-from segmif_ros.rig.ground import Ground
 from segmif_ros.rig.labels import Label
-from segmif_ros.rig.lighting import Light
 from segmif_ros.rig.noise import crop, thermal_noise_bank
-from segmif_ros.rig.raster import Item, ThermalCanvas
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.raster import ThermalCanvas
+from segmif_ros.rig.stage import Moment, Stage
 from segmif_ros.rig.surface import GroundView, shadow_map
 
 Centikelvin = NDArray[np.uint16]
@@ -32,22 +29,18 @@ VIGNETTE_K = 0.9
 class ThermalCamera:
     """Renders one stage for the thermal camera; arguments as for `VisibleCamera`."""
 
-    def __init__(
-        self, scene: Scene, light: Light, climate: Climate, ground: Ground, pose: Pose
-    ) -> None:
-        self.scene, self.light, self.climate, self.ground, self.pose = (
-            scene, light, climate, ground, pose,
-        )  # fmt: skip
+    def __init__(self, stage: Stage, pose: Pose) -> None:
+        self.scene, self.climate, self.pose = stage.scene, stage.climate, pose
         k = pose.intrinsics
         self.shape = (k.height, k.width)
         self.view = GroundView(pose)
         self._scroll = textures.asphalt_coarse()
         self._tile = np.vstack([self._scroll, self._scroll])
         self._map = self.view.lookup(textures.COARSE_M, self._scroll.shape[0])
-        self._backdrop()
+        self._backdrop(stage)
         self._detector()
 
-    def _backdrop(self) -> None:
+    def _backdrop(self, stage: Stage) -> None:
         h, w = self.shape
         k, c = self.pose.intrinsics, self.climate
         v, u = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -66,8 +59,8 @@ class ThermalCamera:
         self._base = (kelvin * 100).astype(np.uint16)
         self._labels = np.full((h, w), Label.SKY, np.uint8)
         canvas = ThermalCanvas(self.pose, self._labels, self._base, with_labels=True)
-        canvas.draw(list(skyline(self.scene, self.light, self.climate)))
-        canvas.draw(self.ground.fixed())
+        canvas.draw(list(skyline(self.scene, stage.light, self.climate)))
+        canvas.draw(stage.ground.fixed())
 
     def _detector(self) -> None:
         h, w = self.shape
@@ -79,33 +72,33 @@ class ThermalCamera:
         self._offset = np.rint((columns + pixels - VIGNETTE_K * r2**1.5) * 100).astype(np.int16)
 
     def render(
-        self, t: float, items: list[Item], key: tuple[int, ...], *, with_labels: bool = False
+        self, moment: Moment, key: tuple[int, ...], *, with_labels: bool = False
     ) -> tuple[Centikelvin, NDArray[np.uint8] | None]:
-        """Return apparent temperatures (HxW, 0.01 K) and, if asked for, labels at time `t`."""
+        """Return apparent temperatures (HxW, 0.01 K) and, if asked for, labels."""
         labels = self._labels.copy() if with_labels else self._labels
         canvas = ThermalCanvas(self.pose, labels, self._base.copy(), with_labels=with_labels)
-        canvas.draw([*self.ground.moving(t), *self.ground.kerbs(t)])
-        self._surface(canvas, t)
-        canvas.draw(items)
-        soft = cv2.GaussianBlur(canvas.centikelvin, (5, 5), 0.9)
+        canvas.draw(moment.ground)
+        self._surface(canvas, moment)
+        canvas.draw(moment.items)
+        soft = cv2.GaussianBlur(canvas.centikelvin, (5, 5), 0)
         noise = crop(thermal_noise_bank(), self.shape, key)
         scaled = cv2.addWeighted(noise, NETD_K, self._offset, 1.0, 0.0)
         shown: Centikelvin = cv2.add(soft, scaled, dtype=cv2.CV_16U)
         return shown, labels if with_labels else None
 
-    def _surface(self, canvas: ThermalCanvas, t: float) -> None:
+    def _surface(self, canvas: ThermalCanvas, moment: Moment) -> None:
         """Give the ground its mottled warmth and its cool shadows."""
         top = self.view.top
         if top >= self.shape[0]:
             return
         size = self._scroll.shape[0]
-        start = int(self.scene.travelled(t) / textures.COARSE_M * size) % size
+        start = int(moment.travelled / textures.COARSE_M * size) % size
         grain = cv2.remap(self._tile[start : start + size], self._map, None, cv2.INTER_NEAREST)
         rows = canvas.centikelvin[top:]
         # 1 step of the tile is 0.025 K, dark is cool.
         rows += cv2.convertScaleAbs(grain, alpha=2.5).astype(np.uint16) - np.uint16(320)
         if self.climate.shadow > 0:
-            left = shadow_map(self.scene, self.light, self.pose, top, t)
+            left = shadow_map(moment.shadows, self.pose, top)
             if left is not None:
                 gain = self.climate.shadow * 100 / 160
                 rows -= cv2.multiply(cv2.bitwise_not(left), 1.0, scale=gain, dtype=cv2.CV_16U)

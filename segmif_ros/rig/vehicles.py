@@ -243,7 +243,7 @@ _CARS = {
 }
 
 
-def _car(plan: _CarPlan) -> Shape:
+def _car(plan: _CarPlan, coarse: bool) -> Shape:
     b = _Builder()
     half, w = plan.length / 2, plan.width / 2
     crease = plan.belt * 0.66
@@ -252,18 +252,18 @@ def _car(plan: _CarPlan) -> Shape:
     b.treads(w * 0.94, axle, plan.wheel)
     nose = plan.cabin_base[1] - 0.15
     stern = plan.belt * (0.95 if plan.cabin_base[0] > -half + 0.3 else 1.0)
-    b.loft(
-        [
-            (-half, [(w * 0.80, 0.36), (w * 0.85, crease * 0.95), (w * 0.80, stern * 0.93)]),
-            (-half * 0.9, [(w * 0.93, 0.29), (w * 0.98, crease), (w * 0.88, stern)]),
-            (-half * 0.45, [(w * 0.96, 0.25), (w, crease * 1.02), (w * 0.93, plan.belt)]),
-            (half * 0.1, [(w * 0.96, 0.24), (w, crease * 1.02), (w * 0.94, plan.belt)]),
-            (nose, [(w * 0.96, 0.25), (w, crease), (w * 0.92, plan.belt * 0.99)]),
-            (half * 0.86, [(w * 0.90, 0.28), (w * 0.96, crease * 0.96), (w * 0.82, plan.hood)]),
-            (half, [(w * 0.74, 0.34), (w * 0.82, crease * 0.86), (w * 0.70, plan.hood * 0.86)]),
-        ],
-        nose,
-    )
+    stations = [
+        (-half, [(w * 0.80, 0.36), (w * 0.85, crease * 0.95), (w * 0.80, stern * 0.93)]),
+        (-half * 0.9, [(w * 0.93, 0.29), (w * 0.98, crease), (w * 0.88, stern)]),
+        (-half * 0.45, [(w * 0.96, 0.25), (w, crease * 1.02), (w * 0.93, plan.belt)]),
+        (half * 0.1, [(w * 0.96, 0.24), (w, crease * 1.02), (w * 0.94, plan.belt)]),
+        (nose, [(w * 0.96, 0.25), (w, crease), (w * 0.92, plan.belt * 0.99)]),
+        (half * 0.86, [(w * 0.90, 0.28), (w * 0.96, crease * 0.96), (w * 0.82, plan.hood)]),
+        (half, [(w * 0.74, 0.34), (w * 0.82, crease * 0.86), (w * 0.70, plan.hood * 0.86)]),
+    ]
+    if coarse:
+        stations = [(z, [ring[0], ring[2]]) for z, ring in stations[::2]]
+    b.loft(stations, nose)
     b.flank(w * 1.005, (-half * 0.16, -half * 0.15), (0.34, plan.belt * 0.97), Stuff.DARK)
     b.flank(w * 1.005, (half * 0.44, half * 0.45), (0.34, plan.belt * 0.97), Stuff.DARK)
     rear, front = -half - 0.012, half + 0.012
@@ -337,15 +337,19 @@ def _bus() -> Shape:
     return b.shape(1.25, 5.5, 3.05)
 
 
-@lru_cache(maxsize=8)
-def shape_of(kind: str) -> Shape:
+@lru_cache(maxsize=16)
+def shape_of(kind: str, *, coarse: bool = False) -> Shape:
     """Return the shape of a "sedan", "hatchback", "suv", "van", "truck" or "bus".
+
+    Args:
+        kind: which one.
+        coarse: with fewer faces, for vehicles far away.
 
     Raises:
         ValueError: another kind.
     """
     if kind in _CARS:
-        return _car(_CARS[kind])
+        return _car(_CARS[kind], coarse)
     if kind == "truck":
         return _truck()
     if kind == "bus":

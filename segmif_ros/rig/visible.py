@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 from segmif_ros.rig import textures
 from segmif_ros.rig.backdrop import skyline
 from segmif_ros.rig.cameras import Pose
-from segmif_ros.rig.ground import Ground, disc
+from segmif_ros.rig.ground import disc
 from segmif_ros.rig.labels import Label
-from segmif_ros.rig.lighting import Light, Lighting
+from segmif_ros.rig.lighting import Lighting
 from segmif_ros.rig.noise import crop, visible_noise_bank
 from segmif_ros.rig.raster import (
     GLOW_DEPTH,
     NEAR_M,
     SKY_DEPTH,
-    Item,
     VisibleCanvas,
     depth_of_codes,
 )
-from segmif_ros.rig.scene import Colour, Scene
-from segmif_ros.rig.stage import Stage
+from segmif_ros.rig.scene import Colour
+from segmif_ros.rig.stage import Moment, Stage
 from segmif_ros.rig.surface import FULL, GroundView, Scroller, shadow_map
 
 Image = NDArray[np.uint8]
@@ -43,27 +42,20 @@ class VisibleCamera:
     """Renders one stage for the RGB camera.
 
     Args:
-        scene: the street.
-        light: its light.
-        stage: everything above the ground.
-        ground: the ground.
+        stage: the street.
         pose: the camera in the street.
     """
 
-    def __init__(
-        self, scene: Scene, light: Light, stage: Stage, ground: Ground, pose: Pose
-    ) -> None:
-        self.scene, self.light, self.stage, self.ground, self.pose = (
-            scene, light, stage, ground, pose,
-        )  # fmt: skip
+    def __init__(self, stage: Stage, pose: Pose) -> None:
+        self.scene, self.light, self.pose = stage.scene, stage.light, pose
         k = pose.intrinsics
         self.shape = (k.height, k.width)
         self.view = GroundView(pose)
         self._scrollers()
-        self._backdrop()
+        self._backdrop(stage)
         self._air()
         self._vignette = self._lens()
-        self._beam = self._beam_map() if light.lamps and scene.view.driving else None
+        self._beam = self._beam_map() if self.light.lamps and self.scene.view.driving else None
 
     # --- prepared once
 
@@ -80,7 +72,7 @@ class VisibleCamera:
         self._paving = Scroller(textures.paving(), textures.FINE_M, v, strength(30, 0.85))
         self._grass = Scroller(textures.grass(), textures.FINE_M, v, strength(60, 0.9))
 
-    def _backdrop(self) -> None:
+    def _backdrop(self, stage: Stage) -> None:
         h, w = self.shape
         k, light = self.pose.intrinsics, self.light
         v, u = np.mgrid[0:h, 0:w].astype(np.float32)
@@ -93,15 +85,15 @@ class VisibleCamera:
         sky = self._add_clouds(sky, street, up)
         if light.lighting in (Lighting.DAY, Lighting.GLARE, Lighting.DUSK):
             near = np.clip(street @ np.asarray(light.sun, np.float32), 0, 1)[..., None]
-            warmth = np.asarray(light.sun_colour) / max(light.sun_colour)
+            warmth = np.asarray(light.sun_colour) / max(*light.sun_colour, 1e-3)
             sky += 190 * max(light.sunny, 0.15) * warmth * near**24
             if light.dazzle:
                 sky += 255 * (near > 0.9994)
         bgrd = np.dstack([np.clip(sky, 0, 255), np.full((h, w), 255)]).astype(np.uint8)
         labels = np.full((h, w), Label.SKY, np.uint8)
         canvas = VisibleCanvas(self.pose, bgrd, labels)
-        canvas.draw(list(skyline(self.scene, self.light, self.stage.climate)))
-        canvas.draw(self.ground.fixed())
+        canvas.draw(list(skyline(self.scene, self.light, stage.climate)))
+        canvas.draw(stage.ground.fixed())
         self._bgrd, self._labels = bgrd, labels
 
     def _add_clouds(
@@ -167,38 +159,37 @@ class VisibleCamera:
 
     # --- every frame
 
-    def render(self, t: float, items: list[Item], key: tuple[int, ...]) -> tuple[Image, Image]:
-        """Return the picture (HxWx3 RGB) and the true labels (HxW) at time `t`.
+    def render(self, moment: Moment, key: tuple[int, ...]) -> tuple[Image, Image]:
+        """Return the picture (HxWx3 RGB) and the true labels (HxW).
 
         Args:
-            t: seconds.
-            items: `Stage.items(t)`.
+            moment: what to draw.
             key: seeds the sensor noise of this frame.
         """
         canvas = VisibleCanvas(self.pose, self._bgrd.copy(), self._labels.copy())
-        canvas.draw([*self.ground.moving(t), *self.ground.kerbs(t)])
-        self._surface(canvas, t)
-        canvas.draw(items)
+        canvas.draw(moment.ground)
+        self._surface(canvas, moment)
+        canvas.draw(moment.items)
         depth = cv2.extractChannel(canvas.bgrd, 3)
         bgr: Image = cv2.cvtColor(canvas.bgrd, cv2.COLOR_BGRA2BGR)
         glow = None
         if self.light.lamps:
             glow = cv2.copyTo(bgr, cv2.compare(depth, GLOW_DEPTH, cv2.CMP_EQ))
-            lit = cv2.multiply(bgr, self._light_map(t, depth), scale=1 / FULL)
+            lit = cv2.multiply(bgr, self._light_map(moment, depth), scale=1 / FULL)
             bgr = cv2.copyTo(bgr, cv2.LUT(depth, _SELF_LIT), lit)
-        bgr = self._through_air(bgr, depth, t)
+        bgr = self._through_air(bgr, depth, moment.t)
         if glow is not None:
-            bgr = cv2.add(bgr, self._bloom(glow, t))
+            bgr = cv2.add(bgr, self._bloom(glow, moment))
         if self.light.dazzle:
             bgr = self._dazzle(bgr, depth)
         return self._sensor(bgr, key), canvas.labels
 
-    def _surface(self, canvas: VisibleCanvas, t: float) -> None:
+    def _surface(self, canvas: VisibleCanvas, moment: Moment) -> None:
         """Give the ground its texture, its shadows and its depth."""
         top = self.view.top
         if top >= self.shape[0]:
             return
-        gone = self.scene.travelled(t)
+        gone = moment.travelled
         grain = cv2.addWeighted(self._fine.at(gone), 1.0, self._coarse.at(gone), 1.0, -FULL)
         labels = canvas.labels[top:]
         for scroller, label in (
@@ -208,7 +199,7 @@ class VisibleCamera:
             mask = cv2.compare(labels, int(label), cv2.CMP_EQ)
             if cv2.countNonZero(mask):
                 cv2.copyTo(scroller.at(gone), mask, grain)
-        shade = shadow_map(self.scene, self.light, self.pose, top, t)
+        shade = shadow_map(moment.shadows, self.pose, top)
         if shade is not None:
             grain = cv2.multiply(grain, shade, scale=1 / 255)
         rows = canvas.bgrd[top:]
@@ -216,12 +207,12 @@ class VisibleCamera:
         cv2.multiply(rows, wide, dst=rows, scale=1 / FULL)
         cv2.insertChannel(self.view.depth, rows, 3)
 
-    def _light_map(self, t: float, depth: Image) -> Image:
+    def _light_map(self, moment: Moment, depth: Image) -> Image:
         """Return HxWx3 light factors, FULL = 1: sky, street lamps, headlights."""
         h, w = self.shape
         low = np.empty((h // LOW, w // LOW, 3), np.uint8)
         low[:] = np.clip(np.asarray(self.light.level) * FULL, 0, 255).astype(np.uint8)
-        for areas, colour in self._pools(t):
+        for areas, colour in self._pools(moment):
             layer = np.zeros_like(low)
             for shape in areas:
                 cv2.fillConvexPoly(layer, shape, colour, cv2.LINE_AA, 4)
@@ -233,10 +224,10 @@ class VisibleCamera:
             light = cv2.add(light, cv2.merge([beam, beam, beam]))
         return light
 
-    def _pools(self, t: float) -> list[tuple[list[NDArray[np.int32]], Colour]]:
+    def _pools(self, moment: Moment) -> list[tuple[list[NDArray[np.int32]], Colour]]:
         """Return the areas lit by lamps and headlights, in low resolution."""
         pools: list[tuple[list[NDArray[np.int32]], Colour]] = []
-        for x, tall, z in self.stage.lamps(t):
+        for x, tall, z in moment.lamps:
             for reach, share in ((1.5, 0.45), (0.85, 0.55)):
                 shape = self._low(disc(x, z, tall * reach * 0.75, tall * reach))
                 if shape is None:
@@ -247,7 +238,7 @@ class VisibleCamera:
                 b, g, r = _LAMP
                 colour: Colour = (b * share, g * share, r * share)
                 pools.append(([s for s in (shape, cone) if s is not None], colour))
-        for x, z, heading in self.stage.headlights(t):
+        for x, z, heading in moment.headlights:
             s, c = math.sin(heading), math.cos(heading)
             spot = self._low(disc(x + 7.5 * s, z + 7.5 * c, 2.0 + 4 * abs(s), 2.0 + 4.5 * abs(c)))
             if spot is not None:
@@ -299,11 +290,11 @@ class VisibleCamera:
         ])  # fmt: skip
         return cv2.add(cv2.multiply(bgr, cv2.merge([through] * 3), scale=1 / 255), smoke)
 
-    def _bloom(self, glow: Image, t: float) -> Image:
+    def _bloom(self, glow: Image, moment: Moment) -> Image:
         """Return the halos of what shines by itself."""
         h, w = self.shape
         small = cv2.resize(glow, (w // 4, h // 4), interpolation=cv2.INTER_AREA)
-        for x, z, heading in self.stage.headlights(t):
+        for x, z, heading in moment.headlights:
             if math.cos(heading) > -0.5:
                 continue
             p = self.pose.to_camera(np.array([[x - 0.6, 0.68, z - 2.3], [x + 0.6, 0.68, z - 2.3]]))

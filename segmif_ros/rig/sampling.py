@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One labelled training frame per seed: scene, moment and lighting all follow from the number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.lighting import Lighting
+from segmif_ros.rig.render import RigFrame, render
+from segmif_ros.rig.scene import Scene
+
+_LIGHTINGS = (Lighting.DAY, Lighting.DUSK, Lighting.NIGHT, Lighting.GLARE, Lighting.SMOKE)
+_SHARES = (0.3, 0.15, 0.3, 0.1, 0.15)
+
+
+def training_frame(seed: int) -> RigFrame:
+    """Render one registered pair (640x480, both cameras in one place) with its true labels."""
+    rng = np.random.default_rng(seed)
+    lighting = _LIGHTINGS[int(rng.choice(len(_LIGHTINGS), p=_SHARES))]
+    moment = float(rng.uniform(0.0, 8.0))
+    return render(Scene.random(seed), moment, Rig.aligned(), lighting)
