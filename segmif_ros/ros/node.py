@@ -7,6 +7,7 @@ The executor thread only checks and pairs messages; one worker thread owns the e
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 import traceback
@@ -24,6 +25,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import EngineError
@@ -270,21 +272,36 @@ class SegmifNode(LifecycleNode):
         self._diagnostics.publish(report(facts, node=node, stamp=stamp))
 
 
+def _command_line(args: Sequence[str] | None) -> list[str]:
+    """Return the full command line; `--help` and arguments outside --ros-args end the process."""
+    command = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
+    parser = argparse.ArgumentParser(
+        prog="segmif_node",
+        description="Lifecycle node: thermal and RGB images in, fused image and class mask out.",
+        epilog="ROS arguments follow --ros-args, for example: --ros-args -p model:=segmif-nano "
+        "-r '~/input/rgb:=/rgb/image_raw' -r '~/input/thermal:=/thermal/image_raw'",
+    )
+    parser.parse_args(remove_ros_args(command)[1:])
+    return command
+
+
+def _on_signals(action: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, action)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code.
 
     Args:
         args: command line after the program name, default `sys.argv`.
     """
-    prepare_process()
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        rclpy.init(
-            args=None if args is None else [sys.argv[0], *args],
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
+        command = _command_line(args)
+        _on_signals(lambda *_: stop.set())
+        prepare_process()
+        rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as err:
         # rcl's own error for a parameter file that is missing or no YAML, and for bad --ros-args.
         sys.stderr.write(f"segmif_node: {err}\n")
@@ -300,8 +317,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     finally:
         # A second Ctrl-C, or the one that launch sends to the whole group, must not cut this short.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        _on_signals(signal.SIG_IGN)
         node.close()
         executor.shutdown()
         node.destroy_node()

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.node import resolve_model
+from segmif_ros.ros.node import main, resolve_model
 from segmif_ros.share import share_path
 
 
@@ -30,3 +30,17 @@ def test_a_path_that_is_missing_stays_as_the_user_wrote_it():
 def test_an_unknown_name_says_where_it_looked():
     with pytest.raises(FileNotFoundError, match="no-such-model"):
         resolve_model("no-such-model")
+
+
+def test_help_explains_ros_arguments_and_ends(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "--ros-args -p model:=" in capsys.readouterr().out
+
+
+def test_an_argument_outside_ros_args_is_refused(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["model:=segmif-nano"])
+    assert ended.value.code == 2
+    assert "model:=segmif-nano" in capsys.readouterr().err
