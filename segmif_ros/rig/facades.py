@@ -58,7 +58,7 @@ class _Painter:
         wall = np.tile(_wall(house.style), reps)[:height, :width]
         self.bgr = cv2.merge([cv2.convertScaleAbs(wall, alpha=c / 128) for c in house.colour])
         grain = np.tile(_wall("plaster"), reps)[:height, :width]
-        self.heat = (grain.astype(np.uint16) * 3 + np.uint16(HEAT_ZERO - 384)).astype(np.uint16)
+        self.heat = (grain.astype(np.uint16) * 7 + np.uint16(HEAT_ZERO - 7 * 128)).astype(np.uint16)
         self.light = np.zeros((height, width, 4), np.uint8) if lit > 0 else None
         self.climate, self.lit = climate, lit
         self.width, self.height = width, height

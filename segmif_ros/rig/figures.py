@@ -132,7 +132,7 @@ def _trunk(
 ) -> None:
     """Add torso, arms, head, hair and bag."""
     h, b = person.height, person.build
-    coat, cloth, skin = person.coat, climate.clothing, climate.skin
+    coat, cloth, skin = person.coat, climate.clothing + 2.4 * (person.phase - 0.5), climate.skin
     dark: Colour = (coat[0] * 0.82, coat[1] * 0.82, coat[2] * 0.82)
     _arm(limbs, person, arms[0], dark, climate)
     for side in near:

@@ -50,7 +50,7 @@ class Ground:
         self.scene, self.light, self.climate = scene, light, climate
         rng = np.random.default_rng([45, scene.seed])
         self.up = light.shade(np.array([[0.0, 1.0, 0.0]]))[0]
-        tone = float(rng.uniform(72, 112))
+        tone = float(rng.uniform(84, 128))
         self.asphalt: Colour = (tone * 1.02, tone, tone * 0.98)
         pale = float(rng.uniform(128, 168))
         self.slabs: Colour = (pale * 0.96, pale, pale * 1.02)
@@ -101,7 +101,7 @@ class Ground:
         items.append(
             self._paint([strip(-left, right, START_M, FAR_M)], self.asphalt, c.road, Label.ROAD)
         )
-        darker: Colour = (self.asphalt[0] * 0.9, self.asphalt[1] * 0.9, self.asphalt[2] * 0.9)
+        darker: Colour = (self.asphalt[0] * 0.94, self.asphalt[1] * 0.94, self.asphalt[2] * 0.94)
         tracks = [
             strip(x - 0.28, x + 0.28, START_M, FAR_M)
             for lane in range(-street.lanes, street.lanes)

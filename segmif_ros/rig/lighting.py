@@ -45,6 +45,8 @@ class Light:
         noise: deviation of the sensor noise, 0-255.
         dazzle: strength of the low sun in the lens, 0-1.
         smoke: density of drifting smoke, 1/m.
+        exposure: gain of the RGB camera.
+        black: what it takes off afterwards, 0-255.
     """
 
     lighting: Lighting
@@ -61,6 +63,8 @@ class Light:
     noise: float
     dazzle: float = 0.0
     smoke: float = 0.0
+    exposure: float = 1.12
+    black: float = 4.0
 
     def shade(self, normals: NDArray[Any]) -> Array:
         """Return (N, 3) light factors for surfaces with unit `normals` (N, 3)."""
@@ -144,7 +148,7 @@ def _dusk(scene: Scene, rng: np.random.Generator) -> Light:
 
 
 def _night(scene: Scene, rng: np.random.Generator) -> Light:
-    level = float(rng.uniform(0.045, 0.12))
+    level = float(rng.uniform(0.05, 0.12)) + (0.0 if scene.view.driving else 0.06)
     glow = float(rng.uniform(0.5, 1.3))
     return Light(
         lighting=Lighting.NIGHT,

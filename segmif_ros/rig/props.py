@@ -83,7 +83,7 @@ class Props:
             made.append(Prop(
                 plant.x, plant.z, lambda p=plant, m=make: m(p),
                 reach=plant.length + 2.0 if hedge else plant.width / 2 + 1.0,
-                nearest=-plant.length if hedge else 0.8, farthest=128.0,
+                nearest=-plant.length if hedge else 4.0, farthest=128.0,
             ))  # fmt: skip
         for thing in self.scene.furniture:
             made.append(Prop(
@@ -103,7 +103,7 @@ class Props:
                 colour = np.array([74.0, 84.0, 96.0])
             lit = colour * self.light.shade(np.array([[0.0, 0.8, -0.6]]))[0] / 118.0
             bgr = cv2.merge([cv2.convertScaleAbs(luma, alpha=float(c)) for c in lit])
-            heat = (luma.astype(np.int32) - 110) * 1 + HEAT_ZERO
+            heat = (luma.astype(np.int32) - 110) * 2 + HEAT_ZERO
             planes = [bgr, alpha, heat.astype(np.uint16)]
             if flip:
                 planes = [np.ascontiguousarray(plane[:, ::-1]) for plane in planes]
@@ -250,5 +250,5 @@ class Props:
             b, g, r = colour
             shown: Colour = (b, g, r) if lit else (b * 0.2, g * 0.2, r * 0.2)
             heat = warm + (5.0 if lit else 0.0)
-            items.append(self._flat_shape(spot, shown, heat, label, glow=lit))
+            items.append(self._flat_shape(spot, shown, heat, label, glow=lit and self.light.lamps))
         return items

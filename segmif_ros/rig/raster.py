@@ -443,18 +443,18 @@ class VisibleCanvas(Canvas):
             return
         source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
         alpha = cv2.extractChannel(source, 3)
+        # Colours blend at the edge, depth does not: half a leaf in front of the sky is not far away.
+        covered = cv2.compare(alpha, 127, cv2.CMP_GT)
         if item.glow:
             coded = np.zeros_like(alpha)
-        elif isinstance(placed.depth, int):
-            coded = cv2.convertScaleAbs(alpha, alpha=placed.depth / 255)
         else:
-            column = np.broadcast_to(placed.depth, alpha.shape)
-            coded = cv2.multiply(alpha, column, scale=1 / 255)
+            column = np.broadcast_to(np.asarray(placed.depth, np.uint8), alpha.shape)
+            coded = cv2.min(covered, column)
+            self._mark(item.label, covered, placed)
         cv2.insertChannel(coded, source, 3)
-        if not item.glow:
-            self._mark(item.label, cv2.compare(alpha, 127, cv2.CMP_GT), placed)
         rest = cv2.bitwise_not(alpha)
-        cv2.multiply(region, cv2.merge([rest, rest, rest, rest]), dst=region, scale=1 / 255)
+        keep = cv2.merge([rest, rest, rest, cv2.bitwise_not(covered)])
+        cv2.multiply(region, keep, dst=region, scale=1 / 255)
         cv2.add(region, source, dst=region)
 
     def _paste_opaque(

@@ -95,8 +95,8 @@ class ThermalCamera:
         start = int(moment.travelled / textures.COARSE_M * size) % size
         grain = cv2.remap(self._tile[start : start + size], self._map, None, cv2.INTER_NEAREST)
         rows = canvas.centikelvin[top:]
-        # 1 step of the tile is 0.025 K, dark is cool.
-        rows += cv2.convertScaleAbs(grain, alpha=2.5).astype(np.uint16) - np.uint16(320)
+        # 1 step of the tile is 0.015 K, dark is cool; the tile is 128 where it changes nothing.
+        rows += cv2.multiply(grain, 1.5, dtype=cv2.CV_16U) - np.uint16(192)
         if self.climate.shadow > 0:
             left = shadow_map(moment.shadows, self.pose, top)
             if left is not None:

@@ -89,21 +89,15 @@ class Body:
         shade = light.shade(normals)
         glass = (kinds == Stuff.GLASS)[:, None]
         # Panes mirror the sky: brighter the more they face upwards.
-        mirrored = np.asarray(light.sky_low) * (0.12 + 0.5 * np.maximum(normals[:, 1:2], 0.0))
+        mirrored = np.asarray(light.sky_low) * (0.08 + 0.34 * np.maximum(normals[:, 1:2], 0.0))
         shown = np.where(glass, colours * shade + mirrored, colours * shade)
         glow = self._glow(kinds)
         return np.where(glow[:, None], colours, shown)
 
     def _glow(self, kinds: NDArray[np.intp]) -> NDArray[np.bool_]:
         vehicle, light = self.vehicle, self._light
-        if not vehicle.lights:
-            return np.zeros(len(kinds), bool)
-        glow = np.zeros(len(kinds), bool)
-        if light.lamps or vehicle.braking:
-            glow |= kinds == Stuff.TAIL
-        if light.lamps:
-            glow |= kinds == Stuff.HEAD
-        return glow
+        lit = vehicle.lights and light.lamps
+        return np.isin(kinds, (Stuff.TAIL, Stuff.HEAD)) & lit
 
     def _heat(self, kinds: NDArray[np.intp], normals: Points) -> NDArray[Any]:
         vehicle, light, c = self.vehicle, self._light, self._climate

@@ -131,7 +131,7 @@ class VisibleCamera:
         self._clear = (clear * 255).round().astype(np.uint8)
         veil = (1 - clear)[:, None] * np.asarray(light.haze)
         self._veil = veil.round().clip(0, 255).astype(np.uint8)
-        self._headlight = np.clip(230.0 / (1.0 + (metres / 15.0) ** 2), 0, 255).astype(np.uint8)
+        self._headlight = np.clip(180.0 / (1.0 + (metres / 17.0) ** 2), 0, 255).astype(np.uint8)
         self._thick = np.clip(np.minimum(metres, 420.0) * light.smoke * 30.0, 0, 255).astype(
             np.uint8
         )
@@ -220,7 +220,7 @@ class VisibleCamera:
         low = cv2.blur(cv2.blur(low, (15, 9)), (9, 5))
         light: Image = cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)
         if self._beam is not None:
-            beam = cv2.multiply(self._beam, cv2.LUT(depth, self._headlight), scale=1 / 230)
+            beam = cv2.multiply(self._beam, cv2.LUT(depth, self._headlight), scale=1 / 180)
             light = cv2.add(light, cv2.merge([beam, beam, beam]))
         return light
 
@@ -350,6 +350,6 @@ class VisibleCamera:
         bgr = cv2.multiply(bgr, self._vignette, scale=1 / 255)
         gain = self.light.noise / 24.0
         noise = crop(visible_noise_bank(), self.shape, key)
-        noisy = cv2.addWeighted(bgr, 1.0, noise, gain, -128.0 * gain)
+        noisy = cv2.addWeighted(bgr, self.light.exposure, noise, gain, -128.0 * gain - self.light.black)
         rgb: Image = cv2.cvtColor(noisy, cv2.COLOR_BGR2RGB)
         return rgb
