@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segmif_ros.cli.children import Child
+from segmif_ros.cli.children import Child, uninterrupted
 from segmif_ros.cli.sources import Plan, Source
 
 if TYPE_CHECKING:
@@ -97,11 +97,12 @@ class Chain:
         trace: TracebackType | None,
     ) -> None:
         """End the source before the node, then leave the domain."""
-        for child in self._children:
-            child.interrupt()
-        for child in reversed(self._children):
-            child.stop(_STOP_S)
-        self._ros.close()
+        with uninterrupted():
+            for child in self._children:
+                child.interrupt()
+            for child in reversed(self._children):
+                child.stop(_STOP_S)
+            self._ros.close()
 
     def start_node(self, waiting: Callable[[float], Any]) -> float:
         """Start the node and wait until it listens; return its warm-up time, milliseconds.
@@ -153,7 +154,8 @@ class Chain:
         source = self._start("source", plan.command)
         while source.exit_code is None:
             self._listen(arrived)
-            if not self._ros.hears_cameras and self._sees_source():
+            if not self._ros.hears_cameras and self._ros.sees_cameras():
+                # Not before: the source starts when it is heard, and that must mean by the node.
                 source.note_shared_memory()
                 self._ros.listen_to_cameras()
         if source.exit_code != 0:
@@ -189,8 +191,9 @@ class Chain:
             )
 
     def _start(self, name: str, command: Any) -> Child:
-        child = Child(name, command, self._environment, self._log / f"{name}.log")
-        self._children.append(child)
+        with uninterrupted():
+            child = Child(name, command, self._environment, self._log / f"{name}.log")
+            self._children.append(child)
         return child
 
     def _listen(self, arrived: Callable[[int], Any]) -> None:
@@ -198,15 +201,6 @@ class Chain:
         self._ros.spin(0.05)
         arrived(self.recorder.counts["fused"])
         self._check(self._node)
-
-    def _sees_source(self) -> bool:
-        """Tell whether the node has found the source.
-
-        Only then do we listen to the cameras ourselves: the source starts when it is heard, and
-        that must mean by the node.
-        """
-        found = (self.recorder.value(camera, "publishers") for camera in ("rgb", "thermal"))
-        return all(value not in (None, "", "0") for value in found)
 
     def _check(self, node: Child) -> None:
         if node.exit_code is not None:

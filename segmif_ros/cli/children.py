@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 _SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
@@ -90,6 +90,26 @@ class Child:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self.exit_code
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block is done; then raise KeyboardInterrupt.
+
+    Starting a process and ending one must not be cut in half: nobody would know of the child.
+    """
+    pending: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda got, _: pending.append(got))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if pending:
+        raise KeyboardInterrupt
 
 
 def shared_memory(pid: int) -> set[Path]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -31,12 +31,17 @@ from segmif_ros.evaluation.video import VideoError, write_video
 from segmif_ros.render import Legend, SheetRow, contact_sheet, four_panes, overlay, palette
 from segmif_ros.thermal import ThermalNormaliser
 
+if TYPE_CHECKING:
+    from segmif_ros.ros.recorder import Recorder
+
 LOAD = 0.7
 """Part of the time that the engine may be busy: the rest is for the cameras, DDS and jitter."""
 
 _AROUND_ENGINE_MS = 8.0
 """Conversion, registration and publishing of one VGA pair on a busy CPU core."""
 
+_ATTEMPTS = 3
+_SLOWER = 0.6
 _DIAGNOSTICS_HZ = 5.0
 _PANE = (240, 320)
 _PAIRS_LIMIT = 150
@@ -111,40 +116,7 @@ def _run(args: argparse.Namespace) -> int:
     for stale in ("contact_sheet.png", "demo.mp4", "report.json"):
         (out / stale).unlink(missing_ok=True)
     source = _source(args)
-    parameters: dict[str, Any] = {
-        "model": str(args.model),
-        "engine": str(args.engine),
-        "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
-    }
-    if source.calibration is not None:
-        parameters["calibration_file"] = str(source.calibration.resolve())
-    domain = private_domain()
-    say(f"demo: {source.title}, ROS domain {domain}, logs in {out / 'log'}")
-    with Chain(
-        source, out / "log", domain=domain, parameters=parameters, video_size=_PANE
-    ) as chain:
-        warmup_ms = _start_node(chain)
-        plan = source.plan(1e3 * LOAD / (warmup_ms + _AROUND_ENGINE_MS))
-        say(
-            f"one inference takes {warmup_ms:.0f} ms here: sending {plan.pairs} pairs at "
-            f"{plan.rate_hz:.1f} per second"
-        )
-        for note in plan.notes:
-            say(f"note: {note}")
-        _play(chain, plan)
-        chain.stop_node()
-        recorder = chain.recorder
-    report = summarize_run(
-        recorder.diagnostics,
-        source=source.facts(),
-        pairs_in=plan.pairs,
-        counts=recorder.counts,
-        ages_ms=recorder.ages_ms,
-        rate_in_hz=plan.rate_hz,
-        outputs_span_s=recorder.outputs_span_s,
-        model=recorder.model,
-        notes=plan.notes,
-    )
+    report, recorder = _measure(args, source)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = json.dumps(report.to_json(created=created), indent=2)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
@@ -152,6 +124,66 @@ def _run(args: argparse.Namespace) -> int:
     say("")
     say(report.table())
     return _verdict(report, out, video=not args.no_video)
+
+
+def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recorder]:
+    """Run the chain; where other work on the machine was in the way, again at a lower rate."""
+    domain = private_domain()
+    notes: list[str] = []
+    say(f"demo: {source.title}, ROS domain {domain}, logs in {args.out / 'log'}")
+    holdable_hz: float | None = None
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        with Chain(
+            source,
+            args.out / "log",
+            domain=domain,
+            parameters=_parameters(args, source),
+            video_size=_PANE,
+        ) as chain:
+            warmup_ms = _start_node(chain)
+            if holdable_hz is None:
+                holdable_hz = 1e3 * LOAD / (warmup_ms + _AROUND_ENGINE_MS)
+            plan = source.plan(holdable_hz)
+            say(
+                f"one inference takes {warmup_ms:.0f} ms here: sending {plan.pairs} pairs at "
+                f"{plan.rate_hz:.1f} per second"
+            )
+            for note in plan.notes:
+                say(f"note: {note}")
+            _play(chain, plan)
+            chain.stop_node()
+            recorder = chain.recorder
+        report = summarize_run(
+            recorder.diagnostics,
+            source=source.facts(),
+            pairs_in=plan.pairs,
+            counts=recorder.counts,
+            ages_ms=recorder.ages_ms,
+            rate_in_hz=plan.rate_hz,
+            outputs_span_s=recorder.outputs_span_s,
+            model=recorder.model,
+            notes=(*notes, *plan.notes),
+        )
+        if report.passed or not report.too_fast or args.rate is not None or not attempts_left:
+            break
+        holdable_hz = _SLOWER * plan.rate_hz
+        notes.append(
+            f"at {plan.rate_hz:.1f} pairs per second only {report.pairs_out} of {report.pairs_in} "
+            "came out: the machine is busy with other work"
+        )
+        say(f"note: {notes[-1]}; trying a lower rate")
+    return report, recorder
+
+
+def _parameters(args: argparse.Namespace, source: Source) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "model": str(args.model),
+        "engine": str(args.engine),
+        "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
+    }
+    if source.calibration is not None:
+        parameters["calibration_file"] = str(source.calibration.resolve())
+    return parameters
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -205,7 +237,7 @@ def _play(chain: Chain, plan: Plan) -> None:
 class _Pictures:
     """Draws the contact sheet and the video from what was recorded."""
 
-    def __init__(self, source: Source, recorder: Any, report: RunReport) -> None:
+    def __init__(self, source: Source, recorder: Recorder, report: RunReport) -> None:
         self._source = source
         self._report = report
         self._classes = recorder.classes

@@ -18,7 +18,7 @@ WAIT_S = "30"
 
 _THERMAL_NAME = re.compile(r"thermal|infrared|lwir|(?:^|[/_])ir(?:[/_]|$)|boson|lepton", re.I)
 _OTHER_NAME = re.compile(r"label|mask|depth|confidence|overlay|fused", re.I)
-_SETTLE_S = 0.5
+_SETTLE_S = 1.0
 _RIG_HZ = 30.0
 
 

@@ -18,6 +18,8 @@ FORMAT = 1
 
 REQUIRED_SHARE = 0.95
 
+OVERTAKEN = "overtaken by a newer pair (machine too slow)"
+
 PACKAGES = (
     "segmif_ros",
     "numpy",
@@ -102,6 +104,11 @@ class RunReport:
         """Tell whether enough came out."""
         return self.share >= REQUIRED_SHARE
 
+    @property
+    def too_fast(self) -> bool:
+        """Tell whether a lower rate would have helped."""
+        return self.dropped.get(OVERTAKEN, 0) > (1 - REQUIRED_SHARE) * self.pairs_in
+
     def to_json(self, *, created: str) -> dict[str, Any]:
         """Return the content of report.json."""
         return {
@@ -171,7 +178,7 @@ def summarize_run(
         "lost between camera and node": pairs_in - arrived,
         "refused by the node (malformed image)": arrived - usable,
         "without a partner in the other stream": usable - paired,
-        "overtaken by a newer pair (machine too slow)": _count(pairing, "replaced"),
+        OVERTAKEN: _count(pairing, "replaced"),
         "nobody listened": _count(pairing, "skipped"),
         "left when the node stopped": _count(pairing, "withdrawn"),
         "failed in the node": _count(engine, "failures"),

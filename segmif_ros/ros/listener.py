@@ -33,11 +33,17 @@ class Listener:
         self._executor.add_node(self._node)
         self.recorder = Recorder(self._node, topics, video_size=video_size)
         self.hears_cameras = False
+        self._topics = topics
 
     def listen_to_cameras(self) -> None:
         """Subscribe to the cameras too."""
         self.recorder.listen_to_cameras()
         self.hears_cameras = True
+
+    def sees_cameras(self) -> bool:
+        """Tell whether somebody publishes on both camera topics."""
+        topics = (self._topics.rgb, self._topics.thermal)
+        return all(self._node.count_publishers(topic) > 0 for topic in topics)
 
     def spin(self, seconds: float) -> None:
         """Handle what arrives, for so long."""

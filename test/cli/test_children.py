@@ -6,7 +6,13 @@ import time
 
 import pytest
 
-from segmif_ros.cli.children import Child, private_domain, remove_orphans, shared_memory
+from segmif_ros.cli.children import (
+    Child,
+    private_domain,
+    remove_orphans,
+    shared_memory,
+    uninterrupted,
+)
 
 READY = "import sys, time, signal; print('ready', flush=True)"
 
@@ -47,7 +53,11 @@ def test_tail_is_the_last_lines_and_says_when_there_are_none(tmp_path):
 
 
 def test_stop_sends_sigint_first(tmp_path, ready):
-    code = f"{READY}\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(7)"
+    code = (
+        "import sys, time\n"
+        "try:\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    sys.exit(7)"
+    )
     child = start(tmp_path, code)
     ready(child)
     assert child.exit_code is None
@@ -90,6 +100,18 @@ def test_shared_memory_of_a_killed_process_is_removed(tmp_path, ready):
 
 def test_shared_memory_of_a_gone_process_is_empty():
     assert shared_memory(2**22 + 1) == set()
+
+
+def test_an_interrupt_waits_until_the_block_is_done():
+    steps = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        steps.append("finished")
+    assert steps == ["finished"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with uninterrupted():
+        steps.append("quiet")
+    assert steps == ["finished", "quiet"]
 
 
 def test_domains_stay_in_the_range_that_is_safe_everywhere():

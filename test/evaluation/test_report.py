@@ -59,6 +59,12 @@ def test_the_bar_is_95_percent(out, passed):
     assert run(diagnostics(engine__published=str(out)), out=out).passed is passed
 
 
+@pytest.mark.parametrize(("replaced", "too_fast"), [(0, False), (5, False), (6, True)])
+def test_a_lower_rate_helps_when_pairs_were_overtaken(replaced, too_fast):
+    values = diagnostics(pairing__replaced=str(replaced), engine__published=str(100 - replaced))
+    assert run(values, out=100 - replaced).too_fast is too_fast
+
+
 def test_no_pairs_at_all_is_no_success():
     assert run(pairs_in=0, out=0).passed is False
 
