@@ -20,6 +20,13 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
 }
 
+EXTRAS: Mapping[str, str] = {
+    "rclpy": "source a ROS 2 installation, or install the wheels: pip install 'segmif_ros[ros]'",
+    "torch": "it is needed for training and export only: pip install 'segmif_ros[train]'",
+    "onnx": "install an engine: pip install 'segmif_ros[cpu]'",
+}
+"""Packages that only some verbs need, and how to get them."""
+
 
 def usage() -> str:
     """Return the text of `segmif --help`."""
@@ -45,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     try:
         return int(import_module(VERBS[verb][0]).main(rest))
+    except ModuleNotFoundError as err:
+        remedy = EXTRAS.get(err.name or "")
+        if remedy is None:
+            raise
+        sys.stderr.write(f"segmif {verb}: no Python package {err.name!r}; {remedy}\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

@@ -50,6 +50,24 @@ def test_an_interrupted_verb_ends_with_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "interrupted\n"
 
 
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(monkeypatch, capsys):
+    def without_ros(_):
+        raise ModuleNotFoundError(name="rclpy")
+
+    monkeypatch.setattr("segmif_ros.cli.bag.main", without_ros)
+    assert main(["bag", "play", "x"]) == 2
+    assert "pip install 'segmif_ros[ros]'" in capsys.readouterr().err
+
+
+def test_a_bug_in_our_own_imports_is_not_dressed_up(monkeypatch):
+    def broken(_):
+        raise ModuleNotFoundError(name="segmif_ros.oops")
+
+    monkeypatch.setattr("segmif_ros.cli.bag.main", broken)
+    with pytest.raises(ModuleNotFoundError):
+        main(["bag", "info", "x"])
+
+
 @pytest.mark.parametrize("verb", ["bag", "demo"])
 def test_verbs_explain_themselves(verb, capsys):
     with pytest.raises(SystemExit) as end:
