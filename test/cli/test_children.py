@@ -104,7 +104,7 @@ def test_shared_memory_of_a_gone_process_is_empty():
 
 def test_an_interrupt_waits_until_the_block_is_done():
     steps = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+    with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
         os.kill(os.getpid(), signal.SIGINT)
         steps.append("finished")
     assert steps == ["finished"]
