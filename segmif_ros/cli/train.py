@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         torch.set_num_threads(args.threads)
     try:
         recipe = Recipe.load(args.recipe)
-        sources = open_sources(recipe, args.data)
+        sources = open_sources(recipe, args.data, args.out.parent / "rig-frames")
     except (RecipeError, DatasetError) as err:
         sys.stderr.write(f"{err}\n")
         return 1

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import Image8
+from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 IGNORE = 255
@@ -123,15 +123,34 @@ def _msrs_loader(root: Path, name: str) -> Callable[[], Sample]:
     return load
 
 
-def rig_pairs(seeds: Sequence[int]) -> list[Callable[[], Sample]]:
-    """Scenes of the virtual rig with true labels, one per seed, thermal through the node's code."""
+def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[[], Sample]]:
+    """Scenes of the virtual rig with true labels, one per seed, thermal through the node's code.
+
+    Args:
+        seeds: scene numbers.
+        cache: folder that keeps what was rendered (a frame takes about a second); None renders
+            again in every run.
+    """
     from segmif_ros.rig.sampling import training_frame
+
+    def frame(seed: int) -> tuple[Image8, ThermalImage, Image8]:
+        kept = None if cache is None else cache / f"{seed}.npz"
+        if kept is not None and kept.is_file():
+            with np.load(kept) as stored:
+                return stored["rgb"], stored["thermal"], stored["labels"]
+        fresh = training_frame(seed)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_suffix(".part.npz")
+            np.savez_compressed(part, rgb=fresh.rgb, thermal=fresh.thermal, labels=fresh.labels)
+            part.replace(kept)
+        return fresh.rgb, fresh.thermal, fresh.labels
 
     def loader(seed: int) -> Callable[[], Sample]:
         def load() -> Sample:
-            frame = training_frame(seed)
-            thermal = ThermalNormaliser(ThermalSettings()).normalise(frame.thermal)
-            return Sample(frame.rgb, thermal, frame.labels, f"rig-{seed}")
+            rgb, counts, labels = frame(seed)
+            thermal = ThermalNormaliser(ThermalSettings()).normalise(counts)
+            return Sample(rgb, thermal, labels, f"rig-{seed}")
 
         return load
 

@@ -19,8 +19,8 @@ _RIG_TRAINING_SEEDS = 100_000
 """Training scenes are counted from here; lower seeds stay unseen for tests and scores."""
 
 
-def open_sources(recipe: Recipe, data: Path) -> dict[str, Source]:
-    """Open every data set that `recipe.mix` names.
+def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[str, Source]:
+    """Open every data set that `recipe.mix` names; `cache` keeps rendered rig frames.
 
     Raises:
         DatasetError: an unknown name or a missing folder.
@@ -35,7 +35,7 @@ def open_sources(recipe: Recipe, data: Path) -> dict[str, Source]:
             sources[name] = cached(folder_pairs(data / "m3svd_frames"))
         elif name == "rig":
             first = recipe.seed * 10_000 + _RIG_TRAINING_SEEDS
-            sources[name] = cached(rig_pairs(range(first, first + recipe.rig_scenes)))
+            sources[name] = cached(rig_pairs(range(first, first + recipe.rig_scenes), cache))
         else:
             raise DatasetError(
                 f"data set {name!r} of the recipe is unknown, "
