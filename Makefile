@@ -11,6 +11,8 @@ unexport PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX
 unexport LD_LIBRARY_PATH RMW_IMPLEMENTATION ROS_DISTRO _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP_FAILED := { echo "segmif_ros: pip failed (see above); check the network and free disk space," \
+	"then run make again" >&2; exit 1; }
 DEMO := $(if $(BAG),--bag "$(BAG)") $(if $(PAIRS),--pairs "$(PAIRS)") \
 	$(if $(SEED),--seed "$(SEED)") $(if $(LIGHTING),--lighting "$(LIGHTING)") \
 	$(if $(RATE),--rate "$(RATE)") $(if $(SECONDS),--seconds "$(SECONDS)") \
@@ -53,10 +55,10 @@ $(BIN)/python:
 # Editable, so that a change of the source takes effect without installing again.
 $(VENV)/.installed-demo: setup.py pyproject.toml | $(BIN)/python
 	@echo "installing what the demo needs into $(VENV) (a few minutes the first time)"
-	$(PIP) --editable '.[ros,cpu]'
+	$(PIP) --editable '.[ros,cpu]' || $(PIP_FAILED)
 	@touch $@
 
 $(VENV)/.installed-test: setup.py pyproject.toml | $(BIN)/python
 	@echo "installing what the tests need into $(VENV) (with torch: some minutes the first time)"
-	$(PIP) --editable '.[ros,cpu,train,test]'
+	$(PIP) --editable '.[ros,cpu,train,test]' || $(PIP_FAILED)
 	@touch $@ $(VENV)/.installed-demo
