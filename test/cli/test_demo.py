@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `segmif demo` decides, without any process; test/test_demo.py runs the real thing."""
+
+import argparse
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.cli import demo
+from segmif_ros.cli.sources import Plan
+from segmif_ros.evaluation.recording import FrameSet
+
+
+class FakeSource:
+    title = "street"
+    rgb_topic, thermal_topic, calibration = "/rgb", "/thermal", None
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def plan(self, holdable_hz):
+        self.asked.append(holdable_hz)
+        return Plan(("true",), holdable_hz, 100, ("a plan note",))
+
+    def facts(self):
+        return {"kind": "fake"}
+
+    def caption(self, time_s):
+        return "night" if time_s > 1 else ""
+
+
+def fake_chain(replaced: list[int]):
+    """A chain whose nth run loses the nth number of pairs to newer ones."""
+
+    class FakeChain:
+        def __init__(self, *_, **__) -> None:
+            lost = replaced.pop(0)
+            self.recorder = SimpleNamespace(
+                diagnostics={
+                    "rgb": {"received": "100"},
+                    "thermal": {"received": "100"},
+                    "pairing": {"pairs": "100", "replaced": str(lost)},
+                    "engine": {"published": str(100 - lost), "warmup_ms": "62.0"},
+                },
+                counts={"fused": 100 - lost},
+                ages_ms={"fused": [1.0]},
+                outputs_span_s=10.0,
+                model="nano",
+            )
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def start_node(self, _):
+            return 62.0
+
+        def play(self, _, arrived):
+            arrived(self.recorder.counts["fused"])
+
+        def stop_node(self):
+            return None
+
+    return FakeChain
+
+
+def arguments(tmp_path, **changes):
+    values = {"out": tmp_path, "model": "nano", "engine": "auto", "rate": None}
+    return argparse.Namespace(**{**values, **changes})
+
+
+def measure(monkeypatch, tmp_path, replaced, **changes):
+    monkeypatch.setattr(demo, "Chain", fake_chain(replaced))
+    source = FakeSource()
+    report, _ = demo._measure(arguments(tmp_path, **changes), source)
+    return source, report
+
+
+def test_the_rate_leaves_the_engine_room(monkeypatch, tmp_path):
+    source, report = measure(monkeypatch, tmp_path, [0])
+    assert source.asked == [pytest.approx(10.0)]
+    assert report.passed
+    assert report.notes == ("a plan note",)
+
+
+def test_a_busy_machine_gets_a_second_chance_at_a_lower_rate(monkeypatch, tmp_path):
+    source, report = measure(monkeypatch, tmp_path, [30, 2])
+    assert source.asked == [pytest.approx(10.0), pytest.approx(6.0)]
+    assert report.passed
+    assert report.notes[0].startswith("at 10.0 pairs per second only 70 of 100 came out")
+
+
+def test_three_failures_are_a_failure(monkeypatch, tmp_path):
+    source, report = measure(monkeypatch, tmp_path, [30, 30, 30])
+    assert len(source.asked) == 3
+    assert not report.passed
+
+
+def test_a_rate_that_the_user_gave_is_not_changed(monkeypatch, tmp_path):
+    source, report = measure(monkeypatch, tmp_path, [30], rate=10.0)
+    assert len(source.asked) == 1
+    assert not report.passed
+
+
+def test_the_verdict_says_what_to_try_next(monkeypatch, tmp_path, capsys):
+    _, report = measure(monkeypatch, tmp_path, [30, 30, 30])
+    assert demo._verdict(report, tmp_path, video=False) == 1
+    error = capsys.readouterr().err
+    assert "70 of 100 pairs came out, fewer than 95 %" in error
+    assert "overtaken by a newer pair" in error
+    assert "--rate 2.2" in error
+
+
+def test_rows_carry_time_caption_and_the_overlay_on_the_fused_picture():
+    source = FakeSource()
+    grey = np.full((6, 8), 100, np.uint8)
+    sets = tuple(
+        FrameSet(
+            stamp_ns=10**18 + index * 2 * 10**9,
+            rgb=np.zeros((6, 8, 3), np.uint8),
+            thermal=np.full((6, 8), 30000, np.uint16),
+            fused=np.full((6, 8, 3), 100, np.uint8),
+            mask=np.full((6, 8), 255 if index else 1, np.uint8),
+            confidence=grey,
+        )
+        for index in range(2)
+    )
+    recorder = SimpleNamespace(
+        classes=(LabelClass(0, "none", (0, 0, 0)), LabelClass(1, "road", (200, 0, 0))),
+        sheet_sets=sets,
+        video_sets=sets,
+    )
+    first, second = demo._Pictures(source, recorder, None)._rows(sets)
+    assert first.caption == ("0.0 s",)
+    assert second.caption == ("2.0 s", "night")
+    assert first.images[3][0, 0].tolist() == [150, 50, 50]
+    assert second.images[3][0, 0].tolist() == [100, 100, 100]
+    assert second.images[1].dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--bag", "a", "--pairs", "b"], "not both"),
+        (["--seconds", "0"], "--seconds is 0.0"),
+        (["--rate", "-3"], "--rate is -3.0"),
+        (["--rows", "0"], "--rows is 0"),
+        (["--bag", "nowhere"], "bag 'nowhere' does not exist"),
+        (["--pairs", "nowhere"], "nowhere/visible is not a folder"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
+    assert demo.main([*options, "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
