@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes the virtual rig as two camera drivers would: images, camera_info, acquisition stamps."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from segmif_ros.rig.calibration import write_calibration
+from segmif_ros.rig.cameras import Camera, Rig
+from segmif_ros.rig.footage import TOUR, Footage
+from segmif_ros.rig.lighting import Lighting
+from segmif_ros.rig.render import ENCODINGS
+from segmif_ros.rig.scene import Scene
+from segmif_ros.ros.transport import prepare_process
+
+EXIT_USAGE = 2
+EXIT_NO_SUBSCRIBER = 3
+
+PRERENDER = 180
+"""Pairs rendered ahead by default: about 350 MB, and publishing then leaves the machine alone."""
+THERMAL_PHASE_S = 0.004
+"""The cameras are not triggered together: the thermal one is this much later."""
+_LINGER_S = 0.3
+"""The last best-effort image lies in our shared memory until the reader has fetched it."""
+_REPORT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pixels:
+    array: NDArray[Any]
+    encoding: str
+
+    def message(self, header: Header) -> Image:
+        height, width = self.array.shape[:2]
+        message = Image(header=header, encoding=self.encoding, height=height, width=width)
+        message.step = self.array.nbytes // height
+        message.is_bigendian = int(sys.byteorder == "big")
+        message.data.frombytes(np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data)
+        return message
+
+
+class _CameraDriver:
+    """One camera: its topics, its rate, and the number of its next frame."""
+
+    def __init__(self, node: Node, name: str, camera: Camera, phase_s: float) -> None:
+        self.camera = camera
+        self.images = node.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
+        self._info = node.create_publisher(
+            CameraInfo, f"{name}/camera_info", qos_profile_sensor_data
+        )
+        self._facts = camera_info(camera)
+        self._phase_ns = round(phase_s * 1e9)
+        self.number = 0
+        self.skipped = 0
+
+    def due_ns(self) -> int:
+        """When the next frame is taken, nanoseconds after the start."""
+        return self._phase_ns + round(self.number / self.camera.rate_hz * 1e9)
+
+    def skip_missed(self, now_ns: int) -> None:
+        """Leave out frames whose successor is due already: a camera does not wait for its host."""
+        period = 1e9 / self.camera.rate_hz
+        missed = int((now_ns - self.due_ns()) / period)
+        if missed > 0:
+            self.number += missed
+            self.skipped += missed
+
+    def publish(self, pixels: _Pixels, stamp_ns: int) -> Header:
+        """Send one frame and its camera_info."""
+        header = Header(frame_id=self.camera.frame_id)
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        self.images.publish(pixels.message(header))
+        self._facts.header = header
+        self._info.publish(self._facts)
+        self.number += 1
+        return header
+
+
+def camera_info(camera: Camera) -> CameraInfo:
+    """Return the calibration of an ideal camera without distortion."""
+    k = camera.intrinsics
+    info = CameraInfo(width=k.width, height=k.height, distortion_model="plumb_bob")
+    info.d = [0.0] * 5
+    info.k = [float(value) for value in k.matrix.ravel()]
+    info.r = [float(value) for value in np.eye(3).ravel()]
+    info.p = [float(value) for value in np.hstack([k.matrix, np.zeros((3, 1))]).ravel()]
+    return info
+
+
+class RigNode(Node):
+    """Publishes footage; see `main` for its options.
+
+    Args:
+        rig: the cameras.
+        footage: their pictures.
+        with_labels: also publish the true labels.
+        encoding: of the thermal images.
+    """
+
+    def __init__(self, rig: Rig, footage: Footage, *, with_labels: bool, encoding: str) -> None:
+        super().__init__("rig", namespace="/rig", start_parameter_services=False)
+        self._footage, self._encoding = footage, encoding
+        self.rgb = _CameraDriver(self, "rgb", rig.rgb, 0.0)
+        self.thermal = _CameraDriver(self, "thermal", rig.thermal, THERMAL_PHASE_S)
+        self._labels = None
+        if with_labels:
+            self._labels = self.create_publisher(Image, "rgb/labels", qos_profile_sensor_data)
+        self._reported = -_REPORT_S
+
+    def prerender(self, stop: Event) -> bool:
+        """Render ahead, saying how far it is; return false when stopped."""
+        started = time.monotonic()
+
+        def progress(done: int, total: int) -> bool:
+            now = time.monotonic()
+            if done == total or now - self._reported > _REPORT_S:
+                self._reported = now
+                self.get_logger().info(
+                    f"rendering ahead: {done} of {total} images, {now - started:.1f} s"
+                )
+            return not stop.is_set()
+
+        return self._footage.prepare(progress)
+
+    def wait_for_subscribers(self, seconds: float, stop: Event) -> list[str]:
+        """Return the image topics that nobody has subscribed to after `seconds`."""
+        deadline = time.monotonic() + seconds
+        publishers = (self.rgb.images, self.thermal.images)
+        while not stop.is_set():
+            missing = [p.topic_name for p in publishers if not p.get_subscription_count()]
+            if not missing or time.monotonic() > deadline:
+                return missing
+            stop.wait(0.05)
+        return []
+
+    def run(self, frames: int | None, stop: Event, idle: Callable[[float], None]) -> int:
+        """Publish until `frames` RGB frames are out or `stop` is set; return the number sent.
+
+        Args:
+            frames: how many, None for no end.
+            stop: ends the run.
+            idle: spends the given seconds until the next frame is due.
+        """
+        # Wall time minus monotonic time is frozen here: stamps must not follow clock corrections.
+        start_ns = time.monotonic_ns()
+        wall_ns = time.time_ns() - start_ns
+        sent = 0
+        while not stop.is_set() and (frames is None or sent < frames):
+            now = time.monotonic_ns() - start_ns
+            for driver in (self.rgb, self.thermal):
+                driver.skip_missed(now)
+            driver = min((self.rgb, self.thermal), key=_CameraDriver.due_ns)
+            due = driver.due_ns()
+            if due > now:
+                idle((due - now) / 1e9)
+                continue
+            stamp_ns = wall_ns + start_ns + due
+            if driver is self.thermal:
+                picture = self._footage.thermal(driver.number)
+                driver.publish(_Pixels(picture, self._encoding), stamp_ns)
+                continue
+            rgb, labels = self._footage.visible(driver.number)
+            header = driver.publish(_Pixels(rgb, "rgb8"), stamp_ns)
+            if self._labels is not None:
+                self._labels.publish(_Pixels(labels, "mono8").message(header))
+            sent += 1
+        if frames is not None and sent == frames:
+            self._last_thermal(start_ns, wall_ns, stop)
+        return sent
+
+    def _last_thermal(self, start_ns: int, wall_ns: int, stop: Event) -> None:
+        """Send the thermal frame that belongs to the last RGB frame, if it is still to come."""
+        due = self.thermal.due_ns()
+        last_rgb = self.rgb.due_ns() - round(1e9 / self.rgb.camera.rate_hz)
+        if due - last_rgb > 0.5e9 / self.rgb.camera.rate_hz:
+            return
+        stop.wait(max(due - (time.monotonic_ns() - start_ns), 0) / 1e9)
+        if not stop.is_set():
+            picture = self._footage.thermal(self.thermal.number)
+            self.thermal.publish(_Pixels(picture, self._encoding), wall_ns + start_ns + due)
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 1000.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected a rate above 0 and up to 1000 Hz")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: expected seconds, 0 or more")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="segmif_rig",
+        description="Publishes a virtual thermal + RGB rig: rgb/image_raw, thermal/image_raw and "
+        "their camera_info, in the namespace /rig.",
+        epilog="ROS arguments follow --ros-args, for example: --ros-args -r __ns:=/front",
+    )
+    names = [lighting.value for lighting in Lighting]
+    add = parser.add_argument
+    add("--seed", type=_count, default=1, help="which street (default 1)")
+    add("--lighting", choices=[*names, "tour"], default="day",
+        help="light of the street; tour goes through all five (default day)")  # fmt: skip
+    add("--rate", type=_above_zero, default=30.0, metavar="HZ", help="RGB frames per second (30)")
+    add("--thermal-rate", type=_above_zero, default=30.0, metavar="HZ",
+        help="thermal frames per second (30)")  # fmt: skip
+    add("--thermal-encoding", choices=ENCODINGS, default="mono16",
+        help="mono16: 0.01 K; mono8: a fixed span around the air temperature")  # fmt: skip
+    add("--frames", type=_count, metavar="N", help="stop after N RGB frames (default: no end)")
+    add("--wait-for-subscribers", type=_seconds, metavar="SECONDS",
+        help="start when both image topics have a subscriber; exit with 3 if they do not")  # fmt: skip
+    add("--write-calibration", type=Path, metavar="PATH",
+        help="write the true thermal to RGB geometry for the node's calibration_file")  # fmt: skip
+    add("--prerender", type=_count, default=PRERENDER, metavar="N",
+        help="render N pairs ahead and show them to and fro, so that publishing costs little; "
+        f"0 renders every image when it is due (default {PRERENDER}, or --frames if less)")  # fmt: skip
+    add("--labels", action="store_true", help="also publish the true labels on rgb/labels (mono8)")
+    add("--aligned", action="store_true", help="both cameras in one place with one geometry")
+    return parser
+
+
+def _on_signals(action: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, action)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the rig until its frames are sent or SIGINT or SIGTERM comes; return the exit code.
+
+    Args:
+        argv: command line after the program name, default `sys.argv`.
+
+    Returns:
+        0 done or interrupted, 2 wrong arguments, 3 no subscriber in time.
+    """
+    command = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+    args = _parser().parse_args(remove_ros_args(command)[1:])
+    stop = Event()
+    previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    _on_signals(lambda *_: stop.set())
+    try:
+        return _run(args, command, stop)
+    except (ValueError, OSError, RuntimeError) as err:
+        # RuntimeError is rcl's own for bad --ros-args.
+        sys.stderr.write(f"segmif_rig: {err}\n")
+        return EXIT_USAGE
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
+    make = Rig.aligned if args.aligned else Rig.default
+    rig = make(rgb_rate_hz=args.rate, thermal_rate_hz=args.thermal_rate)
+    if args.write_calibration is not None:
+        write_calibration(args.write_calibration, rig, seed=args.seed)
+    footage = Footage(
+        Scene.random(args.seed),
+        rig,
+        TOUR if args.lighting == "tour" else [Lighting(args.lighting)],
+        frames=args.frames,
+        ahead=args.prerender if args.frames is None else min(args.prerender, args.frames),
+        encoding=args.thermal_encoding,
+        thermal_phase_s=THERMAL_PHASE_S,
+    )
+    prepare_process()
+    rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
+    node = RigNode(rig, footage, with_labels=args.labels, encoding=args.thermal_encoding)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        return _publish(args, node, executor, stop)
+    finally:
+        # A second Ctrl-C must not leave shared memory behind.
+        _on_signals(signal.SIG_IGN)
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _publish(
+    args: argparse.Namespace, node: RigNode, executor: SingleThreadedExecutor, stop: Event
+) -> int:
+    if not node.prerender(stop):
+        return 0
+    if args.wait_for_subscribers is not None:
+        missing = node.wait_for_subscribers(args.wait_for_subscribers, stop)
+        if missing:
+            sys.stderr.write(
+                f"segmif_rig: nobody subscribed to {', '.join(missing)} within "
+                f"{args.wait_for_subscribers:g} s; check topic names, ROS_DOMAIN_ID and "
+                "ROS_AUTOMATIC_DISCOVERY_RANGE\n"
+            )
+            return EXIT_NO_SUBSCRIBER
+    node.get_logger().info(
+        f"publishing {node.rgb.images.topic_name} at {args.rate:g} Hz and "
+        f"{node.thermal.images.topic_name} at {args.thermal_rate:g} Hz, seed {args.seed}, "
+        f"{args.lighting}"
+    )
+
+    def idle(seconds: float) -> None:
+        # Long waits are cut up so that a signal ends them.
+        executor.spin_once(timeout_sec=min(seconds, 0.1))
+
+    sent = node.run(args.frames, stop, idle)
+    stop.wait(_LINGER_S)
+    skipped = node.rgb.skipped + node.thermal.skipped
+    note = f", left out {skipped} that the machine was too busy for" if skipped else ""
+    node.get_logger().info(f"sent {sent} RGB frames{note}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
