@@ -48,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write("export needs PyTorch: pip install 'segmif_ros[train]'\n")
         return 1
     from segmif_ros.deploy.export import ExportError, write_bundle
+    from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
     from segmif_ros.training.classes import load_classes
     from segmif_ros.training.recipe import Recipe, RecipeError
@@ -67,12 +68,7 @@ def main(argv: Sequence[str]) -> int:
             variant=variant,
             size=args.size,
             classes=classes,
-            switches={
-                "visible_input": "luma",
-                "guidance": "saliency",
-                "min_max_stretch": False,
-                "eight_bit_hand_over": False,
-            },
+            switches=Switches().to_manifest(),
             provenance=_provenance(args, torch.__version__),
             licence=args.licence,
         )

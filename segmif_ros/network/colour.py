@@ -27,3 +27,35 @@ def replace_luma(rgb: Tensor, fused: Tensor) -> Tensor:
     return torch.cat(
         [fused + 1.403 * cr, fused - 0.714 * cr - 0.344 * cb, fused + 1.773 * cb], dim=1
     ).clamp(0.0, 1.0)
+
+
+def hand_over(rgb: Tensor, *, min_max_stretch: bool, eight_bit: bool) -> Tensor:
+    """What segmentation gets to see of the fused image.
+
+    The released scripts write the fused image to an 8-bit file: truncate, stretch to the full range
+    of all pixels and channels, truncate again. Both halves are optional here.
+
+    Args:
+        rgb: Bx3xHxW in [0, 1].
+        min_max_stretch: map the darkest value of each image to 0 and the brightest to 1; an image
+            of a single value stays as it is.
+        eight_bit: truncate to multiples of 1/255.
+
+    Returns:
+        Bx3xHxW in [0, 1].
+    """
+    if not (min_max_stretch or eight_bit):
+        return rgb
+    levels = rgb * 255.0
+    if eight_bit:
+        levels = torch.floor(levels)
+    if min_max_stretch:
+        low = levels.amin(dim=(1, 2, 3), keepdim=True)
+        span = levels.amax(dim=(1, 2, 3), keepdim=True) - low
+        flat = (span <= 0.0).to(levels.dtype)
+        # Multiplied first: whole numbers then stay exact, and a truncation cannot slip by one.
+        stretched = (levels - low) * 255.0 / (span + flat)
+        levels = flat * levels + (1.0 - flat) * stretched
+        if eight_bit:
+            levels = torch.floor(levels)
+    return levels * (1.0 / 255.0)

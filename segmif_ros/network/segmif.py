@@ -4,17 +4,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.network.colour import IMAGENET_MEAN, IMAGENET_STD, luma, replace_luma
+from segmif_ros.network.colour import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    hand_over,
+    luma,
+    replace_luma,
+)
 from segmif_ros.network.fusion import FusionNetwork
 from segmif_ros.network.guidance import guidance
 from segmif_ros.network.mix_transformer import EncoderShape, MixTransformer
 from segmif_ros.network.segmentation_head import AllMlpHead
+from segmif_ros.network.switches import Switches
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class NetworkOutput:
 
     Attributes:
         luma: Bx1xHxW fused luma, nominally [0, 1], not clamped.
-        rgb: Bx3xHxW fused colour image in [0, 1].
+        rgb: Bx3xHxW fused colour image in [0, 1], as segmentation sees it.
         logits: BxKxhxw class scores below full size.
         guidance: Bx1x.. guidance image in [0, 1].
     """
@@ -45,13 +51,13 @@ class SegMiF(nn.Module):
         shape: EncoderShape,
         classes: int,
         *,
-        visible_input: Literal["luma", "red"] = "luma",
         channels: int = 64,
         growth: int = 32,
         head_width: int = 256,
+        switches: Switches | None = None,
     ) -> None:
         super().__init__()
-        self.visible_input = visible_input
+        self.switches = switches or Switches()
         self.encoder = MixTransformer(shape)
         self.fusion = FusionNetwork(shape.dims, channels, growth)
         self.head = AllMlpHead(shape.dims, head_width, classes)
@@ -65,13 +71,22 @@ class SegMiF(nn.Module):
             rgb: Bx3xHxW in [0, 1].
             thermal: Bx1xHxW in [0, 1], registered.
             guide: Bx1xHxW in [0, 1]; computed from the pair if None.
+
+        Raises:
+            ValueError: the switches ask for a supplied guidance image and there is none.
         """
         if guide is None:
+            if self.switches.guidance == "supplied":
+                raise ValueError("guidance is 'supplied': give the guidance image with the pair")
             guide = guidance(thermal, luma(rgb))
         semantic = self.encoder(guide.expand(-1, 3, -1, -1), stages=2)
-        visible = luma(rgb) if self.visible_input == "luma" else rgb[:, 0:1]
+        visible = luma(rgb) if self.switches.visible_input == "luma" else rgb[:, 0:1]
         fused = self.fusion(thermal, visible, semantic)
-        coloured = replace_luma(rgb, fused)
+        coloured = hand_over(
+            replace_luma(rgb, fused),
+            min_max_stretch=self.switches.min_max_stretch,
+            eight_bit=self.switches.eight_bit_hand_over,
+        )
         logits = self.segment(coloured)
         return NetworkOutput(fused, coloured, logits, guide)
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from segmif_ros.deploy.checkpoint import import_states
 from segmif_ros.network.segmif import SegMiF
+from segmif_ros.network.switches import Switches
 
 CASE = "b1_96x128"
 SIZE = (96, 128)
@@ -47,7 +48,7 @@ def network(shared_reference: Path) -> SegMiF:
 def run(request: pytest.FixtureRequest, network: SegMiF) -> tuple[str, dict[str, torch.Tensor]]:
     """All tensors of one run, collected by hooks so that the network stays plain."""
     kind = request.param
-    network.visible_input = "luma" if kind == "y" else "red"
+    network.switches = Switches(visible_input="luma" if kind == "y" else "red")
     seen: dict[str, list[torch.Tensor]] = {}
     fusion = network.fusion
 
