@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.evaluation.bags import write_bag
+from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.clips import StampedImage, VideoPair
 
 pytest.importorskip("rclpy")

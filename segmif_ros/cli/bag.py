@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tqdm import tqdm
-
-from segmif_ros.evaluation.bags import BagError, BagSummary, summarize, write_bag
+from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.evaluation.bag_writer import write_bag
+from segmif_ros.evaluation.bags import BagError, BagSummary, summarize
 from segmif_ros.evaluation.clips import ClipError, FolderPairs, PairSource, VideoPair
 
 
@@ -34,12 +34,6 @@ def main(argv: Sequence[str]) -> int:
     except (BagError, ClipError) as err:
         sys.stderr.write(f"segmif bag {args.verb}: {err}\n")
         return 2
-
-
-def say(text: str) -> None:
-    """Write one line or block for people to standard output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def table(summary: BagSummary) -> str:
@@ -108,7 +102,7 @@ def _make(args: argparse.Namespace) -> int:
     source = _source(args)
     for note in source.notes:
         say(f"note: {note}")
-    with tqdm(total=source.frames, unit="image", desc="writing", leave=False) as bar:
+    with progress_bar(total=source.frames, unit="image", desc="writing") as bar:
         summary = write_bag(
             source,
             args.out,

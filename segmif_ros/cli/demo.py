@@ -18,18 +18,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
 from segmif_ros.cli.chain import Chain, ChainError
 from segmif_ros.cli.children import private_domain
+from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.pictures import PANE, draw_sheet, draw_video
 from segmif_ros.cli.sources import BagSource, Plan, RigSource, Source
-from segmif_ros.evaluation.bags import BagError, write_bag
+from segmif_ros.evaluation.bag_writer import write_bag
+from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.clips import ClipError, FolderPairs
-from segmif_ros.evaluation.recording import FrameSet, evenly
+from segmif_ros.evaluation.recording import evenly
 from segmif_ros.evaluation.report import REQUIRED_SHARE, RunReport, summarize_run
-from segmif_ros.evaluation.video import VideoError, write_video
-from segmif_ros.render import Legend, SheetRow, contact_sheet, four_panes, overlay, palette
-from segmif_ros.thermal import ThermalNormaliser
+from segmif_ros.evaluation.video import VideoError
 
 if TYPE_CHECKING:
     from segmif_ros.ros.recorder import Recorder
@@ -43,9 +42,7 @@ _AROUND_ENGINE_MS = 8.0
 _ATTEMPTS = 3
 _SLOWER = 0.6
 _DIAGNOSTICS_HZ = 5.0
-_PANE = (240, 320)
 _PAIRS_LIMIT = 150
-_OVERLAY_ALPHA = 0.5
 
 
 def main(argv: Sequence[str]) -> int:
@@ -98,17 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _bar(**options: Any) -> tqdm[Any]:
-    """Return a progress bar that does not flood a log file."""
-    return tqdm(leave=False, mininterval=0.2 if sys.stderr.isatty() else 5.0, **options)
-
-
-def say(text: str) -> None:
-    """Write for people, at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 def _run(args: argparse.Namespace) -> int:
     _check(args)
     out: Path = args.out
@@ -120,7 +106,7 @@ def _run(args: argparse.Namespace) -> int:
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = json.dumps(report.to_json(created=created), indent=2)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    _Pictures(source, recorder, report).write(args)
+    _draw(args, source, recorder, report)
     say("")
     say(report.table())
     return _verdict(report, out, video=not args.no_video)
@@ -138,7 +124,7 @@ def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recor
             args.out / "log",
             domain=domain,
             parameters=_parameters(args, source),
-            video_size=_PANE,
+            video_size=PANE,
         ) as chain:
             warmup_ms = _start_node(chain)
             if holdable_hz is None:
@@ -211,7 +197,7 @@ def _source(args: argparse.Namespace) -> Source:
         pairs = FolderPairs(args.pairs, rate_hz=args.rate or 10.0, limit=_PAIRS_LIMIT)
         for note in pairs.notes:
             say(f"note: {note}")
-        with _bar(total=pairs.frames, unit="image", desc="reading pairs") as bar:
+        with progress_bar(total=pairs.frames, unit="image", desc="reading pairs") as bar:
             write_bag(pairs, path, force=True, compress=False, progress=bar.update)
     return BagSource(
         path,
@@ -225,72 +211,48 @@ def _source(args: argparse.Namespace) -> Source:
 
 
 def _start_node(chain: Chain) -> float:
-    with _bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
+    with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
         return chain.start_node(lambda _: bar.update())
 
 
 def _play(chain: Chain, plan: Plan) -> None:
-    with _bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
+    with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
         chain.play(plan, lambda count: bar.update(count - bar.n))
 
 
-class _Pictures:
-    """Draws the contact sheet and the video from what was recorded."""
-
-    def __init__(self, source: Source, recorder: Recorder, report: RunReport) -> None:
-        self._source = source
-        self._report = report
-        self._classes = recorder.classes
-        self._table = palette(self._classes)
-        self._sheet: tuple[FrameSet, ...] = recorder.sheet_sets
-        self._video: tuple[FrameSet, ...] = recorder.video_sets
-        self._start_ns = self._video[0].stamp_ns if self._video else 0
-
-    def write(self, args: argparse.Namespace) -> None:
-        """Write both into the output folder; nothing was recorded: say so and write nothing."""
-        if not self._sheet:
-            say("note: no complete set of images was recorded, so there are no pictures")
-            return
-        import cv2
-
-        chosen = evenly(self._sheet, args.rows)
-        present = {int(i) for frame in chosen for i in set(frame.mask.ravel().tolist())}
-        sheet = contact_sheet(
-            list(self._rows(chosen)),
-            Legend(self._classes, present),
-            title=f"segmif_ros: {self._source.title}",
-            subtitle=self._subtitle(),
+def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: RunReport) -> None:
+    if not recorder.sheet_sets:
+        say("note: no complete set of images was recorded, so there are no pictures")
+        return
+    start_ns = recorder.sheet_sets[0].stamp_ns
+    draw_sheet(
+        args.out / "contact_sheet.png",
+        evenly(recorder.sheet_sets, args.rows),
+        recorder.classes,
+        start_ns=start_ns,
+        caption=source.caption,
+        title=f"segmif_ros: {source.title}",
+        subtitle=_subtitle(report),
+    )
+    if not args.no_video and len(recorder.video_sets) > 1:
+        draw_video(
+            args.out / "demo.mp4",
+            recorder.video_sets,
+            recorder.classes,
+            start_ns=start_ns,
+            caption=source.caption,
         )
-        cv2.imwrite(str(args.out / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-        if args.no_video or len(self._video) < 2:
-            return
-        span_s = (self._video[-1].stamp_ns - self._video[0].stamp_ns) / 1e9
-        rate_hz = (len(self._video) - 1) / span_s
-        frames = [four_panes(row, pane=_PANE) for row in self._rows(self._video)]
-        with _bar(total=len(frames), unit="frame", desc="video") as bar:
-            write_video(args.out / "demo.mp4", frames, rate_hz, bar.update)
 
-    def _rows(self, sets: Sequence[FrameSet]) -> Iterator[SheetRow]:
-        normaliser = ThermalNormaliser()
-        for frame in sets:
-            shown = overlay(frame.fused, frame.mask, self._table, _OVERLAY_ALPHA)
-            time_s = (frame.stamp_ns - self._start_ns) / 1e9
-            caption = (f"{time_s:.1f} s", self._source.caption(time_s))
-            thermal = normaliser.normalise(frame.thermal)
-            yield SheetRow((frame.rgb, thermal, frame.fused, shown), tuple(t for t in caption if t))
 
-    def _subtitle(self) -> str:
-        report = self._report
-        parts = [
-            f"{report.model.get('model', '')} on {report.model.get('name', 'unknown engine')}",
-            f"{report.pairs_out} of {report.pairs_in} pairs at {report.rate_out_hz:.1f} per second",
-        ]
-        if "total" in report.latency_ms:
-            total = report.latency_ms["total"]
-            parts.append(
-                f"camera stamp to published: {total.p50:.0f} ms median, {total.p95:.0f} p95"
-            )
-        return ",  ".join(parts)
+def _subtitle(report: RunReport) -> str:
+    parts = [
+        f"{report.model.get('model', '')} on {report.model.get('name', 'unknown engine')}",
+        f"{report.pairs_out} of {report.pairs_in} pairs at {report.rate_out_hz:.1f} per second",
+    ]
+    if "total" in report.latency_ms:
+        total = report.latency_ms["total"]
+        parts.append(f"camera stamp to published: {total.p50:.0f} ms median, {total.p95:.0f} p95")
+    return ",  ".join(parts)
 
 
 def _verdict(report: RunReport, out: Path, *, video: bool) -> int:

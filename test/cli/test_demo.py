@@ -4,13 +4,10 @@
 import argparse
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from segmif_ros.bundle import LabelClass
 from segmif_ros.cli import demo
 from segmif_ros.cli.sources import Plan
-from segmif_ros.evaluation.recording import FrameSet
 
 
 class FakeSource:
@@ -113,33 +110,6 @@ def test_the_verdict_says_what_to_try_next(monkeypatch, tmp_path, capsys):
     assert "70 of 100 pairs came out, fewer than 95 %" in error
     assert "overtaken by a newer pair" in error
     assert "--rate 2.2" in error
-
-
-def test_rows_carry_time_caption_and_the_overlay_on_the_fused_picture():
-    source = FakeSource()
-    grey = np.full((6, 8), 100, np.uint8)
-    sets = tuple(
-        FrameSet(
-            stamp_ns=10**18 + index * 2 * 10**9,
-            rgb=np.zeros((6, 8, 3), np.uint8),
-            thermal=np.full((6, 8), 30000, np.uint16),
-            fused=np.full((6, 8, 3), 100, np.uint8),
-            mask=np.full((6, 8), 255 if index else 1, np.uint8),
-            confidence=grey,
-        )
-        for index in range(2)
-    )
-    recorder = SimpleNamespace(
-        classes=(LabelClass(0, "none", (0, 0, 0)), LabelClass(1, "road", (200, 0, 0))),
-        sheet_sets=sets,
-        video_sets=sets,
-    )
-    first, second = demo._Pictures(source, recorder, None)._rows(sets)
-    assert first.caption == ("0.0 s",)
-    assert second.caption == ("2.0 s", "night")
-    assert first.images[3][0, 0].tolist() == [150, 50, 50]
-    assert second.images[3][0, 0].tolist() == [100, 100, 100]
-    assert second.images[1].dtype == np.uint8
 
 
 @pytest.mark.parametrize(

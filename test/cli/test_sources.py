@@ -7,7 +7,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from segmif_ros.cli.sources import BagSource, RigSource
-from segmif_ros.evaluation.bags import IMAGE, BagError, write_bag
+from segmif_ros.evaluation.bag_writer import write_bag
+from segmif_ros.evaluation.bags import IMAGE, BagError
 from segmif_ros.evaluation.clips import StampedImage
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

@@ -6,7 +6,8 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from segmif_ros.evaluation.bags import BagError, BagReader, write_bag
+from segmif_ros.evaluation.bag_writer import write_bag
+from segmif_ros.evaluation.bags import BagError, BagReader
 from segmif_ros.evaluation.clips import StampedImage
 from segmif_ros.ros.player import Playback, play, schedule
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmif_ros.evaluation.bags import write_bag
+from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.clips import StampedImage
 
 pytest.importorskip("rclpy")
