@@ -131,6 +131,20 @@ def test_nothing_is_left_running_or_in_shared_memory(finished):
     assert processes_that_mention(str(out)) == []
 
 
+def test_the_rig_goes_through_with_its_calibration(tiny_bundle, tmp_path):
+    options = ("--lighting", "night", "--seed", 5, "--rate", 5, "--frames", 40, "--no-video")
+    code, text, err = finish(demo(*options, "--model", tiny_bundle, "--out", tmp_path / "o"))
+    assert code == 0, text + err
+    report = json.loads((tmp_path / "o" / "report.json").read_text())
+    assert report["source"] == {"kind": "rig", "seed": 5, "lighting": "night"}
+    assert report["pairs_in"] == 40
+    assert report["pairs_out"] >= 38
+    assert report["model"]["registration"].startswith("homography (virtual rig, seed 5")
+    assert report["latency_ms"]["registration"]["p50"] > 0.05
+    sheet = cv2.imread(str(tmp_path / "o" / "contact_sheet.png"))
+    assert sheet.std() > 30
+
+
 def test_a_missing_model_is_said_with_the_nodes_own_words(bag, tmp_path):
     code, _, err = finish(demo("--bag", bag, "--model", tmp_path / "none", "--out", tmp_path / "o"))
     assert code == 1

@@ -140,12 +140,13 @@ class Chain:
                     f"{self._node.tail()}\n  its whole log: {self._node.log}"
                 )
 
-    def play(self, plan: Plan, arrived: Callable[[int], Any]) -> None:
+    def play(self, plan: Plan, arrived: Callable[[int, str], Any]) -> None:
         """Run the source to its end while recording, then wait for the last outputs.
 
         Args:
             plan: what to run.
-            arrived: called with the number of outputs that have arrived so far.
+            arrived: called with the number of outputs that have arrived so far, and with what the
+                source wrote last.
 
         Raises:
             ChainError: the source or the node failed.
@@ -153,7 +154,7 @@ class Chain:
         assert self._node is not None
         source = self._start("source", plan.command)
         while source.exit_code is None:
-            self._listen(arrived)
+            self._listen(arrived, source)
             if not self._ros.hears_cameras and self._ros.sees_cameras():
                 # Not before: the source starts when it is heard, and that must mean by the node.
                 source.note_shared_memory()
@@ -167,7 +168,7 @@ class Chain:
         deadline = time.monotonic() + _DRAIN_S
         quiet_since, seen = time.monotonic(), -1
         while time.monotonic() < deadline and time.monotonic() - quiet_since < _QUIET_S:
-            self._listen(arrived)
+            self._listen(arrived, source)
             if self.recorder.counts["fused"] != seen:
                 quiet_since, seen = time.monotonic(), self.recorder.counts["fused"]
 
@@ -196,10 +197,11 @@ class Chain:
             self._children.append(child)
         return child
 
-    def _listen(self, arrived: Callable[[int], Any]) -> None:
+    def _listen(self, arrived: Callable[[int, str], Any], source: Child) -> None:
         assert self._node is not None
         self._ros.spin(0.05)
-        arrived(self.recorder.counts["fused"])
+        count = self.recorder.counts["fused"]
+        arrived(count, "" if count else source.last_words())
         self._check(self._node)
 
     def _check(self, node: Child) -> None:

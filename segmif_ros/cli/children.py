@@ -58,6 +58,11 @@ class Child:
         text = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(f"    {line}" for line in text[-lines:]) or "    (it wrote nothing)"
 
+    def last_words(self) -> str:
+        """Return the last line of its log without the log's own prefix, empty if there is none."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1].rpartition("]: ")[2].strip() if lines else ""
+
     def note_shared_memory(self) -> None:
         """Remember its shared memory, in case it dies without a chance to remove it."""
         self._segments |= shared_memory(self._process.pid)

@@ -22,7 +22,7 @@ from segmif_ros.cli.chain import Chain, ChainError
 from segmif_ros.cli.children import private_domain
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.pictures import PANE, draw_sheet, draw_video
-from segmif_ros.cli.sources import BagSource, Plan, RigSource, Source
+from segmif_ros.cli.sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
 from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.clips import ClipError, FolderPairs
@@ -73,8 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--seed", type=int, default=1, help="street of the rig (default 1)")
     source.add_argument(
         "--lighting",
-        default="tour",
-        help="of the rig: day, dusk, night, glare, smoke, or tour through all (default)",
+        choices=LIGHTINGS,
+        default=ON_TOUR,
+        help="light of the rig's street (default: a tour through all)",
     )
     source.add_argument("--rgb-topic", metavar="TOPIC", help="in a bag, if it cannot be guessed")
     source.add_argument("--thermal-topic", metavar="TOPIC", help="likewise")
@@ -175,7 +176,7 @@ def _parameters(args: argparse.Namespace, source: Source) -> dict[str, Any]:
 def _check(args: argparse.Namespace) -> None:
     if args.bag is not None and args.pairs is not None:
         raise BagError("give --bag or --pairs, not both")
-    for name, least in (("seconds", 0.5), ("rate", 0.1), ("frames", 2), ("rows", 1)):
+    for name, least in (("seed", 0), ("seconds", 0.5), ("rate", 0.1), ("frames", 2), ("rows", 1)):
         value = getattr(args, name)
         if value is not None and not value >= least:
             raise BagError(f"--{name} is {value}; give {least} or more")
@@ -217,7 +218,15 @@ def _start_node(chain: Chain) -> float:
 
 def _play(chain: Chain, plan: Plan) -> None:
     with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
-        chain.play(plan, lambda count: bar.update(count - bar.n))
+
+        def arrived(count: int, source_says: str) -> None:
+            if not count and source_says:
+                bar.set_postfix_str(source_says[:60], refresh=False)
+            elif count and bar.postfix:
+                bar.set_postfix_str("", refresh=False)
+            bar.update(count - bar.n)
+
+        chain.play(plan, arrived)
 
 
 def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: RunReport) -> None:

@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from segmif_ros.evaluation.bags import IMAGE, BagError, BagReader, Topic, summarize
+from segmif_ros.rig.calibration import write_calibration
+from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.footage import TOUR
+
+ON_TOUR = "tour"
+LIGHTINGS = (*(lighting.value for lighting in TOUR), ON_TOUR)
+"""What the rig can be asked for; a tour goes through all the others."""
 
 WAIT_S = "30"
 """How long a source waits for the node to subscribe, seconds."""
@@ -89,12 +96,16 @@ class RigSource:
         self.rgb_topic, self.thermal_topic = "/rig/rgb/image_raw", "/rig/thermal/image_raw"
         self.calibration = calibration
         self._seed, self._lighting = seed, lighting
+        self._stops = [each.value for each in TOUR] if lighting == ON_TOUR else [lighting]
         self._seconds, self._frames, self._wanted_hz = seconds, frames, rate_hz
+        self._whole_s = seconds
+        write_calibration(calibration, Rig.default(), seed=seed)
 
     def plan(self, holdable_hz: float) -> Plan:
         """Run both cameras at the lower of 30 Hz and what the machine holds."""
         rate = self._wanted_hz or min(_RIG_HZ, holdable_hz)
         pairs = self._frames or max(2, round(rate * self._seconds))
+        self._whole_s = pairs / rate
         command = (
             *(sys.executable, "-m", "segmif_ros.ros.rig_node"),
             *("--seed", str(self._seed), "--lighting", self._lighting),
@@ -108,9 +119,9 @@ class RigSource:
         return {"kind": "rig", "seed": self._seed, "lighting": self._lighting}
 
     def caption(self, time_s: float) -> str:
-        """Return the lighting at that time."""
-        del time_s
-        return self._lighting
+        """Return the lighting at that time: a tour stays equally long in each."""
+        stop = int(time_s / self._whole_s * len(self._stops))
+        return self._stops[min(stop, len(self._stops) - 1)]
 
 
 class BagSource:

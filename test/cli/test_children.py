@@ -52,6 +52,15 @@ def test_tail_is_the_last_lines_and_says_when_there_are_none(tmp_path):
     assert silent.tail() == "    (it wrote nothing)"
 
 
+def test_last_words_leave_out_the_prefix_of_ros_logs(tmp_path):
+    child = start(tmp_path, "print('first'); print('[INFO] [17.5] [rig.rig]: 3 of 9 images')")
+    child.wait(10)
+    assert child.last_words() == "3 of 9 images"
+    silent = start(tmp_path, "pass")
+    silent.wait(10)
+    assert silent.last_words() == ""
+
+
 def test_stop_sends_sigint_first(tmp_path, ready):
     code = (
         "import sys, time\n"

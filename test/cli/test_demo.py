@@ -57,7 +57,8 @@ def fake_chain(replaced: list[int]):
             return 62.0
 
         def play(self, _, arrived):
-            arrived(self.recorder.counts["fused"])
+            arrived(0, "rendering ahead")
+            arrived(self.recorder.counts["fused"], "")
 
         def stop_node(self):
             return None
@@ -119,6 +120,7 @@ def test_the_verdict_says_what_to_try_next(monkeypatch, tmp_path, capsys):
         (["--seconds", "0"], "--seconds is 0.0"),
         (["--rate", "-3"], "--rate is -3.0"),
         (["--rows", "0"], "--rows is 0"),
+        (["--seed", "-1"], "--seed is -1"),
         (["--bag", "nowhere"], "bag 'nowhere' does not exist"),
         (["--pairs", "nowhere"], "nowhere/visible is not a folder"),
     ],

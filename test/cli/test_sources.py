@@ -6,10 +6,11 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from segmif_ros.cli.sources import BagSource, RigSource
+from segmif_ros.cli.sources import LIGHTINGS, BagSource, RigSource
 from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.bags import IMAGE, BagError
 from segmif_ros.evaluation.clips import StampedImage
+from segmif_ros.registration import Calibration
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -114,3 +115,19 @@ def test_the_rig_runs_at_what_the_machine_holds_but_not_above_30_hz(tmp_path):
     assert rig(tmp_path).plan(90.0).rate_hz == 30.0
     assert rig(tmp_path, rate_hz=5.0).plan(90.0).pairs == 50
     assert rig(tmp_path, frames=33).plan(12.0).pairs == 33
+
+
+def test_the_rig_writes_the_calibration_that_the_node_loads(tmp_path):
+    source = rig(tmp_path)
+    calibration = Calibration.load(source.calibration)
+    assert calibration.rgb_size == (480, 640)
+    assert calibration.thermal_size == (512, 640)
+
+
+def test_a_tour_tells_its_lighting(tmp_path):
+    source = rig(tmp_path, seconds=10.0)
+    source.plan(10.0)
+    told = [source.caption(time_s) for time_s in (0.5, 2.5, 4.5, 6.5, 9.9, 12.0)]
+    assert told == ["day", "dusk", "night", "glare", "smoke", "smoke"]
+    assert rig(tmp_path, lighting="night").caption(3.0) == "night"
+    assert set(told) | {"tour"} == set(LIGHTINGS)
