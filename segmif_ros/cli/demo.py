@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ _ATTEMPTS = 3
 _SLOWER = 0.6
 _DIAGNOSTICS_HZ = 5.0
 _PAIRS_LIMIT = 150
+_SHARED_MEMORY_MB = 80
 
 
 def main(argv: Sequence[str]) -> int:
@@ -102,6 +104,7 @@ def _run(args: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("contact_sheet.png", "demo.mp4", "report.json"):
         (out / stale).unlink(missing_ok=True)
+    _check_shared_memory()
     source = _source(args)
     report, recorder = _measure(args, source)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -180,6 +183,16 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not value >= least:
             raise BagError(f"--{name} is {value}; give {least} or more")
+
+
+def _check_shared_memory() -> None:
+    folder = Path("/dev/shm")  # noqa: S108
+    if folder.is_dir() and shutil.disk_usage(folder).free < _SHARED_MEMORY_MB * 2**20:
+        say(
+            f"note: less than {_SHARED_MEMORY_MB} MB are free in {folder}, where images pass from "
+            "process to process; frames may be lost. Start a container with --shm-size=256m; "
+            "elsewhere remove leftovers with: fastdds shm clean"
+        )
 
 
 def _source(args: argparse.Namespace) -> Source:

@@ -113,6 +113,14 @@ def test_the_verdict_says_what_to_try_next(monkeypatch, tmp_path, capsys):
     assert "--rate 2.2" in error
 
 
+@pytest.mark.parametrize(("free_mb", "told"), [(60, True), (200, False)])
+def test_little_shared_memory_is_said_with_the_remedy(monkeypatch, capsys, free_mb, told):
+    usage = SimpleNamespace(free=free_mb * 2**20)
+    monkeypatch.setattr(demo.shutil, "disk_usage", lambda _: usage)
+    demo._check_shared_memory()
+    assert ("--shm-size=256m" in capsys.readouterr().out) is told
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
