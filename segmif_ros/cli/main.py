@@ -17,6 +17,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "run the whole chain over ROS 2 and write pictures and figures",
     ),
     "bag": ("segmif_ros.cli.bag", "make, play and inspect bags of camera pairs"),
+    "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
 }
 
