@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from segmif_ros.rig.climate import Climate
+from segmif_ros.rig.items import Polygons
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
-from segmif_ros.rig.raster import Polygons
 from segmif_ros.rig.scene import Scene
 
 DISTANCE_M = 330.0

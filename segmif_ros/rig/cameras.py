@@ -131,7 +131,7 @@ class Rig:
     def thermal_to_rgb_homography(self, distance_m: float = 18.0) -> Matrix:
         """Return the 3x3 matrix that maps thermal pixels (x, y, 1) to RGB pixels.
 
-        It is exact for points on the plane `distance_m` in front of the RGB camera, facing it; other
+        It is exact on the plane `distance_m` in front of the RGB camera, facing it; other
         depths are off by the parallax of the baseline.
 
         Raises:
@@ -145,10 +145,10 @@ class Rig:
             )
         rotation = self.thermal.rotation
         back = rotation.T + np.outer(position, rotation[:, 2]) / depth
-        homography: Matrix = (
-            self.rgb.intrinsics.matrix @ back @ np.linalg.inv(self.thermal.intrinsics.matrix)
-        )
-        return homography / homography[2, 2]
+        thermal = np.linalg.inv(self.thermal.intrinsics.matrix)
+        homography: Matrix = self.rgb.intrinsics.matrix @ back @ thermal
+        homography /= homography[2, 2]
+        return homography
 
 
 @dataclass(frozen=True, slots=True, eq=False)

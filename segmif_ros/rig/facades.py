@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fronts of houses as textures: walls, windows, doors and shops, their warmth and their lit rooms."""
+"""Fronts of houses as textures: walls, windows, doors and shops, their warmth and lit rooms."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.climate import Climate
+from segmif_ros.rig.items import HEAT_ZERO, Texture
 from segmif_ros.rig.noise import value_noise
-from segmif_ros.rig.raster import HEAT_ZERO, Texture
 from segmif_ros.rig.scene import Building, Colour
 
 PIXELS_PER_M = 22.0
@@ -43,7 +43,8 @@ def _wall(style: str) -> Tile:
         streaks = rng.standard_normal((1, 512)).astype(np.float32)
         tile += 7.0 * cv2.GaussianBlur(streaks, (0, 0), 1.5)
     tile += 4.0 * rng.standard_normal((512, 512))
-    return np.clip(tile, 20, 255).astype(np.uint8)
+    wall: Tile = np.clip(tile, 20, 255).astype(np.uint8)
+    return wall
 
 
 class _Painter:

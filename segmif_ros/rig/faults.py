@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of camera streams, as pure functions of a schedule: no clock, no ROS, no pictures.
 
-A schedule is a list of `Event`s in the order in which they arrive. Every fault takes one and returns
-another; the same fault with the same seed does the same to the same schedule.
+A schedule is a list of `Event`s in the order in which they arrive. Every fault takes one and
+returns another; the same fault with the same seed does the same to the same schedule.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class Freeze:
     def __post_init__(self) -> None:
         if not 0.0 < self.length_s < self.every_s:
             raise ValueError(
-                f"freeze of {self.length_s} s every {self.every_s} s: expected 0 < length < interval"
+                f"freeze of {self.length_s} s every {self.every_s} s: expected "
+                "0 < length < interval"
             )
 
     def apply(self, events: Sequence[Event]) -> list[Event]:

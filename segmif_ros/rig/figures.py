@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +90,9 @@ def _far_trunk(limbs: Limbs, person: Person, climate: Climate, hip_y: float) -> 
     h, b = person.height, person.build
     limbs.add((0.0, hip_y + 0.02 * h, 0.0), (0.01 * h, 0.76 * h, 0.0), 0.085 * h * b, 0.115 * h * b,
               person.coat, climate.clothing)  # fmt: skip
-    limbs.add((0.02 * h, 0.885 * h, 0.0), (0.02 * h, 0.93 * h, 0.0), 0.05 * h, 0.058 * h,
-              person.hair if math.cos(limbs.heading) > 0.2 else person.skin, climate.skin)  # fmt: skip
+    shown = person.hair if math.cos(limbs.heading) > 0.2 else person.skin
+    limbs.add((0.02 * h, 0.885 * h, 0.0), (0.02 * h, 0.93 * h, 0.0), 0.05 * h, 0.058 * h, shown,
+              climate.skin)  # fmt: skip
 
 
 def _swinging_arm(h: float, side: float, bob: float, swing: float) -> tuple[Joint, Joint, Joint]:
@@ -145,12 +147,12 @@ def _trunk(
     if person.bag == 1:
         limbs.add((middle[0] - 0.105 * h, middle[1] - 0.05 * h, 0.0),
                   (middle[0] - 0.095 * h, middle[1] + 0.09 * h, 0.0), 0.075 * h, 0.07 * h,
-                  (person.trousers[2], person.trousers[0], person.coat[1]), cloth - 2.5)  # fmt: skip
+                  (person.trousers[2], person.trousers[0], coat[1]), cloth - 2.5)  # fmt: skip
     _arm(limbs, person, arms[1], coat, climate)
     if person.bag == 2:
         hand = arms[1][2]
         limbs.add((hand[0], hand[1] - 0.1 * h, hand[2]), (hand[0], hand[1] - 0.16 * h, hand[2]),
-                  0.06 * h, 0.075 * h, (person.coat[1], person.coat[0], 60.0), climate.air + 1.5)  # fmt: skip
+                  0.06 * h, 0.075 * h, (coat[1], coat[0], 60.0), climate.air + 1.5)  # fmt: skip
     limbs.add((neck[0], neck[1] - 0.01 * h, 0.0), (neck[0] + 0.01, neck[1] + 0.06 * h, 0.0),
               0.032 * h, 0.03 * h, person.skin, skin)  # fmt: skip
     head: Joint = (neck[0] + 0.02 * h, neck[1] + 0.095 * h, 0.0)
@@ -182,12 +184,12 @@ def _wheel(limbs: Limbs, at: float, radius: float, width: float, colour: Colour,
     angles = np.linspace(0, 2 * math.pi, parts + 1).tolist()
     rim = [(at + radius * math.cos(a), radius + radius * math.sin(a), 0.0) for a in angles]
     for index in range(spokes):
-        a = turn + index * math.pi / spokes
-        dx, dy = radius * math.cos(a), radius * math.sin(a)
+        angle = turn + index * math.pi / spokes
+        dx, dy = radius * math.cos(angle), radius * math.sin(angle)
         limbs.add((at - dx, radius - dy, 0.0), (at + dx, radius + dy, 0.0), 0.006, 0.006,
                   (150, 150, 150), kelvin)  # fmt: skip
-    for a, b in zip(rim, rim[1:], strict=False):
-        limbs.add(a, b, width, width, colour, kelvin)
+    for start, stop in pairwise(rim):
+        limbs.add(start, stop, width, width, colour, kelvin)
 
 
 def bicycle(
@@ -253,8 +255,11 @@ def rider(cycle: Cycle, t: float, heading: float, climate: Climate, label: int) 
         hip: Joint = (-0.26, 0.97, 0.0)
         neck: Joint = (0.10, 0.97 + 0.31 * h, 0.0)
         pedal = t * max(abs(cycle.track.speed), 3.0) / 0.75 + 6.28 * person.phase
-        feet = {s: (-0.06 + 0.17 * math.cos(pedal + (s > 0) * math.pi),
-                    0.32 + 0.17 * math.sin(pedal + (s > 0) * math.pi), s * 0.1) for s in near}  # fmt: skip
+        turn = {s: pedal + (s > 0) * math.pi for s in near}
+        feet = {
+            s: (0.17 * math.cos(turn[s]) - 0.06, 0.17 * math.sin(turn[s]) + 0.32, s * 0.1)
+            for s in near
+        }
         grip: Joint = (0.38, 1.04, 0.0)
     else:
         hip, neck, grip = (-0.28, 0.86, 0.0), (0.02, 0.86 + 0.32 * h, 0.0), (0.38, 1.05, 0.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a run in order: rendered when they are due, or ahead and then shown to and fro."""
+"""The pictures of a run in order: rendered when they are due, or ahead and shown to and fro."""
 
 from __future__ import annotations
 
@@ -108,6 +108,9 @@ class Footage:
             False when it was stopped.
         """
         if not self._ahead:
+            # The first picture of a process builds the library of surfaces; a camera is not late.
+            self._render_visible(Slot(0, 0))
+            self._render_thermal(Slot(0, 0))
             return True
         jobs = [
             (Slot(stop, picture), camera)
@@ -157,12 +160,10 @@ class Footage:
         passed = (number + 0.5) / rate_hz
         stops = int(passed / self._stop_s)
         first = round(stops * self._stop_s * rate_hz)
-        picture = max(number - first, 0)
-        if self._ahead:
-            picture = to_and_fro(picture, self._kept(rate_hz))
-        else:
-            picture = number
-        return Slot(stops % len(self._lightings), picture)
+        lighting = stops % len(self._lightings)
+        if not self._ahead:
+            return Slot(lighting, number)
+        return Slot(lighting, to_and_fro(max(number - first, 0), self._kept(rate_hz)))
 
     def _renderer(self, stop: int) -> Renderer:
         if stop not in self._renderers:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.climate import Climate
+from segmif_ros.rig.items import Item, Polygons
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
-from segmif_ros.rig.raster import Item, Polygons
 from segmif_ros.rig.scene import Colour, Scene
 
 Points = NDArray[np.float64]
@@ -65,7 +65,8 @@ class Ground:
         left, right = scene.street.kerb(-1), scene.street.kerb(1)
         self.patches = [
             (float(rng.uniform(-left, right - 2.4)), float(rng.uniform(0, scene.street.period_m)),
-             float(rng.uniform(0.6, 2.4)), float(rng.uniform(1.5, 9)), float(rng.uniform(0.72, 1.1)))
+             float(rng.uniform(0.6, 2.4)), float(rng.uniform(1.5, 9)),
+             float(rng.uniform(0.72, 1.1)))
             for _ in range(int(14 * scene.street.wear))
         ]  # fmt: skip
 

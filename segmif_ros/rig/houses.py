@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.climate import Climate
 from segmif_ros.rig.facades import Facade, paint_front
+from segmif_ros.rig.items import Item, Polygons, Sprite
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
 from segmif_ros.rig.props import Prop
-from segmif_ros.rig.raster import Item, Polygons, Sprite
 from segmif_ros.rig.scene import Building, Colour, Scene
 
 Points = NDArray[np.float64]
@@ -38,11 +40,11 @@ class Houses:
         for house in self.scene.buildings:
             if self._gap_before(house):
                 made.append(Prop(
-                    house.side * house.x, house.z, lambda h=house: self._end(h),
+                    house.side * house.x, house.z, partial(self._end, house),
                     reach=house.depth, nearest=1.0, farthest=FARTHEST_M,
                 ))  # fmt: skip
             made.append(Prop(
-                house.side * house.x, house.z, lambda h=house: self._front(h),
+                house.side * house.x, house.z, partial(self._front, house),
                 reach=house.length, nearest=1.0 - house.length, farthest=FARTHEST_M,
             ))  # fmt: skip
         return made

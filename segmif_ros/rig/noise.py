@@ -47,7 +47,8 @@ def visible_noise_bank() -> NDArray[np.uint8]:
     luma = cv2.GaussianBlur(rng.standard_normal((1024, 1024)).astype(np.float32), (0, 0), 0.5)
     mixed = fine * 0.45 + grain * 1.1 + luma[..., None] * 0.9
     mixed *= 24.0 / mixed.std()
-    return np.clip(mixed + 128.0, 0, 255).astype(np.uint8)
+    bank: NDArray[np.uint8] = np.clip(mixed + 128.0, 0, 255).astype(np.uint8)
+    return bank
 
 
 @lru_cache(maxsize=1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -12,9 +14,9 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig import textures
 from segmif_ros.rig.climate import Climate
+from segmif_ros.rig.items import HEAT_ZERO, Item, Polygons, Sprite, Texture
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
-from segmif_ros.rig.raster import HEAT_ZERO, Item, Polygons, Sprite, Texture
 from segmif_ros.rig.scene import Colour, Furniture, Plant, Scene
 
 Points = NDArray[np.float64]
@@ -81,13 +83,13 @@ class Props:
             hedge = plant.kind == "hedge"
             make = self._hedge if hedge else self._tree
             made.append(Prop(
-                plant.x, plant.z, lambda p=plant, m=make: m(p),
+                plant.x, plant.z, partial(make, plant),
                 reach=plant.length + 2.0 if hedge else plant.width / 2 + 1.0,
                 nearest=-plant.length if hedge else 4.0, farthest=128.0,
             ))  # fmt: skip
         for thing in self.scene.furniture:
             made.append(Prop(
-                thing.x, thing.z, lambda f=thing: self._furniture(f),
+                thing.x, thing.z, partial(self._furniture, thing),
                 reach=3.0, nearest=0.8, farthest=95.0,
             ))  # fmt: skip
         return made
@@ -131,14 +133,13 @@ class Props:
         texture = self._foliage(plant.kind, 0, plant.tint, False)
         side = 1.0 if plant.x > 0 else -1.0
         items: list[Item] = []
-        near, far = 0.0, plant.length
         ends = (plant.x, plant.x + side * plant.width)
-        end = np.array([(min(ends), plant.height, near), (max(ends), plant.height, near),
-                        (max(ends), 0, near), (min(ends), 0, near)])  # fmt: skip
+        end = np.array([(min(ends), plant.height, 0), (max(ends), plant.height, 0),
+                        (max(ends), 0, 0), (min(ends), 0, 0)])  # fmt: skip
         pieces = min(max(round(plant.length / (2.0 * plant.height)), 1), 4)
         for piece in reversed(range(pieces)):
-            a = near + plant.length * piece / pieces
-            b = near + plant.length * (piece + 1) / pieces
+            a = plant.length * piece / pieces
+            b = plant.length * (piece + 1) / pieces
             left, right = (b, a) if side > 0 else (a, b)
             flank = np.array([(plant.x, plant.height, left), (plant.x, plant.height, right),
                               (plant.x, 0, right), (plant.x, 0, left)])  # fmt: skip
@@ -158,7 +159,7 @@ class Props:
         faces = [
             [(x + a * dx, y1, a * dz), (x + b * dx, y1, b * dz),
              (x + b * dx, y0, b * dz), (x + a * dx, y0, a * dz)]
-            for a, b in zip(edges, edges[1:], strict=False)
+            for a, b in pairwise(edges)
         ]  # fmt: skip
         normals = np.array([[-0.8, 0.1, -0.6], [0.0, 0.1, -1.0], [0.8, 0.1, -0.6]])
         shade = self.light.shade(normals) * np.array([[1.05], [0.95], [0.72]])
@@ -219,7 +220,7 @@ class Props:
         y = thing.height + 0.14
         lit = self.light.lamps
         head = self._flat_shape(
-            np.array([(a, y + 0.14, 0.0), (b, y + 0.1, 0.0), (b, y - 0.04, 0.0), (a, y - 0.1, 0.0)]),
+            np.array([(a, y + 0.14, 0), (b, y + 0.1, 0), (b, y - 0.04, 0), (a, y - 0.1, 0)]),
             (150, 226, 255) if lit else (150, 152, 150), steel + (24.0 if lit else 0.5), Label.POLE,
             glow=lit,
         )  # fmt: skip

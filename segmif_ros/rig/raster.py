@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras import Pose
+from segmif_ros.rig.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
 
-Points = NDArray[np.float64]
+Shape = NDArray[np.int32]
+"""Corners in pixels, times 2**SUBPIXEL."""
 
 NEAR_M = 0.6
 """Surfaces nearer than this to a camera are cut off."""
@@ -32,8 +34,6 @@ SPECK_PX = 0.3
 GLOW_DEPTH = 0
 """Depth code of pixels that shine by themselves."""
 SKY_DEPTH = 255
-HEAT_ZERO = 30000
-"""Value of a heat texture that means "as warm as the surface it is put on"; 1 step is 0.01 K."""
 _DEPTH_SCALE = 253.0 / math.log(400.0)
 
 
@@ -54,115 +54,6 @@ def depth_of_codes() -> Points:
     metres[GLOW_DEPTH] = 1.0
     metres[SKY_DEPTH] = np.inf
     return metres
-
-
-@dataclass(slots=True, eq=False)
-class Polygons:
-    """Convex polygons of one object, in painter's order.
-
-    Attributes:
-        points: (F, K, 3) street coordinates, metres; fewer corners repeat the last one.
-        bgr: (F, 3) lit colour, 0-255.
-        kelvin: (F,) surface temperature.
-        label: class id of the whole object.
-        glow: (F,) true for surfaces that shine by themselves, or None.
-        cull: leave out faces that show their back (corners run clockwise as seen from outside).
-    """
-
-    points: Points
-    bgr: NDArray[Any]
-    kelvin: NDArray[Any]
-    label: int
-    glow: NDArray[np.bool_] | None = None
-    cull: bool = False
-
-    def moved(self, offset: NDArray[Any]) -> Polygons:
-        """Return the same surfaces, `offset` (3,) metres away."""
-        return Polygons(
-            self.points + offset, self.bgr, self.kelvin, self.label, self.glow, self.cull
-        )
-
-
-class Texture:
-    """A picture to put on a surface: premultiplied BGRA, and heat as 0.01 K around HEAT_ZERO."""
-
-    def __init__(self, bgra: NDArray[np.uint8], heat: NDArray[np.uint16] | None = None) -> None:
-        self._bgra = bgra
-        self._heat = heat
-        self._levels: dict[tuple[str, int, int], NDArray[Any]] = {}
-        self.opaque = bool(bgra[..., 3].min() == 255)
-        self.height, self.width = bgra.shape[:2]
-
-    @classmethod
-    def from_straight(
-        cls, bgr: NDArray[np.uint8], alpha: NDArray[np.uint8], heat: NDArray[np.uint16] | None
-    ) -> Texture:
-        """Return a texture from a colour image and a separate coverage mask."""
-        wide = cv2.merge([alpha, alpha, alpha])
-        return cls(cv2.merge([cv2.multiply(bgr, wide, scale=1 / 255), alpha]), heat)
-
-    def lighten(self, factor: NDArray[Any]) -> None:
-        """Multiply the colours by (3,) factors, as light does."""
-        planes = list(cv2.split(self._bgra))
-        for index in range(3):
-            planes[index] = cv2.convertScaleAbs(planes[index], alpha=float(factor[index]))
-        self._bgra = cv2.merge(planes)
-        self._levels.clear()
-
-    def picture(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint8]:
-        """Return the BGRA plane, shrunk by 2**shrink in either direction."""
-        key = ("picture", shrink_x, shrink_y)
-        if key not in self._levels:
-            self._levels[key] = self._shrunk(self._bgra, shrink_x, shrink_y)
-        return self._levels[key]
-
-    def heat(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint16]:
-        """Return the heat plane in the same way; 0 where the texture is transparent."""
-        key = ("heat", shrink_x, shrink_y)
-        if key not in self._levels:
-            alpha = np.ascontiguousarray(self._bgra[..., 3])
-            plane = self._heat
-            if plane is None:
-                plane = np.full(alpha.shape, HEAT_ZERO, np.uint16)
-            shrunk = self._shrunk(plane, shrink_x, shrink_y)
-            covered = self._shrunk(alpha, shrink_x, shrink_y) > 127
-            self._levels[key] = np.where(covered, shrunk, np.uint16(0))
-        return self._levels[key]
-
-    def _shrunk(self, plane: NDArray[Any], shrink_x: int, shrink_y: int) -> NDArray[Any]:
-        if not shrink_x and not shrink_y:
-            return plane
-        size = (max(self.width >> shrink_x, 2), max(self.height >> shrink_y, 2))
-        shrunk: NDArray[Any] = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
-        return shrunk
-
-
-@dataclass(slots=True, eq=False)
-class Sprite:
-    """A textured rectangle.
-
-    Attributes:
-        corners: (4, 3) street coordinates: top left, top right, bottom right, bottom left.
-        texture: what is on it.
-        kelvin: temperature at HEAT_ZERO of its heat plane.
-        label: class id where the texture covers more than half of a pixel.
-        glow: the texture shines by itself; it leaves labels and temperatures alone.
-    """
-
-    corners: Points
-    texture: Texture
-    kelvin: float
-    label: int
-    glow: bool = False
-
-    def moved(self, offset: NDArray[Any]) -> Sprite:
-        """Return the same sprite, `offset` (3,) metres away."""
-        return Sprite(self.corners + offset, self.texture, self.kelvin, self.label, self.glow)
-
-
-Item = Polygons | Sprite
-Shape = NDArray[np.int32]
-"""Corners in pixels, times 2**SUBPIXEL."""
 
 
 @dataclass(slots=True, eq=False)
@@ -225,11 +116,11 @@ class Canvas:
             elif id(item) in placed:
                 self._paste(item, placed[id(item)])
 
-    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any], /) -> None:
         """Fill polygons with what `_values` made of them."""
         raise NotImplementedError
 
-    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points) -> list[Any]:
+    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points, /) -> list[Any]:
         """Return what to fill the faces `rows` of a batch with; `depth` is theirs, in metres."""
         raise NotImplementedError
 
@@ -237,7 +128,7 @@ class Canvas:
         raise NotImplementedError
 
     def _flatten(self, items: list[Polygons]) -> dict[int, tuple[list[Shape], list[Any]]]:
-        """Project all polygons, one batch for each corner count; those out of sight are left out."""
+        """Project all polygons, one batch for each corner count; leave out what is out of sight."""
         found: dict[int, tuple[list[Shape], list[Any]]] = {}
         for corners in {item.points.shape[1] for item in items}:
             batch = [item for item in items if item.points.shape[1] == corners]
@@ -421,7 +312,7 @@ class VisibleCanvas(Canvas):
         super().__init__(pose, labels)
         self.bgrd = bgrd
 
-    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points) -> list[Any]:
+    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points, /) -> list[Any]:
         values = np.empty((len(rows), 4))
         values[:, :3] = np.concatenate([item.bgr for item in batch])[rows]
         values[:, 3] = depth_code(depth)
@@ -430,7 +321,7 @@ class VisibleCanvas(Canvas):
         colours: list[Any] = np.clip(values, 0, 255).tolist()
         return colours
 
-    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any], /) -> None:
         for shape, value in zip(shapes, values, strict=True):
             cv2.fillConvexPoly(self.bgrd, shape, value, cv2.LINE_AA, SUBPIXEL)
             cv2.fillConvexPoly(self.labels, shape, label, cv2.LINE_8, SUBPIXEL)
@@ -443,7 +334,7 @@ class VisibleCanvas(Canvas):
             return
         source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
         alpha = cv2.extractChannel(source, 3)
-        # Colours blend at the edge, depth does not: half a leaf in front of the sky is not far away.
+        # Colours blend at an edge, depth does not: half a leaf in front of the sky is near.
         covered = cv2.compare(alpha, 127, cv2.CMP_GT)
         if item.glow:
             coded = np.zeros_like(alpha)
@@ -473,7 +364,6 @@ class VisibleCanvas(Canvas):
         cv2.copyTo(flat[placed.region], covered, self.labels[placed.region])
 
 
-@dataclass(slots=True, eq=False)
 class ThermalCanvas(Canvas):
     """Temperatures of what the thermal camera sees.
 
@@ -482,17 +372,25 @@ class ThermalCanvas(Canvas):
         with_labels: also fill `labels`; costs a little.
     """
 
-    pose: Pose
-    labels: NDArray[np.uint8]
-    centikelvin: NDArray[np.uint16] = field(default_factory=lambda: np.zeros((0, 0), np.uint16))
-    with_labels: bool = False
+    def __init__(
+        self,
+        pose: Pose,
+        labels: NDArray[np.uint8],
+        centikelvin: NDArray[np.uint16],
+        *,
+        with_labels: bool = False,
+    ) -> None:
+        super().__init__(pose, labels)
+        self.centikelvin, self.with_labels = centikelvin, with_labels
 
-    def _values(self, batch: list[Polygons], rows: NDArray[np.intp], depth: Points) -> list[Any]:
+    def _values(
+        self, batch: list[Polygons], rows: NDArray[np.intp], _depth: Points, /
+    ) -> list[Any]:
         kelvin = np.concatenate([np.asarray(item.kelvin) for item in batch])[rows]
         values: list[Any] = (kelvin * 100.0).tolist()
         return values
 
-    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+    def _fill(self, label: int, shapes: list[Shape], values: list[Any], /) -> None:
         for shape, value in zip(shapes, values, strict=True):
             cv2.fillConvexPoly(self.centikelvin, shape, value, cv2.LINE_8, SUBPIXEL)
             if self.with_labels:

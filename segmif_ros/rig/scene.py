@@ -14,6 +14,9 @@ from enum import Enum
 BEHIND_M = 30.0
 """How far behind the rig the street is kept."""
 
+SIDES = (-1, 1)
+"""Left and right of the road."""
+
 Colour = tuple[float, float, float]
 """Blue, green, red; 0-255."""
 
@@ -96,6 +99,13 @@ class Street:
         """Distances of the inner and outer border of the sidewalk."""
         inner = self.kerb(side) + self.verge[side > 0]
         return inner, inner + self.sidewalk[side > 0]
+
+    def clear(self, z: float, margin: float, length: float = 0.0) -> bool:
+        """True when z to z + length stays `margin` metres away from the cross street."""
+        if self.junction is None:
+            return True
+        reach = self.junction.width / 2 + margin
+        return z + length < self.junction.z - reach or z > self.junction.z + reach
 
     def frontage(self, side: int) -> float:
         """Distance of the building line."""
@@ -267,7 +277,7 @@ class Scene:
             return track.x, self.ahead(track.z + track.speed * t, t), 1.0
         ahead = self.ahead(track.z, t)
         if track.motion is Motion.ACROSS:
-            return (*self._across(track, ahead, t),)
+            return self._across(track, ahead, t)
         if track.motion is Motion.THROUGH:
             length = 2.0 * track.reach
             x = (track.x + track.phase * length + track.speed * t + track.reach) % length

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.ground import disc, flat
+from segmif_ros.rig.items import Polygons
 from segmif_ros.rig.lighting import Light
-from segmif_ros.rig.raster import Polygons
 from segmif_ros.rig.scene import BEHIND_M, Motion, Scene, Track
 from segmif_ros.rig.vehicles import shape_of
 

@@ -14,10 +14,10 @@ from segmif_ros.rig.climate import Climate
 from segmif_ros.rig.figures import Limbs, bicycle, motorcycle, outline, rider, walker
 from segmif_ros.rig.ground import Ground
 from segmif_ros.rig.houses import Houses
+from segmif_ros.rig.items import Item, Polygons
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
 from segmif_ros.rig.props import Prop, Props
-from segmif_ros.rig.raster import Item, Polygons
 from segmif_ros.rig.scene import BEHIND_M, Scene
 from segmif_ros.rig.shadows import Shadows
 from segmif_ros.rig.traffic import Body

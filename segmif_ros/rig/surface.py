@@ -10,16 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras import Pose
-from segmif_ros.rig.raster import (
-    NEAR_M,
-    SUBPIXEL,
-    Canvas,
-    Placed,
-    Polygons,
-    Shape,
-    Sprite,
-    depth_code,
-)
+from segmif_ros.rig.items import Polygons, Sprite
+from segmif_ros.rig.raster import NEAR_M, SUBPIXEL, Canvas, Placed, Shape, depth_code
 
 Image = NDArray[np.uint8]
 
@@ -31,12 +23,12 @@ class ShadowCanvas(Canvas):
     """Fills how much light is left on the ground, at half the resolution."""
 
     def _values(
-        self, batch: list[Polygons], rows: NDArray[np.intp], depth: NDArray[np.float64]
+        self, batch: list[Polygons], rows: NDArray[np.intp], _depth: NDArray[np.float64], /
     ) -> list[Any]:
         left: list[Any] = np.concatenate([item.bgr[:, 0] for item in batch])[rows].tolist()
         return left
 
-    def _fill(self, label: int, shapes: list[Shape], values: list[Any]) -> None:
+    def _fill(self, _label: int, shapes: list[Shape], values: list[Any], /) -> None:
         for shape, value in zip(shapes, values, strict=True):
             cv2.fillConvexPoly(self.labels, shape, value, cv2.LINE_8, SUBPIXEL + 1)
 
@@ -76,7 +68,7 @@ class GroundView:
         return np.stack([u, v], axis=-1).astype(np.int16)
 
     def fade(self, until: float) -> NDArray[np.float64]:
-        """Return (rows, W) weights that fall from 1 to 0 as pixels grow to `until` metres of depth."""
+        """Return (rows, W) weights that fall from 1 near by to 0 beyond `until` metres."""
         weight: NDArray[np.float64] = np.clip(1.35 - self.z / until, 0.0, 1.0)
         return weight
 

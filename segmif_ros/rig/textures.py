@@ -96,8 +96,7 @@ def grass() -> Tile:
 def clouds() -> Field:
     """512x512 float32 cloud cover, zero mean, unit deviation, stretched sideways."""
     rng = np.random.default_rng(15)
-    field = value_noise(512, 3, rng, octaves=7, gain=0.6)
-    return field
+    return value_noise(512, 3, rng, octaves=7, gain=0.6)
 
 
 @lru_cache(maxsize=1)
@@ -105,7 +104,8 @@ def smoke() -> Field:
     """512x512 float32 smoke, zero mean, unit deviation, billowing."""
     rng = np.random.default_rng(16)
     base = value_noise(512, 4, rng, octaves=6, gain=0.5)
-    return base - 0.5 * np.abs(value_noise(512, 5, rng, octaves=4, gain=0.5))
+    folds = np.abs(value_noise(512, 5, rng, octaves=4, gain=0.5))
+    return np.asarray(base - 0.5 * folds, np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.climate import Climate
+from segmif_ros.rig.items import Item, Polygons
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
-from segmif_ros.rig.raster import Item, Polygons
 from segmif_ros.rig.scene import Colour, Vehicle
 from segmif_ros.rig.vehicles import Stuff, shape_of
 
@@ -95,8 +95,7 @@ class Body:
         return np.where(glow[:, None], colours, shown)
 
     def _glow(self, kinds: NDArray[np.intp]) -> NDArray[np.bool_]:
-        vehicle, light = self.vehicle, self._light
-        lit = vehicle.lights and light.lamps
+        lit = self.vehicle.lights and self._light.lamps
         return np.isin(kinds, (Stuff.TAIL, Stuff.HEAD)) & lit
 
     def _heat(self, kinds: NDArray[np.intp], normals: Points) -> NDArray[Any]:
@@ -105,13 +104,14 @@ class Body:
         running = 1.0 if vehicle.lights else 0.35
         table = np.array([
             c.body, c.body + 7.0 * hot, c.glass + 1.5 * hot, c.body + 2 * hot,
-            c.steel + 9.0 * hot * running, c.steel + 12.0 * hot * running, c.body + 6 * hot * running,
-            c.body + 2 * hot, c.body + hot, c.body - 0.5, c.body + 15.0 * hot, c.road + 8.0 * hot,
-            c.body, c.steel + 18 * hot * running,
+            c.steel + 9.0 * hot * running, c.steel + 12.0 * hot * running,
+            c.body + 6 * hot * running, c.body + 2 * hot, c.body + hot, c.body - 0.5,
+            c.body + 15.0 * hot, c.road + 8.0 * hot, c.body, c.steel + 18 * hot * running,
         ])  # fmt: skip
         sunny = np.maximum(normals @ np.asarray(light.sun), 0.0)
         sky = np.maximum(normals[:, 1], 0.0)
         metal = np.isin(kinds, (Stuff.PAINT, Stuff.HOOD, Stuff.CARGO, Stuff.STRIPE))
         # Shiny metal mirrors the cold sky, most on roofs.
         mirror = (c.air - c.sky_top) * 0.06
-        return table[kinds] + metal * (0.6 * c.wall_sun * sunny - mirror * sky)
+        heat: NDArray[Any] = table[kinds] + metal * (0.6 * c.wall_sun * sunny - mirror * sky)
+        return heat

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class _Builder:
         """Skin a body over cross sections (z, [(half width, y), ... bottom to top])."""
         zs = [z for z, _ in stations]
         away = (0.0, 0.55, (zs[0] + zs[-1]) / 2)
-        for (z0, ring0), (z1, ring1) in zip(stations, stations[1:], strict=False):
+        for (z0, ring0), (z1, ring1) in pairwise(stations):
             for side in (-1, 1):
                 for (wa, ya), (wb, yb), (wc, yc), (wd, yd) in zip(
                     ring0, ring0[1:], ring1[1:], ring1, strict=False
@@ -101,7 +102,7 @@ class _Builder:
             self.quad([(-wa, ya, z0), (wa, ya, z0), (wb, yb, z1), (-wb, yb, z1)], stuff,
                       away=(0, 0, away[2]))  # fmt: skip
         for z, ring in (stations[0], stations[-1]):
-            for (wa, ya), (wb, yb) in zip(ring, ring[1:], strict=False):
+            for (wa, ya), (wb, yb) in pairwise(ring):
                 self.quad([(-wa, ya, z), (wa, ya, z), (wb, yb, z), (-wb, yb, z)], Stuff.PAINT,
                           away=away)  # fmt: skip
 
@@ -174,19 +175,24 @@ class _Builder:
                 self.quad([(inner, 0.0, edge), (inner, radius, edge), (outer, radius, edge),
                            (outer, 0.0, edge)], Stuff.TYRE, away=(0, 0, 0))  # fmt: skip
 
-    def cabin(self, base: tuple[float, float, float], top: tuple[float, float, float],
-              y: tuple[float, float], *, side_panes: int, rear_glass: bool = True) -> None:  # fmt: skip
+    def cabin(
+        self,
+        base: tuple[float, float, float],
+        top: tuple[float, float, float],
+        y: tuple[float, float],
+        *,
+        side_panes: int,
+    ) -> None:
         """Add a greenhouse: (z rear, z front, half width) at the belt line and at the roof."""
         (b0, b1, bw), (t0, t1, tw), (y0, y1) = base, top, y
         away = (0.0, y0, (b0 + b1) / 2)
-        ends: tuple[tuple[float, float, bool], ...] = ((b0, t0, rear_glass), (b1, t1, True))
         self.quad([(-tw, y1, t0), (tw, y1, t0), (tw, y1, t1), (-tw, y1, t1)], Stuff.PAINT,
                   away=away)  # fmt: skip
-        for zb, zt, glazed in ends:
+        corners: list[Row]
+        for zb, zt in ((b0, t0), (b1, t1)):
             corners = [(-bw, y0, zb), (-tw, y1, zt), (tw, y1, zt), (bw, y0, zb)]
             self.quad(corners, Stuff.PAINT, away=away)
-            if glazed:
-                self.quad(_inset(corners, 0.88, 0.84), Stuff.GLASS, away=away)
+            self.quad(_inset(corners, 0.88, 0.84), Stuff.GLASS, away=away)
         for side in (-1, 1):
             corners = [(side * bw, y0, b0), (side * tw, y1, t0), (side * tw, y1, t1),
                        (side * bw, y0, b1)]  # fmt: skip
@@ -318,8 +324,8 @@ def _bus() -> Shape:
     for z in np.arange(-5.2, 4.0, 1.55):
         b.flank(1.26, (float(z), float(z) + 1.42), (1.36, 2.4), Stuff.GLASS, fine=False)
     for z in (-0.6, 4.25):
-        b.quad([(1.262, 0.42, z), (1.262, 2.45, z), (1.262, 2.45, z + 1.05), (1.262, 0.42, z + 1.05)],
-               Stuff.DARK, away=(0, 1, z), fine=True)  # fmt: skip
+        b.quad([(1.262, 0.42, z), (1.262, 2.45, z), (1.262, 2.45, z + 1.05),
+                (1.262, 0.42, z + 1.05)], Stuff.DARK, away=(0, 1, z), fine=True)  # fmt: skip
         b.quad([(1.266, 0.52, z + 0.08), (1.266, 2.35, z + 0.08), (1.266, 2.35, z + 0.97),
                 (1.266, 0.52, z + 0.97)], Stuff.GLASS, away=(0, 1, z), fine=True)  # fmt: skip
     rear, front = -5.515, 5.515

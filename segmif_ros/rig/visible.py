@@ -16,13 +16,7 @@ from segmif_ros.rig.ground import disc
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Lighting
 from segmif_ros.rig.noise import crop, visible_noise_bank
-from segmif_ros.rig.raster import (
-    GLOW_DEPTH,
-    NEAR_M,
-    SKY_DEPTH,
-    VisibleCanvas,
-    depth_of_codes,
-)
+from segmif_ros.rig.raster import GLOW_DEPTH, NEAR_M, SKY_DEPTH, VisibleCanvas, depth_of_codes
 from segmif_ros.rig.scene import Colour
 from segmif_ros.rig.stage import Moment, Stage
 from segmif_ros.rig.surface import FULL, GroundView, Scroller, shadow_map
@@ -131,7 +125,10 @@ class VisibleCamera:
         self._clear = (clear * 255).round().astype(np.uint8)
         veil = (1 - clear)[:, None] * np.asarray(light.haze)
         self._veil = veil.round().clip(0, 255).astype(np.uint8)
-        self._headlight = np.clip(180.0 / (1.0 + (metres / 17.0) ** 2), 0, 255).astype(np.uint8)
+        # What daylight is left takes its share: lamps must not add up to more than a sunny day.
+        self._lamp_share = 1.0 - float(np.mean(light.level))
+        peak = 190.0 * self._lamp_share
+        self._headlight = np.clip(peak / (1.0 + (metres / 17.0) ** 2), 0, 255).astype(np.uint8)
         self._thick = np.clip(np.minimum(metres, 420.0) * light.smoke * 30.0, 0, 255).astype(
             np.uint8
         )
@@ -142,7 +139,8 @@ class VisibleCamera:
         v, u = np.mgrid[0:h, 0:w]
         r2 = ((u / w - 0.5) ** 2 + (v / h - 0.5) ** 2) / 0.5
         plane = np.clip(255 * (1.0 - 0.20 * r2), 0, 255).astype(np.uint8)
-        return cv2.merge([plane] * 3)
+        lens: Image = cv2.merge([plane, plane, plane])
+        return lens
 
     def _beam_map(self) -> Image:
         """Where the rig's own headlights shine: a low beam, brighter to the right."""
@@ -155,7 +153,8 @@ class VisibleCamera:
         cut = 1.0 / (1.0 + np.exp(-(down + 0.012 + 0.03 * np.clip(across, -0.2, 0.4)) * 130))
         spread = np.exp(-((across - 0.03) ** 2) / (2 * 0.28**2))
         near = np.exp(-((np.maximum(down, 0) / 0.42) ** 2))
-        return np.clip(255 * spread * (0.07 + 0.93 * cut) * near, 0, 255).astype(np.uint8)
+        beam: Image = np.clip(255 * spread * (0.07 + 0.93 * cut) * near, 0, 255).astype(np.uint8)
+        return beam
 
     # --- every frame
 
@@ -220,15 +219,17 @@ class VisibleCamera:
         low = cv2.blur(cv2.blur(low, (15, 9)), (9, 5))
         light: Image = cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)
         if self._beam is not None:
-            beam = cv2.multiply(self._beam, cv2.LUT(depth, self._headlight), scale=1 / 180)
+            beam = cv2.multiply(self._beam, cv2.LUT(depth, self._headlight), scale=1 / 255)
             light = cv2.add(light, cv2.merge([beam, beam, beam]))
         return light
 
     def _pools(self, moment: Moment) -> list[tuple[list[NDArray[np.int32]], Colour]]:
         """Return the areas lit by lamps and headlights, in low resolution."""
         pools: list[tuple[list[NDArray[np.int32]], Colour]] = []
+        b, g, r = (value * self._lamp_share for value in _BEAM)
+        beam: Colour = (b, g, r)
         for x, tall, z in moment.lamps:
-            for reach, share in ((1.5, 0.45), (0.85, 0.55)):
+            for reach, part in ((1.5, 0.45), (0.85, 0.55)):
                 shape = self._low(disc(x, z, tall * reach * 0.75, tall * reach))
                 if shape is None:
                     continue
@@ -236,13 +237,14 @@ class VisibleCamera:
                     (x - tall * reach * 0.7, 0.0, z), (x + tall * reach * 0.7, 0.0, z), (x, tall, z)
                 ]))  # fmt: skip
                 b, g, r = _LAMP
+                share = part * self._lamp_share
                 colour: Colour = (b * share, g * share, r * share)
                 pools.append(([s for s in (shape, cone) if s is not None], colour))
         for x, z, heading in moment.headlights:
             s, c = math.sin(heading), math.cos(heading)
             spot = self._low(disc(x + 7.5 * s, z + 7.5 * c, 2.0 + 4 * abs(s), 2.0 + 4.5 * abs(c)))
             if spot is not None:
-                pools.append(([spot], _BEAM))
+                pools.append(([spot], beam))
         return pools
 
     def _low(self, points: NDArray[np.float64]) -> NDArray[np.int32] | None:
@@ -266,8 +268,8 @@ class VisibleCamera:
     def _through_smoke(self, bgr: Image, depth: Image, t: float) -> Image:
         h, w = self.shape
         field = textures.smoke()
-        drift = np.float32(
-            [[0.30, 0, (11 * t + self.scene.seed * 37) % 512], [0, 0.34, 100 - 4 * t]]
+        drift = np.array(
+            [[0.30, 0, (11 * t + self.scene.seed * 37) % 512], [0, 0.34, 100 - 4 * t]], np.float32
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         slow = cv2.warpAffine(
@@ -288,7 +290,9 @@ class VisibleCamera:
         smoke = cv2.merge([
             cv2.convertScaleAbs(veil, alpha=float(c) / 255) for c in self.light.haze
         ])  # fmt: skip
-        return cv2.add(cv2.multiply(bgr, cv2.merge([through] * 3), scale=1 / 255), smoke)
+        hidden: Image = cv2.multiply(bgr, cv2.merge([through] * 3), scale=1 / 255)
+        cv2.add(hidden, smoke, dst=hidden)
+        return hidden
 
     def _bloom(self, glow: Image, moment: Moment) -> Image:
         """Return the halos of what shines by itself."""
@@ -310,7 +314,8 @@ class VisibleCamera:
         near = cv2.GaussianBlur(small, (0, 0), 1.6)
         wide = cv2.GaussianBlur(cv2.resize(small, (w // 8, h // 8)), (0, 0), 6.0)
         total = cv2.addWeighted(near, 1.1, cv2.resize(wide, (w // 4, h // 4)), 1.9, 0)
-        return cv2.resize(total, (w, h), interpolation=cv2.INTER_LINEAR)
+        halos: Image = cv2.resize(total, (w, h), interpolation=cv2.INTER_LINEAR)
+        return halos
 
     def _dazzle(self, bgr: Image, depth: Image) -> Image:
         """Add the low sun: a flare around it, a veil over the picture, ghosts in the lens."""
@@ -342,7 +347,8 @@ class VisibleCamera:
             light += (g < size)[..., None] * np.asarray(colour, np.float32)
         add = np.clip(light * power, 0, 255).astype(np.uint8)
         full = cv2.resize(cv2.blur(add, (3, 3)), (w, h), interpolation=cv2.INTER_LINEAR)
-        return cv2.add(cv2.convertScaleAbs(bgr, alpha=1.0 - 0.25 * power), full)
+        dazzled: Image = cv2.add(cv2.convertScaleAbs(bgr, alpha=1.0 - 0.25 * power), full)
+        return dazzled
 
     def _sensor(self, bgr: Image, key: tuple[int, ...]) -> Image:
         """Apply lens and sensor, and return RGB."""
@@ -350,6 +356,8 @@ class VisibleCamera:
         bgr = cv2.multiply(bgr, self._vignette, scale=1 / 255)
         gain = self.light.noise / 24.0
         noise = crop(visible_noise_bank(), self.shape, key)
-        noisy = cv2.addWeighted(bgr, self.light.exposure, noise, gain, -128.0 * gain - self.light.black)
+        noisy = cv2.addWeighted(
+            bgr, self.light.exposure, noise, gain, -128.0 * gain - self.light.black
+        )
         rgb: Image = cv2.cvtColor(noisy, cv2.COLOR_BGR2RGB)
         return rgb

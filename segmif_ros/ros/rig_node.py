@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes the virtual rig as two camera drivers would: images, camera_info, acquisition stamps."""
+"""Publishes the virtual rig as camera drivers would: images, camera_info, acquisition stamps."""
 
 from __future__ import annotations
 
@@ -239,12 +239,12 @@ def _parser() -> argparse.ArgumentParser:
         help="mono16: 0.01 K; mono8: a fixed span around the air temperature")  # fmt: skip
     add("--frames", type=_count, metavar="N", help="stop after N RGB frames (default: no end)")
     add("--wait-for-subscribers", type=_seconds, metavar="SECONDS",
-        help="start when both image topics have a subscriber; exit with 3 if they do not")  # fmt: skip
+        help="start when both image topics have a subscriber; exit 3 if they do not")  # fmt: skip
     add("--write-calibration", type=Path, metavar="PATH",
         help="write the true thermal to RGB geometry for the node's calibration_file")  # fmt: skip
     add("--prerender", type=_count, default=PRERENDER, metavar="N",
         help="render N pairs ahead and show them to and fro, so that publishing costs little; "
-        f"0 renders every image when it is due (default {PRERENDER}, or --frames if less)")  # fmt: skip
+        f"0 renders images when they are due (default {PRERENDER}, or --frames)")  # fmt: skip
     add("--labels", action="store_true", help="also publish the true labels on rgb/labels (mono8)")
     add("--aligned", action="store_true", help="both cameras in one place with one geometry")
     return parser
