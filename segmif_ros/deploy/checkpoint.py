@@ -6,6 +6,7 @@ The key names are facts about files that people have on disk; no code of that re
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +17,15 @@ from torch import Tensor
 
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import SegMiF
+from segmif_ros.network.switches import Switches
+from segmif_ros.network.variants import B0, B1, B2, B3, B4, B5
 
 State = Mapping[str, Tensor]
 
 UNUSED = ("ffm2.", "denoise_net.classifier.")
 """Stored in released checkpoints, without effect on any output."""
 
-_DEPTHS = {
-    (2, 2, 2, 2): "b0/b1",
-    (3, 4, 6, 3): "b2",
-    (3, 4, 18, 3): "b3",
-    (3, 8, 27, 3): "b4",
-    (3, 6, 40, 3): "b5",
-}
+BACKBONES = {"b0": B0, "b1": B1, "b2": B2, "b3": B3, "b4": B4, "b5": B5}
 
 _FUSION_NAMES = {
     "conv1_ir": "stem_ir",
@@ -52,6 +49,20 @@ _INTERACTION_NAMES = {
     "norm1": "norm_ir",
     "norm2": "norm_vis",
 }
+_NUMBERED = (
+    ("head.projections", "decoder.linear_c{}.proj"),
+    ("encoder.patch_embeds", "encoder.patch_embed{}"),
+    ("encoder.stages", "encoder.block{}"),
+    ("encoder.norms", "encoder.norm{}"),
+)
+"""Our prefixes of a number from 0, and the released ones (after "denoise_net.") around 1 to 4."""
+_HEAD = (
+    ("head.fuse.", "denoise_net.decoder.linear_fuse.conv."),
+    ("head.norm.", "denoise_net.decoder.linear_fuse.bn."),
+    ("head.predict.", "denoise_net.decoder.linear_pred."),
+)
+
+_LOG = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
@@ -78,38 +89,60 @@ class Imported:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Load a state dict without unpickling code.
 
+    `module.` prefixes of data-parallel training are removed; half-precision weights become float32.
+
     Raises:
-        CheckpointError: unreadable, holds anything but tensors, or no state dict at all.
+        CheckpointError: unreadable, holds anything but tensors, or a number that is not finite.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is no file; give the .pth file of a released checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as err:  # torch raises half a dozen unrelated classes here
-        reason = str(err).splitlines()[0]
+        reason = str(err).splitlines()[0].rstrip(". ")
         raise CheckpointError(
-            f"{path} cannot be read as plain weights ({reason}); expected a state dict saved by "
-            "torch.save; files that contain code are refused"
+            f"{path} cannot be read as plain weights ({reason}); expected a whole file of a state "
+            "dict saved by torch.save; files that contain code are refused"
         ) from err
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} holds no plain state dict; save model.state_dict() itself")
-    return {key.removeprefix("module."): value.float() for key, value in state.items()}
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(
+            f"{path} holds {type(state).__name__}, expected a state dict with weights; save "
+            "model.state_dict() itself"
+        )
+    weights = {}
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"{path}: {key!r} is {type(value).__name__}, expected a tensor; save "
+                "model.state_dict() itself"
+            )
+        weights[str(key).removeprefix("module.")] = value
+    halves = sum(v.dtype in (torch.float16, torch.bfloat16) for v in weights.values())
+    if halves:
+        _LOG.info("%s: %d tensors in half precision, converted to float32", path, halves)
+    weights = {key: value.float() for key, value in weights.items()}
+    for key, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{path}: {key!r} holds values that are not finite")
+    return weights
 
 
-def import_states(fusion: State, segmentation: State) -> Imported:
+def import_states(fusion: State, segmentation: State, switches: Switches | None = None) -> Imported:
     """Build the network that two released state dicts describe and load them.
+
+    Args:
+        fusion: 97 tensors, names such as "DRDB1.Dcov1.weight".
+        segmentation: names such as "denoise_net.encoder.norm1.weight"; the backbone (B0 to B5) and
+            the number of classes follow from its shapes.
+        switches: behaviour of the network, default: `Switches()`.
 
     Raises:
         CheckpointError: a key is missing or unknown, or a shape is wrong.
     """
-    if "stem.weight" in fusion or any(key.startswith("denoise_net.") for key in fusion):
-        raise CheckpointError(
-            "the fusion checkpoint has 'denoise_net.' keys: the two files are swapped"
-        )
-    shape = _encoder_shape(segmentation)
-    prediction = _need(segmentation, "denoise_net.decoder.linear_pred.weight")
-    width, classes = int(prediction.shape[1]), int(prediction.shape[0])
-    channels = int(_need(fusion, "conv1_ir.weight").shape[0])
-    growth = int(_need(fusion, "DRDB1.Dcov1.weight").shape[0])
-    network = SegMiF(shape, classes, channels=channels, growth=growth, head_width=width)
+    _check_roles(fusion, segmentation)
+    backbone, shape = _encoder_shape(segmentation)
+    prediction = _need(segmentation, "denoise_net.decoder.linear_pred.weight", 4)
+    network = SegMiF(shape, int(prediction.shape[0]), switches=switches)
     wanted = network.state_dict()
     loaded: dict[str, Tensor] = {}
     dropped = []
@@ -120,60 +153,108 @@ def import_states(fusion: State, segmentation: State) -> Imported:
                 continue
             name = rename(key)
             if name not in wanted:
-                raise CheckpointError(f"unknown key {key!r} of shape {tuple(value.shape)}")
-            if name.endswith("num_batches_tracked"):
-                continue
+                raise CheckpointError(
+                    f"key {key!r} of shape {_dims(value)} is unknown, expected only the keys of "
+                    f"the released SegMiF with MiT-{backbone.upper()}"
+                )
             if wanted[name].shape != value.shape:
                 raise CheckpointError(
-                    f"key {key!r} has shape {tuple(value.shape)}, "
-                    f"expected {tuple(wanted[name].shape)}"
+                    f"key {key!r} has shape {_dims(value)}, expected {_dims(wanted[name])}"
                 )
             loaded[name] = value
-    missing = [
-        name for name in wanted if name not in loaded and not name.endswith("num_batches_tracked")
-    ]
-    if missing:
-        raise CheckpointError(f"the checkpoints lack what becomes {missing[0]!r}")
+    for name, value in wanted.items():
+        # Old checkpoints lack the counters; they have no effect in eval mode.
+        if name not in loaded and not name.endswith("num_batches_tracked"):
+            raise CheckpointError(
+                f"key {released_name(name)!r} is missing, expected shape {_dims(value)}"
+            )
+    if dropped:
+        parts = sorted({next(part for part in UNUSED if k.startswith(part)) for k in dropped})
+        _LOG.info(
+            "left out %d tensors without effect on any output: %s",
+            len(dropped),
+            ", ".join(part.rstrip(".") for part in parts),
+        )
     network.load_state_dict(loaded, strict=False)
-    return Imported(network.eval(), _backbone(shape), classes, tuple(sorted(dropped)))
+    return Imported(network.eval(), backbone, network.head.predict.out_channels, tuple(dropped))
 
 
-def _need(state: State, key: str) -> Tensor:
+def released_name(name: str) -> str:
+    """Return the released key of one of our parameter names."""
+    for stem, ours in _FUSION_NAMES.items():
+        if name.startswith(f"fusion.{ours}."):
+            return f"{stem}.{name.rpartition('.')[2]}"
+    for stem, ours in _INTERACTION_NAMES.items():
+        if name.startswith(f"fusion.interaction.{ours}."):
+            return f"ffm.cross.{stem}.{name.rpartition('.')[2]}"
+    if match := re.fullmatch(r"fusion\.dense\.(\d)\.(?:layers\.(\d)|mix)\.(.*)", name):
+        layer = "conv" if match[2] is None else f"Dcov{int(match[2]) + 1}"
+        return f"DRDB{int(match[1]) + 1}.{layer}.{match[3]}"
+    for ours, released in _NUMBERED:
+        if match := re.match(rf"{re.escape(ours)}\.(\d)\.", name):
+            rest = name[match.end() :].replace("mlp.dwconv.", "mlp.dwconv.dwconv.")
+            return f"denoise_net.{released.format(int(match[1]) + 1)}.{rest}"
+    for ours, released in _HEAD:
+        if name.startswith(ours):
+            return released + name[len(ours) :]
+    return name
+
+
+def _dims(value: Tensor) -> str:
+    return "x".join(str(v) for v in value.shape) or "scalar"
+
+
+def _check_roles(fusion: State, segmentation: State) -> None:
+    swapped = any(key.startswith("denoise_net.") for key in fusion)
+    if swapped and any(key.startswith("DRDB") for key in segmentation):
+        raise CheckpointError(
+            "the two files are swapped: the fusion checkpoint has 'denoise_net.' keys and the "
+            "segmentation checkpoint has 'DRDB' keys"
+        )
+    for name, state, prefix in (
+        ("fusion", fusion, "DRDB"),
+        ("segmentation", segmentation, "denoise_net."),
+    ):
+        if not any(key.startswith(prefix) for key in state):
+            first = next(iter(state), "nothing")
+            raise CheckpointError(
+                f"the {name} checkpoint has no key that starts with {prefix!r} (its first key is "
+                f"{first!r}); give the released {name} file"
+            )
+
+
+def _need(state: State, key: str, dimensions: int) -> Tensor:
     if key not in state:
         raise CheckpointError(f"key {key!r} is missing; is this the right file?")
+    if state[key].ndim != dimensions:
+        raise CheckpointError(
+            f"key {key!r} has shape {_dims(state[key])}, expected {dimensions} dimensions"
+        )
     return state[key]
 
 
-def _encoder_shape(state: State) -> EncoderShape:
+def _encoder_shape(state: State) -> tuple[str, EncoderShape]:
+    """The backbone whose depths these are, by name and shape; widths are checked with the keys."""
     prefix = "denoise_net.encoder."
-    dims: list[int] = []
-    depths: list[int] = []
-    reductions: list[int] = []
-    for stage in range(1, 5):
-        dims.append(int(_need(state, f"{prefix}patch_embed{stage}.proj.weight").shape[0]))
-        found = {
-            int(match.group(1))
-            for key in state
-            if (match := re.match(rf"denoise_net\.encoder\.block{stage}\.(\d+)\.", key))
-        }
-        depths.append(len(found))
-        reduce = state.get(f"{prefix}block{stage}.0.attn.sr.weight")
-        reductions.append(1 if reduce is None else int(reduce.shape[-1]))
-    if tuple(depths) not in _DEPTHS:
-        raise CheckpointError(
-            f"encoder depths {tuple(depths)} belong to no backbone, known: {sorted(_DEPTHS)}"
+    depths = tuple(
+        len(
+            {
+                match[1]
+                for key in state
+                if (match := re.match(rf"denoise_net\.encoder\.block{stage}\.(\d+)\.", key))
+            }
         )
-    return EncoderShape(
-        dims=(dims[0], dims[1], dims[2], dims[3]),
-        depths=(depths[0], depths[1], depths[2], depths[3]),
-        reductions=(reductions[0], reductions[1], reductions[2], reductions[3]),
-        heads=(1, 2, 5, 8),
+        for stage in range(1, 5)
     )
-
-
-def _backbone(shape: EncoderShape) -> str:
-    name = _DEPTHS[shape.depths]
-    return ("b0" if shape.dims[0] == 32 else "b1") if name == "b0/b1" else name
+    candidates = {name: shape for name, shape in BACKBONES.items() if shape.depths == depths}
+    if not candidates:
+        known = ", ".join(f"{name} {shape.depths}" for name, shape in BACKBONES.items())
+        raise CheckpointError(f"encoder depths {depths} belong to no backbone, known: {known}")
+    width = int(_need(state, f"{prefix}patch_embed1.proj.weight", 4).shape[0])
+    for name, shape in candidates.items():
+        if shape.dims[0] == width:
+            return name, shape
+    return list(candidates.items())[-1]
 
 
 def _fusion_key(key: str) -> str:
@@ -190,21 +271,12 @@ def _fusion_key(key: str) -> str:
 
 
 def _segmentation_key(key: str) -> str:
-    rules = (
-        (r"denoise_net\.decoder\.linear_c([1-4])\.proj\.", "head.projections.{}."),
-        (r"denoise_net\.encoder\.patch_embed([1-4])\.", "encoder.patch_embeds.{}."),
-        (r"denoise_net\.encoder\.block([1-4])\.", "encoder.stages.{}."),
-        (r"denoise_net\.encoder\.norm([1-4])\.", "encoder.norms.{}."),
-    )
-    for pattern, template in rules:
+    for ours, released in _NUMBERED:
+        pattern = re.escape(f"denoise_net.{released}.").replace(r"\{\}", "([1-4])")
         if match := re.match(pattern, key):
             rest = key[match.end() :].replace("dwconv.dwconv.", "dwconv.")
-            return template.format(int(match[1]) - 1) + rest
-    for old, new in (
-        ("denoise_net.decoder.linear_fuse.conv.", "head.fuse."),
-        ("denoise_net.decoder.linear_fuse.bn.", "head.norm."),
-        ("denoise_net.decoder.linear_pred.", "head.predict."),
-    ):
-        if key.startswith(old):
-            return new + key[len(old) :]
+            return f"{ours}.{int(match[1]) - 1}.{rest}"
+    for ours, released in _HEAD:
+        if key.startswith(released):
+            return ours + key[len(released) :]
     return key

@@ -87,77 +87,117 @@ class SplitDenseBlock(nn.Module):
         return features + torch.relu(self.mix(seen))
 
 
-class GramInteraction(nn.Module):
-    """SoAM and MoAM through Gram matrices; keys and values are never formed.
+class GramAttention(nn.Module):
+    """The attention one source gives, merged with the projections that follow it.
 
-    They have no bias, so K^T V = Wk (X^T X) Wv^T, and the attention followed by the merging
-    projection is one CxC matrix. The semantic projections are 1x1 and commute with bilinear
-    resizing, so they run on the encoder's own, smaller map.
+    Keys and values have no bias, so K^T V = Wk (X^T X) Wv^T: they are never formed, and with the
+    merging projection behind it the whole is one CxC matrix for each of its uses. Everything here
+    is small, and sums over all pixels: it stays in float32 whatever the precision around it.
+    """
+
+    def __init__(
+        self,
+        kv: nn.Linear,
+        heads: int,
+        scale: float | Tensor,
+        merges: list[Tensor],
+        *,
+        per_pixel: bool,
+    ) -> None:
+        """Build from the plain projection of keys and values.
+
+        Args:
+            kv: CxC keys over CxC values.
+            heads: attention heads.
+            scale: factor of the logits.
+            merges: CxC columns of each merging projection that reads this attention.
+            per_pixel: divide the logits by the number of pixels.
+        """
+        super().__init__()
+        keys, values = kv.weight.chunk(2)
+        width = kv.in_features
+        head = torch.arange(width) // (width // heads)
+        self.per_pixel = per_pixel
+        self.register_buffer("keys", (keys * scale).detach())
+        self.register_buffer("values", values.t().detach())
+        self.register_buffer("mask", (head[:, None] != head[None, :]) * MASKED)
+        self.register_buffer("merges", torch.stack([m.t() for m in merges]).detach())
+
+    def forward(self, source: Tensor) -> list[Tensor]:
+        """BxHxWxC -> as many Bx1xCxC as there are merges; queries are multiplied by them."""
+        context = self.context(source)
+        return [context @ merge for merge in self.merges]
+
+    def context(self, source: Tensor) -> Tensor:
+        """BxHxWxC -> Bx1xCxC attention, block diagonal over the heads."""
+        # One product a row, then a sum: short sums first, and every row can have its own thread.
+        gram = (source.transpose(2, 3) @ source).sum(dim=1, keepdim=True)
+        if self.per_pixel:
+            gram = gram * (1.0 / (int(source.shape[1]) * int(source.shape[2])))
+        return torch.softmax(self.keys @ gram @ self.values + self.mask, dim=-2)
+
+
+class GramInteraction(nn.Module):
+    """SoAM and MoAM through Gram matrices.
+
+    The semantic projections are 1x1 and commute with bilinear resizing, so they run on the
+    encoder's own, smaller map.
     """
 
     def __init__(self, plain: HierarchicalInteractiveAttention, semantic: nn.Conv2d) -> None:
         """Build from the shared exchange and the 1x1 convolution that feeds it this time."""
         super().__init__()
         width = plain.project_ir.in_features
-        self.width = width
-        for name, source in (("ir", plain.project_ir), ("vis", plain.project_vis)):
-            y, u = source.weight.chunk(2)
-            y_bias, u_bias = source.bias.chunk(2)
-            setattr(self, f"y_{name}", linear(y, y_bias))
-            setattr(self, f"u_{name}", linear(u, u_bias))
+        self.y_ir, self.u_ir = _halves(plain.project_ir)
+        self.y_vis, self.u_vis = _halves(plain.project_vis)
         seg = plain.project_seg
-        folded = torch.einsum("oc,cikl->oikl", seg.weight, semantic.weight)
-        y, u = folded.chunk(2)
-        y_bias, u_bias = (seg.weight @ semantic.bias + seg.bias).chunk(2)
-        self.y_seg, self.u_seg = convolution(y, y_bias, semantic), convolution(u, u_bias, semantic)
-        keys, values = [], []
-        for index, source in enumerate((plain.kv_ir, plain.kv_vis, plain.kv_seg)):
-            k, v = source.weight.chunk(2)
+        weights = torch.einsum("oc,cikl->oikl", seg.weight, semantic.weight).chunk(2)
+        biases = (seg.weight @ semantic.bias + seg.bias).chunk(2)
+        self.y_seg, self.u_seg = (
+            convolution(w, b, semantic) for w, b in zip(weights, biases, strict=True)
+        )
+        soam_ir, moam_ir = plain.merge_ir.weight.split(width, dim=1)
+        soam_vis, moam_vis = plain.merge_vis.weight.split(width, dim=1)
+        attentions = []
+        for index, (kv, merges) in enumerate(
+            (
+                (plain.kv_ir, [soam_ir]),
+                (plain.kv_vis, [soam_vis]),
+                (plain.kv_seg, [moam_ir, moam_vis]),
+            )
+        ):
             heat = 1.0 if plain.temperature is None else plain.temperature[index]
-            keys.append(k * (plain.scale * heat))
-            values.append(v.t())
-        self.per_pixel = plain.temperature is not None
-        head = torch.arange(width) // (width // plain.heads)
-        self.register_buffer("keys", torch.stack(keys).detach())
-        self.register_buffer("values", torch.stack(values).detach())
-        self.register_buffer("mask", (head[:, None] != head[None, :]) * MASKED)
-        merges = [plain.merge_ir.weight, plain.merge_vis.weight]
-        self.register_buffer("merge_soam", torch.stack([m[:, :width].t() for m in merges]).detach())
-        self.register_buffer("merge_moam", torch.stack([m[:, width:].t() for m in merges]).detach())
-        biases = torch.stack([plain.merge_ir.bias, plain.merge_vis.bias])
-        self.register_buffer("merge_bias", biases.detach())
+            attentions.append(
+                GramAttention(
+                    kv,
+                    plain.heads,
+                    plain.scale * heat,
+                    merges,
+                    per_pixel=plain.temperature is not None,
+                )
+            )
+        self.attend_ir, self.attend_vis, self.attend_seg = attentions
+        self.register_buffer("bias_ir", plain.merge_ir.bias.detach().clone())
+        self.register_buffer("bias_vis", plain.merge_vis.bias.detach().clone())
         self.norm_ir, self.norm_vis = plain.norm_ir, plain.norm_vis
 
     def forward(self, ir: Tensor, vis: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor]:
         """BxCxHxW infrared and visible features, encoder map of any size -> both, updated."""
-        size = ir.shape[-2:]
+        size = int(ir.shape[2]), int(ir.shape[3])
         y_seg, u_seg = (
             torch.relu(_rows(_upsample(project(semantic), size)))
             for project in (self.y_seg, self.u_seg)
         )
-        moam = self._context(u_seg, 2)
-        outputs = []
-        for i, (x, y, u, norm) in enumerate(
-            (
-                (_rows(ir), self.y_ir, self.u_ir, self.norm_ir),
-                (_rows(vis), self.y_vis, self.u_vis, self.norm_vis),
-            )
-        ):
-            soam = self._context(torch.relu(y(x)), i)
-            change = y_seg @ (soam @ self.merge_soam[i]) + torch.relu(u(x)) @ (
-                moam @ self.merge_moam[i]
-            )
-            outputs.append(norm(x + change + self.merge_bias[i]).permute(0, 3, 1, 2))
-        return outputs[0], outputs[1]
-
-    def _context(self, source: Tensor, index: int) -> Tensor:
-        """BxHxWxC -> Bx1xCxC attention, block diagonal over the heads, acting from the right."""
-        # One product a row, then a sum: short sums first, and every row can have its own thread.
-        gram = (source.transpose(2, 3) @ source).sum(dim=1, keepdim=True)
-        if self.per_pixel:
-            gram = gram * (1.0 / (source.shape[1] * source.shape[2]))
-        logits = self.keys[index] @ gram @ self.values[index]
-        return torch.softmax(logits + self.mask, dim=-2)
+        moam_ir, moam_vis = self.attend_seg(u_seg)
+        x_ir, x_vis = _rows(ir), _rows(vis)
+        (soam_ir,) = self.attend_ir(torch.relu(self.y_ir(x_ir)))
+        (soam_vis,) = self.attend_vis(torch.relu(self.y_vis(x_vis)))
+        out_ir = y_seg @ soam_ir + torch.relu(self.u_ir(x_ir)) @ moam_ir
+        out_vis = y_seg @ soam_vis + torch.relu(self.u_vis(x_vis)) @ moam_vis
+        return (
+            self.norm_ir(x_ir + out_ir + self.bias_ir).permute(0, 3, 1, 2),
+            self.norm_vis(x_vis + out_vis + self.bias_vis).permute(0, 3, 1, 2),
+        )
 
 
 class FastFusionNetwork(nn.Module):
@@ -188,10 +228,16 @@ class FastFusionNetwork(nn.Module):
         return self.activation(self.tail3(features))
 
 
+def _halves(plain: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
+    """The two halves y and u of a projection."""
+    (y, u), (y_bias, u_bias) = plain.weight.chunk(2), plain.bias.chunk(2)
+    return linear(y, y_bias), linear(u, u_bias)
+
+
 def _rows(features: Tensor) -> Tensor:
     """BxCxHxW -> BxHxWxC."""
     return features.permute(0, 2, 3, 1)
 
 
-def _upsample(features: Tensor, size: torch.Size) -> Tensor:
+def _upsample(features: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(features, size=size, mode="bilinear", align_corners=False)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segmif_ros.deploy.fast_fusion import FastFusionNetwork
-from segmif_ros.deploy.fast_segmentation import FastEncoder, FoldedHead
+from segmif_ros.deploy.fast_segmentation import FoldedHead, colour_encoder, guidance_encoder
 from segmif_ros.network.colour import hand_over, luma
 from segmif_ros.network.guidance import guidance
 from segmif_ros.network.segmif import NetworkOutput, SegMiF
@@ -32,7 +32,8 @@ class FastSegMiF(nn.Module):
     def __init__(self, plain: SegMiF) -> None:
         super().__init__()
         self.switches = plain.switches
-        self.encoder = FastEncoder(plain.encoder, plain.mean, plain.std)
+        self.guidance_encoder = guidance_encoder(plain.encoder)
+        self.encoder = colour_encoder(plain.encoder, plain.mean, plain.std)
         self.fusion = FastFusionNetwork(plain.fusion)
         self.head = FoldedHead(plain.head)
         self.register_buffer("chroma", _chroma_matrix())
@@ -45,7 +46,7 @@ class FastSegMiF(nn.Module):
                 raise ValueError("guidance is 'supplied': give the guidance image with the pair")
             guide = guidance(thermal, y)
         visible = y if self.switches.visible_input == "luma" else rgb[:, 0:1]
-        fused = self.fusion(thermal, visible, self.encoder.guidance(guide))
+        fused = self.fusion(thermal, visible, self.guidance_encoder(guide))
         coloured = hand_over(
             (fused + nn.functional.conv2d(rgb, self.chroma)).clamp(0.0, 1.0),
             min_max_stretch=self.switches.min_max_stretch,

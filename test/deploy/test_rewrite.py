@@ -14,12 +14,17 @@ from segmif_ros.deploy.fast_fusion import (
     SourceConvolution,
     SplitDenseBlock,
 )
-from segmif_ros.deploy.fast_segmentation import FastEncoder, FoldedHead
+from segmif_ros.deploy.fast_segmentation import (
+    FastBlock,
+    FoldedHead,
+    colour_encoder,
+    guidance_encoder,
+)
 from segmif_ros.deploy.rewrite import FastSegMiF, rewrite
 from segmif_ros.network.dense_block import DilatedResidualDenseBlock
 from segmif_ros.network.fusion import FusionNetwork
 from segmif_ros.network.interaction import HierarchicalInteractiveAttention
-from segmif_ros.network.mix_transformer import EncoderShape, MixTransformer
+from segmif_ros.network.mix_transformer import Block, EncoderShape, MixTransformer
 from segmif_ros.network.segmentation_head import AllMlpHead
 from segmif_ros.network.segmif import SegMiF
 from segmif_ros.network.switches import Switches
@@ -89,7 +94,7 @@ def test_interaction_with_projections_before_the_upsampling(
 def test_no_attention_passes_between_heads() -> None:
     plain = shaken(HierarchicalInteractiveAttention(16, 4))
     fast = GramInteraction(plain, nn.Conv2d(8, 16, 1).double()).double()
-    context = fast._context(random(1, 5, 7, 16), 0)[0, 0]
+    context = fast.attend_ir.context(random(1, 5, 7, 16))[0, 0]
     for row in range(16):
         for column in range(16):
             assert (float(context[row, column]) == 0.0) == (row // 4 != column // 4)
@@ -104,31 +109,33 @@ def test_fusion_network(size: tuple[int, int]) -> None:
     same(FastFusionNetwork(plain).double()(*images, semantic), plain(*images, semantic))
 
 
-@pytest.fixture
-def encoder() -> tuple[MixTransformer, FastEncoder, torch.Tensor, torch.Tensor]:
-    plain = shaken(MixTransformer(SMALL))
-    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)
-    return plain, FastEncoder(plain, mean, std).double(), mean, std
-
-
 @pytest.mark.parametrize("size", ODD)
-def test_encoder_takes_the_guidance_as_one_channel(encoder, size: tuple[int, int]) -> None:
-    plain, fast, _, _ = encoder
+def test_encoder_takes_the_guidance_as_one_channel(size: tuple[int, int]) -> None:
+    plain = shaken(MixTransformer(SMALL))
     guide = random(1, 1, *size)
     expected = plain(guide.expand(-1, 3, -1, -1), stages=2)
-    got = fast.guidance(guide)
+    got = guidance_encoder(plain).double()(guide)
     assert len(got) == 2
     for a, b in zip(got, expected, strict=True):
         same(a, b)
 
 
 @pytest.mark.parametrize("size", ODD)
-def test_encoder_normalises_inside_its_first_convolution(encoder, size: tuple[int, int]) -> None:
-    plain, fast, mean, std = encoder
+def test_encoder_normalises_inside_its_first_convolution(size: tuple[int, int]) -> None:
+    plain = shaken(MixTransformer(SMALL))
+    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64).view(1, 3, 1, 1)
     rgb = random(1, 3, *size)
+    fast = colour_encoder(plain, mean, std).double()
     for a, b in zip(fast(rgb), plain((rgb - mean) / std), strict=True):
         same(a, b)  # to the last border pixel, where the padding counts
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_transformer_block(reduction: int) -> None:
+    plain = shaken(Block(12, 3, reduction, 4, 0.1))
+    tokens = random(2, 9 * 7, 12)
+    same(FastBlock(plain).double()(tokens, 9, 7), plain(tokens, 9, 7))
 
 
 @pytest.mark.parametrize("size", [(11, 17), (16, 24)])
