@@ -50,7 +50,7 @@ setup(
     ],
     install_requires=[
         "numpy>=1.24,<3",
-        "opencv-python-headless>=4.8,<6",
+        "opencv-python-headless>=4.10,<6",
         "PyYAML>=6,<7",
         "tqdm>=4.65,<5",
         "rosbags>=0.11,<0.12",

@@ -13,6 +13,9 @@ from segmif_ros.engines.base import EngineError, Inference
 from segmif_ros.engines.checks import check_inputs, check_signature
 from segmif_ros.frames import Image8
 
+_INPUTS = ("rgb", "thermal")
+_OUTPUTS = ("fused", "mask", "confidence")
+
 
 class OpenVinoEngine:
     """One bundle compiled for the CPU plugin."""
@@ -44,9 +47,14 @@ class OpenVinoEngine:
             model = core.read_model(bundle.model_path)
             check_signature(
                 bundle,
-                {port.any_name: (_dtype(port), _shape(port)) for port in model.inputs},
-                {port.any_name: _dtype(port) for port in model.outputs},
+                {_name(port, _INPUTS): (_dtype(port), _shape(port)) for port in model.inputs},
+                {_name(port, _OUTPUTS): _dtype(port) for port in model.outputs},
             )
+            # By number from here on: a tensor that passes through has an input's and an output's
+            # name at once, and versions differ in which of the two they find.
+            self._inputs = [_name(port, _INPUTS) for port in model.inputs]
+            places = {_name(port, _OUTPUTS): i for i, port in enumerate(model.outputs)}
+            self._outputs = [places[name] for name in _OUTPUTS]
             self._compiled: Any = core.compile_model(model, "CPU", config)
             self._request: Any = self._compiled.create_infer_request()
             self._precision = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -72,12 +80,10 @@ class OpenVinoEngine:
             raise EngineError("engine 'openvino' is closed; open it again")
         check_inputs(self._size, rgb, thermal)
         try:
-            self._request.infer({"rgb": rgb, "thermal": thermal}, share_inputs=True)
+            given = {"rgb": rgb, "thermal": thermal}
+            self._request.infer([given[name] for name in self._inputs], share_inputs=True)
             # The request reuses its output buffers at the next run, so the results are copied.
-            outputs = [
-                np.array(self._request.get_tensor(name).data)
-                for name in ("fused", "mask", "confidence")
-            ]
+            outputs = [np.array(self._request.get_output_tensor(i).data) for i in self._outputs]
         except RuntimeError as err:
             raise EngineError(f"openvino failed: {err}") from err
         return Inference(*outputs)
@@ -95,6 +101,10 @@ class OpenVinoEngine:
         """See `Engine.close`."""
         self._request = None
         self._compiled = None
+
+
+def _name(port: Any, expected: tuple[str, ...]) -> str:
+    return next((name for name in expected if name in port.names), str(port.any_name))
 
 
 def _dtype(port: Any) -> str:
