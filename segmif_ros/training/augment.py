@@ -69,7 +69,7 @@ def make_example(sample: Sample, how: Augmentation, rng: np.random.Generator) ->
         thermal = np.full_like(thermal, rng.choice((0.0, 64.0, 128.0)))
     luma = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]).astype(np.float32)
     target = fusion_target(luma, thermal)
-    return Example(_noise(rgb, rng, 6.0), _noise(thermal, rng, 4.0), labels, target)
+    return Example(_noise(rgb, rng, 4.0), _noise(thermal, rng, 2.5), labels, target)
 
 
 def _crop(
