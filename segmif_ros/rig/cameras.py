@@ -88,6 +88,16 @@ def rotation_z(angle: float) -> Matrix:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
+def turn(points: Matrix, rotation: Matrix) -> Matrix:
+    """Multiply a 3x3 matrix with points (..., 3).
+
+    A matrix product may round differently from call to call, depending on where in memory its
+    operands lie; written out, it cannot, and pictures stay the same to the last bit.
+    """
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in rotation], axis=-1)
+
+
 @dataclass(frozen=True, slots=True)
 class Rig:
     """A visible and a thermal camera side by side. The RGB camera is the origin."""
@@ -169,8 +179,7 @@ class Pose:
 
     def to_camera(self, points: Matrix) -> Matrix:
         """Turn street points (..., 3) into the optical frame (..., 3)."""
-        turned: Matrix = (points - self.centre) @ self.rotation.T
-        return turned
+        return turn(points - self.centre, self.rotation)
 
     def project(self, points: Matrix) -> Matrix:
         """Project street points (..., 3) to pixels (..., 2); points must lie in front."""

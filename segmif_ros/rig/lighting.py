@@ -68,7 +68,8 @@ class Light:
 
     def shade(self, normals: NDArray[Any]) -> Array:
         """Return (N, 3) light factors for surfaces with unit `normals` (N, 3)."""
-        facing = np.maximum(normals @ np.asarray(self.sun), 0.0)[:, None]
+        toward = sum(normals[:, i] * self.sun[i] for i in range(3))
+        facing = np.maximum(toward, 0.0)[:, None]
         sky = 0.74 + 0.26 * normals[:, 1:2]
         lit: Array = sky * np.asarray(self.ambient) + facing * np.asarray(self.sun_colour)
         return lit
@@ -201,5 +202,5 @@ def _smoke(scene: Scene, rng: np.random.Generator) -> Light:
         lamps=False,
         lit_rooms=0.0,
         noise=3.0,
-        smoke=float(rng.uniform(0.17, 0.34)),
+        smoke=float(rng.uniform(0.2, 0.36)),
     )

@@ -49,7 +49,7 @@ def _street(rng: np.random.Generator) -> Street:
     junction = None
     if rng.random() < 0.65:
         width = float(rng.uniform(7.0, 11.0))
-        junction = Junction(float(rng.uniform(24.0, 70.0)), width, bool(rng.random() < 0.75))
+        junction = Junction(float(rng.uniform(18.0, 60.0)), width, bool(rng.random() < 0.75))
 
     def pair(chance: float, low: float, high: float) -> tuple[float, float]:
         left, right = (float(rng.uniform(low, high)) * (rng.random() < chance) for _ in SIDES)

@@ -37,7 +37,7 @@ HAIRS: tuple[Colour, ...] = ((20, 22, 26), (30, 44, 66), (60, 96, 130), (140, 14
 COMMON = (0.45, 0.3, 0.15, 0.1)
 """How common the skins and hairs are."""
 PARKED, AHEAD, ONCOMING, CROSSING = (
-    (30, 28, 22, 12, 6, 0), (26, 20, 18, 10, 18, 14), (28, 22, 20, 10, 11, 9),
+    (30, 28, 22, 12, 6, 0), (24, 18, 16, 10, 16, 20), (28, 22, 20, 10, 10, 12),
     (24, 20, 16, 10, 16, 14),
 )  # fmt: skip
 """Weights of CAR_KINDS by where they are."""
@@ -163,7 +163,8 @@ def _on_sidewalk(rng: np.random.Generator, street: Street, view: View, side: int
     """Return nobody, one person, or two who walk together."""
     inner, outer = street.walk(side)
     x = side * float(rng.uniform(inner + 0.35, outer - 0.35))
-    z = float(rng.uniform(4, street.period_m * 0.75))
+    # Half of them near the start: what is far away is a few pixels high.
+    z = float(rng.uniform(5, 36) if rng.random() < 0.5 else rng.uniform(36, street.period_m * 0.75))
     if not view.driving and abs(x - view.x) < 1.2 and z < 12:
         return []
     if rng.random() < 0.25:
@@ -202,21 +203,21 @@ def plan_cycles(
     """Return ridden and parked bicycles and motorcycles; they keep clear of what drives ahead."""
     cycles: list[Cycle] = []
     edge = street.lane * street.lanes - 0.7
-    if rng.random() < 0.6:
+    if rng.random() < 0.75:
         for _ in range(int(rng.integers(1, 3))):
             cycles.append(_ridden(rng, "bicycle", edge, view))
     if street.junction is not None and rng.random() < 0.4:
         z = street.junction.z - street.junction.width / 2 - 2.4
         track = Track(0.0, z, 3.4, Motion.THROUGH, 30.0, float(rng.random()))
         cycles.append(_mounted(rng, "bicycle", track, math.pi / 2))
-    if rng.random() < 0.55:
+    if rng.random() < 0.75:
         cycles.append(_ridden(rng, "motorcycle", edge - 0.9, view))
     taken = [v.track for v in vehicles if v.track.motion is Motion.LEAD]
     cycles = [
         c for c in cycles
         if c.track.motion is not Motion.LEAD or all(_apart(c.track, other) for other in taken)
     ]  # fmt: skip
-    for kind, chance, most in (("bicycle", 0.6, 7), ("motorcycle", 0.4, 3)):
+    for kind, chance, most in (("bicycle", 0.6, 7), ("motorcycle", 0.55, 4)):
         if rng.random() < chance:
             cycles += _rack(rng, street, view, kind, int(rng.integers(2, most)))
     return tuple(cycles)
@@ -233,8 +234,8 @@ def _mounted(rng: np.random.Generator, kind: str, track: Track, heading: float) 
 
 
 def _ridden(rng: np.random.Generator, kind: str, x: float, view: View) -> Cycle:
-    if view.driving and rng.random() < 0.55:
-        z = float(rng.uniform(8, 30))
+    if view.driving and rng.random() < 0.7:
+        z = float(rng.uniform(7, 22))
         ahead = Track(x, z, motion=Motion.LEAD, phase=float(rng.random()))
         return _mounted(rng, kind, ahead, 0.0)
     speed = -4.2 if kind == "bicycle" else -8.0
@@ -245,7 +246,7 @@ def _rack(
     rng: np.random.Generator, street: Street, view: View, kind: str, count: int
 ) -> list[Cycle]:
     side = int(rng.choice(SIDES))
-    z = float(rng.uniform(7, 40))
+    z = float(rng.uniform(7, 30))
     if not street.clear(z, 6.0, 5.0):
         return []
     x = side * (street.walk(side)[0] + 0.7)

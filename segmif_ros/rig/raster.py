@@ -74,6 +74,15 @@ class Placed:
     shrink: tuple[int, int]
     depth: NDArray[np.uint8] | int
 
+    def depths(self) -> NDArray[np.uint8]:
+        """Return the depth code of every pixel of the region."""
+        rows, cols = self.region
+        shape = (rows.stop - rows.start, cols.stop - cols.start)
+        # Not a broadcast view: OpenCV reads past the end of one that is a single pixel wide.
+        codes = np.empty(shape, np.uint8)
+        codes[:] = self.depth
+        return codes
+
     def warp(self, texture: Texture, plane: NDArray[Any], flags: int) -> NDArray[Any]:
         """Return one plane of `texture` as it appears in the region."""
         rows, cols = self.region
@@ -339,8 +348,7 @@ class VisibleCanvas(Canvas):
         if item.glow:
             coded = np.zeros_like(alpha)
         else:
-            column = np.broadcast_to(np.asarray(placed.depth, np.uint8), alpha.shape)
-            coded = cv2.min(covered, column)
+            coded = cv2.min(covered, placed.depths())
             self._mark(item.label, covered, placed)
         cv2.insertChannel(coded, source, 3)
         rest = cv2.bitwise_not(alpha)
@@ -354,8 +362,7 @@ class VisibleCanvas(Canvas):
         """Put a texture without holes straight into the picture: large walls are mostly inside."""
         source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
         covered = cv2.compare(cv2.extractChannel(source, 3), 127, cv2.CMP_GT)
-        column = np.broadcast_to(np.asarray(placed.depth, np.uint8), covered.shape)
-        cv2.insertChannel(np.ascontiguousarray(column), source, 3)
+        cv2.insertChannel(placed.depths(), source, 3)
         cv2.copyTo(source, covered, region)
         self._mark(item.label, covered, placed)
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.rig.cameras import Pose
+from segmif_ros.rig.cameras import Pose, turn
 from segmif_ros.rig.items import Polygons, Sprite
 from segmif_ros.rig.raster import NEAR_M, SUBPIXEL, Canvas, Placed, Shape, depth_code
 
@@ -50,7 +50,7 @@ class GroundView:
         k = pose.intrinsics
         v, u = np.mgrid[0 : k.height, 0 : k.width].astype(np.float64)
         rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
-        street = rays @ pose.rotation
+        street = turn(rays, pose.rotation.T)
         down = -street[..., 1]
         rows = np.flatnonzero((down > 1e-4).all(axis=1))
         self.top = int(rows[0]) if len(rows) else k.height

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig import textures
 from segmif_ros.rig.backdrop import skyline
-from segmif_ros.rig.cameras import Pose
+from segmif_ros.rig.cameras import Pose, turn
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.noise import crop, thermal_noise_bank
 from segmif_ros.rig.raster import ThermalCanvas
@@ -45,7 +45,7 @@ class ThermalCamera:
         k, c = self.pose.intrinsics, self.climate
         v, u = np.mgrid[0:h, 0:w].astype(np.float32)
         rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
-        street = rays @ self.pose.rotation.astype(np.float32)
+        street = turn(rays, self.pose.rotation.T)
         up = np.clip(street[..., 1] / np.linalg.norm(street, axis=-1), 0, 1)
         # The path through the air gets longer towards the horizon, and warm air shines.
         kelvin = c.sky_low + (c.sky_top - c.sky_low) * (1.0 - np.exp(-up * 4.0))

@@ -108,7 +108,7 @@ class Body:
             c.body + 6 * hot * running, c.body + 2 * hot, c.body + hot, c.body - 0.5,
             c.body + 15.0 * hot, c.road + 8.0 * hot, c.body, c.steel + 18 * hot * running,
         ])  # fmt: skip
-        sunny = np.maximum(normals @ np.asarray(light.sun), 0.0)
+        sunny = np.maximum(sum(normals[:, i] * light.sun[i] for i in range(3)), 0.0)
         sky = np.maximum(normals[:, 1], 0.0)
         metal = np.isin(kinds, (Stuff.PAINT, Stuff.HOOD, Stuff.CARGO, Stuff.STRIPE))
         # Shiny metal mirrors the cold sky, most on roofs.

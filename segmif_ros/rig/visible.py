@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig import textures
 from segmif_ros.rig.backdrop import skyline
-from segmif_ros.rig.cameras import Pose
+from segmif_ros.rig.cameras import Pose, turn
 from segmif_ros.rig.ground import disc
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Lighting
@@ -71,14 +71,14 @@ class VisibleCamera:
         k, light = self.pose.intrinsics, self.light
         v, u = np.mgrid[0:h, 0:w].astype(np.float32)
         rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
-        street = rays @ self.pose.rotation.astype(np.float32)
+        street = turn(rays, self.pose.rotation.T)
         street /= np.linalg.norm(street, axis=-1, keepdims=True)
         up = np.clip(street[..., 1], 0.0, 1.0)
         climb = np.sqrt(up / 0.75).clip(0, 1)[..., None]
         sky = np.asarray(light.sky_low) * (1 - climb) + np.asarray(light.sky_top) * climb
         sky = self._add_clouds(sky, street, up)
         if light.lighting in (Lighting.DAY, Lighting.GLARE, Lighting.DUSK):
-            near = np.clip(street @ np.asarray(light.sun, np.float32), 0, 1)[..., None]
+            near = np.clip(sum(street[..., i] * light.sun[i] for i in range(3)), 0, 1)[..., None]
             warmth = np.asarray(light.sun_colour) / max(*light.sun_colour, 1e-3)
             sky += 190 * max(light.sunny, 0.15) * warmth * near**24
             if light.dazzle:
