@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,14 +89,17 @@ def rotation_z(angle: float) -> Matrix:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def turn(points: Matrix, rotation: Matrix) -> Matrix:
-    """Multiply a 3x3 matrix with points (..., 3).
+def turn(points: NDArray[Any], rotation: Matrix) -> NDArray[Any]:
+    """Multiply a 3x3 matrix with points (..., 3); the type of the points stays.
 
     A matrix product may round differently from call to call, depending on where in memory its
     operands lie; written out, it cannot, and pictures stay the same to the last bit.
     """
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    return np.stack([row[0] * x + row[1] * y + row[2] * z for row in rotation], axis=-1)
+    turned = np.empty(points.shape, points.dtype)
+    for index, (a, b, c) in enumerate(rotation.tolist()):
+        turned[..., index] = a * x + b * y + c * z
+    return turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,14 @@ class Pose:
     def to_camera(self, points: Matrix) -> Matrix:
         """Turn street points (..., 3) into the optical frame (..., 3)."""
         return turn(points - self.centre, self.rotation)
+
+    def rays(self, step: int = 1) -> NDArray[np.float32]:
+        """Return the street directions (rows, columns, 3) of every `step`-th pixel, depth 1."""
+        k = self.intrinsics
+        v, u = np.mgrid[0 : k.height : step, 0 : k.width : step].astype(np.float32)
+        optical = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
+        street: NDArray[np.float32] = turn(optical, self.rotation.T)
+        return street
 
     def project(self, points: Matrix) -> Matrix:
         """Project street points (..., 3) to pixels (..., 2); points must lie in front."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.rig.cameras import Pose, turn
+from segmif_ros.rig.cameras import Pose
 from segmif_ros.rig.items import Polygons, Sprite
 from segmif_ros.rig.raster import NEAR_M, SUBPIXEL, Canvas, Placed, Shape, depth_code
 
@@ -48,28 +48,29 @@ class GroundView:
 
     def __init__(self, pose: Pose) -> None:
         k = pose.intrinsics
-        v, u = np.mgrid[0 : k.height, 0 : k.width].astype(np.float64)
-        rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
-        street = turn(rays, pose.rotation.T)
+        street = pose.rays()
         down = -street[..., 1]
         rows = np.flatnonzero((down > 1e-4).all(axis=1))
         self.top = int(rows[0]) if len(rows) else k.height
         street, down = street[self.top :], np.maximum(down[self.top :], 1e-4)
-        scale = pose.centre[1] / down
-        self.x = pose.centre[0] + street[..., 0] * scale
-        self.z = pose.centre[2] + street[..., 2] * scale
+        scale = float(pose.centre[1]) / down
+        self.x = float(pose.centre[0]) + street[..., 0] * scale
+        self.z = float(pose.centre[2]) + street[..., 2] * scale
         self.depth = depth_code(np.maximum(scale, NEAR_M))
 
     def lookup(self, metres: float, size: int) -> NDArray[np.int16]:
         """Return remap coordinates into a `size`-pixel tile that is `metres` wide."""
         step = size / metres
-        u = np.mod(np.floor(self.x * step), size)
-        v = np.mod(np.floor(self.z * step), size)
-        return np.stack([u, v], axis=-1).astype(np.int16)
+        table = np.empty((*self.x.shape, 2), np.int16)
+        for index, place in enumerate((self.x, self.z)):
+            # Sizes are powers of two; what is far away is faded out, wherever it falls.
+            texel = np.clip(place * step, -1e6, 1e6).astype(np.int32)
+            table[..., index] = texel & (size - 1)
+        return table
 
-    def fade(self, until: float) -> NDArray[np.float64]:
+    def fade(self, until: float) -> NDArray[np.float32]:
         """Return (rows, W) weights that fall from 1 near by to 0 beyond `until` metres."""
-        weight: NDArray[np.float64] = np.clip(1.35 - self.z / until, 0.0, 1.0)
+        weight: NDArray[np.float32] = np.clip(1.35 - self.z / until, 0.0, 1.0)
         return weight
 
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig import textures
 from segmif_ros.rig.backdrop import skyline
-from segmif_ros.rig.cameras import Pose, turn
+from segmif_ros.rig.cameras import Pose
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.noise import crop, thermal_noise_bank
 from segmif_ros.rig.raster import ThermalCanvas
+from segmif_ros.rig.sky import Sky
 from segmif_ros.rig.stage import Moment, Stage
 from segmif_ros.rig.surface import GroundView, shadow_map
 
@@ -41,23 +42,8 @@ class ThermalCamera:
         self._detector()
 
     def _backdrop(self, stage: Stage) -> None:
-        h, w = self.shape
-        k, c = self.pose.intrinsics, self.climate
-        v, u = np.mgrid[0:h, 0:w].astype(np.float32)
-        rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
-        street = turn(rays, self.pose.rotation.T)
-        up = np.clip(street[..., 1] / np.linalg.norm(street, axis=-1), 0, 1)
-        # The path through the air gets longer towards the horizon, and warm air shines.
-        kelvin = c.sky_low + (c.sky_top - c.sky_low) * (1.0 - np.exp(-up * 4.0))
-        reach = 60.0 / (up + 0.08)
-        mx = np.mod(street[..., 0] * reach + (self.scene.seed * 97) % 512, 511)
-        my = np.mod(street[..., 2] * reach, 511)
-        cloud = cv2.remap(textures.clouds(), mx.astype(np.float32), my.astype(np.float32),
-                          cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)  # fmt: skip
-        cover = np.clip((cloud - 1.2 + 2.6 * self.scene.conditions.cloud) * 0.45, 0, 1)
-        kelvin += cover * np.clip(up * 9, 0, 1) * 0.4 * (c.air - 8.0 - kelvin)
-        self._base = (kelvin * 100).astype(np.uint16)
-        self._labels = np.full((h, w), Label.SKY, np.uint8)
+        self._base = Sky(self.scene, self.pose).centikelvin(self.climate)
+        self._labels = np.full(self.shape, Label.SKY, np.uint8)
         canvas = ThermalCanvas(self.pose, self._labels, self._base, with_labels=True)
         canvas.draw(list(skyline(self.scene, stage.light, self.climate)))
         canvas.draw(stage.ground.fixed())

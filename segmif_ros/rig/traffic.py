@@ -49,11 +49,11 @@ class Body:
 
     def __init__(self, vehicle: Vehicle, light: Light, climate: Climate) -> None:
         self.vehicle, self._light, self._climate = vehicle, light, climate
-        label = LABELS.get(vehicle.kind, Label.CAR)
-        self._levels = [self._level(label, level) for level in range(len(LEVELS_M))]
+        self._levels: dict[int, list[Polygons]] = {}
 
-    def _level(self, label: int, level: int) -> list[Polygons]:
+    def _level(self, level: int) -> list[Polygons]:
         vehicle = self.vehicle
+        label = LABELS.get(vehicle.kind, Label.CAR)
         shape = shape_of(vehicle.kind, coarse=level == 2)
         made = []
         for local, stuff, fine in (
@@ -71,6 +71,8 @@ class Body:
         """Return its surfaces when it stands at street position x, `z` metres ahead."""
         offset = np.array([x, 0.0, z])
         level = next(i for i, limit in enumerate(LEVELS_M) if z < limit)
+        if level not in self._levels:
+            self._levels[level] = self._level(level)
         return [part.moved(offset) for part in self._levels[level]]
 
     def _colours(self, kinds: NDArray[np.intp], normals: Points) -> NDArray[Any]:

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig import textures
 from segmif_ros.rig.backdrop import skyline
-from segmif_ros.rig.cameras import Pose, turn
+from segmif_ros.rig.cameras import Pose
 from segmif_ros.rig.ground import disc
 from segmif_ros.rig.labels import Label
-from segmif_ros.rig.lighting import Lighting
 from segmif_ros.rig.noise import crop, visible_noise_bank
 from segmif_ros.rig.raster import GLOW_DEPTH, NEAR_M, SKY_DEPTH, VisibleCanvas, depth_of_codes
 from segmif_ros.rig.scene import Colour
+from segmif_ros.rig.sky import Sky
 from segmif_ros.rig.stage import Moment, Stage
 from segmif_ros.rig.surface import FULL, GroundView, Scroller, shadow_map
 
@@ -55,7 +55,7 @@ class VisibleCamera:
 
     def _scrollers(self) -> None:
         def strength(until: float, most: float) -> Image:
-            return np.clip(self.view.fade(until) * 255 * most, 0, 255).astype(np.uint8)
+            return np.asarray(np.clip(self.view.fade(until) * 255 * most, 0, 255), np.uint8)
 
         v = self.view
         wear = 0.5 + 0.6 * self.scene.street.wear
@@ -67,53 +67,14 @@ class VisibleCamera:
         self._grass = Scroller(textures.grass(), textures.FINE_M, v, strength(60, 0.9))
 
     def _backdrop(self, stage: Stage) -> None:
-        h, w = self.shape
-        k, light = self.pose.intrinsics, self.light
-        v, u = np.mgrid[0:h, 0:w].astype(np.float32)
-        rays = np.stack([(u - k.cx) / k.fx, (v - k.cy) / k.fy, np.ones_like(u)], axis=-1)
-        street = turn(rays, self.pose.rotation.T)
-        street /= np.linalg.norm(street, axis=-1, keepdims=True)
-        up = np.clip(street[..., 1], 0.0, 1.0)
-        climb = np.sqrt(up / 0.75).clip(0, 1)[..., None]
-        sky = np.asarray(light.sky_low) * (1 - climb) + np.asarray(light.sky_top) * climb
-        sky = self._add_clouds(sky, street, up)
-        if light.lighting in (Lighting.DAY, Lighting.GLARE, Lighting.DUSK):
-            near = np.clip(sum(street[..., i] * light.sun[i] for i in range(3)), 0, 1)[..., None]
-            warmth = np.asarray(light.sun_colour) / max(*light.sun_colour, 1e-3)
-            sky += 190 * max(light.sunny, 0.15) * warmth * near**24
-            if light.dazzle:
-                sky += 255 * (near > 0.9994)
-        bgrd = np.dstack([np.clip(sky, 0, 255), np.full((h, w), 255)]).astype(np.uint8)
-        labels = np.full((h, w), Label.SKY, np.uint8)
+        sky = Sky(self.scene, self.pose).colours(self.light)
+        depth = np.full(self.shape, SKY_DEPTH, np.uint8)
+        bgrd = cv2.merge([*cv2.split(sky), depth])
+        labels = np.full(self.shape, Label.SKY, np.uint8)
         canvas = VisibleCanvas(self.pose, bgrd, labels)
         canvas.draw(list(skyline(self.scene, self.light, stage.climate)))
         canvas.draw(stage.ground.fixed())
         self._bgrd, self._labels = bgrd, labels
-
-    def _add_clouds(
-        self, sky: NDArray[np.float64], street: NDArray[np.float32], up: NDArray[np.float32]
-    ) -> NDArray[np.float64]:
-        cover = self.scene.conditions.cloud
-        field = textures.clouds()
-        # A flat layer of clouds overhead: perspective squeezes them towards the horizon.
-        reach = 60.0 / (up + 0.08)
-        shift = (self.scene.seed * 97) % 512
-        mx = np.mod(street[..., 0] * reach + shift, 511).astype(np.float32)
-        my = np.mod(street[..., 2] * reach, 511).astype(np.float32)
-        density = cv2.remap(field, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        density = np.clip((density - 1.2 + 2.6 * cover) * 0.45, 0, 1) * np.clip(up * 9, 0, 1)
-        if self.light.lighting is Lighting.SMOKE:
-            density = density * 0.2
-        bright = {
-            Lighting.DAY: np.array([236.0, 234.0, 232.0]) * (1 - 0.22 * cover),
-            Lighting.DUSK: np.array([120.0, 112.0, 142.0]),
-            Lighting.NIGHT: np.asarray(self.light.sky_low) * 1.15,
-            Lighting.GLARE: np.array([214.0, 226.0, 238.0]),
-            Lighting.SMOKE: np.asarray(self.light.sky_low),
-        }[self.light.lighting]
-        share = density[..., None] * 0.85
-        mixed: NDArray[np.float64] = sky * (1 - share) + bright * share
-        return mixed
 
     def _air(self) -> None:
         metres = depth_of_codes()
