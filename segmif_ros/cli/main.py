@@ -19,6 +19,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "bag": ("segmif_ros.cli.bag", "make, play and inspect bags of camera pairs"),
     "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
+    "import-checkpoint": (
+        "segmif_ros.cli.import_checkpoint",
+        "turn released SegMiF checkpoints into model bundles",
+    ),
 }
 
 EXTRAS: Mapping[str, str] = {

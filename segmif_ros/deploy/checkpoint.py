@@ -146,7 +146,7 @@ def import_states(fusion: State, segmentation: State, switches: Switches | None 
     wanted = network.state_dict()
     loaded: dict[str, Tensor] = {}
     dropped = []
-    for rename, state in ((_fusion_key, fusion), (_segmentation_key, segmentation)):
+    for rename, state in ((_segmentation_key, segmentation), (_fusion_key, fusion)):
         for key, value in state.items():
             if key.startswith(UNUSED):
                 dropped.append(key)

@@ -128,7 +128,8 @@ class MixTransformer(nn.Module):
     def __init__(self, shape: EncoderShape, channels: int = 3, drop_path: float = 0.1) -> None:
         super().__init__()
         self.shape = shape
-        rates = torch.linspace(0.0, drop_path, sum(shape.depths)).tolist()
+        last = sum(shape.depths) - 1
+        rates = [drop_path * i / last for i in range(last + 1)]
         inputs = (channels, *shape.dims[:3])
         self.patch_embeds = nn.ModuleList(
             OverlapPatchEmbed(inputs[i], shape.dims[i], 7 if i == 0 else 3, 4 if i == 0 else 2)

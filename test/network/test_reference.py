@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published network gives the published layout's numbers, stage by stage."""
+"""The published network gives the published layout's numbers: plain, rearranged, and as ONNX.
+
+The tolerances are the reference's own recommendations for a direct float32 implementation; the
+rearranged network needs no wider ones. Largest differences measured on 2 cores (AVX-512) are in
+docs/network.md.
+"""
 
 from __future__ import annotations
 
@@ -8,129 +13,184 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reference_weights import CASES, inputs, shapes, weight
-from torch.nn import functional as F
+from reference_probe import Probe, imported, run_onnx, run_torch
+from reference_weights import inputs
 
-from segmif_ros.deploy.checkpoint import import_states
+from segmif_ros.deploy.rewrite import rewrite
 from segmif_ros.network.segmif import SegMiF
 from segmif_ros.network.switches import Switches
 
-CASE = "b1_96x128"
-SIZE = (96, 128)
+TOLERANCES = {
+    "b1_96x128": {
+        "mask_c": 5e-6,
+        "up_c": 5e-6,
+        "drdb": 5e-6,
+        "ctx": 5e-6,
+        "hia": 1e-5,
+        "fused": 1e-5,
+        "rgb": 1e-5,
+        "seg_c": 1.5e-4,
+        "logits": 1e-4,
+    },
+    "b1_480x640": {
+        "mask_c": 5e-6,
+        "up_c": 5e-6,
+        "ctx": 5e-5,
+        "hia": 2e-5,
+        "fused": 2e-5,
+        "rgb": 2e-5,
+        "seg_c": 2e-4,
+        "logits": 1e-4,
+    },
+}
+RUNTIME = {"seg_c": 5e-4}
+"""ONNX Runtime adds up in another order: 2.3e-4 measured in stage 4 at full size."""
+HALF_PRECISION = 1.5e-3
+"""Rounding of the copies that the large case stores as float16."""
+SHARED = ("mask_c1", "mask_c2", "up_c1", "up_c2")
+"""Tensors that do not depend on the visible input."""
+NEVER_REACHED = ("mask_c3", "mask_c4")
+"""Stages of the guidance pass that no output depends on; only the plain encoder can run them."""
 
 
-@pytest.fixture(scope="module")
-def reference(shared_reference: Path) -> dict[str, np.ndarray]:
-    return dict(np.load(shared_reference / f"{CASE}.npz"))
+def read(folder: Path, case: str) -> dict[str, np.ndarray]:
+    return dict(np.load(folder / f"{case}.npz"))
 
 
-def released_states(folder: Path, case: str = CASE) -> list[dict[str, torch.Tensor]]:
-    assert case in CASES
-    return [
-        {
-            key: torch.from_numpy(weight(key, shape, case))
-            for key, shape in shapes((folder / name).read_text()).items()
-        }
-        for name in ("state_dict_fusion.txt", "state_dict_mit_b1.txt")
-    ]
+def size_of(case: str) -> tuple[int, int]:
+    height, width = case.removeprefix("b1_").split("x")
+    return int(height), int(width)
+
+
+def images(case: str) -> list[np.ndarray]:
+    ir, vis, mask2 = inputs(*size_of(case))
+    return [vis, ir, mask2]
+
+
+def take(network: SegMiF, case: str, kind: str, form: str) -> dict[str, np.ndarray]:
+    """All tensors of one run of the network in one of its three forms."""
+    network.switches = Switches(visible_input="luma" if kind == "y" else "red")
+    probe = Probe(network if form == "plain" else rewrite(network), kind).eval()
+    return (run_onnx if form == "onnx" else run_torch)(probe, images(case))
+
+
+def stored(reference: dict[str, np.ndarray], kind: str) -> set[str]:
+    """Names that one run has to give: every tensor of the file that belongs to it."""
+    names = {
+        name.removesuffix("_ch8").removesuffix("_idx")
+        for name in reference
+        if not name.startswith(("in_", "margin")) and not name.endswith(("_val", "_f16"))
+    }
+    other = "red" if kind == "y" else "y"
+    names = {name for name in names if not name.endswith(f"_{other}")} - set(NEVER_REACHED)
+    if kind == "red":  # intermediate tensors belong to the luma run
+        names = {name for name in names if name.endswith("_red") or name in SHARED}
+    return names
+
+
+def check(
+    got: dict[str, np.ndarray],
+    reference: dict[str, np.ndarray],
+    case: str,
+    kind: str,
+    form: str = "plain",
+) -> None:
+    tolerances = TOLERANCES[case] | (RUNTIME if (case, form) == ("b1_480x640", "onnx") else {})
+    for name in sorted(stored(reference, kind)):
+        assert name in got, f"{name} is missing"
+        if name.startswith("argmax"):
+            check_labels(got[name], reference, kind, 0.999 if case == "b1_96x128" else 0.9995)
+            continue
+        tolerance = next(t for start, t in tolerances.items() if name.startswith(start))
+        value = got[name]
+        if name in reference:
+            expected = reference[name]
+            assert value.shape == expected.shape, name
+        elif f"{name}_ch8" in reference:
+            expected, value = reference[f"{name}_ch8"], value[:, ::8]
+            assert value.shape == expected.shape, name
+        else:
+            expected = reference[f"{name}_val"]
+            value = value.ravel()[reference[f"{name}_idx"]]
+        assert float(np.abs(value - expected).max()) <= tolerance, name
+        if f"{name}_f16" in reference:
+            whole = reference[f"{name}_f16"].astype(np.float32)
+            assert float(np.abs(got[name] - whole).max()) <= HALF_PRECISION, name
+
+
+def check_labels(
+    labels: np.ndarray, reference: dict[str, np.ndarray], kind: str, share: float
+) -> None:
+    same = labels == reference[f"argmax_{kind}"]
+    assert same.mean() >= share
+    margin = reference.get(f"margin_{kind}", reference.get(f"margin_{kind}_f16"))
+    if margin is not None:
+        assert same[margin >= 3e-4].all()
 
 
 @pytest.fixture(scope="module")
 def network(shared_reference: Path) -> SegMiF:
-    imported = import_states(*released_states(shared_reference))
-    assert (imported.backbone, imported.classes) == ("b1", 9)
-    assert all(key.startswith(("ffm2.", "denoise_net.classifier.")) for key in imported.dropped)
-    assert len(imported.dropped) == 18
-    return imported.network
+    found = imported(shared_reference, "b1_96x128")
+    assert (found.backbone, found.classes) == ("b1", 9)
+    assert all(key.startswith(("ffm2.", "denoise_net.classifier.")) for key in found.dropped)
+    assert len(found.dropped) == 18
+    return found.network
 
 
-@pytest.fixture(scope="module", params=["y", "red"])
-def run(request: pytest.FixtureRequest, network: SegMiF) -> tuple[str, dict[str, torch.Tensor]]:
-    """All tensors of one run, collected by hooks so that the network stays plain."""
-    kind = request.param
-    network.switches = Switches(visible_input="luma" if kind == "y" else "red")
-    seen: dict[str, list[torch.Tensor]] = {}
-    fusion = network.fusion
-
-    def keep(name: str):
-        return lambda _m, _i, out: seen.setdefault(name, []).append(out)
-
-    hooks = [
-        network.encoder.register_forward_hook(keep("encoder")),
-        fusion.interaction.register_forward_hook(keep("hia")),
-        fusion.dense[0].register_forward_hook(keep("drdb1")),
-        fusion.dense[1].register_forward_hook(keep("drdb2")),
-    ]
-    ir, vis, mask2 = (torch.from_numpy(a) for a in inputs(*SIZE))
-    with torch.no_grad():
-        output = network(vis, ir, mask2)
-    for hook in hooks:
-        hook.remove()
-    tensors = {
-        "drdb1_ch8": seen["drdb1"][0][:, ::8],
-        "drdb2_ch8": seen["drdb2"][0][:, ::8],
-        "hia1_ir": seen["hia"][0][0],
-        "hia1_vis": seen["hia"][0][1],
-        "hia2_ir_ch8": seen["hia"][1][0][:, ::8],
-        "hia2_vis_ch8": seen["hia"][1][1][:, ::8],
-        f"fused_{kind}": output.luma,
-        f"rgb_{kind}": output.rgb,
-        f"logits_{kind}": output.logits,
-    }
-    guidance_maps, fused_maps = seen["encoder"]
-    for i, features in enumerate(guidance_maps, 1):
-        tensors[f"mask_c{i}"] = features
-        tensors[f"up_c{i}_ch8"] = F.interpolate(features, size=SIZE, mode="bilinear")[:, ::8]
-    for i, features in enumerate(fused_maps, 1):
-        tensors[f"seg_c{i}"] = features
-    return kind, tensors
-
-
-TOLERANCES = {
-    "mask_c": 5e-6,
-    "up_c": 5e-6,
-    "drdb": 5e-6,
-    "hia": 1e-5,
-    "fused": 1e-5,
-    "rgb": 1e-5,
-    "seg_c": 1.5e-4,
-    "logits": 1e-4,
-}
-
-
+@pytest.mark.parametrize("form", ["plain", "fast", "onnx"])
+@pytest.mark.parametrize("kind", ["y", "red"])
 def test_every_stage_has_the_reference_numbers(
-    run: tuple[str, dict[str, torch.Tensor]], reference: dict[str, np.ndarray]
+    network: SegMiF, shared_reference: Path, kind: str, form: str
 ) -> None:
-    kind, tensors = run
-    for name, tensor in tensors.items():
-        if kind == "red" and name.rsplit("_", 1)[-1] != "red" and not name.startswith("mask_c"):
-            continue  # the stored intermediate tensors belong to the luma run
-        tolerance = next(t for prefix, t in TOLERANCES.items() if name.startswith(prefix))
-        expected = reference[name]
-        assert tensor.shape == expected.shape, name
-        assert float(np.abs(tensor.numpy() - expected).max()) <= tolerance, name
+    case = "b1_96x128"
+    check(take(network, case, kind, form), read(shared_reference, case), case, kind, form)
 
 
-def test_labels_agree_wherever_the_margin_is_clear(
-    run: tuple[str, dict[str, torch.Tensor]], reference: dict[str, np.ndarray]
+def test_the_reference_inputs_are_the_stored_ones(shared_reference: Path) -> None:
+    reference = read(shared_reference, "b1_96x128")
+    vis, ir, mask2 = images("b1_96x128")
+    for name, image in (("in_vis", vis), ("in_ir", ir), ("in_mask2", mask2)):
+        np.testing.assert_allclose(image, reference[name], atol=1e-7)
+
+
+def test_the_stages_that_nobody_needs_are_right_too(
+    network: SegMiF, shared_reference: Path
 ) -> None:
-    kind, tensors = run
-    logits = F.interpolate(tensors[f"logits_{kind}"], size=SIZE, mode="bilinear")
-    labels = logits.argmax(dim=1).numpy()
-    same = labels == reference[f"argmax_{kind}"]
-    clear = reference[f"margin_{kind}"] >= 3e-4
-    assert same[clear].all()
-    assert same.mean() >= 0.999
+    reference = read(shared_reference, "b1_96x128")
+    guide = torch.from_numpy(images("b1_96x128")[2]).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        maps = network.encoder(guide, stages=4)
+    for i, name in ((2, "mask_c3"), (3, "mask_c4")):
+        assert float(np.abs(maps[i].numpy() - reference[name]).max()) <= 5e-6
 
 
-def test_the_tolerances_can_tell_a_wrong_epsilon(
-    network: SegMiF, reference: dict[str, np.ndarray]
-) -> None:
+@pytest.mark.parametrize(("kind", "form"), [("y", "onnx"), ("red", "fast")])
+def test_full_size_has_the_reference_numbers(shared_reference: Path, kind: str, form: str) -> None:
+    # Every stored tensor once: a run takes seconds. The small case has every combination.
+    case = "b1_480x640"
+    torch.set_num_threads(2)
+    got = take(imported(shared_reference, case).network, case, kind, form)
+    check(got, read(shared_reference, case), case, kind, form)
+    torch.set_num_threads(1)
+
+
+def test_a_missing_tensor_is_noticed(network: SegMiF, shared_reference: Path) -> None:
+    case = "b1_96x128"
+    reference = read(shared_reference, case)
+    got = take(network, case, "y", "fast")
+    assert stored(reference, "y") <= set(got)
+    del got["hia1_vis"]
+    with pytest.raises(AssertionError, match="hia1_vis is missing"):
+        check(got, reference, case, "y")
+
+
+def test_the_tolerances_can_tell_a_wrong_epsilon(network: SegMiF, shared_reference: Path) -> None:
     # A reference that cannot fail proves nothing: one epsilon off must show in stage 1.
     embed = network.encoder.patch_embeds[0]
-    guide = torch.from_numpy(inputs(*SIZE)[2]).expand(-1, 3, -1, -1)
+    guide = torch.from_numpy(images("b1_96x128")[2]).expand(-1, 3, -1, -1)
     with torch.no_grad():
         embed.norm.eps = 1e-6
         off = network.encoder(guide, stages=1)[0].numpy()
         embed.norm.eps = 1e-5
-    assert float(np.abs(off - reference["mask_c1"]).max()) > 1e-4
+    expected = read(shared_reference, "b1_96x128")["mask_c1"]
+    assert float(np.abs(off - expected).max()) > 1e-4

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif import-checkpoint`: turn released SegMiF checkpoints into model bundles."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segmif_ros.cli.export import image_size
+
+if TYPE_CHECKING:
+    from segmif_ros.bundle import LabelClass
+    from segmif_ros.deploy.checkpoint import Imported
+
+LABELS_BY_COUNT = {9: "mfnet9", 15: "fmb15"}
+"""The class lists that released checkpoints were trained on, by number of classes."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Import and return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        import torch
+    except ImportError:
+        sys.stderr.write("import-checkpoint needs PyTorch: pip install 'segmif_ros[train]'\n")
+        return 1
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    from segmif_ros.bundle import BundleError
+    from segmif_ros.deploy.checkpoint import import_states, read_state
+    from segmif_ros.deploy.export import ExportError
+    from segmif_ros.network.switches import Switches
+
+    switches = Switches(
+        visible_input=args.visible,
+        guidance=args.guidance,
+        min_max_stretch=args.min_max_stretch,
+        eight_bit_hand_over=args.eight_bit_hand_over,
+    )
+    try:
+        imported = import_states(read_state(args.fusion), read_state(args.segmentation), switches)
+        classes = _classes(args.labels, imported.classes)
+        provenance = {
+            "weights": "imported from a released SegMiF checkpoint",
+            "backbone": f"mit-{imported.backbone}",
+            "fusion_sha256": _digest(args.fusion),
+            "segmentation_sha256": _digest(args.segmentation),
+            "exported": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "torch": str(torch.__version__),
+        }
+        for size, folder in _places(args.size, args.out):
+            _write(imported, size, folder, args, classes, provenance)
+    except (OSError, ValueError, BundleError, ExportError) as err:
+        sys.stderr.write(f"segmif import-checkpoint: {str(err).splitlines()[0]}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segmif import-checkpoint", description=__doc__)
+    parser.add_argument("--fusion", type=Path, required=True, help="fusion checkpoint (.pth)")
+    parser.add_argument("--segmentation", type=Path, required=True, help="segmentation checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
+    parser.add_argument(
+        "--size",
+        type=image_size,
+        action="append",
+        help="HEIGHTxWIDTH, default 480x640; given more than once, each size gets OUT-HxW",
+    )
+    parser.add_argument(
+        "--labels", help="class list: mfnet9, fmb15 or a .yaml file; default: by class count"
+    )
+    parser.add_argument("--name", help="model name, default: the folder's")
+    parser.add_argument("--licence", default="", help="licence of weights and training data")
+    parser.add_argument(
+        "--visible",
+        choices=("luma", "red"),
+        default="luma",
+        help="what fusion sees of the visible image: luma as trained, red as the test scripts",
+    )
+    parser.add_argument(
+        "--guidance",
+        choices=("saliency", "supplied"),
+        default="saliency",
+        help="computed from the pair, or a third input of the bundle named 'guidance'",
+    )
+    parser.add_argument(
+        "--min-max-stretch",
+        action="store_true",
+        help="stretch each fused image to the full range, as the scripts do; flickers on video",
+    )
+    parser.add_argument(
+        "--eight-bit-hand-over",
+        action="store_true",
+        help="truncate the fused image to 8 bits before segmentation, as the scripts do",
+    )
+    return parser
+
+
+def _classes(labels: str | None, count: int) -> tuple[LabelClass, ...]:
+    from segmif_ros.training.classes import load_classes
+
+    if labels is None:
+        if count not in LABELS_BY_COUNT:
+            raise ValueError(
+                f"the checkpoint has {count} classes and no known list has as many; give a class "
+                "list with --labels FILE.yaml"
+            )
+        labels = LABELS_BY_COUNT[count]
+        logging.getLogger(__name__).info("%d classes: class list %s", count, labels)
+    classes = load_classes(labels)
+    if len(classes) != count:
+        hint = LABELS_BY_COUNT.get(count)
+        advice = f"--labels {hint}" if hint else "a class list of your own"
+        raise ValueError(
+            f"class list {labels!r} has {len(classes)} classes, the checkpoint {count}; "
+            f"give {advice}"
+        )
+    return classes
+
+
+def _places(sizes: list[tuple[int, int]] | None, out: Path) -> list[tuple[tuple[int, int], Path]]:
+    """Which size goes where: one into `out` itself, several into folders named after them."""
+    wanted = sizes or [(480, 640)]
+    if len(wanted) == 1:
+        return [(wanted[0], out)]
+    return [((h, w), out.with_name(f"{out.name}-{h}x{w}")) for h, w in dict.fromkeys(wanted)]
+
+
+def _write(
+    imported: Imported,
+    size: tuple[int, int],
+    folder: Path,
+    args: argparse.Namespace,
+    classes: tuple[LabelClass, ...],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write the float32 bundle and, beside it, the one in mixed float16."""
+    from dataclasses import replace
+
+    from segmif_ros.deploy.export import store_bundle, write_bundle
+    from segmif_ros.deploy.mixed_precision import to_mixed_float16
+
+    bundle = write_bundle(
+        imported.network,
+        folder,
+        name=args.name or folder.name,
+        variant={"b3": "paper-b3"}.get(imported.backbone, imported.backbone),
+        size=size,
+        classes=classes,
+        switches=imported.network.switches.to_manifest(),
+        provenance=provenance,
+        licence=args.licence,
+    )
+    half = to_mixed_float16(bundle.model_path.read_bytes())
+    halved = store_bundle(
+        folder.with_name(f"{folder.name}-fp16"),
+        half,
+        replace(
+            bundle.manifest,
+            name=f"{bundle.manifest.name}-fp16",
+            sha256=hashlib.sha256(half).hexdigest(),
+            precision="mixed-fp16",
+        ),
+    )
+    for written in (bundle, halved):
+        print(
+            f"{written.path}: {written.manifest.precision}, "
+            f"{written.model_path.stat().st_size / 1e6:.1f} MB, {written.manifest.sha256}"
+        )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
