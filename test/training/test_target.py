@@ -22,13 +22,23 @@ def test_a_blind_thermal_camera_changes_nothing() -> None:
     assert np.abs(target - image).mean() < 2.0
 
 
-def test_smoke_hands_over_to_thermal() -> None:
+def test_people_stand_out_of_smoke_without_a_halo() -> None:
     smoke = np.full((128, 160), 150.0, np.float32)
     thermal = np.full((128, 160), 40.0, np.float32)
     thermal[40:90, 60:80] = 210.0
     target = fusion_target(smoke, thermal)
-    person, beside = target[45:85, 64:76].mean(), target[45:85, 40:52].mean()
-    assert person - beside > 120.0
+    assert target[45:85, 64:76].mean() > 220.0
+    around = target.copy()
+    around[36:94, 56:84] = 150.0
+    assert around.min() > 130.0
+
+
+def test_a_cold_sky_does_not_darken_a_bright_one() -> None:
+    visible = np.full((128, 160), 90.0, np.float32)
+    thermal = np.full((128, 160), 130.0, np.float32)
+    visible[:64], thermal[:64] = 200.0, 0.0
+    target = fusion_target(visible, thermal)
+    assert target[:60].min() > 185.0
 
 
 def test_stays_in_range() -> None:
