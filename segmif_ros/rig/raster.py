@@ -171,24 +171,19 @@ class Canvas:
         rows = np.flatnonzero(shown)
         pixels = np.stack([u[rows], v[rows]], axis=-1)
         np.clip(pixels, -20000.0, 20000.0, out=pixels)
-        shapes: list[Shape | None] = list(np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32))
+        shapes: list[Shape] = list(np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32))
         for index in np.flatnonzero(crossing[rows]).tolist():
             shapes[index] = self._clip(camera[rows[index]])
         values = self._values(batch, rows, np.maximum(depth[rows].mean(axis=1), NEAR_M))
         ends = np.searchsorted(rows, np.cumsum(counts)).tolist()
         start = 0
         for item, stop in zip(batch, ends, strict=True):
-            pairs = [
-                (shape, value)
-                for shape, value in zip(shapes[start:stop], values[start:stop], strict=True)
-                if shape is not None
-            ]
-            if pairs:
-                found[id(item)] = ([shape for shape, _ in pairs], [value for _, value in pairs])
+            if stop > start:
+                found[id(item)] = (shapes[start:stop], values[start:stop])
             start = stop
 
-    def _clip(self, camera: Points) -> NDArray[np.int32] | None:
-        """Cut one polygon at the near plane; None where nothing is left."""
+    def _clip(self, camera: Points) -> Shape:
+        """Cut one polygon, part of which lies in front of the near plane, at that plane."""
         kept = []
         for i in range(len(camera)):
             a, b = camera[i], camera[(i + 1) % len(camera)]
@@ -196,8 +191,6 @@ class Canvas:
                 kept.append(a)
             if (a[2] >= NEAR_M) != (b[2] >= NEAR_M):
                 kept.append(a + (b - a) * ((NEAR_M - a[2]) / (b[2] - a[2])))
-        if len(kept) < 3:
-            return None
         p = np.array(kept)
         k = self.pose.intrinsics
         pixels = np.stack([k.fx * p[:, 0] / p[:, 2] + k.cx, k.fy * p[:, 1] / p[:, 2] + k.cy], 1)

@@ -23,7 +23,7 @@ from segmif_ros.rig.surface import FULL, GroundView, Scroller, shadow_map
 
 Image = NDArray[np.uint8]
 
-LOW = 4
+LOW = 8
 """Light of lamps is worked out at 1/LOW of the resolution."""
 _SELF_LIT = np.zeros(256, np.uint8)
 """Depth codes whose pixels need no light: what glows, and the sky."""
@@ -177,7 +177,7 @@ class VisibleCamera:
             for shape in areas:
                 cv2.fillConvexPoly(layer, shape, colour, cv2.LINE_AA, 4)
             low = cv2.add(low, layer)
-        low = cv2.blur(cv2.blur(low, (15, 9)), (9, 5))
+        low = cv2.blur(cv2.blur(low, (9, 5)), (5, 3))
         light: Image = cv2.resize(low, (w, h), interpolation=cv2.INTER_LINEAR)
         if self._beam is not None:
             beam = cv2.multiply(self._beam, cv2.LUT(depth, self._headlight), scale=1 / 255)
