@@ -20,6 +20,8 @@ Points = NDArray[np.float64]
 Joint = tuple[float, float, float]
 
 _ARC = np.linspace(0.0, math.pi, 6)
+_HIP, _SOLE = 0.52, 0.035
+"""Heights of the hip and of the ankle of a standing person, as shares of their height."""
 LEATHER: Colour = (26, 28, 32)
 
 
@@ -55,23 +57,14 @@ def walker(
     if person.stride_mps > 0.0:
         stride = 0.40 + 0.09 * min(person.stride_mps, 2.0)
         phase += 2 * math.pi * t * person.stride_mps / (0.84 * h)
-    bob = 0.012 * h * math.cos(2 * phase) if stride else 0.0
-    hip_y, sides = 0.52 * h + bob, (-1.0, 1.0)
-    near = sorted(sides, key=lambda s: s * math.sin(heading))
+    near = sorted((-1.0, 1.0), key=lambda s: s * math.sin(heading))
+    turns = {side: phase + (0.0 if side > 0 else math.pi) for side in near}
+    legs = {side: _striding_leg(h, side, turns[side], stride) for side in near}
+    # The lower foot stands on the ground, so the hip sinks as the stride opens.
+    sunk = _SOLE * h - min(ankle[1] for _, _, ankle in legs.values())
+    hip_y = _HIP * h + sunk
     for side in near:
-        swing = stride * math.sin(phase + (0 if side > 0 else math.pi))
-        lift = max(0.0, math.cos(phase + (0 if side > 0 else math.pi))) if stride else 0.05
-        hip: Joint = (0.0, hip_y, side * 0.052 * h)
-        knee_turn = swing + 0.25 * lift
-        knee: Joint = (
-            0.25 * h * math.sin(knee_turn), hip_y - 0.25 * h * math.cos(knee_turn), side * 0.056 * h
-        )  # fmt: skip
-        shin_turn = swing - 0.75 * lift
-        ankle: Joint = (
-            knee[0] + 0.245 * h * math.sin(shin_turn),
-            max(knee[1] - 0.245 * h * math.cos(shin_turn), 0.03 * h),
-            side * 0.052 * h,
-        )
+        hip, knee, ankle = ((x, y + sunk, z) for x, y, z in legs[side])
         if fine:
             _leg(limbs, person, climate, hip, knee, ankle)
         else:
@@ -79,24 +72,41 @@ def walker(
     if not fine:
         _far_trunk(limbs, person, climate, hip_y)
         return limbs
-    _trunk(limbs, person, climate, (0.0, hip_y, 0.0), (0.01 * h, 0.82 * h + bob, 0.0), near, [
-        _swinging_arm(h, side, bob, -stride * math.sin(phase + (0 if side > 0 else math.pi)))
-        for side in near
-    ])  # fmt: skip
+    arms = [_swinging_arm(h, side, sunk, -stride * math.sin(turns[side])) for side in near]
+    neck = (0.01 * h, 0.82 * h + sunk, 0.0)
+    _trunk(limbs, person, climate, (0.0, hip_y, 0.0), neck, near, arms)
     return limbs
+
+
+def _striding_leg(h: float, side: float, turn: float, stride: float) -> tuple[Joint, Joint, Joint]:
+    """Return hip, knee and ankle of one leg at `turn` of its cycle."""
+    swing = stride * math.sin(turn)
+    lift = max(0.0, math.cos(turn)) if stride else 0.05
+    upper, lower = swing + 0.25 * lift, swing - 0.75 * lift
+    hip: Joint = (0.0, _HIP * h, side * 0.052 * h)
+    knee: Joint = (
+        0.25 * h * math.sin(upper), hip[1] - 0.25 * h * math.cos(upper), side * 0.056 * h
+    )  # fmt: skip
+    ankle: Joint = (
+        knee[0] + 0.245 * h * math.sin(lower), knee[1] - 0.245 * h * math.cos(lower),
+        side * 0.052 * h,
+    )  # fmt: skip
+    return hip, knee, ankle
 
 
 def _far_trunk(limbs: Limbs, person: Person, climate: Climate, hip_y: float) -> None:
     h, b = person.height, person.build
-    limbs.add((0.0, hip_y + 0.02 * h, 0.0), (0.01 * h, 0.76 * h, 0.0), 0.085 * h * b, 0.115 * h * b,
-              person.coat, climate.clothing)  # fmt: skip
+    low, high = hip_y + 0.02 * h, hip_y + 0.24 * h
+    limbs.add((0.0, low, 0.0), (0.01 * h, high, 0.0), 0.085 * h * b, 0.115 * h * b, person.coat,
+              climate.clothing)  # fmt: skip
     shown = person.hair if math.cos(limbs.heading) > 0.2 else person.skin
-    limbs.add((0.02 * h, 0.885 * h, 0.0), (0.02 * h, 0.93 * h, 0.0), 0.05 * h, 0.058 * h, shown,
+    chin, brow = hip_y + 0.365 * h, hip_y + 0.41 * h
+    limbs.add((0.02 * h, chin, 0.0), (0.02 * h, brow, 0.0), 0.05 * h, 0.058 * h, shown,
               climate.skin)  # fmt: skip
 
 
-def _swinging_arm(h: float, side: float, bob: float, swing: float) -> tuple[Joint, Joint, Joint]:
-    shoulder: Joint = (0.01 * h, 0.805 * h + bob, side * 0.118 * h)
+def _swinging_arm(h: float, side: float, sunk: float, swing: float) -> tuple[Joint, Joint, Joint]:
+    shoulder: Joint = (0.01 * h, 0.805 * h + sunk, side * 0.118 * h)
     turn = 0.85 * swing
     elbow: Joint = (
         shoulder[0] + 0.165 * h * math.sin(turn), shoulder[1] - 0.165 * h * math.cos(turn),
