@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
@@ -17,14 +16,6 @@ from segmif_ros.rig.scene import Building, Colour
 
 PIXELS_PER_M = 22.0
 Tile = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Facade:
-    """A front: what daylight and heat show, and the windows with light inside (or None)."""
-
-    front: Texture
-    rooms: Texture | None
 
 
 @lru_cache(maxsize=4)
@@ -188,13 +179,29 @@ class _Painter:
         self.bgr = cv2.multiply(self.bgr, cv2.merge([plane] * 3), scale=1 / 200)
 
 
-def paint_front(house: Building, length: float, climate: Climate, lit: float) -> Facade:
-    """Return the front of `house`, `length` metres wide, with a share `lit` of lit windows."""
+def paint_front(
+    house: Building, length: float, climate: Climate, *, daylight: NDArray[np.float64], lit: float
+) -> Texture:
+    """Return one front of a house as a texture without holes.
+
+    Args:
+        house: which one.
+        length: metres.
+        climate: warms it.
+        daylight: (3,) light on it, blue, green, red, 1 = full.
+        lit: share of windows with light inside.
+    """
     painter = _Painter(house, length, climate, lit)
     painter.floors()
     painter.eaves()
-    alpha = np.full((painter.height, painter.width), 255, np.uint8)
-    rooms = None
-    if painter.light is not None and painter.light[..., 3].any():
-        rooms = Texture(painter.light)
-    return Facade(Texture(cv2.merge([painter.bgr, alpha]), painter.heat), rooms)
+    planes = [
+        cv2.convertScaleAbs(plane, alpha=float(factor))
+        for plane, factor in zip(cv2.split(painter.bgr), daylight, strict=True)
+    ]
+    front = cv2.merge(planes)
+    outside = np.full((painter.height, painter.width), 255, np.uint8)
+    if painter.light is not None:
+        shining = cv2.extractChannel(painter.light, 3)
+        cv2.copyTo(cv2.cvtColor(painter.light, cv2.COLOR_BGRA2BGR), shining, front)
+        outside = cv2.bitwise_not(shining)
+    return Texture.solid(front, outside, painter.heat)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.climate import Climate
-from segmif_ros.rig.facades import Facade, paint_front
+from segmif_ros.rig.facades import paint_front
 from segmif_ros.rig.items import Item, Polygons, Sprite
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.lighting import Light
@@ -49,11 +49,6 @@ class Houses:
             ))  # fmt: skip
         return made
 
-    def _paint(self, house: Building, length: float, normal: tuple[float, float, float]) -> Facade:
-        facade = paint_front(house, length, self.climate, self.light.lit_rooms)
-        facade.front.lighten(self.light.shade(np.array([normal]))[0])
-        return facade
-
     def _wall_kelvin(self, normal: tuple[float, float, float]) -> float:
         facing = max(float(np.dot(normal, self.light.sun)), 0.0)
         return self.climate.wall + self.climate.wall_sun * facing
@@ -67,18 +62,18 @@ class Houses:
 
     def _panel(
         self, house: Building, corners: Points, length: float, normal: tuple[float, float, float]
-    ) -> list[Item]:
-        wall, kelvin = self._paint(house, length, normal), self._wall_kelvin(normal)
-        items: list[Item] = [Sprite(corners, wall.front, kelvin, Label.BUILDING)]
-        if wall.rooms is not None:
-            items.append(Sprite(corners, wall.rooms, kelvin, Label.BUILDING, glow=True))
-        return items
+    ) -> Sprite:
+        daylight = self.light.shade(np.array([normal]))[0]
+        front = paint_front(
+            house, length, self.climate, daylight=daylight, lit=self.light.lit_rooms
+        )
+        return Sprite(corners, front, self._wall_kelvin(normal), Label.BUILDING)
 
     def _end(self, house: Building) -> list[Item]:
         h = house.height
         a, b = sorted((house.side * house.x, house.side * (house.x + house.depth)))
         corners = np.array([(a, h, 0.0), (b, h, 0.0), (b, 0.0, 0.0), (a, 0.0, 0.0)])
-        items = self._panel(house, corners, house.depth, (0.0, 0.0, -1.0))
+        items: list[Item] = [self._panel(house, corners, house.depth, (0.0, 0.0, -1.0))]
         if house.gable:
             top = (h, h + house.depth * 0.36)
             gable = np.array(
@@ -95,7 +90,7 @@ class Houses:
         # On the right the far end is on the left of the picture; on the left it is the near one.
         left, right = (n, 0.0) if house.side > 0 else (0.0, n)
         corners = np.array([(x, h, left), (x, h, right), (x, 0.0, right), (x, 0.0, left)])
-        return items + self._panel(house, corners, n, (-float(house.side), 0.0, 0.0))
+        return [*items, self._panel(house, corners, n, (-float(house.side), 0.0, 0.0))]
 
     def _roof(self, house: Building) -> Polygons:
         h, n = house.height, house.length

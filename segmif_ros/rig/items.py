@@ -44,49 +44,59 @@ class Polygons:
 
 
 class Texture:
-    """A picture to put on a surface: premultiplied BGRA, and heat as 0.01 K around HEAT_ZERO."""
+    """A picture to put on a surface: colours with a fourth plane, and heat around HEAT_ZERO.
 
-    def __init__(self, bgra: NDArray[np.uint8], heat: NDArray[np.uint16] | None = None) -> None:
-        self._bgra = bgra
-        self._heat = heat
+    Use `pierced` or `solid` to make one.
+
+    Attributes:
+        opaque: it has no holes. Its fourth plane then is 255 where light falls on it, and 0 where
+            it shines by itself; else it is the coverage that the colours are multiplied with.
+        width: pixels.
+        height: pixels.
+    """
+
+    def __init__(
+        self, planes: NDArray[np.uint8], heat: NDArray[np.uint16] | None, *, opaque: bool
+    ) -> None:
+        self._planes, self._heat, self.opaque = planes, heat, opaque
         self._levels: dict[tuple[str, int, int], NDArray[Any]] = {}
-        self.opaque = bool(bgra[..., 3].min() == 255)
-        self.height, self.width = bgra.shape[:2]
+        self.height, self.width = planes.shape[:2]
 
     @classmethod
-    def from_straight(
+    def pierced(
         cls, bgr: NDArray[np.uint8], alpha: NDArray[np.uint8], heat: NDArray[np.uint16] | None
     ) -> Texture:
-        """Return a texture from a colour image and a separate coverage mask."""
+        """Return a texture that covers what `alpha` (HxW, 255 = all) says."""
         wide = cv2.merge([alpha, alpha, alpha])
-        return cls(cv2.merge([cv2.multiply(bgr, wide, scale=1 / 255), alpha]), heat)
+        colours = cv2.multiply(bgr, wide, scale=1 / 255)
+        return cls(cv2.merge([*cv2.split(colours), alpha]), heat, opaque=False)
 
-    def lighten(self, factor: NDArray[Any]) -> None:
-        """Multiply the colours by (3,) factors, as light does."""
-        planes = list(cv2.split(self._bgra))
-        for index in range(3):
-            planes[index] = cv2.convertScaleAbs(planes[index], alpha=float(factor[index]))
-        self._bgra = cv2.merge(planes)
-        self._levels.clear()
+    @classmethod
+    def solid(
+        cls, bgr: NDArray[np.uint8], lit: NDArray[np.uint8], heat: NDArray[np.uint16] | None
+    ) -> Texture:
+        """Return a texture without holes; `lit` (HxW) is 0 where it shines by itself, else 255."""
+        return cls(cv2.merge([*cv2.split(bgr), lit]), heat, opaque=True)
 
     def picture(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint8]:
-        """Return the BGRA plane, shrunk by 2**shrink in either direction."""
+        """Return colours and fourth plane, HxWx4, shrunk by 2**shrink in either direction."""
         key = ("picture", shrink_x, shrink_y)
         if key not in self._levels:
-            self._levels[key] = self._shrunk(self._bgra, shrink_x, shrink_y)
+            self._levels[key] = self._shrunk(self._planes, shrink_x, shrink_y)
         return self._levels[key]
 
     def heat(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint16]:
         """Return the heat plane in the same way; 0 where the texture is transparent."""
         key = ("heat", shrink_x, shrink_y)
         if key not in self._levels:
-            alpha = np.ascontiguousarray(self._bgra[..., 3])
             plane = self._heat
             if plane is None:
-                plane = np.full(alpha.shape, HEAT_ZERO, np.uint16)
-            shrunk = self._shrunk(plane, shrink_x, shrink_y)
-            covered = self._shrunk(alpha, shrink_x, shrink_y) > 127
-            self._levels[key] = np.where(covered, shrunk, np.uint16(0))
+                plane = np.full((self.height, self.width), HEAT_ZERO, np.uint16)
+            heat = self._shrunk(plane, shrink_x, shrink_y)
+            if not self.opaque:
+                covered = self.picture(shrink_x, shrink_y)[..., 3] > 127
+                heat = np.where(covered, heat, np.uint16(0))
+            self._levels[key] = heat
         return self._levels[key]
 
     def _shrunk(self, plane: NDArray[Any], shrink_x: int, shrink_y: int) -> NDArray[Any]:
@@ -106,18 +116,16 @@ class Sprite:
         texture: what is on it.
         kelvin: temperature at HEAT_ZERO of its heat plane.
         label: class id where the texture covers more than half of a pixel.
-        glow: the texture shines by itself; it leaves labels and temperatures alone.
     """
 
     corners: Points
     texture: Texture
     kelvin: float
     label: int
-    glow: bool = False
 
     def moved(self, offset: NDArray[Any]) -> Sprite:
         """Return the same sprite, `offset` (3,) metres away."""
-        return Sprite(self.corners + offset, self.texture, self.kelvin, self.label, self.glow)
+        return Sprite(self.corners + offset, self.texture, self.kelvin, self.label)
 
 
 Item = Polygons | Sprite

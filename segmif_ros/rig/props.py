@@ -109,7 +109,7 @@ class Props:
             planes = [bgr, alpha, heat.astype(np.uint16)]
             if flip:
                 planes = [np.ascontiguousarray(plane[:, ::-1]) for plane in planes]
-            self._textures[key] = Texture.from_straight(planes[0], planes[1], planes[2])
+            self._textures[key] = Texture.pierced(planes[0], planes[1], planes[2])
         return self._textures[key]
 
     def _upright(self, x: float, half: float, y0: float, y1: float) -> Points:
@@ -203,7 +203,7 @@ class Props:
                 cv2.convertScaleAbs(plane, alpha=float(g))
                 for plane, g in zip(cv2.split(shown), gain, strict=True)
             ])  # fmt: skip
-            self._textures[key] = Texture.from_straight(lit, alpha, None)
+            self._textures[key] = Texture.pierced(lit, alpha, None)
         sign = Sprite(plate, self._textures[key], steel - 0.8, Label.TRAFFIC_SIGN)
         return [post, sign]
 

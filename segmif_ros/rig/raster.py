@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,13 +18,13 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras import Pose
 from segmif_ros.rig.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
+from segmif_ros.rig.placement import SUBPIXEL, Placed
 
 Shape = NDArray[np.int32]
 """Corners in pixels, times 2**SUBPIXEL."""
 
 NEAR_M = 0.6
 """Surfaces nearer than this to a camera are cut off."""
-SUBPIXEL = 4
 SKEW_PX = 1.0
 """Sprites that deviate less than this from an upright rectangle are drawn as one."""
 _ALL = (0.0, 0.0, 1.0, 1.0)
@@ -54,52 +53,6 @@ def depth_of_codes() -> Points:
     metres[GLOW_DEPTH] = 1.0
     metres[SKY_DEPTH] = np.inf
     return metres
-
-
-@dataclass(slots=True, eq=False)
-class Placed:
-    """A sprite in one image: where it is, and how its texture gets there.
-
-    Attributes:
-        region: rows and columns of the image.
-        matrix: 3x3, full-size texture to region; None for an upright rectangle.
-        part: share of the texture that an upright rectangle shows: left, top, right, bottom.
-        shrink: how far the texture may be shrunk beforehand.
-        depth: depth code of the sprite, or one for each column of the region.
-    """
-
-    region: tuple[slice, slice]
-    matrix: NDArray[np.float64] | None
-    part: tuple[float, float, float, float]
-    shrink: tuple[int, int]
-    depth: NDArray[np.uint8] | int
-
-    def depths(self) -> NDArray[np.uint8]:
-        """Return the depth code of every pixel of the region."""
-        rows, cols = self.region
-        shape = (rows.stop - rows.start, cols.stop - cols.start)
-        # Not a broadcast view: OpenCV reads past the end of one that is a single pixel wide.
-        codes = np.empty(shape, np.uint8)
-        codes[:] = self.depth
-        return codes
-
-    def warp(self, texture: Texture, plane: NDArray[Any], flags: int) -> NDArray[Any]:
-        """Return one plane of `texture` as it appears in the region."""
-        rows, cols = self.region
-        size = (cols.stop - cols.start, rows.stop - rows.start)
-        height, width = plane.shape[:2]
-        warped: NDArray[Any]
-        if self.matrix is None:
-            left, top, right, bottom = self.part
-            x0, y0 = int(left * width), int(top * height)
-            x1, y1 = max(round(right * width), x0 + 1), max(round(bottom * height), y0 + 1)
-            warped = cv2.resize(plane[y0:y1, x0:x1], size, interpolation=flags)
-            return warped
-        matrix = self.matrix
-        if width != texture.width or height != texture.height:
-            matrix = matrix * (texture.width / width, texture.height / height, 1.0)
-        warped = cv2.warpPerspective(plane, matrix, size, flags=flags)
-        return warped
 
 
 class Canvas:
@@ -275,7 +228,7 @@ class Canvas:
             # Inverse depth is linear in the image of a plane.
             share = np.clip((np.arange(x0, x1) - u[0]) / (u[1] - u[0]), 0.0, 1.0)
             depth = depth_code(1.0 / ((1.0 - share) / z[0] + share / z[1]))
-        return Placed((slice(y0, y1), slice(x0, x1)), matrix, _ALL, shrink, depth)
+        return Placed((slice(y0, y1), slice(x0, x1)), corners, matrix, _ALL, shrink, depth)
 
     def _place_upright(
         self, box: tuple[float, float, float, float], shrink: tuple[int, int], code: int
@@ -289,7 +242,8 @@ class Canvas:
             return None
         part = ((x0 - left) / width, (y0 - top) / height,
                 (x1 - left) / width, (y1 - top) / height)  # fmt: skip
-        return Placed((slice(y0, y1), slice(x0, x1)), None, part, shrink, code)
+        corners = np.array([[0, 0], [x1 - x0, 0], [x1 - x0, y1 - y0], [0, y1 - y0]], np.float32)
+        return Placed((slice(y0, y1), slice(x0, x1)), corners, None, part, shrink, code)
 
 
 def _shrink(texels: float, pixels: float) -> int:
@@ -331,32 +285,21 @@ class VisibleCanvas(Canvas):
     def _paste(self, item: Sprite, placed: Placed) -> None:
         plane = item.texture.picture(*placed.shrink)
         region = self.bgrd[placed.region]
-        if item.texture.opaque:
-            self._paste_opaque(item, placed, plane, region)
-            return
         source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
         alpha = cv2.extractChannel(source, 3)
-        # Colours blend at an edge, depth does not: half a leaf in front of the sky is near.
-        covered = cv2.compare(alpha, 127, cv2.CMP_GT)
-        if item.glow:
-            coded = np.zeros_like(alpha)
+        if item.texture.opaque:
+            covered = placed.outline()
+            outside = cv2.compare(alpha, 127, cv2.CMP_GT)
+            cv2.insertChannel(cv2.min(outside, placed.depths()), source, 3)
+            cv2.copyTo(source, covered, region)
         else:
-            coded = cv2.min(covered, placed.depths())
-            self._mark(item.label, covered, placed)
-        cv2.insertChannel(coded, source, 3)
-        rest = cv2.bitwise_not(alpha)
-        keep = cv2.merge([rest, rest, rest, cv2.bitwise_not(covered)])
-        cv2.multiply(region, keep, dst=region, scale=1 / 255)
-        cv2.add(region, source, dst=region)
-
-    def _paste_opaque(
-        self, item: Sprite, placed: Placed, plane: NDArray[np.uint8], region: NDArray[np.uint8]
-    ) -> None:
-        """Put a texture without holes straight into the picture: large walls are mostly inside."""
-        source = placed.warp(item.texture, plane, cv2.INTER_LINEAR)
-        covered = cv2.compare(cv2.extractChannel(source, 3), 127, cv2.CMP_GT)
-        cv2.insertChannel(placed.depths(), source, 3)
-        cv2.copyTo(source, covered, region)
+            # Colours blend at an edge, depth does not: half a leaf in front of the sky is near.
+            covered = cv2.compare(alpha, 127, cv2.CMP_GT)
+            cv2.insertChannel(cv2.min(covered, placed.depths()), source, 3)
+            rest = cv2.bitwise_not(alpha)
+            keep = cv2.merge([rest, rest, rest, cv2.bitwise_not(covered)])
+            cv2.multiply(region, keep, dst=region, scale=1 / 255)
+            cv2.add(region, source, dst=region)
         self._mark(item.label, covered, placed)
 
     def _mark(self, label: int, covered: NDArray[np.uint8], placed: Placed) -> None:
@@ -397,11 +340,9 @@ class ThermalCanvas(Canvas):
                 cv2.fillConvexPoly(self.labels, shape, label, cv2.LINE_8, SUBPIXEL)
 
     def _paste(self, item: Sprite, placed: Placed) -> None:
-        if item.glow:
-            return
         plane = item.texture.heat(*placed.shrink)
         heat = placed.warp(item.texture, plane, cv2.INTER_NEAREST)
-        mask = cv2.compare(heat, 0, cv2.CMP_GT)
+        mask = placed.outline() if item.texture.opaque else cv2.compare(heat, 0, cv2.CMP_GT)
         heat += np.uint16((round(item.kelvin * 100.0) - HEAT_ZERO) & 0xFFFF)
         cv2.copyTo(heat, mask, self.centikelvin[placed.region])
         if self.with_labels:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras import Pose
 from segmif_ros.rig.items import Polygons, Sprite
-from segmif_ros.rig.raster import NEAR_M, SUBPIXEL, Canvas, Placed, Shape, depth_code
+from segmif_ros.rig.placement import SUBPIXEL, Placed
+from segmif_ros.rig.raster import NEAR_M, Canvas, Shape, depth_code
 
 Image = NDArray[np.uint8]
 

@@ -92,7 +92,7 @@ def test_what_reaches_behind_the_camera_is_cut(canvas):
 def checker(alpha: int = 255) -> Texture:
     bgr = np.zeros((64, 64, 3), np.uint8)
     bgr[:32, :32] = bgr[32:, 32:] = 200
-    return Texture.from_straight(bgr, np.full((64, 64), alpha, np.uint8), None)
+    return Texture.pierced(bgr, np.full((64, 64), alpha, np.uint8), None)
 
 
 def upright(x0: float, x1: float, z0: float, z1: float) -> np.ndarray:
@@ -124,14 +124,27 @@ def test_transparent_textures_leave_labels_and_mix_colours(canvas):
     assert canvas.bgrd[50, 68, 3] == SKY_DEPTH
 
 
+def test_lit_windows_of_a_wall_shine_and_its_edges_do_not(canvas):
+    bgr = np.full((64, 64, 3), 50, np.uint8)
+    lit = np.full((64, 64), 255, np.uint8)
+    lit[16:32, 16:32] = 0
+    canvas.draw([Sprite(upright(-2.0, 2.0, 10.0, 14.0), Texture.solid(bgr, lit, None), 290.0, 3)])
+    shining = canvas.bgrd[..., 3] == GLOW_DEPTH
+    wall = canvas.labels == 3
+    assert (shining & wall).sum() == pytest.approx(wall.sum() / 16, rel=0.25)
+    assert not (shining & ~wall).any()
+    rows, cols = np.nonzero(shining)
+    assert (rows.max(), cols.max()) < (60, 80)
+
+
 def test_thermal_fills_centikelvin_and_heat_is_relative(pose):
     labels = np.zeros((120, 160), np.uint8)
     cold = np.full((120, 160), 25000, np.uint16)
     canvas = ThermalCanvas(pose, labels, cold, with_labels=True)
     heat = np.full((64, 64), 30000, np.uint16)
     heat[:, 32:] += 250
-    opaque = np.dstack([np.zeros((64, 64, 3), np.uint8), np.full((64, 64), 255, np.uint8)])
-    wall = Sprite(upright(-2.0, 2.0, 10.0, 10.0), Texture(opaque, heat), 285.0, 3)
+    dark, lit = np.zeros((64, 64, 3), np.uint8), np.full((64, 64), 255, np.uint8)
+    wall = Sprite(upright(-2.0, 2.0, 10.0, 10.0), Texture.solid(dark, lit, heat), 285.0, 3)
     canvas.draw([wall, square(0.3, 6.0, 8)])
     assert canvas.centikelvin[52, 68] == 28500
     assert canvas.centikelvin[52, 92] == 28750
