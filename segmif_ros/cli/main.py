@@ -23,6 +23,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "segmif_ros.cli.import_checkpoint",
         "turn released SegMiF checkpoints into model bundles",
     ),
+    "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
+    "bench": ("segmif_ros.cli.bench", "measure time, memory and agreement of a network"),
 }
 
 EXTRAS: Mapping[str, str] = {

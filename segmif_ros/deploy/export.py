@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from segmif_ros.bundle import MANIFEST, Bundle, LabelClass, Manifest
 from segmif_ros.deploy.rewrite import rewrite
+from segmif_ros.deploy.shapes import fold_shapes
 from segmif_ros.network.compact import BLOCK, FOLDED, CompactSegMiF
 from segmif_ros.network.segmif import SegMiF, upsample_logits
 
@@ -162,26 +163,33 @@ def export_onnx(network: nn.Module, size: tuple[int, int]) -> bytes:
         if network.switches.guidance == "supplied":
             names.append(GUIDANCE_INPUT)
             images.append(torch.from_numpy(_smooth(rng, size, 1)[..., 0].copy()))
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer warns about every fixed shape, as intended
-        torch.onnx.export(
-            traced,
-            tuple(images),
-            buffer,
-            input_names=names,
-            output_names=["fused", "mask", "confidence"],
-            opset_version=OPSET,
-            do_constant_folding=True,
-            dynamo=False,
-        )
-    data = buffer.getvalue()
+    data = trace(traced, dict(zip(names, images, strict=True)), ["fused", "mask", "confidence"])
+    if isinstance(network, SegMiF):
+        data = fold_shapes(onnx.load_from_string(data)).SerializeToString()
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     with torch.no_grad():
         expected = [t.numpy() for t in plain(*images)]
     feed = {name: image.numpy() for name, image in zip(names, images, strict=True)}
     _compare(data, feed, expected, truncated=truncated)
     return data
+
+
+def trace(module: nn.Module, feed: Mapping[str, Tensor], outputs: list[str]) -> bytes:
+    """Run `module` once on named tensors and return what it did as an ONNX file, opset 17."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer warns about every fixed shape, as intended
+        torch.onnx.export(
+            module,
+            tuple(feed.values()),
+            buffer,
+            input_names=list(feed),
+            output_names=outputs,
+            opset_version=OPSET,
+            do_constant_folding=True,
+            dynamo=False,
+        )
+    return buffer.getvalue()
 
 
 def write_bundle(
@@ -252,7 +260,9 @@ def _compare(
     """
     import onnxruntime as ort
 
-    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     fused, mask, confidence = session.run(["fused", "mask", "confidence"], dict(feed))
     off = np.abs(fused.astype(int) - expected[0].astype(int))
     stray = float((off > 1).mean())

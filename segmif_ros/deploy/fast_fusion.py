@@ -17,6 +17,12 @@ from segmif_ros.network.interaction import HierarchicalInteractiveAttention
 
 MASKED = -1e30
 """Attention logit between two heads: far enough down for a softmax to give exactly 0."""
+GRAM_SCALE = 2.0**-9
+"""Factor on the features whose Gram matrix is taken, undone in keys and values.
+
+Sums over 300,000 pixels would leave the range of float16. Being a power of two, it changes no bit
+of a float32 result.
+"""
 
 
 def convolution(weight: Tensor, bias: Tensor | None, like: nn.Conv2d) -> nn.Conv2d:
@@ -92,7 +98,8 @@ class GramAttention(nn.Module):
 
     Keys and values have no bias, so K^T V = Wk (X^T X) Wv^T: they are never formed, and with the
     merging projection behind it the whole is one CxC matrix for each of its uses. Everything here
-    is small, and sums over all pixels: it stays in float32 whatever the precision around it.
+    is small, and sums over all pixels: it stays in float32 wherever a graph can say so. The source
+    comes multiplied by `GRAM_SCALE`.
     """
 
     def __init__(
@@ -118,8 +125,8 @@ class GramAttention(nn.Module):
         width = kv.in_features
         head = torch.arange(width) // (width // heads)
         self.per_pixel = per_pixel
-        self.register_buffer("keys", (keys * scale).detach())
-        self.register_buffer("values", values.t().detach())
+        self.register_buffer("keys", (keys * (scale / GRAM_SCALE)).detach())
+        self.register_buffer("values", (values.t() / GRAM_SCALE).detach())
         self.register_buffer("mask", (head[:, None] != head[None, :]) * MASKED)
         self.register_buffer("merges", torch.stack([m.t() for m in merges]).detach())
 
@@ -148,14 +155,14 @@ class GramInteraction(nn.Module):
         """Build from the shared exchange and the 1x1 convolution that feeds it this time."""
         super().__init__()
         width = plain.project_ir.in_features
+        # y of a modality and u of the semantic feature serve no other purpose than their Gram.
         self.y_ir, self.u_ir = _halves(plain.project_ir)
         self.y_vis, self.u_vis = _halves(plain.project_vis)
         seg = plain.project_seg
         weights = torch.einsum("oc,cikl->oikl", seg.weight, semantic.weight).chunk(2)
         biases = (seg.weight @ semantic.bias + seg.bias).chunk(2)
-        self.y_seg, self.u_seg = (
-            convolution(w, b, semantic) for w, b in zip(weights, biases, strict=True)
-        )
+        self.y_seg = convolution(weights[0], biases[0], semantic)
+        self.u_seg = convolution(weights[1] * GRAM_SCALE, biases[1] * GRAM_SCALE, semantic)
         soam_ir, moam_ir = plain.merge_ir.weight.split(width, dim=1)
         soam_vis, moam_vis = plain.merge_vis.weight.split(width, dim=1)
         attentions = []
@@ -229,9 +236,9 @@ class FastFusionNetwork(nn.Module):
 
 
 def _halves(plain: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
-    """The two halves y and u of a projection."""
+    """The two halves of a projection: y times `GRAM_SCALE`, and u."""
     (y, u), (y_bias, u_bias) = plain.weight.chunk(2), plain.bias.chunk(2)
-    return linear(y, y_bias), linear(u, u_bias)
+    return linear(y * GRAM_SCALE, y_bias * GRAM_SCALE), linear(u, u_bias)
 
 
 def _rows(features: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from segmif_ros.deploy.fast_fusion import (
+    GRAM_SCALE,
     FastFusionNetwork,
     GramInteraction,
     SourceConvolution,
@@ -94,7 +95,7 @@ def test_interaction_with_projections_before_the_upsampling(
 def test_no_attention_passes_between_heads() -> None:
     plain = shaken(HierarchicalInteractiveAttention(16, 4))
     fast = GramInteraction(plain, nn.Conv2d(8, 16, 1).double()).double()
-    context = fast.attend_ir.context(random(1, 5, 7, 16))[0, 0]
+    context = fast.attend_ir.context(random(1, 5, 7, 16) * GRAM_SCALE)[0, 0]
     for row in range(16):
         for column in range(16):
             assert (float(context[row, column]) == 0.0) == (row // 4 != column // 4)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif info`: what a model bundle is and what one frame costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HEADER = ("part", "parameters", "GFLOP", "weights MB", "written MB")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print and return the exit code."""
+    parser = argparse.ArgumentParser(prog="segmif info", description=__doc__)
+    parser.add_argument("bundle", type=Path, help="folder of a model bundle")
+    args = parser.parse_args(argv)
+    from segmif_ros.bundle import Bundle, BundleError
+    from segmif_ros.deploy.cost import graph_cost, rows
+
+    try:
+        bundle = Bundle.load(args.bundle)
+        cost = graph_cost(bundle.model_path.read_bytes())
+    except (BundleError, OSError, ValueError) as err:
+        sys.stderr.write(f"segmif info: {str(err).splitlines()[0]}\n")
+        return 1
+    manifest = bundle.manifest
+    height, width = manifest.size
+    facts = [
+        ("name", manifest.name),
+        ("variant", manifest.variant or "not stated"),
+        ("precision", manifest.precision),
+        ("size", f"{height}x{width} (height x width)"),
+        ("sha256", manifest.sha256),
+        ("licence", manifest.licence or "not stated"),
+        ("classes", ", ".join(f"{c.id} {c.name}" for c in manifest.classes)),
+        *((f"switch {key}", str(value)) for key, value in manifest.switches.items()),
+        *((f"provenance {key}", str(value)) for key, value in manifest.provenance.items()),
+    ]
+    print("\n".join(f"{key}: {value}" for key, value in facts))
+    print()
+    print(_table([HEADER, *rows(cost)]))
+    print(
+        "\nGFLOP: convolutions and matrix products, 2 per multiply-add. Live tensors reach "
+        f"{cost.peak_mb:.0f} MB, weights not counted."
+    )
+    return 0
+
+
+def _table(lines: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    texts = []
+    for first, *numbers in lines:
+        cells = [v.rjust(width) for v, width in zip(numbers, widths[1:], strict=True)]
+        texts.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(texts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
