@@ -128,7 +128,7 @@ def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[
 
     Args:
         seeds: scene numbers.
-        cache: folder that keeps what was rendered (a frame takes about a second); None renders
+        cache: folder that keeps what was rendered (0.2 s a new scene); None renders
             again in every run.
     """
     from segmif_ros.rig.sampling import training_frame
