@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_model import fmb_classes
+
+from segmif_ros.cli.main import main
+from segmif_ros.deploy.export import write_bundle
+from segmif_ros.network.switches import Switches
+from segmif_ros.network.variants import build
+
+
+def test_a_bundle_tells_what_it_is_and_costs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    network = build("nano", 15).eval()
+    bundle = write_bundle(
+        network,
+        tmp_path,
+        name="segmif-test",
+        variant="nano",
+        size=(64, 96),
+        classes=fmb_classes(),
+        switches=Switches().to_manifest(),
+        provenance={"seed": 7},
+        licence="Apache-2.0",
+    )
+    assert main(["info", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    for line in (
+        "name: segmif-test",
+        "size: 64x96 (height x width)",
+        f"sha256: {bundle.manifest.sha256}",
+        "switch guidance: saliency",
+        "switch min_max_stretch: False",
+        "provenance seed: 7",
+        "licence: Apache-2.0",
+    ):
+        assert line in text.splitlines()
+    assert "14 pole" in text
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:1].isalpha()}
+    parameters = int(rows["total"][1].replace(",", ""))
+    # BatchNorm is folded away and some kernels that fold pixels are added: within 2 %.
+    expected = sum(p.numel() for p in network.parameters())
+    assert parameters == pytest.approx(expected, rel=0.02)
+    assert float(rows["encoder"][2]) > 0.0
+
+
+def test_what_is_no_bundle_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", str(tmp_path / "nothing")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
