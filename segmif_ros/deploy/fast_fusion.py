@@ -161,7 +161,11 @@ class GramInteraction(nn.Module):
         seg = plain.project_seg
         weights = torch.einsum("oc,cikl->oikl", seg.weight, semantic.weight).chunk(2)
         biases = (seg.weight @ semantic.bias + seg.bias).chunk(2)
-        self.y_seg = convolution(weights[0], biases[0], semantic)
+        # One y for each branch, so that none has to be kept while the other branch is computed:
+        # a runtime that walks one branch first would hold 4 C H W bytes for it. The factor stops
+        # runtimes from merging the two; being a power of two, it changes no bit of the result.
+        self.y_seg_ir = convolution(weights[0], biases[0], semantic)
+        self.y_seg_vis = convolution(weights[0] * 2.0, biases[0] * 2.0, semantic)
         self.u_seg = convolution(weights[1] * GRAM_SCALE, biases[1] * GRAM_SCALE, semantic)
         soam_ir, moam_ir = plain.merge_ir.weight.split(width, dim=1)
         soam_vis, moam_vis = plain.merge_vis.weight.split(width, dim=1)
@@ -169,7 +173,7 @@ class GramInteraction(nn.Module):
         for index, (kv, merges) in enumerate(
             (
                 (plain.kv_ir, [soam_ir]),
-                (plain.kv_vis, [soam_vis]),
+                (plain.kv_vis, [soam_vis * 0.5]),
                 (plain.kv_seg, [moam_ir, moam_vis]),
             )
         ):
@@ -191,16 +195,19 @@ class GramInteraction(nn.Module):
     def forward(self, ir: Tensor, vis: Tensor, semantic: Tensor) -> tuple[Tensor, Tensor]:
         """BxCxHxW infrared and visible features, encoder map of any size -> both, updated."""
         size = int(ir.shape[2]), int(ir.shape[3])
-        y_seg, u_seg = (
-            torch.relu(_rows(_upsample(project(semantic), size)))
-            for project in (self.y_seg, self.u_seg)
+        # OpenVINO turns the first order of ReLU and rows into no copy at all, but only where no
+        # second transposition follows, as it does in a Gram matrix.
+        y_seg_ir, y_seg_vis = (
+            _rows(torch.relu(_upsample(project(semantic), size)))
+            for project in (self.y_seg_ir, self.y_seg_vis)
         )
+        u_seg = torch.relu(_rows(_upsample(self.u_seg(semantic), size)))
         moam_ir, moam_vis = self.attend_seg(u_seg)
         x_ir, x_vis = _rows(ir), _rows(vis)
         (soam_ir,) = self.attend_ir(torch.relu(self.y_ir(x_ir)))
         (soam_vis,) = self.attend_vis(torch.relu(self.y_vis(x_vis)))
-        out_ir = y_seg @ soam_ir + torch.relu(self.u_ir(x_ir)) @ moam_ir
-        out_vis = y_seg @ soam_vis + torch.relu(self.u_vis(x_vis)) @ moam_vis
+        out_ir = y_seg_ir @ soam_ir + torch.relu(self.u_ir(x_ir)) @ moam_ir
+        out_vis = y_seg_vis @ soam_vis + torch.relu(self.u_vis(x_vis)) @ moam_vis
         return (
             self.norm_ir(x_ir + out_ir + self.bias_ir).permute(0, 3, 1, 2),
             self.norm_vis(x_vis + out_vis + self.bias_vis).permute(0, 3, 1, 2),
