@@ -174,6 +174,30 @@ def test_full_size_has_the_reference_numbers(shared_reference: Path, kind: str, 
     torch.set_num_threads(1)
 
 
+EVERYWHERE = (
+    {f"mask_c{i}" for i in (1, 2)}
+    | {f"up_c{i}" for i in (1, 2)}
+    | {f"hia{call}_{name}" for call in (1, 2) for name in ("ir", "vis")}
+    | {f"seg_c{i}" for i in (1, 2, 3, 4)}
+    | {"ctx1", "ctx2", "fused_y", "rgb_y", "logits_y", "argmax_y"}
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "more", "red"),
+    [
+        ("b1_96x128", {"drdb1", "drdb2"}, {"fused_red", "rgb_red", "logits_red", "argmax_red"}),
+        ("b1_480x640", set(), {"fused_red", "logits_red", "argmax_red"}),
+    ],
+)
+def test_the_reference_itself_is_complete(
+    shared_reference: Path, case: str, more: set[str], red: set[str]
+) -> None:
+    reference = read(shared_reference, case)
+    assert stored(reference, "y") == EVERYWHERE | more
+    assert stored(reference, "red") == red | set(SHARED)
+
+
 def test_a_missing_tensor_is_noticed(network: SegMiF, shared_reference: Path) -> None:
     case = "b1_96x128"
     reference = read(shared_reference, case)
