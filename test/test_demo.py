@@ -127,7 +127,7 @@ def test_video_holds_the_frames(finished):
     assert 3.0 < capture.get(cv2.CAP_PROP_FPS) < 5.2
 
 
-def test_nothing_is_left_running_or_in_shared_memory(finished):
+def test_nothing_is_left_running(finished):
     out, _ = finished
     assert processes_that_mention(str(out)) == []
 

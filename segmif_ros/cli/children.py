@@ -11,6 +11,9 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a program from outside: Ctrl-C, a request, and a terminal that was closed."""
+
 _SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
 
 
@@ -99,14 +102,13 @@ class Child:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block is done; then raise KeyboardInterrupt.
+    """Let `INTERRUPTS` wait until the block is done; then raise KeyboardInterrupt.
 
     Starting a process and ending one must not be cut in half: nobody would know of the child.
     """
     pending: list[int] = []
     previous = {
-        number: signal.signal(number, lambda got, _: pending.append(got))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, lambda got, _: pending.append(got)) for number in INTERRUPTS
     }
     try:
         yield

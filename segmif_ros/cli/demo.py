@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import signal
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmif_ros.cli.chain import Chain, ChainError
-from segmif_ros.cli.children import private_domain
+from segmif_ros.cli.children import INTERRUPTS, private_domain
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.pictures import PANE, draw_sheet, draw_video
 from segmif_ros.cli.sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
@@ -56,7 +57,10 @@ def main(argv: Sequence[str]) -> int:
     except (BagError, ClipError) as err:
         sys.stderr.write(f"segmif demo: {err}\n")
         return 2
-    except (ChainError, VideoError, OSError) as err:
+    except OSError as err:
+        sys.stderr.write(f"segmif demo: {err}; choose another folder with --out, or free space\n")
+        return 1
+    except (ChainError, VideoError) as err:
         sys.stderr.write(f"segmif demo: {err}\n")
         return 1
 
@@ -181,8 +185,8 @@ def _check(args: argparse.Namespace) -> None:
         raise BagError("give --bag or --pairs, not both")
     for name, least in (("seed", 0), ("seconds", 0.5), ("rate", 0.1), ("frames", 2), ("rows", 1)):
         value = getattr(args, name)
-        if value is not None and not value >= least:
-            raise BagError(f"--{name} is {value}; give {least} or more")
+        if value is not None and not least <= value < math.inf:
+            raise BagError(f"--{name} is {value}; give a number of {least} or more")
 
 
 def _check_shared_memory() -> None:
@@ -256,7 +260,9 @@ def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: 
         title=f"segmif_ros: {source.title}",
         subtitle=_subtitle(report),
     )
-    if not args.no_video and len(recorder.video_sets) > 1:
+    if not args.no_video and len(recorder.video_sets) < 2:
+        say("note: one complete set of images was recorded, too few for a video; play longer")
+    elif not args.no_video:
         draw_video(
             args.out / "demo.mp4",
             recorder.video_sets,
@@ -295,13 +301,14 @@ def _verdict(report: RunReport, out: Path, *, video: bool) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that the children are ended in both cases."""
+    """Treat `INTERRUPTS` like Ctrl-C: the children have sessions of their own and would stay."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

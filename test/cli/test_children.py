@@ -111,10 +111,11 @@ def test_shared_memory_of_a_gone_process_is_empty():
     assert shared_memory(2**22 + 1) == set()
 
 
-def test_an_interrupt_waits_until_the_block_is_done():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_waits_until_the_block_is_done(number):
     steps = []
     with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         steps.append("finished")
     assert steps == ["finished"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

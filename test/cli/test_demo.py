@@ -2,6 +2,8 @@
 """What `segmif demo` decides, without any process; test/test_demo.py runs the real thing."""
 
 import argparse
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -121,12 +123,31 @@ def test_little_shared_memory_is_said_with_the_remedy(monkeypatch, capsys, free_
     assert ("--shm-size=256m" in capsys.readouterr().out) is told
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_ends_the_demo_like_ctrl_c(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), demo._terminable():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert demo.main(["--out", str(tmp_path / "file" / "o")]) == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file" / "o") in error
+    assert "--out" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--bag", "a", "--pairs", "b"], "not both"),
         (["--seconds", "0"], "--seconds is 0.0"),
         (["--rate", "-3"], "--rate is -3.0"),
+        (["--rate", "inf"], "--rate is inf"),
+        (["--seconds", "nan"], "--seconds is nan"),
         (["--rows", "0"], "--rows is 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--bag", "nowhere"], "bag 'nowhere' does not exist"),
