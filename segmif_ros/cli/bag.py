@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -13,6 +14,10 @@ from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.bags import BagError, BagSummary, summarize
 from segmif_ros.evaluation.clips import ClipError, FolderPairs, PairSource, VideoPair
+
+_TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
+_STAMPS_END_S = 2**31
+"""A ROS stamp counts its seconds in 32 bits."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -99,6 +104,7 @@ def _make_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _make(args: argparse.Namespace) -> int:
+    start_ns = _start_ns(args.start_time)
     source = _source(args)
     for note in source.notes:
         say(f"note: {note}")
@@ -108,7 +114,7 @@ def _make(args: argparse.Namespace) -> int:
             args.out,
             storage=args.storage,
             compress=not args.no_compression,
-            start_ns=None if args.start_time is None else round(args.start_time * 1e9),
+            start_ns=start_ns,
             thermal_8bit=args.thermal_encoding == "mono8",
             camera_info=args.camera_info,
             force=args.force,
@@ -116,6 +122,16 @@ def _make(args: argparse.Namespace) -> int:
         )
     say(table(summary))
     return 0
+
+
+def _start_ns(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    if not 0 < seconds < _STAMPS_END_S:
+        raise BagError(
+            f"--start-time is {seconds}; give seconds since 1970, above 0 and below {_STAMPS_END_S}"
+        )
+    return round(seconds * 1e9)
 
 
 def _source(args: argparse.Namespace) -> PairSource:
@@ -190,5 +206,10 @@ def _remaps(rules: Sequence[str]) -> dict[str, str]:
         old, arrow, new = rule.partition(":=")
         if not (old and arrow and new):
             raise BagError(f"--remap {rule!r}; expected OLD:=NEW, for example /cam:=/rgb/image_raw")
+        if not _TOPIC.fullmatch("/" + new.lstrip("/")):
+            raise BagError(
+                f"--remap {rule!r}: {new!r} is no topic name; use letters, digits and _ between "
+                "slashes, no part beginning with a digit"
+            )
         remap["/" + old.lstrip("/")] = "/" + new.lstrip("/")
     return remap

@@ -22,6 +22,8 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 _COLOUR_DIFFERENCE = 12.0
 """Mean spread between colour channels above which a thermal clip is taken as false colour."""
 
+_FASTEST_HZ = 1000.0
+
 
 class ClipError(ValueError):
     """A clip or folder cannot be used; the message names it and the next step."""
@@ -160,10 +162,10 @@ class FolderPairs:
             limit: at most this many pairs, taken evenly over the folder.
 
         Raises:
-            ClipError: a folder is missing, nothing matches, or the rate is not above 0.
+            ClipError: a folder is missing, nothing matches, or the rate is out of range.
         """
-        if not rate_hz > 0:
-            raise ClipError(f"rate is {rate_hz} Hz; give a rate above 0")
+        if not 0 < rate_hz <= _FASTEST_HZ:
+            raise ClipError(f"rate is {rate_hz} Hz; give a rate above 0 and up to {_FASTEST_HZ:g}")
         visible = _pictures(folder / "visible", "--pairs needs FOLDER/visible and FOLDER/infrared")
         infrared = _pictures(
             folder / "infrared", "--pairs needs FOLDER/visible and FOLDER/infrared"

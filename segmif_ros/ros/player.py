@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -65,14 +66,14 @@ class Playback:
     restamp: bool = False
 
     def __post_init__(self) -> None:
-        if not self.rate > 0:
+        if not 0 < self.rate < math.inf:
             raise BagError(f"--rate is {self.rate}; give a speed above 0")
         if self.every < 1:
             raise BagError(f"--every is {self.every}; give 1 or more")
         for name in ("start_delay_s", "start_offset_s", "duration_s", "wait_s"):
             value = getattr(self, name)
-            if value is not None and value < 0:
-                raise BagError(f"{name} is {value}; give 0 or more")
+            if value is not None and not 0 <= value < math.inf:
+                raise BagError(f"{name} is {value}; give a number of 0 or more")
 
 
 class Due(NamedTuple):
@@ -121,6 +122,11 @@ def play(path: Path, options: Playback) -> int:
         summary = reader.summary()
         chosen = _choose(summary, options)
         _need_images(summary, chosen)
+        if options.start_offset_s * 1e9 > summary.duration_ns:
+            raise BagError(
+                f"start_offset_s is {options.start_offset_s}, but {path} is only "
+                f"{summary.duration_ns / 1e9:.1f} s long; give less"
+            )
         prepare_process()
         import rclpy
         from rclpy.signals import SignalHandlerOptions

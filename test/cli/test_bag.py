@@ -84,6 +84,10 @@ def test_make_refuses_an_existing_bag_without_force(folder, tmp_path, capsys):
         (["--pairs", "x", "--visible", "y"], "not both"),
         (["--visible", "v", "--thermal", "t", "--rate", "3"], "belong to --pairs"),
         (["--pairs", "x", "--limit", "0"], "--limit is 0"),
+        (["--pairs", "x", "--rate", "inf"], "rate is inf Hz"),
+        (["--pairs", "x", "--start-time", "nan"], "--start-time is nan"),
+        (["--pairs", "x", "--start-time", "-5"], "--start-time is -5.0"),
+        (["--pairs", "x", "--start-time", "1e12"], "--start-time is 1000000000000.0"),
     ],
 )
 def test_make_errors_are_one_line_and_exit_2(tmp_path, capsys, arguments, message):
@@ -107,7 +111,10 @@ def test_info_of_a_missing_bag_is_one_line_and_exit_2(capsys):
         (["--rate", "0"], "--rate is 0.0"),
         (["--every", "0"], "--every is 0"),
         (["--remap", "a"], "--remap 'a'; expected OLD:=NEW"),
-        (["--start-delay", "-1"], "give 0 or more"),
+        (["--remap", "/rgb/image_raw:=/not valid"], "'/not valid' is no topic name"),
+        (["--remap", "/rgb/image_raw:=/0/cam"], "'/0/cam' is no topic name"),
+        (["--start-delay", "-1"], "start_delay_s is -1.0"),
+        (["--start-offset", "9"], "start_offset_s is 9.0, but"),
         (["--topics", "/nope"], "no topic '/nope' in"),
     ],
 )

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,7 +69,12 @@ def test_offset_and_duration_cut_the_bag(bag):
 
 
 @pytest.mark.parametrize(
-    "options", [{"rate": 0}, {"rate": -1}, {"rate": float("nan")}, {"every": 0}, {"wait_s": -1}]
+    "options",
+    [
+        *({"rate": rate} for rate in (0, -1, math.nan, math.inf)),
+        *({"wait_s": -1}, {"wait_s": math.nan}, {"every": 0}),
+        *({"duration_s": math.nan}, {"start_offset_s": math.inf}),
+    ],
 )
 def test_options_are_checked(options):
     with pytest.raises(BagError):
