@@ -202,11 +202,16 @@ def external_data(content: bytes, source: str) -> list[str]:
         source: name of the model in messages.
 
     Raises:
-        BundleError: the bytes are no ONNX model.
+        BundleError: the bytes are no ONNX model, or the package onnx is missing.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as err:
+        raise BundleError(
+            f"{source}: cannot be checked without the Python package 'onnx' ({err}); "
+            "pip install 'segmif_ros[cpu]', or onnx for the Python that ROS uses"
+        ) from err
     try:
         proto = onnx.load_model_from_string(content)
     except DecodeError as err:

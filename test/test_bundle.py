@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,13 @@ def test_external_data_is_found_wherever_a_tensor_can_be() -> None:
         "function.bin",
         "/abs.bin",
     }
+
+
+def test_a_machine_without_onnx_is_told_in_one_line(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert "pip install 'segmif_ros[cpu]'" in refusal(tiny_bundle)
 
 
 def test_a_model_with_its_weights_inside_refers_to_no_file(tiny_bundle: Path) -> None:

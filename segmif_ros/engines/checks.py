@@ -26,6 +26,11 @@ def check_inputs(size: tuple[int, int], rgb: Image8, thermal: Image8) -> None:
             )
 
 
+def one_line(err: Exception) -> str:
+    """Return the text of a runtime's exception as one line: runtimes write paragraphs."""
+    return ": ".join(line.strip().rstrip(":") for line in str(err).splitlines() if line.strip())
+
+
 Tensor = tuple[str, tuple[object, ...]]
 """NumPy dtype name and shape; a dimension that is not fixed is anything but an int."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import check_inputs, check_signature
+from segmif_ros.engines.checks import check_inputs, check_signature, one_line
 from segmif_ros.frames import Image8
 
 
@@ -38,7 +38,9 @@ class OnnxRuntimeEngine:
                 bundle.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as err:  # its error classes share no base but Exception
-            raise EngineError(f"onnxruntime cannot load {bundle.model_path}: {err}") from err
+            raise EngineError(
+                f"onnxruntime cannot load {bundle.model_path}: {one_line(err)}; export it again"
+            ) from err
         check_signature(
             bundle,
             {i.name: (_dtype(i.type), tuple(i.shape)) for i in self._session.get_inputs()},
@@ -69,7 +71,7 @@ class OnnxRuntimeEngine:
                 ["fused", "mask", "confidence"], {"rgb": rgb, "thermal": thermal}
             )
         except Exception as err:
-            raise EngineError(f"onnxruntime failed: {err}") from err
+            raise EngineError(f"onnxruntime failed: {one_line(err)}") from err
         return Inference(*outputs)
 
     def describe(self) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import check_inputs, check_signature
+from segmif_ros.engines.checks import check_inputs, check_signature, one_line
 from segmif_ros.frames import Image8
 
 _INPUTS = ("rgb", "thermal")
@@ -59,8 +59,13 @@ class OpenVinoEngine:
             self._request: Any = self._compiled.create_infer_request()
             self._precision = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
             self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
+        except EngineError:
+            raise
         except RuntimeError as err:
-            raise EngineError(f"openvino cannot load {bundle.model_path}: {err}") from err
+            raise EngineError(
+                f"openvino cannot load {bundle.model_path}: {one_line(err)}; export it again, or "
+                "try engine 'onnxruntime'"
+            ) from err
         self._size = bundle.manifest.size
         self._version = str(ov.__version__)
 
@@ -85,7 +90,7 @@ class OpenVinoEngine:
             # The request reuses its output buffers at the next run, so the results are copied.
             outputs = [np.array(self._request.get_output_tensor(i).data) for i in self._outputs]
         except RuntimeError as err:
-            raise EngineError(f"openvino failed: {err}") from err
+            raise EngineError(f"openvino failed: {one_line(err)}") from err
         return Inference(*outputs)
 
     def describe(self) -> Mapping[str, str]:

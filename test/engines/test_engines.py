@@ -249,6 +249,8 @@ def test_a_graph_the_runtime_cannot_run_is_refused(runtime: str, tmp_path: Path)
     with pytest.raises(EngineError, match="cannot load") as caught:
         open_engine(runtime, bundle, threads=1)
     assert str(bundle.model_path) in str(caught.value)
+    assert "NoSuchOperator" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_bytes_that_went_bad_after_loading_are_refused(runtime: str, tmp_path: Path) -> None:
