@@ -168,9 +168,16 @@ def pairing_section(facts: Facts) -> Finding:
     statistics, before = facts.statistics, facts.before
     finding = Finding("pairing")
     pairs = statistics.pairs - before.pairs
-    frames = min(statistics.streams[s].received - before.received[s] for s in Stream)
+    received = {s: statistics.streams[s].received - before.received[s] for s in Stream}
+    refused = {s: statistics.streams[s].refused_total() - before.refused[s] for s in Stream}
+    frames = min(received.values())
+    useless = [s.value for s in Stream if received[s] and received[s] == refused[s]]
     if facts.active_since_ns is None:
         finding.text = "inactive"
+    elif frames > 1 and pairs == 0 and useless:
+        finding.raise_to(
+            DiagnosticStatus.ERROR, f"no pairs: every {' and '.join(useless)} image was refused"
+        )
     elif frames > 1 and pairs == 0:
         finding.raise_to(DiagnosticStatus.ERROR, f"no pairs: {_main_drop(statistics)}")
     elif pairs < UNPAIRED_WARN_SHARE * frames:

@@ -28,7 +28,7 @@ class Refusal(Enum):
     SIZE = "size"
     """Width or height is zero, or absurdly large."""
     STEP = "step"
-    """`step` is too small for one row, or not a whole number of elements."""
+    """`step` is too small for one row."""
     DATA_LENGTH = "data_length"
     """`len(data)` is not `step * height`."""
     CONVERSION = "conversion"

@@ -132,7 +132,8 @@ class SegmifNode(LifecycleNode):
             self.last_error = f"{name} failed: {err}"
             self.get_logger().error(self.last_error)
             self._release()
-            return FAILURE
+            # After a failed activation the state would be inactive, with nothing configured in it.
+            return FAILURE if name == "configure" else ERROR
         except Exception as err:
             self.last_error = f"{name} failed: {err!r}"
             self.get_logger().error(f"{self.last_error}\n{traceback.format_exc()}")
@@ -302,8 +303,9 @@ def main(args: Sequence[str] | None = None) -> int:
         _on_signals(lambda *_: stop.set())
         prepare_process()
         rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as err:
-        # rcl's own error for a parameter file that is missing or no YAML, and for bad --ros-args.
+    except (RuntimeError, FileNotFoundError) as err:
+        # The transport profile is not installed; or rcl's own error for bad --ros-args and for a
+        # parameter file that is missing or no YAML.
         sys.stderr.write(f"segmif_node: {err}\n")
         return 2
     node = SegmifNode()

@@ -156,6 +156,16 @@ def test_missing_pairs_name_the_reason_and_the_remedy(pairs, level):
         assert "thermal_offset_ms" in found.message
 
 
+def test_no_pairs_for_want_of_usable_images_is_not_blamed_on_stamps():
+    statistics = running()
+    statistics.pairs = 0
+    statistics.streams[Stream.RGB].dropped[DropReason.TOO_OLD] = 30
+    statistics.streams[Stream.THERMAL].refused[Refusal.ENCODING] = 30
+    found = status(statistics, "pairing")
+    assert found.level == ERROR
+    assert found.message == "no pairs: every thermal image was refused"
+
+
 def test_a_clock_jump_is_a_warning():
     statistics = running()
     statistics.clock_jumps = 1

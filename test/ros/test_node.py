@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from segmif_ros.ros import node
 from segmif_ros.ros.node import main, resolve_model
 from segmif_ros.share import share_path
 
@@ -30,6 +31,16 @@ def test_a_path_that_is_missing_stays_as_the_user_wrote_it():
 def test_an_unknown_name_says_where_it_looked():
     with pytest.raises(FileNotFoundError, match="no-such-model"):
         resolve_model("no-such-model")
+
+
+def test_a_missing_transport_profile_is_one_line(monkeypatch, capsys):
+    def missing():
+        raise FileNotFoundError("'config/fastdds_shm.xml' is not part of this installation")
+
+    monkeypatch.setattr(node, "prepare_process", missing)
+    monkeypatch.setattr(node, "_on_signals", lambda _: None)
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("segmif_node: 'config/fastdds_shm.xml' is not part")
 
 
 def test_help_explains_ros_arguments_and_ends(capsys):
