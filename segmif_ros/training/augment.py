@@ -124,7 +124,7 @@ def _thermal(thermal: Plane, how: Augmentation, rng: np.random.Generator) -> Pla
     # Real thermal pictures differ most in how dark their background is rendered.
     thermal = (thermal * rng.uniform(0.7, 1.4) + rng.uniform(-25.0, 50.0)).astype(np.float32)
     if rng.random() < 0.15:
-        stripes = rng.standard_normal(thermal.shape[1], np.float32) * rng.uniform(0.5, 3.0)
+        stripes = rng.standard_normal((thermal.shape[1],), np.float32) * rng.uniform(0.5, 3.0)
         thermal = thermal + stripes[None, :]
     if rng.random() < 0.3:
         thermal = cv2.GaussianBlur(thermal, (0, 0), rng.uniform(0.4, 1.4))
