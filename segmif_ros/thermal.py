@@ -41,8 +41,8 @@ class ThermalSettings:
         low: black level of "range", in the frame's own unit.
         high: white level of "range".
         minimum_span: smallest width of the percentile window, in the frame's unit; keeps a flat
-            scene from turning noise into structure. The default suits counts and centi-Kelvin;
-            degrees Celsius want about 2.
+            scene from turning noise into structure. 0 chooses by type: 100 for counts and
+            centi-kelvin, 2 for float32 frames, which are in degrees.
     """
 
     mode: ThermalMode = "auto"
@@ -51,7 +51,7 @@ class ThermalSettings:
     smoothing: float = 0.1
     low: float = 0.0
     high: float = 65535.0
-    minimum_span: float = 100.0
+    minimum_span: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in THERMAL_MODES:
@@ -63,8 +63,8 @@ class ThermalSettings:
             )
         if not 0.0 < self.smoothing <= 1.0:
             raise ThermalError(f"thermal smoothing {self.smoothing}, expected above 0 up to 1")
-        if not 0.0 < self.minimum_span < math.inf:
-            raise ThermalError(f"thermal minimum_span {self.minimum_span}, expected above 0")
+        if not 0.0 <= self.minimum_span < math.inf:
+            raise ThermalError(f"thermal minimum_span {self.minimum_span}, expected 0 or more")
         if self.mode == "range" and not -math.inf < self.low < self.high < math.inf:
             raise ThermalError(f"thermal range {self.low}..{self.high}, expected low < high")
 
@@ -135,7 +135,8 @@ class ThermalNormaliser:
         # A clear sky is 50 K colder than the street and would take most of the grey levels. The
         # dark half of the picture gets no more of them than the bright half.
         low = max(low, 2.0 * middle - high)
-        lacking = settings.minimum_span - float(high - low)
+        span = settings.minimum_span or (2.0 if image.dtype == np.float32 else 100.0)
+        lacking = span - float(high - low)
         if lacking > 0.0:
             low, high = low - lacking / 2.0, high + lacking / 2.0
         if self._limits is None:

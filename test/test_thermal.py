@@ -101,6 +101,16 @@ def test_a_flat_scene_stays_grey_and_its_noise_small() -> None:
     assert int(np.ptp(out)) <= 12
 
 
+def test_by_itself_the_smallest_span_fits_counts_and_degrees() -> None:
+    """A street of 15 degrees Celsius fills the picture; centi-kelvin noise still does not."""
+    degrees = follow_at_once().normalise(ramp(10.0, 25.0, np.float32))
+    assert int(np.ptp(degrees)) == 255
+    counts = follow_at_once().normalise(ramp(7000, 7010, np.uint16))
+    assert 20 <= int(np.ptp(counts)) <= 30
+    flat = follow_at_once().normalise(ramp(20.0, 20.1, np.float32))
+    assert int(np.ptp(flat)) <= 15
+
+
 def test_a_constant_frame_is_mid_grey() -> None:
     out = follow_at_once(minimum_span=100.0).normalise(np.full(SIZE, 7000, np.uint16))
     assert set(np.unique(out)) <= {127, 128}
@@ -223,7 +233,7 @@ def test_passthrough_of_16_bit_says_which_modes_would_do() -> None:
         ({"high_percentile": float("nan")}, "nan"),
         ({"smoothing": 0.0}, "smoothing 0.0"),
         ({"smoothing": 1.1}, "smoothing 1.1"),
-        ({"minimum_span": 0.0}, "minimum_span 0.0"),
+        ({"minimum_span": -1.0}, "minimum_span -1.0"),
         ({"minimum_span": float("nan")}, "minimum_span nan"),
         ({"mode": "range", "low": 5.0, "high": 5.0}, "5.0..5.0"),
         ({"mode": "range", "high": float("inf")}, "0.0..inf"),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -38,6 +39,7 @@ class NodeParameters:
         self._cached: Settings | None = None
         for spec in PARAMETERS:
             self._declare(spec)
+        self._warn_of_unknown()
         node.add_on_set_parameters_callback(self._veto)
 
     def settings(self) -> Settings:
@@ -64,6 +66,17 @@ class NodeParameters:
         problem = spec.check(value)
         if problem:
             self.problems[spec.name] = f"parameter {problem}"
+
+    def _warn_of_unknown(self) -> None:
+        """Name given parameters that nobody declared: ROS would ignore a misspelt one silently."""
+        for name in sorted(self._node._parameter_overrides):
+            if self._node.has_parameter(name) or name.startswith("qos_overrides."):
+                continue
+            near = get_close_matches(name, SPECS, n=1)
+            self._node.get_logger().warning(
+                f"parameter {name!r} is not known to this node and has no effect"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
 
     def _values(self) -> dict[str, Any]:
         return {spec.name: self._node.get_parameter(spec.name).value for spec in PARAMETERS}

@@ -237,10 +237,10 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ),
     ParameterSpec(
         "thermal_minimum_span",
-        100.0,
+        0.0,
         "Smallest difference between black and white (mode percentile), in the unit of the image; "
-        "use about 2 for degrees Celsius.",
-        minimum=0.001,
+        "0 takes 100 for whole numbers and 2 for 32FC1, which is in degrees.",
+        minimum=0.0,
         maximum=100000.0,
     ),
     ParameterSpec(

@@ -114,6 +114,14 @@ def test_offline_parameters_are_locked_while_configured(make):
     assert set_one(node, "engine", "auto").successful
 
 
+def test_a_misspelt_parameter_is_named_with_the_likely_one(make, capfd):
+    make(**{"tolerence_ms": 10.0, "use_sim_time": False, "qos_overrides./a.subscription.depth": 3})
+    told = [line for line in capfd.readouterr().err.splitlines() if "WARN" in line]
+    assert len(told) == 1
+    assert "'tolerence_ms' is not known" in told[0]
+    assert "did you mean 'tolerance_ms'?" in told[0]
+
+
 def test_other_parameters_are_not_ours_to_judge(make):
     node, _ = make()
     assert set_one(node, "use_sim_time", False).successful
