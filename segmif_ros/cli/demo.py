@@ -9,6 +9,7 @@ report.json and log/.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import shutil
@@ -104,8 +105,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     _check(args)
-    out: Path = args.out
-    out.mkdir(parents=True, exist_ok=True)
+    with _sole_user(args.out):
+        return _demonstrate(args, args.out)
+
+
+def _demonstrate(args: argparse.Namespace, out: Path) -> int:
     for stale in ("contact_sheet.png", "demo.mp4", "report.json"):
         (out / stale).unlink(missing_ok=True)
     _check_shared_memory()
@@ -118,6 +122,22 @@ def _run(args: argparse.Namespace) -> int:
     say("")
     say(report.table())
     return _verdict(report, out, video=not args.no_video)
+
+
+@contextmanager
+def _sole_user(out: Path) -> Iterator[None]:
+    """Keep a second demo out of the folder: it would overwrite the logs that this one reads."""
+    log = out / "log"
+    log.mkdir(parents=True, exist_ok=True)
+    with (log / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise ChainError(
+                f"another demo is writing into {str(out)!r}; wait for its end, or choose another "
+                "folder with --out"
+            ) from err
+        yield
 
 
 def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recorder]:

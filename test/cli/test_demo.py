@@ -131,6 +131,16 @@ def test_a_closed_terminal_ends_the_demo_like_ctrl_c(number):
     assert signal.getsignal(number) == before
 
 
+def test_two_demos_do_not_share_a_folder(tmp_path, capsys):
+    with demo._sole_user(tmp_path):
+        assert demo.main(["--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "another demo is writing into" in error
+    assert error.count("\n") == 1
+    with demo._sole_user(tmp_path):
+        pass
+
+
 def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert demo.main(["--out", str(tmp_path / "file" / "o")]) == 1
