@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         torch.manual_seed(args.random or 0)
         network = build(variant, len(classes))
         if args.checkpoint is not None:
-            network.load_state_dict(torch.load(args.checkpoint, weights_only=True)["average"])
+            _load_weights(network, args.checkpoint, variant)
         bundle = write_bundle(
             network,
             args.out,
@@ -78,6 +78,30 @@ def main(argv: Sequence[str]) -> int:
     size = bundle.model_path.stat().st_size
     print(f"{bundle.path}: {bundle.manifest.name}, {size / 1e6:.1f} MB, {bundle.manifest.sha256}")
     return 0
+
+
+def _load_weights(network: Any, path: Path, variant: str) -> None:
+    """Put the averaged weights of a training checkpoint into a network."""
+    import torch
+
+    from segmif_ros.deploy.export import ExportError
+
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)["average"]
+    except OSError:
+        raise
+    except Exception as err:  # zip, pickle, key and index errors alike, depending on the damage
+        raise ExportError(
+            f"checkpoint {str(path)!r} cannot be read ({type(err).__name__}); give the "
+            "checkpoint.pt that `segmif train` wrote, or see `segmif import-checkpoint`"
+        ) from err
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as err:
+        raise ExportError(
+            f"checkpoint {str(path)!r} does not fit variant {variant!r} with the classes of "
+            "--labels; give the --variant or --recipe that it was trained with"
+        ) from err
 
 
 def _provenance(args: argparse.Namespace, torch_version: str) -> dict[str, Any]:

@@ -65,6 +65,11 @@ class Recipe:
             raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as err:
             raise RecipeError(f"recipe {path} cannot be read: {err}") from err
+        if not isinstance(raw, dict):
+            raise RecipeError(
+                f"recipe {path} holds {type(raw).__name__}, expected fields with values; "
+                "config/training has examples"
+            )
         augmentation = raw.pop("augmentation", {})
         _check(path, raw, {f.name for f in fields(cls)})
         _check(path, augmentation, {f.name for f in fields(Augmentation)})

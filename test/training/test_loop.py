@@ -74,6 +74,9 @@ def test_a_recipe_with_a_typing_error_is_refused(tmp_path: Path) -> None:
     path.write_text("augmentation: {crops: [1, 2]}\n")
     with pytest.raises(RecipeError, match="unknown field 'crops'"):
         Recipe.load(path)
+    path.write_text("just text\n")
+    with pytest.raises(RecipeError, match="holds str, expected fields"):
+        Recipe.load(path)
     path.write_text("steps: [\n")
     with pytest.raises(RecipeError, match="cannot be read"):
         Recipe.load(path)
