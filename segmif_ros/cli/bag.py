@@ -172,7 +172,7 @@ def _play_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=float, metavar="SECONDS", help="play only so much of the bag"
     )
     parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="only every Nth message of each topic"
+        "--every", type=int, default=1, metavar="N", help="only every Nth pair of images"
     )
     parser.add_argument(
         "--restamp",

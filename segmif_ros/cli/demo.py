@@ -30,7 +30,7 @@ from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.clips import ClipError, FolderPairs
 from segmif_ros.evaluation.recording import evenly
-from segmif_ros.evaluation.report import REQUIRED_SHARE, RunReport, summarize_run
+from segmif_ros.evaluation.report import NO_PARTNER, REQUIRED_SHARE, RunReport, summarize_run
 from segmif_ros.evaluation.video import VideoError
 
 if TYPE_CHECKING:
@@ -313,10 +313,19 @@ def _verdict(report: RunReport, out: Path, *, video: bool) -> int:
     worst = max(report.dropped, key=lambda reason: report.dropped[reason], default="nothing came")
     sys.stderr.write(
         f"segmif demo: {report.pairs_out} of {report.pairs_in} pairs came out, fewer than "
-        f"{100 * REQUIRED_SHARE:.0f} %; most were {worst}. Run it again with --rate "
-        f"{max(0.5, 0.6 * report.rate_in_hz):.1f}, or free the machine of other work\n"
+        f"{100 * REQUIRED_SHARE:.0f} %; most were {worst}. {_remedy(report, worst)}\n"
     )
     return 1
+
+
+def _remedy(report: RunReport, worst: str) -> str:
+    if worst == NO_PARTNER:
+        return (
+            "The stamps of the two cameras lie more than 30 ms apart: correct the clocks, or run "
+            "segmif_node with thermal_offset_ms or tolerance_ms and play with `segmif bag play`"
+        )
+    rate = max(0.5, _SLOWER * report.rate_in_hz)
+    return f"Run it again with --rate {rate:.1f}, or free the machine of other work"
 
 
 @contextmanager

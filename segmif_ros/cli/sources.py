@@ -234,11 +234,11 @@ def _camera_topics(
 
 
 def _count_pairs(path: Path, topics: tuple[str, str], options: dict[str, Any]) -> int:
-    from segmif_ros.ros.player import Playback, schedule
+    from segmif_ros.ros.player import Playback, schedule, select
 
-    counts = dict.fromkeys(topics, 0)
+    counts, playback = dict.fromkeys(topics, 0), Playback(**options)
     with BagReader(path) as reader:
-        for due in schedule(reader, Playback(**options), topics):
+        for due in schedule(reader, playback, topics, select(reader, playback, topics)):
             counts[due.topic] += 1
     return min(counts.values())
 

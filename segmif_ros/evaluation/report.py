@@ -18,6 +18,7 @@ FORMAT = 1
 
 REQUIRED_SHARE = 0.95
 
+NO_PARTNER = "without a partner in the other stream"
 OVERTAKEN = "overtaken by a newer pair (machine too slow)"
 
 PACKAGES = (
@@ -177,7 +178,7 @@ def summarize_run(
     reasons = {
         "lost between camera and node": pairs_in - arrived,
         "refused by the node (malformed image)": arrived - usable,
-        "without a partner in the other stream": usable - paired,
+        NO_PARTNER: usable - paired,
         OVERTAKEN: _count(pairing, "replaced"),
         "nobody listened": _count(pairing, "skipped"),
         "left when the node stopped": _count(pairing, "withdrawn"),

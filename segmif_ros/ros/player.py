@@ -14,11 +14,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from segmif_ros.evaluation.bags import (
     IMAGE,
     BagError,
+    BagMessage,
     BagReader,
     BagSummary,
     Topic,
@@ -48,7 +50,8 @@ class Playback:
         start_delay_s: wait so long before the first message.
         start_offset_s: leave out so much of the beginning.
         duration_s: play only so much of the bag.
-        every: publish every Nth message of each topic.
+        every: publish every Nth message of the slowest image topic and what the other image topics
+            have nearest to each, so that pairs stay pairs; every Nth message of all other topics.
         restamp: map header stamps linearly to the time of publishing; differences between
             cameras stay (divided by the rate).
     """
@@ -92,21 +95,63 @@ class Due(NamedTuple):
     cdr: bytes
 
 
-def schedule(reader: BagReader, options: Playback, topics: Collection[str]) -> Iterator[Due]:
+Selection = Mapping[str, Collection[int]]
+"""Topic -> numbers of its messages to play, counted from the first one in the played stretch."""
+
+
+def select(reader: BagReader, options: Playback, topics: Collection[str]) -> Selection | None:
+    """Choose the messages to play; None for all. Walks through the bag once if it must.
+
+    Counting on each topic alone would tear pairs apart at unequal rates, or after one lost frame.
+    """
+    if options.every == 1:
+        return None
+    stamps: dict[str, list[int]] = {topic: [] for topic in topics}
+    images = set()
+    for message in _stretch(reader, options, topics):
+        is_image = message.type == IMAGE
+        stamp = header_stamp_ns(message.cdr) if is_image else message.time_ns
+        stamps[message.topic].append(stamp)
+        if is_image:
+            images.add(message.topic)
+    kept: dict[str, Collection[int]] = {
+        topic: range(0, len(own), options.every) for topic, own in stamps.items()
+    }
+    if images:
+        slowest = min((stamps[topic] for topic in images), key=len)[:: options.every]
+        for topic in images:
+            own = np.array(stamps[topic])
+            kept[topic] = {int(np.abs(own - stamp).argmin()) for stamp in slowest}
+    return kept
+
+
+def schedule(
+    reader: BagReader, options: Playback, topics: Collection[str], selection: Selection | None
+) -> Iterator[Due]:
     """Walk through the bag once and say when each message is due; reads no clock."""
-    first = reader.start_ns + round(options.start_offset_s * 1e9)
+    first = _first_ns(reader, options)
+    seen = dict.fromkeys(topics, -1)
+    for message in _stretch(reader, options, topics):
+        seen[message.topic] += 1
+        if selection is None or seen[message.topic] in selection[message.topic]:
+            due = round((message.time_ns - first) / options.rate)
+            yield Due(message.topic, message.time_ns, due, message.cdr)
+
+
+def _first_ns(reader: BagReader, options: Playback) -> int:
+    return reader.start_ns + round(options.start_offset_s * 1e9)
+
+
+def _stretch(reader: BagReader, options: Playback, topics: Collection[str]) -> Iterator[BagMessage]:
+    """Yield the messages between offset and duration."""
+    first = _first_ns(reader, options)
     last = None if options.duration_s is None else first + round(options.duration_s * 1e9)
-    seen = dict.fromkeys(topics, 0)
     for message in reader.messages(topics):
         if message.time_ns < first:
             continue
         if last is not None and message.time_ns >= last:
             return
-        seen[message.topic] += 1
-        if (seen[message.topic] - 1) % options.every:
-            continue
-        due = round((message.time_ns - first) / options.rate)
-        yield Due(message.topic, message.time_ns, due, message.cdr)
+        yield message
 
 
 def play(path: Path, options: Playback) -> int:
@@ -197,6 +242,8 @@ class _Player:
         self._stop = stop
         self._node = rclpy.create_node("segmif_bag_player", start_parameter_services=False)
         self._topics = {topic.name: topic for topic, _ in chosen}
+        # Before the clock starts: it may have to read the whole bag.
+        self._selection = select(reader, options, self._topics.keys())
         self._publishers = {
             topic.name: self._node.create_publisher(
                 kind, options.remap.get(topic.name, topic.name), _qos(topic)
@@ -258,7 +305,9 @@ class _Player:
         with tqdm(total=expected, unit="msg", desc="playing", disable=None) as bar:
             while True:
                 last_ns = 0
-                for due in schedule(self._reader, self._options, self._topics.keys()):
+                for due in schedule(
+                    self._reader, self._options, self._topics.keys(), self._selection
+                ):
                     self._wait_until(start_ns + due.due_ns, due)
                     if self._stop.is_set():
                         return sent

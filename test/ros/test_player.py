@@ -10,7 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.bags import BagError, BagReader
 from segmif_ros.evaluation.clips import StampedImage
-from segmif_ros.ros.player import Playback, play, schedule
+from segmif_ros.ros.player import Playback, play, schedule, select
 
 START = 1_700_000_000_000_000_000
 TOPICS = ("/rgb/image_raw", "/thermal/image_raw")
@@ -38,7 +38,8 @@ def bag(tmp_path):
 
 def due(bag, **options):
     with BagReader(bag) as reader:
-        return list(schedule(reader, Playback(**options), TOPICS))
+        playback = Playback(**options)
+        return list(schedule(reader, playback, TOPICS, select(reader, playback, TOPICS)))
 
 
 def test_everything_is_due_when_it_was_recorded(bag):
@@ -53,12 +54,35 @@ def test_rate_stretches_time(bag):
     assert due(bag, rate=4.0)[-1].due_ns == 950_000_000 // 4
 
 
-def test_every_thins_each_topic_on_its_own(bag):
-    entries = due(bag, every=5)
-    rgb = [e.due_ns for e in entries if e.topic == TOPICS[0]]
-    thermal = [e.due_ns for e in entries if e.topic == TOPICS[1]]
-    assert rgb == [0, 250_000_000, 500_000_000, 750_000_000]
-    assert thermal == [0, 500_000_000]
+def due_by_topic(bag, **options):
+    entries = due(bag, **options)
+    return tuple([e.due_ns for e in entries if e.topic == topic] for topic in TOPICS)
+
+
+def test_every_follows_the_slower_camera(bag):
+    rgb, thermal = due_by_topic(bag, every=5)
+    assert rgb == thermal == [0, 500_000_000]
+
+
+class Drifting:
+    """RGB at 22 Hz with a frame lost, thermal at 25 Hz; nearest frames are under 25 ms apart."""
+
+    notes = ()
+    frames = 109
+
+    def __iter__(self) -> Iterator[StampedImage]:
+        rgb = [("rgb", index * 45_454_545) for index in range(60) if index != 7]
+        thermal = [("thermal", index * 40_000_000) for index in range(50)]
+        for camera, time_ns in sorted([*rgb, *thermal], key=lambda item: item[1]):
+            shape = (4, 4, 3) if camera == "rgb" else (4, 4)
+            yield StampedImage(camera, time_ns, np.zeros(shape, np.uint8))
+
+
+def test_every_keeps_pairs_together_at_unequal_rates_and_after_a_loss(tmp_path):
+    write_bag(Drifting(), tmp_path / "bag", start_ns=START)
+    rgb, thermal = due_by_topic(tmp_path / "bag", every=6, duration_s=1.9)
+    assert len(rgb) == len(thermal) == 7
+    assert max(abs(a - b) for a, b in zip(rgb, thermal, strict=True)) < 25_000_000
 
 
 def test_offset_and_duration_cut_the_bag(bag):
