@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from segmif_ros.cli.children import Child, uninterrupted
+from segmif_ros.cli.children import Child, remove_orphans, shared_memory, uninterrupted
 from segmif_ros.cli.sources import Plan, Source
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ READY_S = 120.0
 _QUIET_S = 2.0
 _DRAIN_S = 15.0
 _STOP_S = 6.0
+_NOTE_EVERY_S = 0.5
 
 
 class ChainError(RuntimeError):
@@ -64,6 +65,7 @@ class Chain:
         self._video_size = video_size
         self._children: list[Child] = []
         self._environment: dict[str, str] = {}
+        self._noted_s = 0.0
         self._ros: Listener
         self._node: Child | None = None
         self.recorder: Recorder
@@ -100,9 +102,13 @@ class Chain:
         with uninterrupted():
             for child in self._children:
                 child.interrupt()
+            # A child that was killed leaves the ports behind that others shared with it.
+            segments = shared_memory(os.getpid())
             for child in reversed(self._children):
                 child.stop(_STOP_S)
+                segments |= child.segments
             self._ros.close()
+            remove_orphans(segments)
 
     def start_node(self, waiting: Callable[[float], Any]) -> float:
         """Start the node and wait until it listens; return its warm-up time, milliseconds.
@@ -200,6 +206,10 @@ class Chain:
     def _listen(self, arrived: Callable[[int, str], Any], source: Child) -> None:
         assert self._node is not None
         self._ros.spin(0.05)
+        if time.monotonic() - self._noted_s > _NOTE_EVERY_S:
+            self._noted_s = time.monotonic()
+            for child in self._children:
+                child.note_shared_memory()
         count = self.recorder.counts["fused"]
         arrived(count, "" if count else source.last_words())
         self._check(self._node)

@@ -23,6 +23,7 @@ class Child:
     Attributes:
         name: for messages.
         log: file that holds everything it writes.
+        segments: shared-memory files that it had when they were noted.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Child:
                 start_new_session=True,
             )
         self._interrupted = False
-        self._segments: set[Path] = set()
+        self.segments: set[Path] = set()
 
     @property
     def exit_code(self) -> int | None:
@@ -68,7 +69,7 @@ class Child:
 
     def note_shared_memory(self) -> None:
         """Remember its shared memory, in case it dies without a chance to remove it."""
-        self._segments |= shared_memory(self._process.pid)
+        self.segments |= shared_memory(self._process.pid)
 
     def interrupt(self) -> None:
         """Ask it once to end, as Ctrl-C would."""
@@ -90,7 +91,7 @@ class Child:
                 break
             self._process.send_signal(number)
         code = self._process.wait()
-        remove_orphans(self._segments)
+        remove_orphans(self.segments)
         return code
 
     def wait(self, seconds: float) -> int | None:
@@ -138,6 +139,9 @@ def remove_orphans(segments: set[Path]) -> None:
             left -= shared_memory(int(entry.name))
     for path in left:
         path.unlink(missing_ok=True)
+        # Its lock file is held open and its mutex may be unmapped: neither shows in the maps.
+        for companion in (f"{path.name}_el", f"sem.{path.name}_mutex"):
+            path.with_name(companion).unlink(missing_ok=True)
 
 
 def private_domain(pid: int | None = None) -> int:

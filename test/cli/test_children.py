@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,8 @@ def test_shared_memory_of_a_killed_process_is_removed(tmp_path, ready):
         f"import mmap; f = open({name!r}, 'w+b'); f.truncate(4096); m = mmap.mmap(f.fileno(), 4096)"
         f"\n{READY}\ntime.sleep(60)"
     )
+    lock = Path(f"{name}_el")
+    lock.touch()
     child = start(tmp_path, code)
     ready(child)
     child.note_shared_memory()
@@ -102,9 +105,11 @@ def test_shared_memory_of_a_killed_process_is_removed(tmp_path, ready):
     assert str(segment) == name
     remove_orphans({segment})
     assert segment.exists()
+    assert lock.exists()
     child._process.kill()
     assert child.stop() == -signal.SIGKILL
     assert not segment.exists()
+    assert not lock.exists()
 
 
 def test_shared_memory_of_a_gone_process_is_empty():
