@@ -108,7 +108,7 @@ class Chain:
                 child.stop(_STOP_S)
                 segments |= child.segments
             self._ros.close()
-            remove_orphans(segments)
+            remove_orphans(segments, of_us_too=True)
 
     def start_node(self, waiting: Callable[[float], Any]) -> float:
         """Start the node and wait until it listens; return its warm-up time, milliseconds.

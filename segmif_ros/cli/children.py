@@ -129,13 +129,19 @@ def shared_memory(pid: int) -> set[Path]:
     return {Path(found) for found in _SEGMENT.findall(maps)}
 
 
-def remove_orphans(segments: set[Path]) -> None:
-    """Remove those of the given shared-memory files that no living process has mapped."""
+def remove_orphans(segments: set[Path], *, of_us_too: bool = False) -> None:
+    """Remove those of the given shared-memory files that no living process has mapped.
+
+    Args:
+        segments: candidates.
+        of_us_too: also what only this process has mapped. Fast DDS keeps the memory of a killed
+            peer mapped even after the context is closed.
+    """
     left = {path for path in segments if path.exists()}
     if not left:
         return
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+        if entry.name.isdigit() and not (of_us_too and int(entry.name) == os.getpid()):
             left -= shared_memory(int(entry.name))
     for path in left:
         path.unlink(missing_ok=True)

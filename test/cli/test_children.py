@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import mmap
 import os
 import signal
 import sys
@@ -110,6 +111,18 @@ def test_shared_memory_of_a_killed_process_is_removed(tmp_path, ready):
     assert child.stop() == -signal.SIGKILL
     assert not segment.exists()
     assert not lock.exists()
+
+
+def test_what_only_this_process_has_mapped_goes_on_request():
+    segment = Path(f"/dev/shm/fastdds_own{os.getpid()}")
+    with segment.open("w+b") as file:
+        file.truncate(4096)
+        mapped = mmap.mmap(file.fileno(), 4096)
+    remove_orphans({segment})
+    assert segment.exists()
+    remove_orphans({segment}, of_us_too=True)
+    assert not segment.exists()
+    mapped.close()
 
 
 def test_shared_memory_of_a_gone_process_is_empty():
