@@ -55,3 +55,18 @@ def test_the_recipe_in_the_document_makes_one(
     assert calibration.source == "5 of 5 points"
     x, y, w = calibration.homography @ (160.0, 128.0, 1.0)
     assert (x / w, y / w) == pytest.approx((320.0, 246.0), abs=3.0)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        DOCS.parent / "README.md",
+        *sorted(DOCS.glob("*.md")),
+        *DOCS.parent.glob("models/*/README.md"),
+    ],
+    ids=lambda path: str(path.relative_to(DOCS.parent)),
+)
+def test_links_to_files_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert not missing

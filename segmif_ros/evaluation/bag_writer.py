@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,8 @@ def write_bag(
         start_ns: stamp of the first frame, nanoseconds; now if None.
         thermal_8bit: render 16-bit thermal images in 8 bits as the node would.
         camera_info: also write camera_info with the image size and K = 0 (not calibrated).
-        force: replace an existing bag (only a folder with a metadata.yaml, nothing else).
+        force: replace an existing bag (only a folder with a metadata.yaml, nothing else); it is
+            kept until the new one is complete.
         progress: called with 1 after every image.
 
     Raises:
@@ -74,8 +76,7 @@ def write_bag(
     base_ns = time.time_ns() if start_ns is None else start_ns
     if base_ns <= 0:
         raise BagError(f"start is {base_ns} ns; give a time above 0: zero stamps mean 'no clock'")
-    if out.exists() or out.is_symlink():
-        _remove(out, force=force)
+    old = _set_aside(out, force=force) if out.exists() or out.is_symlink() else None
     normaliser = ThermalNormaliser()
     compressed = compress and storage == "mcap"
     try:
@@ -87,11 +88,13 @@ def write_bag(
                 writer.write(item.camera, base_ns + item.time_ns, image)
                 progress(1)
     except OSError as err:
-        shutil.rmtree(out, ignore_errors=True)
+        _put_back(out, old)
         raise BagError(f"cannot write bag {str(out)!r}: {err.strerror or err}") from err
     except BaseException:
-        shutil.rmtree(out, ignore_errors=True)
+        _put_back(out, old)
         raise
+    if old is not None:
+        shutil.rmtree(old)
     return summarize(out)
 
 
@@ -155,7 +158,7 @@ class _BagWriter:
         )
 
 
-def _remove(out: Path, *, force: bool) -> None:
+def _set_aside(out: Path, *, force: bool) -> Path:
     if not force:
         raise BagError(f"{str(out)!r} exists already; give another name, or --force to replace it")
     is_bag = (out / "metadata.yaml").is_file() or (out.is_dir() and not any(out.iterdir()))
@@ -163,4 +166,12 @@ def _remove(out: Path, *, force: bool) -> None:
         raise BagError(
             f"{str(out)!r} is not a bag, so --force does not remove it; give another name"
         )
-    shutil.rmtree(out)
+    old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    return out.rename(old / out.name).parent
+
+
+def _put_back(out: Path, old: Path | None) -> None:
+    shutil.rmtree(out, ignore_errors=True)
+    if old is not None:
+        (old / out.name).rename(out)
+        old.rmdir()

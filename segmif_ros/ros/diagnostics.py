@@ -2,27 +2,31 @@
 """What the node says about itself on /diagnostics: one status per concern, machine-readable keys.
 
 A section is a function from `Facts` to one status; add a concern by adding a function to
-`SECTIONS`. Levels are about the time since the report before, counters about the time since the
-node was configured.
+`SECTIONS`. Levels are about the last second (or report, if rarer), counters about the time since
+the node was configured.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.pairing import MILLISECOND, DropReason, Stream
 from segmif_ros.ros.statistics import NANOSECONDS, Percentiles, Samples, Statistics
 
 SILENT_NS = 2 * NANOSECONDS
 """A camera or the pairing without anything for longer than this is an ERROR."""
 REPLACED_WARN_SHARE = 0.1
-"""More pairs than this overtaken by newer ones since the last report are a WARN."""
+"""More pairs than this overtaken by newer ones in the last second are a WARN."""
 UNPAIRED_WARN_SHARE = 0.5
-"""Fewer pairs than this share of the slower camera's frames since the last report are a WARN."""
+"""Fewer pairs than this share of the slower camera's frames in the last second are a WARN."""
+
+_SPAN_NS = 900 * MILLISECOND
+"""A little less than the second between two reports, so that a late timer does not double it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,25 @@ class Totals:
             statistics.published,
             statistics.failures,
         )
+
+
+class TotalsHistory:
+    """Finds the counters to compare with: those of at least a second ago.
+
+    A report judges what happened since then. Shorter spans hold too few frames to say that pairs
+    are missing, so reporting faster than once a second must not shorten them.
+    """
+
+    def __init__(self, first: Totals, now_ns: int) -> None:
+        self._past = deque([(now_ns, first)])
+
+    def before(self, now_ns: int, totals: Totals) -> Totals:
+        """Remember `totals` and return the newest ones that are old enough."""
+        while len(self._past) > 1 and now_ns - self._past[1][0] >= _SPAN_NS:
+            self._past.popleft()
+        found = self._past[0][1]
+        self._past.append((now_ns, totals))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
-from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, report
+from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, TotalsHistory, report
 from segmif_ros.ros.inputs import Inputs
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import ParameterError
@@ -83,7 +83,7 @@ class SegmifNode(LifecycleNode):
         self._outputs: Publishers | None = None
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
-        self._reported = Totals.of(self._statistics)
+        self._history = TotalsHistory(Totals.of(self._statistics), monotonic_ns())
         self._diagnostics: Any = None
         self._diagnostics_timer: Any = None
         self._logged_failure_ns = -_LOG_EVERY_NS
@@ -112,9 +112,14 @@ class SegmifNode(LifecycleNode):
         """Free everything; the node is then unconfigured and can be configured again."""
         return self._transition("error", state, self._release)
 
-    def autostart(self) -> bool:
-        """Configure and activate; False when a transition failed (`last_error` says why)."""
-        return self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS
+    def autostart(self, stop: Event) -> bool:
+        """Configure and activate; False when a transition failed (`last_error` says why).
+
+        Loading a model cannot be cut short, so `stop` is looked at when it is done.
+        """
+        if self.trigger_configure() != SUCCESS:
+            return False
+        return stop.is_set() or self.trigger_activate() == SUCCESS
 
     def close(self) -> None:
         """Leave the active state properly and free everything."""
@@ -148,7 +153,7 @@ class SegmifNode(LifecycleNode):
         settings = self.parameters.settings()
         bundle = Bundle.load(resolve_model(settings.model))
         self._statistics = Statistics(tuple(IMAGE_TOPICS))
-        self._reported = Totals.of(self._statistics)
+        self._history = TotalsHistory(Totals.of(self._statistics), monotonic_ns())
         self._worker = LatestWorker(self._process)
         processor = self._worker.call(lambda: Processor(bundle, settings))
         self._processor = processor
@@ -257,17 +262,17 @@ class SegmifNode(LifecycleNode):
                 )
                 for stream in Stream
             }
+        now_ns = monotonic_ns()
         facts = Facts(
             statistics=self._statistics,
-            before=self._reported,
-            now_ns=monotonic_ns(),
+            before=self._history.before(now_ns, Totals.of(self._statistics)),
+            now_ns=now_ns,
             active_since_ns=self._active_since_ns,
             inputs=known,
             reference="" if inputs is None else inputs.pairer.reference.value,
             engine={} if processor is None else processor.describe(),
             latency_budget_ms=self.parameters.settings().latency_budget_ms,
         )
-        self._reported = Totals.of(self._statistics)
         stamp = self.get_clock().now().to_msg()
         node = self.get_fully_qualified_name()
         self._diagnostics.publish(report(facts, node=node, stamp=stamp))
@@ -312,7 +317,7 @@ def main(args: Sequence[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if node.get_parameter("autostart").value and not node.autostart():
+        if node.get_parameter("autostart").value and not node.autostart(stop):
             return 1
         while not stop.is_set():
             executor.spin_once(timeout_sec=_POLL_S)

@@ -148,6 +148,19 @@ def test_an_existing_bag_stays_unless_forced(tmp_path):
     assert summarize(tmp_path / "b").topics[0].count == 2
     write_bag(Pairs(3), tmp_path / "b", force=True)
     assert summarize(tmp_path / "b").topics[0].count == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_forced_bag_that_fails_leaves_the_old_one(tmp_path):
+    write_bag(Pairs(2), tmp_path / "b")
+
+    def stop(_count):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bag(Pairs(3), tmp_path / "b", force=True, progress=stop)
+    assert summarize(tmp_path / "b").topics[0].count == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_force_never_removes_what_is_no_bag(tmp_path):

@@ -14,7 +14,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from segmif_ros.pairing import DropReason, Stream
-from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, report
+from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, TotalsHistory, report
 from segmif_ros.ros.images import Refusal
 from segmif_ros.ros.statistics import NANOSECONDS, STAGES, Statistics
 
@@ -202,3 +202,24 @@ def test_with_two_clocks_the_time_inside_the_node_is_judged():
     assert found.level == OK
     assert "clock differ" in found.message
     assert status(statistics, "latency", latency_budget_ms=39.0).level == WARN
+
+
+def test_fast_reports_still_judge_a_whole_second() -> None:
+    tenth = NANOSECONDS // 10
+    counts = Statistics(())
+    history = TotalsHistory(Totals.of(counts), 0)
+    seen = []
+    for step in range(1, 31):
+        counts.pairs = step
+        seen.append(step - history.before(step * tenth, Totals.of(counts)).pairs)
+    assert seen[:9] == list(range(1, 10))
+    assert set(seen[9:]) == {9}
+
+
+def test_slow_reports_judge_what_happened_since_the_last() -> None:
+    counts = Statistics(())
+    history = TotalsHistory(Totals.of(counts), 0)
+    for step in range(1, 5):
+        counts.pairs = step * 5
+        before = history.before(step * 5 * NANOSECONDS, Totals.of(counts))
+        assert before.pairs == (step - 1) * 5
