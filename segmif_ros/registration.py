@@ -85,6 +85,26 @@ class Calibration:
         except RegistrationError as err:
             raise RegistrationError(f"{name}: {err}; calibrate again") from err
 
+    def save(self, path: str | Path) -> None:
+        """Write the YAML that `load` reads; folders are made, a half-written file is never seen.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        content = {
+            "rgb": {"width": self.rgb_size[1], "height": self.rgb_size[0]},
+            "thermal": {"width": self.thermal_size[1], "height": self.thermal_size[0]},
+            "homography": np.asarray(self.homography, np.float64).tolist(),
+            "source": self.source,
+        }
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(target.name + ".part")
+        part.write_text(
+            yaml.safe_dump(content, sort_keys=False, default_flow_style=None), encoding="utf-8"
+        )
+        part.replace(target)
+
 
 class Registration:
     """Brings thermal frames into the RGB image; without a calibration it only scales.

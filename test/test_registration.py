@@ -205,3 +205,12 @@ def test_an_absent_or_binary_file_is_named(tmp_path: Path) -> None:
         with pytest.raises(RegistrationError, match="cannot be read") as caught:
             Calibration.load(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_saved_calibration_is_the_one_that_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rig.yaml"
+    Calibration(RGB, THERMAL, HOMOGRAPHY, "test").save(path)
+    read = Calibration.load(path)
+    assert (read.rgb_size, read.thermal_size, read.source) == (RGB, THERMAL, "test")
+    np.testing.assert_array_equal(read.homography, HOMOGRAPHY)
+    assert [each.name for each in path.parent.iterdir()] == ["rig.yaml"]

@@ -17,6 +17,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "run the whole chain over ROS 2 and write pictures and figures",
     ),
     "bag": ("segmif_ros.cli.bag", "make, play and inspect bags of camera pairs"),
+    "calibrate": (
+        "segmif_ros.cli.calibrate",
+        "find where thermal pixels lie in the RGB image, from points or pictures",
+    ),
     "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
     "import-checkpoint": (
