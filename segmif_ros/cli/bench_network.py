@@ -164,12 +164,13 @@ def table(found: Sequence[Measurement]) -> str:
     from segmif_ros.deploy.benchmark import RUNTIMES
 
     lines = [
-        "| runtime | p50 ms | runs | faster | peak MB | luma off by | luma PSNR dB | same class |",
-        "|---|---|---|---|---|---|---|---|",
+        "| runtime | p50 ms | CPU ms | runs | faster | peak MB | luma off by | luma PSNR dB | "
+        "same class |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for m in found:
         lines.append(
-            f"| {RUNTIMES[m.runtime]} | {m.p50_ms:.0f} | {m.runs} | "
+            f"| {RUNTIMES[m.runtime]} | {m.p50_ms:.0f} | {m.cpu_ms:.0f} | {m.runs} | "
             f"{found[0].p50_ms / m.p50_ms:.1f}x | {m.peak_mb:.0f} | {m.luma_difference:.1e} | "
             f"{m.psnr_db:.1f} | {m.mask_agreement:.3%} |"
         )

@@ -78,6 +78,8 @@ class Measurement:
     Attributes:
         runtime: key of `RUNTIMES`.
         p50_ms: median time of a frame.
+        cpu_ms: median processor time of a frame over all threads; close to p50 times threads on a
+            quiet machine, so a much smaller one tells that the machine was not.
         runs: timed runs.
         peak_mb: largest resident memory of its process, 10^6 bytes.
         luma_difference: largest difference of the fused luma from plain PyTorch, of 1.
@@ -87,6 +89,7 @@ class Measurement:
 
     runtime: str
     p50_ms: float
+    cpu_ms: float
     runs: int
     peak_mb: float
     luma_difference: float
@@ -112,6 +115,7 @@ def measure(folder: Path, runtimes: list[str]) -> list[Measurement]:
             Measurement(
                 runtime,
                 float(report["p50_ms"]),
+                float(report["cpu_ms"]),
                 int(report["runs"]),
                 float(report["peak_mb"]),
                 float(np.abs(off).max()),

@@ -43,8 +43,8 @@ TOLERANCES = {
         "logits": 1e-4,
     },
 }
-RUNTIME = {"seg_c": 5e-4}
-"""ONNX Runtime adds up in another order: 2.3e-4 measured in stage 4 at full size."""
+RUNTIME = {"seg_c": 5e-4, "logits": 3e-4}
+"""ONNX Runtime adds up in another order: 2.3e-4 and 9.3e-5 measured at full size."""
 HALF_PRECISION = 1.5e-3
 """Rounding of the copies that the large case stores as float16."""
 SHARED = ("mask_c1", "mask_c2", "up_c1", "up_c2")
