@@ -50,7 +50,7 @@ class Perceiver:
         """
         size = (int(pair.rgb.shape[0]), int(pair.rgb.shape[1]))
         started = perf_counter()
-        normalised = self.normaliser.normalise(pair.thermal)
+        normalised = self.normaliser.normalise(pair.thermal, pair.thermal_stamp_ns)
         rendered = perf_counter()
         thermal = self.registration.apply(normalised, size)
         registered = perf_counter()

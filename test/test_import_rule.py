@@ -58,6 +58,7 @@ class Rule:
 _NO_ROS_NO_TORCH = ROS | TORCH | RUNTIMES | TORCH_ROOMS | ROS_ROOM | CLI
 ROOMS: dict[str, Rule] = {
     "": Rule(_NO_ROS_NO_TORCH),
+    "thermal": Rule(_NO_ROS_NO_TORCH),
     "calibration": Rule(_NO_ROS_NO_TORCH),
     "engines": Rule(_NO_ROS_NO_TORCH),
     "evaluation": Rule(_NO_ROS_NO_TORCH),

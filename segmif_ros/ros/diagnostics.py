@@ -166,6 +166,7 @@ def stream_section(stream: Stream) -> Callable[[Facts], Finding]:
             **{f"refused.{reason.value}": str(n) for reason, n in counts.refused.items()},
             "last_refusal": counts.last_refusal,
             "implausible_stamps": str(counts.implausible_stamps),
+            **counts.shutter,
         }
         finding.percentiles("transport", counts.transport_ms)
         return finding

@@ -201,7 +201,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal_low_percentile",
         1.0,
-        "Percentile of the thermal image that becomes black (mode percentile).",
+        "Percentile of the thermal image that becomes black (modes percentile and plateau).",
         unit="%",
         minimum=0.0,
         maximum=100.0,
@@ -209,7 +209,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal_high_percentile",
         99.7,
-        "Percentile of the thermal image that becomes white (mode percentile).",
+        "Percentile of the thermal image that becomes white (modes percentile and plateau).",
         unit="%",
         minimum=0.0,
         maximum=100.0,
@@ -224,24 +224,52 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal_low",
         0.0,
-        "Thermal value that becomes black (mode range), in the unit of the image.",
+        "Thermal value that becomes black (mode range): pixel * thermal_scale + thermal_offset.",
         minimum=-100000.0,
         maximum=100000.0,
     ),
     ParameterSpec(
         "thermal_high",
         65535.0,
-        "Thermal value that becomes white (mode range), in the unit of the image.",
+        "Thermal value that becomes white (mode range), in the same unit as thermal_low.",
+        minimum=-100000.0,
+        maximum=100000.0,
+    ),
+    ParameterSpec(
+        "thermal_scale",
+        1.0,
+        "Mode range: value = pixel * thermal_scale + thermal_offset; 0.01 for centi-kelvin.",
+        minimum=1e-6,
+        maximum=1000.0,
+    ),
+    ParameterSpec(
+        "thermal_offset",
+        0.0,
+        "See thermal_scale; -273.15 makes degrees Celsius of kelvin.",
         minimum=-100000.0,
         maximum=100000.0,
     ),
     ParameterSpec(
         "thermal_minimum_span",
         0.0,
-        "Smallest difference between black and white (mode percentile), in the unit of the image; "
+        "Smallest difference between black and white (modes percentile and plateau), as pixels; "
         "0 takes 100 for whole numbers and 2 for 32FC1, which is in degrees.",
         minimum=0.0,
         maximum=100000.0,
+    ),
+    ParameterSpec(
+        "thermal_plateau",
+        3.0,
+        "Where mode plateau cuts off histogram peaks, in mean bins; 1 is nearly an even stretch.",
+        minimum=1.0,
+        maximum=100.0,
+    ),
+    ParameterSpec(
+        "thermal_clahe",
+        0.0,
+        "Clip limit of local contrast (CLAHE) on top of any mode; 0 is off, 2 is moderate.",
+        minimum=0.0,
+        maximum=40.0,
     ),
     ParameterSpec(
         "overlay_alpha",
@@ -312,7 +340,11 @@ class Settings:
                 smoothing=float(values["thermal_smoothing"]),
                 low=float(values["thermal_low"]),
                 high=float(values["thermal_high"]),
+                scale=float(values["thermal_scale"]),
+                offset=float(values["thermal_offset"]),
                 minimum_span=float(values["thermal_minimum_span"]),
+                plateau=float(values["thermal_plateau"]),
+                clahe=float(values["thermal_clahe"]),
             )
         except ThermalError as err:
             raise ParameterError(str(err)) from err

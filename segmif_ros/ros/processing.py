@@ -13,7 +13,7 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import FramePair
-from segmif_ros.pairing import MILLISECOND
+from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Calibration, Registration
 from segmif_ros.ros.images import ImageView
@@ -133,6 +133,7 @@ class Processor:
         publishers.publish(perception, job.rgb.header, wanted, job.settings.overlay_alpha)
         published = monotonic_ns()
         statistics.published += 1
+        statistics.streams[Stream.THERMAL].shutter = self._perceiver.normaliser.shutter.facts()
         statistics.publish_rate.add(published)
         for name in wanted:
             statistics.published_by_output[name] += 1
@@ -152,7 +153,9 @@ class Processor:
     def _follow(self, settings: Settings) -> None:
         """Take over parameters that were changed since the last pair."""
         if self._perceiver.normaliser.settings != settings.thermal:
+            shutter = self._perceiver.normaliser.shutter
             self._perceiver.normaliser = ThermalNormaliser(settings.thermal)
+            self._perceiver.normaliser.shutter = shutter
         self._perceiver.confidence_threshold = settings.confidence_threshold
 
     def _warm_up(self) -> float:

@@ -95,6 +95,9 @@ def test_figures_are_machine_readable():
     statistics.dt_ms.add(3.25)
     statistics.streams[Stream.RGB].dropped[DropReason.SURPLUS] = 4
     assert values(status(statistics, "rgb"))["rate_hz"] == "30.00"
+    statistics.streams[Stream.THERMAL].shutter = {"shutter": "closed"}
+    assert values(status(statistics, "thermal"))["shutter"] == "closed"
+    assert "shutter" not in values(status(statistics, "rgb"))
     pairing = values(status(statistics, "pairing"))
     assert (pairing["pairs"], pairing["dropped.rgb.surplus"]) == ("30", "4")
     assert (pairing["dt.p50_ms"], pairing["dt.count"]) == ("3.250", "1")

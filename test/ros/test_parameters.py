@@ -105,6 +105,16 @@ def test_settings_use_the_units_of_the_code():
     assert settings.latency_budget_ms == 200.0
 
 
+def test_a_window_in_degrees_is_drawn_from_centi_kelvin():
+    thermal = Settings.from_values(
+        DEFAULTS
+        | {"thermal_scale": 0.01, "thermal_offset": -273.15, "thermal_low": 0, "thermal_high": 40.0}
+        | {"thermal_plateau": 5.0, "thermal_clahe": 2.0}
+    ).thermal
+    assert thermal.pixel_range == pytest.approx((27_315.0, 31_315.0))
+    assert (thermal.plateau, thermal.clahe) == (5.0, 2.0)
+
+
 def test_values_that_contradict_each_other_are_refused():
     with pytest.raises(ParameterError, match="low < high"):
         Settings.from_values(

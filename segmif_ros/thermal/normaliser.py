@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renders one thermal frame after the other, steadily."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.thermal.settings import ThermalError, ThermalSettings
+from segmif_ros.thermal.shutter import ShutterState, ShutterWatch
+from segmif_ros.thermal.tone import (
+    Curve,
+    Window,
+    draw_curve,
+    follow_curve,
+    follow_limits,
+    pace_of,
+    plateau_curve,
+    stretch,
+    window_of,
+)
+
+_SAMPLES = 16384
+"""Percentiles are taken on an even grid of at least so many pixels: the answer hardly differs."""
+_FINE_STEPS_PER_DEGREE = 50.0
+_ABSOLUTE_ZERO = -273.15
+
+
+class ThermalNormaliser:
+    """Stateful conversion to 8 bits: the rendering follows the scene slowly, so video is steady.
+
+    Attributes:
+        settings: how to render.
+        shutter: what is known about the camera's shutter; only fed by frames with a stamp.
+    """
+
+    def __init__(self, settings: ThermalSettings | None = None) -> None:
+        self.settings = settings or ThermalSettings()
+        self.shutter = ShutterWatch()
+        self._window: Window | None = None
+        self._curve: Curve | None = None
+        self._dtype: np.dtype[Any] | None = None
+        self._hurry = False
+        limit = self.settings.clahe
+        self._clahe = cv2.createCLAHE(limit, (8, 8)) if limit > 0.0 else None
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Pixel values that map to 0 and 255 now; None before the first adaptive frame.
+
+        In mode "plateau" the limits of the newest frame, to which the curve is on its way.
+        """
+        return None if self._window is None else (self._window.low, self._window.high)
+
+    def reset(self) -> None:
+        """Forget the running limits, for example after a camera was exchanged."""
+        self._window = self._curve = None
+        self._hurry = False
+        self.shutter = ShutterWatch()
+
+    def normalise(self, image: ThermalImage, stamp_ns: int | None = None) -> Image8:
+        """Render one frame.
+
+        Args:
+            image: HxW uint8, uint16 or float32.
+            stamp_ns: acquisition time, nanoseconds. With it a closed shutter is ridden out: the
+                rendering holds while the picture is frozen and follows faster for a second after.
+
+        Returns:
+            HxW uint8; the input itself when nothing has to be done.
+
+        Raises:
+            ThermalError: another shape or dtype, or no finite value in the frame.
+        """
+        known = image.dtype in (np.uint8, np.uint16, np.float32)
+        if image.ndim != 2 or image.size == 0 or not known:
+            raise ThermalError(
+                f"thermal frame of shape {image.shape} and type {image.dtype}, "
+                "expected HxW of uint8, uint16 or float32, not empty"
+            )
+        state = ShutterState.OPEN if stamp_ns is None else self.shutter.observe(image, stamp_ns)
+        out = self._render(image, state)
+        return out if self._clahe is None else np.asarray(self._clahe.apply(out), np.uint8)
+
+    def _render(self, image: ThermalImage, state: ShutterState) -> Image8:
+        mode = self.settings.mode
+        if mode == "auto":
+            mode = "passthrough" if image.dtype == np.uint8 else "percentile"
+        if mode == "passthrough":
+            if image.dtype != np.uint8:
+                raise ThermalError(
+                    f"thermal mode 'passthrough' with {image.dtype} frames; "
+                    "set thermal_mode to 'percentile', 'plateau' or 'range'"
+                )
+            return image
+        if mode == "range":
+            return stretch(image, *self.settings.pixel_range)
+        if image.dtype != self._dtype:  # another camera or encoding: the old limits mean nothing
+            self._window = self._curve = None
+            self._hurry = False
+            self._dtype = image.dtype
+        if mode == "plateau":
+            return self._equalise(image, state)
+        window = self._window
+        if window is None or state is not ShutterState.CLOSED:
+            new = window_of(_sample(image), self.settings, self._span())
+            if window is not None:
+                hurry = self._hurry or state is ShutterState.SETTLING
+                pace = pace_of(self.settings.smoothing, window, new, hurry=hurry)
+                goal, new = new, follow_limits(window, new, pace)
+                distance = max(abs(goal.low - new.low), abs(goal.high - new.high))
+                self._hurry = pace.hurried_until(255.0 * distance / (new.high - new.low))
+            self._window = window = new
+        return stretch(image, window.low, window.high)
+
+    def _equalise(self, image: ThermalImage, state: ShutterState) -> Image8:
+        scale = 1.0
+        if image.dtype == np.float32:
+            _sample(image)
+            scale = _FINE_STEPS_PER_DEGREE
+            image = _in_fine_steps(image)
+        curve = self._curve
+        if curve is None or state is not ShutterState.CLOSED:
+            sample = _sample(image)
+            window = window_of(sample, self.settings, scale * self._span())
+            new = plateau_curve(sample, window, self.settings.plateau)
+            if curve is not None:
+                ends = np.searchsorted(curve, (0.5, 254.5)).tolist()
+                old = Window(ends[0], window.middle, ends[1])
+                hurry = self._hurry or state is ShutterState.SETTLING
+                pace = pace_of(self.settings.smoothing, old, window, hurry=hurry)
+                goal, new = new, follow_curve(curve, new, pace)
+                self._hurry = pace.hurried_until(cv2.norm(goal, new, cv2.NORM_INF))
+            self._curve = curve = new
+            base = 0.0 if scale == 1.0 else _ABSOLUTE_ZERO
+            self._window = Window(
+                window.low / scale + base, window.middle / scale + base, window.high / scale + base
+            )
+        return draw_curve(image, curve)
+
+    def _span(self) -> float:
+        return self.settings.minimum_span or (2.0 if self._dtype == np.float32 else 100.0)
+
+
+def _sample(image: ThermalImage) -> NDArray[Any]:
+    """Return the values on an even grid, without NaN and infinities."""
+    step = max(1, min(math.isqrt(image.size // _SAMPLES), *image.shape))
+    sample: NDArray[Any] = image[step // 2 :: step, step // 2 :: step]
+    if image.dtype == np.float32:
+        sample = sample[np.isfinite(sample)]
+        if sample.size == 0:
+            raise ThermalError("thermal frame without one finite value")
+    return sample
+
+
+def _in_fine_steps(image: ThermalImage) -> NDArray[np.uint16]:
+    """Turn degrees into uint16 steps of 0.02 degrees above -273.15; NaN becomes 0."""
+    values: NDArray[np.float32] = np.array(image, np.float32, order="C")
+    cv2.patchNaNs(values, _ABSOLUTE_ZERO)
+    values -= np.float32(_ABSOLUTE_ZERO)
+    values *= np.float32(_FINE_STEPS_PER_DEGREE)
+    return np.clip(values, 0.0, 65535.0).astype(np.uint16)
