@@ -40,11 +40,12 @@ def main(argv: Sequence[str]) -> int:
     from segmif_ros.deploy.benchmark_network import prepare
     from segmif_ros.deploy.checkpoint import CheckpointError
 
-    plan = Plan(args.variant, args.classes, args.size, args.threads, args.repeats)
     torch.set_num_threads(args.threads)
     try:
         pairs = _pairs(args.pairs, args.size, args.count)
         network = _network(args, pairs[0])
+        classes = network.head.predict.out_channels
+        plan = Plan(args.variant, classes, args.size, args.threads, args.repeats)
         wanted = args.runtime or [name for name in RUNTIMES if _is_here(name)]
         busy = os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as scratch:
@@ -69,21 +70,27 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="segmif bench network", description=__doc__)
     parser.add_argument("--variant", choices=("paper-b3", "b1"), default="paper-b3")
     parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of every runtime")
-    parser.add_argument("--repeats", type=int, default=15, help="most timed runs of a runtime")
-    parser.add_argument("--classes", type=int, default=9, help="classes of random weights")
+    parser.add_argument("--threads", type=_positive, default=2, help="CPU threads of every runtime")
+    parser.add_argument("--repeats", type=_positive, default=15, help="most timed runs of each")
+    parser.add_argument("--classes", type=_positive, default=9, help="classes of random weights")
     parser.add_argument("--seed", type=int, default=0, help="seed of random weights")
     parser.add_argument("--fusion", type=Path, help="released fusion checkpoint")
     parser.add_argument("--segmentation", type=Path, help="released segmentation checkpoint")
     parser.add_argument(
         "--pairs", type=Path, help="folder with visible/ and infrared/ of equal names; else random"
     )
-    parser.add_argument("--count", type=int, default=3, help="pairs to compare pictures on")
+    parser.add_argument("--count", type=_positive, default=3, help="pairs to compare pictures on")
     parser.add_argument(
         "--runtime", action="append", choices=tuple(RUNTIMES), help="only these (repeatable)"
     )
     parser.add_argument("--json", type=Path, help="write the figures here as well")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
+    return int(text)
 
 
 def _is_here(runtime: str) -> bool:
@@ -108,7 +115,13 @@ def _network(args: argparse.Namespace, pair: Pair) -> SegMiF:
     if (args.fusion is None) != (args.segmentation is None):
         raise ValueError("--fusion and --segmentation belong together; give both or neither")
     if args.fusion is not None:
-        return import_states(read_state(args.fusion), read_state(args.segmentation)).network
+        imported = import_states(read_state(args.fusion), read_state(args.segmentation))
+        if imported.backbone != args.variant.removeprefix("paper-"):
+            raise ValueError(
+                f"the checkpoint has MiT-{imported.backbone.upper()}, --variant is "
+                f"{args.variant!r}; give the variant of the checkpoint"
+            )
+        return imported.network
     network = build(args.variant, args.classes).eval()
     assert isinstance(network, SegMiF)
     fill(network, args.seed, pair)
@@ -118,11 +131,11 @@ def _network(args: argparse.Namespace, pair: Pair) -> SegMiF:
 def _pairs(folder: Path | None, size: tuple[int, int], count: int) -> list[Pair]:
     """Real pairs, spread over the folder, or smooth random ones."""
     if folder is None:
-        from segmif_ros.deploy.export import _smooth
+        from segmif_ros.deploy.export import smooth_image
 
         rng = np.random.default_rng(0)
         return [
-            (_smooth(rng, size, 3), np.ascontiguousarray(_smooth(rng, size, 1)[..., 0]))
+            (smooth_image(rng, size, 3), np.ascontiguousarray(smooth_image(rng, size, 1)[..., 0]))
             for _ in range(count)
         ]
     import cv2

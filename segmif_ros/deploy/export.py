@@ -154,15 +154,15 @@ def export_onnx(network: nn.Module, size: tuple[int, int]) -> bytes:
     traced = plain
     names = ["rgb", "thermal"]
     rng = np.random.default_rng(0)
-    images = [torch.from_numpy(_smooth(rng, size, 3))]
-    images.append(torch.from_numpy(_smooth(rng, size, 1)[..., 0].copy()))
+    images = [torch.from_numpy(smooth_image(rng, size, 3))]
+    images.append(torch.from_numpy(smooth_image(rng, size, 1)[..., 0].copy()))
     truncated = False
     if isinstance(network, SegMiF):
         traced = BytesInBytesOut(rewrite(network), size).eval()
         truncated = network.switches.eight_bit_hand_over
         if network.switches.guidance == "supplied":
             names.append(GUIDANCE_INPUT)
-            images.append(torch.from_numpy(_smooth(rng, size, 1)[..., 0].copy()))
+            images.append(torch.from_numpy(smooth_image(rng, size, 1)[..., 0].copy()))
     data = trace(traced, dict(zip(names, images, strict=True)), ["fused", "mask", "confidence"])
     if isinstance(network, SegMiF):
         data = fold_shapes(onnx.load_from_string(data)).SerializeToString()
@@ -241,7 +241,7 @@ def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
     return Bundle.load(folder)
 
 
-def _smooth(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
+def smooth_image(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
     """Random uint8 image with structure at 32 pixels, so that resizing is exercised."""
     height, width = size
     coarse = rng.random((1, channels, height // 32 + 2, width // 32 + 2), np.float32)

@@ -61,11 +61,27 @@ def test_a_runtime_that_fails_is_named(tmp_path: Path) -> None:
         measure(tmp_path, ["pytorch"])
 
 
-def test_half_a_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "fusion.pth"
-    torch.save(states(network("b0"))[0], path)
-    assert main(["bench", "network", "--size", "64x64", "--fusion", str(path)]) == 1
+def test_half_a_checkpoint_or_another_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["bench", "network", "--size", "64x64"]
+    for name, state in zip(("fusion", "segmentation"), states(network("b0")), strict=True):
+        path = tmp_path / f"{name}.pth"
+        torch.save(state, path)
+        arguments += [f"--{name}", str(path)]
+    assert main(arguments[:-2]) == 1
     assert "belong together" in capsys.readouterr().err
+    assert main(arguments) == 1
+    assert "has MiT-B0, --variant is 'paper-b3'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--threads", "--repeats", "--classes", "--count"])
+def test_nothing_is_measured_with_none_of_it(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", "network", option, "0"])
+    assert "'0', expected a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_pairs_are_spread_over_a_folder_and_scaled(tmp_path: Path) -> None:
