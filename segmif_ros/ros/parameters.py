@@ -252,8 +252,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "thermal_minimum_span",
         0.0,
-        "Smallest difference between black and white (modes percentile and plateau), in pixel values; "
-        "0 takes 100 for whole numbers and 2 for 32FC1, which is in degrees.",
+        "Smallest difference between black and white (modes percentile and plateau), in pixel "
+        "values; 0 takes 100 for whole numbers and 2 for 32FC1, which is in degrees.",
         minimum=0.0,
         maximum=100000.0,
     ),
