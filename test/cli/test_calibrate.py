@@ -9,8 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from segmif_ros.calibration.points import rms_between
 from segmif_ros.cli.main import main
 from segmif_ros.registration import Calibration
+from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.render import Renderer
+from segmif_ros.rig.scene import Scene
 
 SIZES = ["--rgb-size", "640x480", "--thermal-size", "320x240"]
 PAIRS = ["20,15,40,30", "300,20,600,40", "290,230,580,460", "25,220,50,440"]
@@ -62,3 +66,61 @@ def test_a_size_that_is_none_is_wrong_use(size: str, capsys: pytest.CaptureFixtu
         main(["calibrate", "points", "--pairs", *PAIRS, *SIZES, "--rgb-size", size, "--out", "x"])
     assert caught.value.code == 2
     assert size in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pairs of the bare rig as a folder of pictures, and as a bag beside it."""
+    folder = tmp_path_factory.mktemp("recorded")
+    pairs = folder / "pairs"
+    for side in ("visible", "infrared"):
+        (pairs / side).mkdir(parents=True)
+    renderer = Renderer(Scene.random(2), Rig.default(), "day")
+    for number in range(2):
+        rgb, thermal = renderer.visible(4.0 * number)[0], renderer.thermal(4.0 * number)[0]
+        cv2.imwrite(str(pairs / "visible" / f"{number}.png"), rgb[..., ::-1])
+        cv2.imwrite(str(pairs / "infrared" / f"{number}.png"), thermal)
+    assert main(["bag", "make", "--pairs", str(pairs), str(folder / "bag")]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["pairs", "bag"])
+def test_recorded_pairs_become_a_calibration(
+    kind: str, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rig.yaml"
+    hints = ["--rgb-hfov", "60", "--thermal-hfov", "68"]
+    assert main(["calibrate", "auto", str(recorded / kind), *hints, "--out", str(out)]) == 0
+    found = Calibration.load(out)
+    truth = Rig.default().thermal_to_rgb_homography(18.0)
+    assert rms_between(truth, found.homography, found) < 2.5
+    assert found.source in capsys.readouterr().out
+    assert out.with_suffix(".png").is_file()
+
+
+def test_pictures_without_edges_leave_no_calibration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("visible", "infrared"):
+        (tmp_path / side).mkdir()
+        cv2.imwrite(str(tmp_path / side / "a.png"), np.full((120, 160), 90, np.uint8))
+    out = tmp_path / "rig.yaml"
+    assert main(["calibrate", "auto", str(tmp_path), "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert "no edges" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "extra", "named"),
+    [("none", [], "none"), (".", ["--rgb-hfov", "60"], "both --rgb-hfov"), ("x.mcap", [], "exist")],
+)
+def test_what_is_no_source_is_said_in_one_line(
+    source: str, extra: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["calibrate", "auto", str(tmp_path / source), *extra, "--out", "rig.yaml"])
+    error = capsys.readouterr().err
+    assert code == 1
+    assert named in error
+    assert error.count("\n") == 1

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ordinary pictures must give the rig's true geometry, and a refusal where they cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from segmif_ros.calibration.automatic import align
+from segmif_ros.calibration.points import CalibrationError, rms_between
+from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.render import Renderer
+from segmif_ros.rig.scene import Scene
+
+Pictures = tuple[list[NDArray[Any]], list[NDArray[Any]]]
+
+
+def street(rig: Rig, seed: int, count: int = 4) -> Pictures:
+    renderer = Renderer(Scene.random(seed), rig, "day")
+    times = [3.0 * number for number in range(count)]
+    grey = [np.asarray(cv2.cvtColor(renderer.visible(t)[0], cv2.COLOR_RGB2GRAY)) for t in times]
+    return grey, [renderer.thermal(t)[0] for t in times]
+
+
+def test_the_rig_is_found_without_any_hint() -> None:
+    rig = Rig.default()
+    fit = align(*street(rig, 2))
+    # Most of this street lies about 18 m ahead.
+    truth = rig.thermal_to_rgb_homography(18.0)
+    assert rms_between(truth, fit.calibration.homography, fit.calibration) < 2.0
+    assert fit.agreement > fit.agreement_before + 0.1
+    assert "automatic from 4 pairs" in fit.calibration.source
+
+
+def test_one_wrong_pair_is_outvoted() -> None:
+    rig = Rig.default()
+    scale = rig.rgb.intrinsics.fx / rig.thermal.intrinsics.fx
+    rgb, thermal = street(rig, 5)
+    thermal[2] = np.ascontiguousarray(thermal[2][::-1])
+    fit = align(rgb, thermal, scale=scale)
+    truth = rig.thermal_to_rgb_homography(22.0)
+    assert rms_between(truth, fit.calibration.homography, fit.calibration) < 2.0
+
+
+def test_aligned_pictures_stay_where_they_are() -> None:
+    fit = align(*street(Rig.aligned(), 2), scale=1.0)
+    assert rms_between(np.eye(3), fit.calibration.homography, fit.calibration) < 1.0
+
+
+def test_pictures_of_different_places_are_refused() -> None:
+    rig = Rig.default()
+    scale = rig.rgb.intrinsics.fx / rig.thermal.intrinsics.fx
+    rgb, thermal = street(rig, 1, 2)[0], street(rig, 7, 2)[1]
+    with pytest.raises(CalibrationError, match="do not tell"):
+        align(rgb, thermal, scale=scale)
+
+
+def test_noise_is_refused() -> None:
+    random = np.random.default_rng(0)
+    rgb, thermal = random.integers(0, 256, (2, 2, 240, 320)).astype(np.uint8)
+    with pytest.raises(CalibrationError, match="do not tell"):
+        align(list(rgb), list(thermal), scale=1.0)
+
+
+def test_flat_pictures_are_refused() -> None:
+    flat = [np.full((240, 320), 90, np.uint8)]
+    with pytest.raises(CalibrationError, match="no edges"):
+        align(flat, flat, scale=1.0)
+
+
+BIG, SMALL = np.zeros((64, 64), np.uint8), np.zeros((32, 64), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "thermal", "named"),
+    [
+        ([], [], "0 RGB"),
+        ([BIG], [BIG, BIG], "1 RGB and 2 thermal"),
+        ([BIG, SMALL], [BIG, BIG], "one size"),
+        ([np.zeros((64, 64, 3), np.uint8)], [BIG], "grey"),
+        ([BIG], [np.zeros((8, 8), np.uint8)], "32 pixels"),
+    ],
+)
+def test_what_is_no_set_of_pairs_is_refused(rgb: Any, thermal: Any, named: str) -> None:
+    with pytest.raises(CalibrationError, match=named):
+        align(rgb, thermal)
