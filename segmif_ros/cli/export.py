@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
             variant=variant,
             size=args.size,
             classes=classes,
-            switches=Switches().to_manifest(),
+            switches={**Switches().to_manifest(), "attention": network.attention},
             provenance=_provenance(args, torch.__version__),
             licence=args.licence,
         )

@@ -26,7 +26,9 @@ class OpenVinoEngine:
         Args:
             bundle: a verified bundle.
             threads: CPU threads, 0 = all cores.
-            precision: "auto" lets the plugin use bf16 where the CPU has it, "fp32" forbids that.
+            precision: "auto" lets the plugin use bf16 where the CPU has it; for a model whose
+                manifest says `attention: sum`, which bf16 is too coarse for, fp16 where the CPU
+                has that, else fp32. "fp32" forbids both.
 
         Raises:
             EngineError: openvino is not installed, or refuses the model.
@@ -40,10 +42,14 @@ class OpenVinoEngine:
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
-        if precision == "fp32":
-            config["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             core = ov.Core()
+            sums = bundle.manifest.switches.get("attention") == "sum"
+            if precision == "fp32" or sums:
+                half = "FP16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+                config["INFERENCE_PRECISION_HINT"] = (
+                    "f16" if half and precision != "fp32" else "f32"
+                )
             model = core.read_model(bundle.model_path)
             check_signature(
                 bundle,

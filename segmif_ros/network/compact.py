@@ -111,6 +111,8 @@ class CompactSegMiF(nn.Module):
 
     mask_stride = 2
     """The mask is decided at half size and doubled."""
+    attention = "mean"
+    """Attention logits are divided by the number of pixels."""
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class SegMiF(nn.Module):
 
     mask_stride = 1
     """The mask is decided at full size."""
+    attention = "sum"
+    """Attention logits are sums over all pixels."""
 
     def __init__(
         self,

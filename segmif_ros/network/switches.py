@@ -40,5 +40,9 @@ class Switches:
                 raise ValueError(f"{name} is {value!r}, expected one of {known}")
 
     def to_manifest(self) -> Mapping[str, Any]:
-        """Return the mapping that goes into a bundle's manifest."""
-        return asdict(self)
+        """Return the mapping that goes into a bundle's manifest.
+
+        `attention` is no choice but a fact that engines need: the cascade's attention logits are
+        sums over all pixels, which bf16 is too coarse for.
+        """
+        return {**asdict(self), "attention": "sum"}

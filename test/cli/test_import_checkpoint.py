@@ -73,6 +73,7 @@ def test_both_bundles_run_and_give_the_networks_picture(
             "guidance": "saliency",
             "min_max_stretch": False,
             "eight_bit_hand_over": False,
+            "attention": "sum",
         }
         assert manifest.provenance["backbone"] == "mit-b0"
         assert len(manifest.provenance["fusion_sha256"]) == 64
@@ -100,6 +101,7 @@ def test_switches_reach_the_manifest_and_the_graph(files: list[str], tmp_path: P
         "guidance": "supplied",
         "min_max_stretch": True,
         "eight_bit_hand_over": True,
+        "attention": "sum",
     }
     session = ort.InferenceSession(bundle.model_path.read_bytes())
     assert [i.name for i in session.get_inputs()] == ["rgb", "thermal", "guidance"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import segmif_ros.engines
 from segmif_ros.bundle import MANIFEST, Bundle, Manifest
 from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import Engine, EngineError
+from segmif_ros.engines.openvino import OpenVinoEngine
 from segmif_ros.frames import Image8
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -284,3 +286,14 @@ def test_one_thread_means_no_pool(loaded_bundle: Bundle) -> None:
     pool(1)  # the first session starts threads of the runtime itself
     assert pool(1) == 0
     assert pool(3) == 2
+
+
+def test_openvino_keeps_bf16_away_from_attention_that_sums(tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "summing")
+    path = folder / "manifest.json"
+    raw = json.loads(path.read_text())
+    raw["switches"] = {"attention": "sum"}
+    path.write_text(json.dumps(raw))
+    assert OpenVinoEngine(Bundle.load(folder)).describe()["precision"] in ("f16", "f32")
+    exact = OpenVinoEngine(Bundle.load(folder), precision="fp32")
+    assert exact.describe()["precision"] == "f32"

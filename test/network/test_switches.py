@@ -47,6 +47,7 @@ def test_defaults_are_the_ones_for_video() -> None:
         "guidance": "saliency",
         "min_max_stretch": False,
         "eight_bit_hand_over": False,
+        "attention": "sum",
     }
 
 
