@@ -28,7 +28,7 @@ LARGEST_DISAGREEMENT_PX = 6.0
 LEAST_PROMINENCE = 2.0
 """How far the best alignment must stand out over the best one elsewhere.
 
-Pairs of different places reach 1.4, several good pairs of one rig 2.6 and more.
+Pairs of different places reach 1.4, several good pairs of one rig 2.2 and more.
 """
 _COARSE_WIDTH = 160
 _FINE_WIDTHS = (160, 320)
