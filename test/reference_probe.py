@@ -129,8 +129,8 @@ class _Watch:
         self.interaction = interaction
         original = interaction._context
 
-        def wrapper(kv: torch.Tensor, source: int) -> torch.Tensor:
-            found.append(original(kv, source))
+        def wrapper(kv: torch.Tensor) -> torch.Tensor:
+            found.append(original(kv))
             return found[-1]
 
         interaction._context = wrapper  # type: ignore[method-assign]

@@ -106,10 +106,8 @@ class GramAttention(nn.Module):
         self,
         kv: nn.Linear,
         heads: int,
-        scale: float | Tensor,
+        scale: float,
         merges: list[Tensor],
-        *,
-        per_pixel: bool,
     ) -> None:
         """Build from the plain projection of keys and values.
 
@@ -118,13 +116,11 @@ class GramAttention(nn.Module):
             heads: attention heads.
             scale: factor of the logits.
             merges: CxC columns of each merging projection that reads this attention.
-            per_pixel: divide the logits by the number of pixels.
         """
         super().__init__()
         keys, values = kv.weight.chunk(2)
         width = kv.in_features
         head = torch.arange(width) // (width // heads)
-        self.per_pixel = per_pixel
         self.register_buffer("keys", (keys * (scale / GRAM_SCALE)).detach())
         self.register_buffer("values", (values.t() / GRAM_SCALE).detach())
         self.register_buffer("mask", (head[:, None] != head[None, :]) * MASKED)
@@ -139,8 +135,6 @@ class GramAttention(nn.Module):
         """BxHxWxC -> Bx1xCxC attention, block diagonal over the heads."""
         # One product a row, then a sum: short sums first, and every row can have its own thread.
         gram = (source.transpose(2, 3) @ source).sum(dim=1, keepdim=True)
-        if self.per_pixel:
-            gram = gram * (1.0 / (int(source.shape[1]) * int(source.shape[2])))
         return torch.softmax(self.keys @ gram @ self.values + self.mask, dim=-2)
 
 
@@ -169,25 +163,10 @@ class GramInteraction(nn.Module):
         self.u_seg = convolution(weights[1] * GRAM_SCALE, biases[1] * GRAM_SCALE, semantic)
         soam_ir, moam_ir = plain.merge_ir.weight.split(width, dim=1)
         soam_vis, moam_vis = plain.merge_vis.weight.split(width, dim=1)
-        attentions = []
-        for index, (kv, merges) in enumerate(
-            (
-                (plain.kv_ir, [soam_ir]),
-                (plain.kv_vis, [soam_vis * 0.5]),
-                (plain.kv_seg, [moam_ir, moam_vis]),
-            )
-        ):
-            heat = 1.0 if plain.temperature is None else plain.temperature[index]
-            attentions.append(
-                GramAttention(
-                    kv,
-                    plain.heads,
-                    plain.scale * heat,
-                    merges,
-                    per_pixel=plain.temperature is not None,
-                )
-            )
-        self.attend_ir, self.attend_vis, self.attend_seg = attentions
+        heads, scale = plain.heads, plain.scale
+        self.attend_ir = GramAttention(plain.kv_ir, heads, scale, [soam_ir])
+        self.attend_vis = GramAttention(plain.kv_vis, heads, scale, [soam_vis * 0.5])
+        self.attend_seg = GramAttention(plain.kv_seg, heads, scale, [moam_ir, moam_vis])
         self.register_buffer("bias_ir", plain.merge_ir.bias.detach().clone())
         self.register_buffer("bias_vis", plain.merge_vis.bias.detach().clone())
         self.norm_ir, self.norm_vis = plain.norm_ir, plain.norm_vis

@@ -21,15 +21,12 @@ class HierarchicalInteractiveAttention(nn.Module):
     x_i' = LayerNorm(x_i + E_i [z_i ; v_i] + e_i).
     """
 
-    def __init__(self, channels: int, heads: int = 8, *, per_pixel: bool = False) -> None:
+    def __init__(self, channels: int, heads: int = 8) -> None:
         """Build one exchange.
 
         Args:
             channels: width C of all three inputs.
             heads: attention heads.
-            per_pixel: divide K^T V by the number of pixels and learn the temperature instead. The
-                published network sums over pixels, so its attention sharpens as the image grows;
-                new variants set this to become independent of the size.
         """
         super().__init__()
         self.heads = heads
@@ -44,7 +41,6 @@ class HierarchicalInteractiveAttention(nn.Module):
         self.merge_vis = nn.Linear(2 * channels, channels)
         self.norm_ir = nn.LayerNorm(channels, eps=1e-5)
         self.norm_vis = nn.LayerNorm(channels, eps=1e-5)
-        self.temperature = nn.Parameter(torch.full((3,), 4.0)) if per_pixel else None
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
@@ -67,9 +63,9 @@ class HierarchicalInteractiveAttention(nn.Module):
         y_ir, u_ir = torch.relu(self.project_ir(x_ir)).chunk(2, dim=-1)
         y_vis, u_vis = torch.relu(self.project_vis(x_vis)).chunk(2, dim=-1)
         y_seg, u_seg = torch.relu(self.project_seg(x_seg)).chunk(2, dim=-1)
-        ctx_seg = self._context(self.kv_seg(u_seg), 2)
-        ctx_ir = self._context(self.kv_ir(y_ir), 0)
-        ctx_vis = self._context(self.kv_vis(y_vis), 1)
+        ctx_seg = self._context(self.kv_seg(u_seg))
+        ctx_ir = self._context(self.kv_ir(y_ir))
+        ctx_vis = self._context(self.kv_vis(y_vis))
         out_ir = self.merge_ir(
             torch.cat([self._attend(y_seg, ctx_ir), self._attend(u_ir, ctx_seg)], dim=-1)
         )
@@ -81,17 +77,17 @@ class HierarchicalInteractiveAttention(nn.Module):
             _to_map(self.norm_vis(x_vis + out_vis), size),
         )
 
-    def _context(self, kv: Tensor, source: int) -> Tensor:
-        """BxNx2C keys and values -> BxHxdxd attention over the key channels."""
+    def _context(self, kv: Tensor) -> Tensor:
+        """BxNx2C keys and values -> BxHxdxd attention over the key channels.
+
+        The sum over pixels is not divided by their number, so attention sharpens as images grow.
+        """
         batch, count, width = kv.shape
         head = width // 2 // self.heads
         k, v = kv.chunk(2, dim=-1)
         k = k.reshape(batch, count, self.heads, head).permute(0, 2, 3, 1)
         v = v.reshape(batch, count, self.heads, head).permute(0, 2, 1, 3)
-        gram = (k @ v) * self.scale
-        if self.temperature is not None:
-            gram = gram * (self.temperature[source] / count)
-        return torch.softmax(gram, dim=-2)
+        return torch.softmax((k @ v) * self.scale, dim=-2)
 
     def _attend(self, query: Tensor, context: Tensor) -> Tensor:
         """BxNxC queries through BxHxdxd contexts -> BxNxC."""

@@ -77,12 +77,9 @@ def test_dense_block(size: tuple[int, int]) -> None:
     same(SplitDenseBlock(plain).double()(features), plain(features))
 
 
-@pytest.mark.parametrize("per_pixel", [False, True])
 @pytest.mark.parametrize("size", [(13, 9), (16, 24)])
-def test_interaction_with_projections_before_the_upsampling(
-    size: tuple[int, int], per_pixel: bool
-) -> None:
-    plain = shaken(HierarchicalInteractiveAttention(16, 4, per_pixel=per_pixel))
+def test_interaction_with_projections_before_the_upsampling(size: tuple[int, int]) -> None:
+    plain = shaken(HierarchicalInteractiveAttention(16, 4))
     semantic = shaken(nn.Conv2d(24, 16, 1), seed=2)
     ir, vis, coarse = random(1, 16, *size), random(1, 16, *size, seed=3), random(1, 24, 4, 5)
     full = F.interpolate(coarse, size=size, mode="bilinear")
