@@ -60,6 +60,7 @@ ROOMS: dict[str, Rule] = {
     "": Rule(_NO_ROS_NO_TORCH),
     "thermal": Rule(_NO_ROS_NO_TORCH),
     "calibration": Rule(_NO_ROS_NO_TORCH),
+    "registration": Rule(_NO_ROS_NO_TORCH),
     "engines": Rule(_NO_ROS_NO_TORCH),
     "evaluation": Rule(_NO_ROS_NO_TORCH),
     "rig": Rule(_NO_ROS_NO_TORCH),
