@@ -88,6 +88,16 @@ class SegmifNode(LifecycleNode):
         self._diagnostics_timer: Any = None
         self._logged_failure_ns = -_LOG_EVERY_NS
 
+    @property
+    def statistics(self) -> Statistics:
+        """Counters and times since the last configuration; they outlive the active state."""
+        return self._statistics
+
+    @property
+    def engine_facts(self) -> dict[str, str]:
+        """What executes the model, empty while none is loaded."""
+        return {} if self._processor is None else self._processor.describe()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model, create the output topics."""
         return self._transition("configure", state, self._configure)
@@ -251,7 +261,7 @@ class SegmifNode(LifecycleNode):
 
     def _report(self) -> None:
         """Publish diagnostics."""
-        inputs, processor = self._inputs, self._processor
+        inputs = self._inputs
         known = {stream: InputFacts() for stream in Stream}
         if inputs is not None:
             known = {
@@ -270,7 +280,7 @@ class SegmifNode(LifecycleNode):
             active_since_ns=self._active_since_ns,
             inputs=known,
             reference="" if inputs is None else inputs.pairer.reference.value,
-            engine={} if processor is None else processor.describe(),
+            engine=self.engine_facts,
             latency_budget_ms=self.parameters.settings().latency_budget_ms,
         )
         stamp = self.get_clock().now().to_msg()
@@ -296,11 +306,15 @@ def _on_signals(action: Any) -> None:
         signal.signal(number, action)
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(
+    args: Sequence[str] | None = None, *, watch: Callable[[SegmifNode], None] | None = None
+) -> int:
     """Run the node until SIGINT or SIGTERM; return the exit code.
 
     Args:
         args: command line after the program name, default `sys.argv`.
+        watch: called after each round of the executor, on its thread; `segmif bench` reads the
+            node's own figures there.
     """
     stop = Event()
     try:
@@ -321,6 +335,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return 1
         while not stop.is_set():
             executor.spin_once(timeout_sec=_POLL_S)
+            if watch is not None:
+                watch(node)
         return 0
     finally:
         # A second Ctrl-C, or the one that launch sends to the whole group, must not cut this short.

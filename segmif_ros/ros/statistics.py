@@ -60,6 +60,12 @@ class Samples:
         self._values[self.count % self._values.size] = value
         self.count += 1
 
+    def newest(self, count: int) -> list[float]:
+        """Return the newest `count` samples in the order they came, fewer if fewer are kept."""
+        kept = min(count, self.count, self._values.size)
+        places = np.arange(self.count - kept, self.count) % self._values.size
+        return [float(value) for value in self._values[places]]
+
     def percentiles(self) -> Percentiles | None:
         """Return the percentiles of the newest samples, None before the first."""
         if self.count == 0:

@@ -28,6 +28,16 @@ def test_old_samples_leave_but_still_count():
     assert samples.count == 20
 
 
+def test_the_newest_samples_come_in_order_also_after_the_buffer_wrapped():
+    samples = Samples(capacity=4)
+    assert samples.newest(3) == []
+    for value in range(6):
+        samples.add(float(value))
+    assert samples.newest(2) == [4.0, 5.0]
+    assert samples.newest(9) == [2.0, 3.0, 4.0, 5.0]
+    assert samples.newest(0) == []
+
+
 @pytest.mark.parametrize("hz", [9.0, 30.0, 60.0])
 def test_rate_of_steady_events(hz):
     rate = Rate()
