@@ -10,16 +10,21 @@ from pathlib import Path
 import pytest
 
 from segmif_ros.bundle import parse_manifest
-from segmif_ros.registration import Calibration, Registration
+from segmif_ros.registration import Calibration, Registration, RigCalibration, load_calibration
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
+def blocks(document: str, language: str) -> list[str]:
+    """The fenced blocks of a language in a document."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / document).read_text(), re.M | re.S)
+
+
 def block(document: str, language: str) -> str:
     """The one fenced block of a language in a document."""
-    found = re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / document).read_text(), re.M | re.S)
+    found = blocks(document, language)
     assert len(found) == 1, f"{document} has {len(found)} blocks of {language}"
-    return str(found[0])
+    return found[0]
 
 
 def test_the_manifest_in_the_document_is_one(tmp_path: Path) -> None:
@@ -37,10 +42,12 @@ def test_the_document_names_every_field_of_the_manifest(tmp_path: Path) -> None:
     assert rows == {"format", *parse_manifest(path).__dataclass_fields__}
 
 
-def test_the_calibration_in_the_document_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "kind"), [(0, Calibration), (1, RigCalibration)])
+def test_the_calibrations_in_the_document_are_some(tmp_path: Path, number: int, kind: type) -> None:
     path = tmp_path / "rig.yaml"
-    path.write_text(block("calibration.md", "yaml"))
-    calibration = Calibration.load(path)
+    path.write_text(blocks("calibration.md", "yaml")[number])
+    calibration = load_calibration(path)
+    assert isinstance(calibration, kind)
     valid = Registration(calibration).valid_area(calibration.thermal_size, calibration.rgb_size)
     assert (valid == 255).mean() > 0.9
 
@@ -51,7 +58,7 @@ def test_the_recipe_in_the_document_makes_one(
     monkeypatch.chdir(tmp_path)
     Path("make.py").write_text(block("calibration.md", "python"))
     runpy.run_path("make.py")
-    calibration = Calibration.load("rig.yaml")
+    calibration = load_calibration("rig.yaml")
     assert calibration.source == "5 of 5 points"
     x, y, w = calibration.homography @ (160.0, 128.0, 1.0)
     assert (x / w, y / w) == pytest.approx((320.0, 246.0), abs=3.0)

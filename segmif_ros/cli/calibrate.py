@@ -20,7 +20,7 @@ from segmif_ros.cli.recorded_pairs import is_bag, read_bag, read_folder
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.clips import ClipError, read_rgb, read_thermal
 from segmif_ros.frames import Image8
-from segmif_ros.registration import Calibration, RegistrationError
+from segmif_ros.registration import Calibration, RegistrationError, save_calibration
 from segmif_ros.thermal import ThermalNormaliser
 
 _LARGEST = 65536
@@ -104,7 +104,7 @@ def _auto(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace, calibration: Calibration, picture: Image8 | None) -> None:
-    calibration.save(args.out)
+    save_calibration(calibration, args.out)
     say(f"{args.out}: {calibration.source}")
     if picture is not None:
         path = args.picture or args.out.with_suffix(".png")

@@ -1,22 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calibration file: where each thermal pixel lies in the RGB image."""
+"""Where thermal pixels lie in the RGB image: a homography, or two cameras and their mounting.
+
+Pixels are (x, y) with (0, 0) in the centre of the upper left one.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from segmif_ros.registration.errors import RegistrationError
+from segmif_ros.registration.lens import Intrinsics, Points
+
+FURTHEST_MOUNTING_M = 10.0
+"""Two cameras of one rig are never further apart: such a translation is in millimetres."""
+
+
+class Geometry(Protocol):
+    """What the remap table needs to know."""
+
+    @property
+    def rgb_size(self) -> tuple[int, int]:
+        """RGB image (height, width)."""
+
+    @property
+    def thermal_size(self) -> tuple[int, int]:
+        """Thermal image (height, width)."""
+
+    @property
+    def source(self) -> str:
+        """Where it came from, one line for people."""
+
+    def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
+        """Return where RGB pixels (N, 2) lie in the thermal image, and which it can see at all."""
+
+    def describe(self) -> str:
+        """Return one line for diagnostics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Where each thermal pixel lies in the RGB image.
+    """A homography.
 
     Attributes:
         rgb_size: RGB image (height, width) the homography was made for.
@@ -48,51 +76,161 @@ class Calibration:
                 f"the homography {matrix.tolist()} is singular, expected one that can be inverted"
             )
 
-    @classmethod
-    def load(cls, path: str | Path) -> Calibration:
-        """Read a calibration YAML (docs/calibration.md).
+    def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
+        """See `Geometry`."""
+        source = np.linalg.inv(self.homography) @ _homogeneous(rgb_pixels)
+        # Of the two sides of the line at infinity the camera sees the one its centre looks at.
+        height, width = self.thermal_size
+        source *= np.sign(self.homography[2] @ np.array([(width - 1) / 2, (height - 1) / 2, 1.0]))
+        ahead = source[2] > 1e-9 * np.abs(source[2]).max()
+        return (source[:2] / np.where(ahead, source[2], 1.0)).T, ahead
 
-        Raises:
-            RegistrationError: unreadable, a field missing, or a singular homography.
-        """
-        name = f"calibration {str(path)!r}"
-        try:
-            raw: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+    def describe(self) -> str:
+        """See `Geometry`."""
+        return f"homography ({self.source or 'no source given'})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RigCalibration:
+    """Two calibrated cameras, how they are mounted, and how far away the scene is.
+
+    A point of the scene at `p` in the thermal optical frame lies at `rotation @ p + translation_m`
+    in the RGB optical frame (x right, y down, z forward: REP 103). So `translation_m` is where the
+    thermal camera sits, seen from the RGB camera.
+
+    Attributes:
+        rgb: intrinsics of the RGB camera, of the image as published (distortion included).
+        thermal: intrinsics of the thermal camera, likewise.
+        rotation: 3x3, thermal optical frame to RGB optical frame.
+        translation_m: (3,) metres.
+        nearest_m: smallest depth of the scene along the RGB camera's axis, metres.
+        furthest_m: largest depth, the same number for a plane, infinity allowed.
+        source: where it came from, one line for people.
+    """
+
+    rgb: Intrinsics
+    thermal: Intrinsics
+    rotation: NDArray[np.float64]
+    translation_m: NDArray[np.float64]
+    nearest_m: float
+    furthest_m: float
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rotation", _rotation(np.asarray(self.rotation, np.float64)))
+        translation = np.asarray(self.translation_m, np.float64)
+        if translation.shape != (3,) or not np.isfinite(translation).all():
             raise RegistrationError(
-                f"{name} cannot be read: {err}; give the path of a calibration YAML"
-            ) from err
-        try:
-            matrix = np.asarray(raw["homography"], np.float64)
-            rgb = (int(raw["rgb"]["height"]), int(raw["rgb"]["width"]))
-            thermal = (int(raw["thermal"]["height"]), int(raw["thermal"]["width"]))
-            source = str(raw.get("source", ""))
-        except (KeyError, TypeError, ValueError) as err:
+                f"translation_m is {translation.tolist()}, expected three finite numbers"
+            )
+        if float(np.linalg.norm(translation)) > FURTHEST_MOUNTING_M:
             raise RegistrationError(
-                f"{name}: {err} is missing or malformed; expected rgb and "
-                "thermal with width and height, and a 3x3 homography (docs/calibration.md)"
-            ) from err
-        try:
-            return cls(rgb, thermal, matrix, source)
-        except RegistrationError as err:
-            raise RegistrationError(f"{name}: {err}; calibrate again") from err
+                f"translation_m is {translation.tolist()}, more than {FURTHEST_MOUNTING_M:g} m "
+                "between the cameras; give metres"
+            )
+        object.__setattr__(self, "translation_m", translation)
+        if not (0.0 < self.nearest_m <= self.furthest_m and math.isfinite(self.nearest_m)):
+            raise RegistrationError(
+                f"the depth is {self.nearest_m:g} to {self.furthest_m:g} m, expected "
+                "plane_distance_m above 0, or depth_range_m: [nearest, furthest] above 0"
+            )
+        if self.plane_m <= float(translation[2]) + 0.05:
+            raise RegistrationError(
+                f"the plane at {self.plane_m:g} m does not lie in front of the thermal camera, "
+                f"which sits at {translation.tolist()} m; give a larger depth"
+            )
 
-    def save(self, path: str | Path) -> None:
-        """Write the YAML that `load` reads; folders are made, a half-written file is never seen.
+    @property
+    def rgb_size(self) -> tuple[int, int]:
+        """RGB image (height, width)."""
+        return self.rgb.size
 
-        Raises:
-            OSError: the file cannot be written.
+    @property
+    def thermal_size(self) -> tuple[int, int]:
+        """Thermal image (height, width)."""
+        return self.thermal.size
+
+    @property
+    def plane_m(self) -> float:
+        """Depth at which thermal and RGB agree, metres.
+
+        For a range it is the middle in 1/depth, where the parallax is the same at both ends.
         """
-        content = {
-            "rgb": {"width": self.rgb_size[1], "height": self.rgb_size[0]},
-            "thermal": {"width": self.thermal_size[1], "height": self.thermal_size[0]},
-            "homography": np.asarray(self.homography, np.float64).tolist(),
-            "source": self.source,
-        }
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(target.name + ".part")
-        part.write_text(
-            yaml.safe_dump(content, sort_keys=False, default_flow_style=None), encoding="utf-8"
+        return 2.0 / (1.0 / self.nearest_m + 1.0 / self.furthest_m)
+
+    def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
+        """See `Geometry`; for points at the depth `plane_m`."""
+        rays, reached = self.rgb.to_normalised(rgb_pixels)
+        points = self.plane_m * _homogeneous(rays).T - self.translation_m
+        points = points @ self.rotation  # the inverse rotation, applied to rows
+        ahead = points[:, 2] > 1e-6
+        normalised = points[:, :2] / np.where(ahead, points[:, 2], 1.0)[:, None]
+        pixels, seen = self.thermal.to_pixels(normalised)
+        return pixels, reached & ahead & seen
+
+    def parallax_px(self, depth_m: float) -> float:
+        """Return the largest error of things at `depth_m`, in RGB pixels.
+
+        Args:
+            depth_m: along the RGB camera's axis, metres; infinity allowed.
+
+        Returns:
+            0 at `plane_m`; infinity where the thermal camera does not see that depth at all.
+        """
+        height, width = self.rgb_size
+        ys, xs = np.mgrid[0 : height - 1 : 13j, 0 : width - 1 : 17j]
+        grid = np.column_stack([xs.ravel(), ys.ravel()])
+        thermal, used = self.to_thermal(grid)
+        bottom, right = np.array(self.thermal_size) - 1
+        used &= ((thermal >= 0) & (thermal <= (right, bottom))).all(axis=1)
+        rays, _ = self.thermal.to_normalised(thermal[used])
+        directions = _homogeneous(rays).T @ self.rotation.T
+        # On to that depth from where the thermal camera sits; at infinity only directions count.
+        along = (depth_m - self.translation_m[2]) / directions[:, 2]
+        ahead = (directions[:, 2] > 1e-6) & (along > 0.0)
+        if not ahead.any():
+            return math.inf
+        rays = directions[ahead]
+        rays = rays / rays[:, 2:]
+        if math.isfinite(depth_m):
+            offset = self.translation_m - self.translation_m[2] * rays
+            rays = rays + offset / depth_m
+        shown, reached = self.rgb.to_pixels(rays[:, :2])
+        errors = np.linalg.norm(shown - grid[used][ahead], axis=1)[reached]
+        return float(errors.max()) if len(errors) else math.inf
+
+    def describe(self) -> str:
+        """See `Geometry`."""
+        text = f"rig ({self.source or 'no source given'}), exact at {self.plane_m:.3g} m"
+        if self.nearest_m < self.furthest_m:
+            ends = " and ".join(
+                f"{self.parallax_px(depth):.1f} px at {depth:g} m"
+                for depth in (self.nearest_m, self.furthest_m)
+            )
+            text += f", off by up to {ends}"
+        return text
+
+
+def _homogeneous(points: Points) -> Points:
+    """(N, 2) points as (3, N) with ones."""
+    return np.vstack([points.T, np.ones(len(points))])
+
+
+def _rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rotation nearest to a 3x3 matrix that is one but for rounding.
+
+    Raises:
+        RegistrationError: it is none.
+    """
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        raise RegistrationError(
+            f"the rotation {matrix.tolist()} is not 3x3 finite numbers or a quaternion x, y, z, w"
         )
-        part.replace(target)
+    error = float(np.abs(matrix @ matrix.T - np.eye(3)).max())
+    if error > 5e-3 or np.linalg.det(matrix) < 0.0:
+        raise RegistrationError(
+            f"the rotation {matrix.tolist()} is none (off by {error:.2g}, determinant "
+            f"{np.linalg.det(matrix):.3g}), expected orthonormal rows and determinant 1"
+        )
+    u, _, vt = np.linalg.svd(matrix)
+    return np.asarray(u @ vt)

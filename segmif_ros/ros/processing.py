@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The worker's side: one pair of checked messages becomes published images."""
+"""The worker's side: a pair of checked messages, or one alone, becomes published images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import FramePair
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.registration import Calibration, Registration
+from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.publishers import Publishers
@@ -33,32 +33,45 @@ class Received:
         view: its pixels.
         header: std_msgs/Header.
         received_ns: steady time of the callback.
+        frozen: the camera has repeated this picture for too long.
     """
 
     view: ImageView
     header: Any
     received_ns: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A pair that waits for the worker.
+    """A pair, or in a degraded mode one image alone, that waits for the worker.
 
     Attributes:
-        rgb: the RGB message.
-        thermal: the thermal message.
-        stamp_ns: stamp of the RGB message.
-        thermal_stamp_ns: stamp of the thermal message.
+        rgb: the RGB message, None when the thermal camera goes on alone.
+        thermal: the thermal message, None when the RGB camera goes on alone.
+        header: std_msgs/Header of the results.
+        stamp_ns: stamp of the results: of the RGB message, or of the thermal one alone.
+        thermal_stamp_ns: stamp of the thermal message, 0 without one.
         decided_ns: steady time when the pair was made.
         settings: parameter values in force when the pair was made.
+        rgb_size: (height, width) of the newest RGB image, None before the first.
     """
 
-    rgb: Received
-    thermal: Received
+    rgb: Received | None
+    thermal: Received | None
+    header: Any
     stamp_ns: int
     thermal_stamp_ns: int
     decided_ns: int
     settings: Settings
+    rgb_size: tuple[int, int] | None = None
+
+    @property
+    def received_ns(self) -> int:
+        """Steady time of the callback of the message that gives the results their stamp."""
+        message = self.thermal if self.rgb is None else self.rgb
+        assert message is not None
+        return message.received_ns
 
 
 class Processor:
@@ -73,7 +86,7 @@ class Processor:
         self._model = bundle.manifest.name
         calibration = None
         if settings.calibration_file:
-            calibration = Calibration.load(settings.calibration_file)
+            calibration = load_calibration(settings.calibration_file)
         self._perceiver = Perceiver(
             open_engine(settings.engine, bundle, threads=settings.engine_threads),
             ThermalNormaliser(settings.thermal),
@@ -123,27 +136,36 @@ class Processor:
             return
         self._follow(job.settings)
         stages = statistics.stages_ms
-        rgb, thermal = job.rgb.view.to_rgb(), job.thermal.view.to_thermal()
+        rgb = None if job.rgb is None else job.rgb.view.to_rgb()
+        thermal = None if job.thermal is None else job.thermal.view.to_thermal()
         converted = monotonic_ns()
-        frame_id = job.rgb.header.frame_id
         perception = self._perceiver.perceive(
-            FramePair(rgb, thermal, job.stamp_ns, job.thermal_stamp_ns, frame_id)
+            FramePair(
+                rgb,
+                thermal,
+                job.stamp_ns,
+                job.thermal_stamp_ns,
+                frame_id=job.header.frame_id,
+                rgb_size=job.rgb_size,
+            )
         )
         perceived = monotonic_ns()
-        publishers.publish(perception, job.rgb.header, wanted, job.settings.overlay_alpha)
+        publishers.publish(perception, job.header, wanted, job.settings.overlay_alpha)
         published = monotonic_ns()
         statistics.published += 1
-        statistics.streams[Stream.THERMAL].shutter = self._perceiver.normaliser.shutter.facts()
+        if thermal is not None:
+            shutter = self._perceiver.normaliser.shutter
+            statistics.streams[Stream.THERMAL].shutter = shutter.facts()
         statistics.publish_rate.add(published)
         for name in wanted:
             statistics.published_by_output[name] += 1
-        stages["wait"].add((job.decided_ns - job.rgb.received_ns) / MILLISECOND)
+        stages["wait"].add((job.decided_ns - job.received_ns) / MILLISECOND)
         stages["queue"].add((taken - job.decided_ns) / MILLISECOND)
         stages["conversion"].add((converted - taken) / MILLISECOND)
         for stage, milliseconds in perception.timings_ms.items():
             stages[stage].add(milliseconds)
         stages["publish"].add((published - perceived) / MILLISECOND)
-        stages["node"].add((published - job.rgb.received_ns) / MILLISECOND)
+        stages["node"].add((published - job.received_ns) / MILLISECOND)
         statistics.add_total((clock.now().nanoseconds - job.stamp_ns) / MILLISECOND)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from segmif_ros.calibration.points import rms_between
 from segmif_ros.cli.main import main
-from segmif_ros.registration import Calibration
+from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras import Rig
 from segmif_ros.rig.render import Renderer
 from segmif_ros.rig.scene import Scene
@@ -31,7 +31,7 @@ def test_points_become_a_calibration_and_a_picture(
     images = ["--rgb", str(tmp_path / "rgb.png"), "--thermal", str(tmp_path / "thermal.png")]
     code = main(["calibrate", "points", "--pairs", *PAIRS, *SIZES, *images, "--out", str(out)])
     assert code == 0
-    calibration = Calibration.load(out)
+    calibration = load_calibration(out)
     np.testing.assert_allclose(calibration.homography, np.diag([2.0, 2, 1]), atol=1e-6)
     assert (calibration.rgb_size, calibration.thermal_size) == ((480, 640), (240, 320))
     assert calibration.source in capsys.readouterr().out
@@ -91,7 +91,7 @@ def test_recorded_pairs_become_a_calibration(
     out = tmp_path / "rig.yaml"
     hints = ["--rgb-hfov", "60", "--thermal-hfov", "68"]
     assert main(["calibrate", "auto", str(recorded / kind), *hints, "--out", str(out)]) == 0
-    found = Calibration.load(out)
+    found = load_calibration(out)
     truth = Rig.default().thermal_to_rgb_homography(18.0)
     assert rms_between(truth, found.homography, found) < 2.5
     assert found.source in capsys.readouterr().out

@@ -10,7 +10,7 @@ from segmif_ros.cli.sources import LIGHTINGS, BagSource, RigSource
 from segmif_ros.evaluation.bag_writer import write_bag
 from segmif_ros.evaluation.bags import IMAGE, BagError
 from segmif_ros.evaluation.clips import StampedImage
-from segmif_ros.registration import Calibration
+from segmif_ros.registration import load_calibration
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -119,7 +119,7 @@ def test_the_rig_runs_at_what_the_machine_holds_but_not_above_30_hz(tmp_path):
 
 def test_the_rig_writes_the_calibration_that_the_node_loads(tmp_path):
     source = rig(tmp_path)
-    calibration = Calibration.load(source.calibration)
+    calibration = load_calibration(source.calibration)
     assert calibration.rgb_size == (480, 640)
     assert calibration.thermal_size == (512, 640)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 
-from segmif_ros.registration import Calibration, Registration
+from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.rig.calibration import calibration_yaml, write_calibration
 from segmif_ros.rig.cameras import Rig
 
@@ -14,7 +14,7 @@ def test_the_node_reads_what_the_rig_writes(tmp_path):
     path = tmp_path / "new" / "rig.yaml"
     rig = Rig.default()
     write_calibration(path, rig, seed=7)
-    calibration = Calibration.load(path)
+    calibration = load_calibration(path)
     assert calibration.rgb_size == (480, 640)
     assert calibration.thermal_size == (512, 640)
     np.testing.assert_allclose(calibration.homography, rig.thermal_to_rgb_homography(18.0))

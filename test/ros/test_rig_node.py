@@ -23,7 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
-from segmif_ros.registration import Calibration
+from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras import Rig
 from segmif_ros.rig.labels import Label
 from segmif_ros.ros.images import view_rgb, view_thermal
@@ -148,7 +148,7 @@ def test_both_cameras_are_heard_at_their_rates_with_true_stamps(start, ears, tmp
     infos = ears.heard["rgb/camera_info"]
     assert set(stamps(infos)) & set(stamps(rgb))
     assert infos[-1].k[0] == pytest.approx(Rig.default().rgb.intrinsics.fx)
-    assert Calibration.load(calibration).thermal_size == (512, 640)
+    assert load_calibration(calibration).thermal_size == (512, 640)
 
 
 @pytest.mark.system
