@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,19 @@ import numpy as np
 RGB = "rgb"
 THERMAL = "thermal"
 _SALT = {"drop": 1, "jitter": 2, "duplicate": 3, "reorder": 4}
+
+
+class Damage(Enum):
+    """What is wrong with a message itself; whoever builds the message carries it out."""
+
+    ENCODING = "encoding"
+    """An encoding that no image topic uses."""
+    SIZE = "size"
+    """Half as wide and half as high: a driver that was reconfigured."""
+    STEP = "step"
+    """`step` is half of what one row needs."""
+    DATA = "data"
+    """The last row is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +42,21 @@ class Event:
         frame: number of the picture in it; a frozen camera repeats one.
         stamp_ns: acquisition stamp in the header.
         arrival_ns: when the message reaches its subscribers.
+        taken_ns: when the picture was really taken, whatever the stamp says.
+        damage: what is wrong with the message, None for nothing.
     """
 
     camera: str
     frame: int
     stamp_ns: int
     arrival_ns: int
+    taken_ns: int
+    damage: Damage | None = None
+
+    @classmethod
+    def clean(cls, camera: str, frame: int, time_ns: int) -> Event:
+        """Return the message of a picture that is stamped rightly and arrives at once."""
+        return cls(camera, frame, time_ns, time_ns, time_ns)
 
 
 class Fault(Protocol):
@@ -67,7 +90,7 @@ def schedule(
         first = start_ns + round(index * phase_s * 1e9)
         for frame in range(math.ceil(duration_s * rate - 1e-9)):
             stamp = first + round(frame / rate * 1e9)
-            events.append(Event(camera, frame, stamp, stamp))
+            events.append(Event.clean(camera, frame, stamp))
     return in_order(events)
 
 
@@ -148,12 +171,12 @@ class Freeze:
         start = min(event.stamp_ns for event in mine)
         every, length = round(self.every_s * 1e9), round(self.length_s * 1e9)
         shown: list[Event] = []
-        last = mine[0].frame
+        last = mine[0]
         for event in sorted(mine, key=lambda e: e.stamp_ns):
             since = event.stamp_ns - start
             if since < every or since % every >= length:
-                last = event.frame
-            shown.append(replace(event, frame=last))
+                last = event
+            shown.append(replace(event, frame=last.frame, taken_ns=last.taken_ns))
         return in_order(shown + others)
 
 
@@ -287,3 +310,80 @@ class Reorder:
                 index += 1
             index += 1
         return in_order(mine + others)
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """A camera that hangs: the picture stays that of `shown` while messages and stamps go on."""
+
+    shown: Event
+
+    def apply(self, events: Sequence[Event]) -> list[Event]:
+        """Return the schedule with one frame number."""
+        camera, frame, taken = self.shown.camera, self.shown.frame, self.shown.taken_ns
+        return [
+            replace(e, frame=frame, taken_ns=taken) if e.camera == camera else e for e in events
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRate:
+    """A camera that runs at `rate_hz` instead; frame numbers count its own pictures."""
+
+    camera: str
+    rate_hz: float
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0:
+            raise ValueError(f"rate {self.rate_hz} Hz: expected a value above 0")
+
+    def apply(self, events: Sequence[Event]) -> list[Event]:
+        """Return the schedule with new events from the first stamp until the next one is due."""
+        mine, others = _split(events, self.camera)
+        if not mine:
+            return in_order(others)
+        stamps = [event.stamp_ns for event in mine]
+        first, last = min(stamps), max(stamps)
+        end = last + (last - first) / max(len(stamps) - 1, 1)
+        # Counted from time 0, so that the frames of two adjoining spans keep their distance.
+        numbers = range(math.ceil(first * self.rate_hz / 1e9), math.ceil(end * self.rate_hz / 1e9))
+        times = [(number, round(number / self.rate_hz * 1e9)) for number in numbers]
+        return in_order([*(Event.clean(self.camera, n, t) for n, t in times), *others])
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroStamp:
+    """A driver that does not fill `header.stamp`."""
+
+    camera: str
+
+    def apply(self, events: Sequence[Event]) -> list[Event]:
+        """Return the schedule without stamps."""
+        return [replace(e, stamp_ns=0) if e.camera == self.camera else e for e in events]
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """Messages that are malformed, every one."""
+
+    camera: str
+    damage: Damage
+
+    def apply(self, events: Sequence[Event]) -> list[Event]:
+        """Return the schedule with marked messages."""
+        return [replace(e, damage=self.damage) if e.camera == self.camera else e for e in events]
+
+
+@dataclass(frozen=True, slots=True)
+class During:
+    """Another fault, for messages that would arrive from `start_ns` until before `end_ns`."""
+
+    fault: Fault
+    start_ns: int
+    end_ns: int
+
+    def apply(self, events: Sequence[Event]) -> list[Event]:
+        """Return the schedule with the fault in its time."""
+        inside = [e for e in events if self.start_ns <= e.arrival_ns < self.end_ns]
+        outside = [e for e in events if not self.start_ns <= e.arrival_ns < self.end_ns]
+        return in_order([*outside, *self.fault.apply(inside)])

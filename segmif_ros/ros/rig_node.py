@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ import rclpy
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
@@ -26,10 +27,16 @@ from std_msgs.msg import Header
 
 from segmif_ros.rig.calibration import write_calibration
 from segmif_ros.rig.cameras import Camera, Rig
+from segmif_ros.rig.fault_requests import KINDS, parse_fault
+from segmif_ros.rig.faults import RGB, THERMAL, Damage
+from segmif_ros.rig.faults import Event as Message
 from segmif_ros.rig.footage import TOUR, Footage
 from segmif_ros.rig.lighting import Lighting
 from segmif_ros.rig.render import ENCODINGS
 from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.timecode import write_code
+from segmif_ros.rig.timeline import Timeline
+from segmif_ros.ros.rig_faults import FaultSwitch, spoil
 from segmif_ros.ros.transport import prepare_process
 
 EXIT_USAGE = 2
@@ -59,39 +66,25 @@ class _Pixels:
 
 
 class _CameraDriver:
-    """One camera: its topics, its rate, and the number of its next frame."""
+    """One camera's topics."""
 
-    def __init__(self, node: Node, name: str, camera: Camera, phase_s: float) -> None:
+    def __init__(self, node: Node, name: str, camera: Camera, qos: QoSProfile) -> None:
         self.camera = camera
-        self.images = node.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
-        self._info = node.create_publisher(
-            CameraInfo, f"{name}/camera_info", qos_profile_sensor_data
-        )
+        self.images = node.create_publisher(Image, f"{name}/image_raw", qos)
+        self._info = node.create_publisher(CameraInfo, f"{name}/camera_info", qos)
         self._facts = camera_info(camera)
-        self._phase_ns = round(phase_s * 1e9)
-        self.number = 0
-        self.skipped = 0
+        self.period_ns = round(1e9 / camera.rate_hz)
 
-    def due_ns(self) -> int:
-        """When the next frame is taken, nanoseconds after the start."""
-        return self._phase_ns + round(self.number / self.camera.rate_hz * 1e9)
-
-    def skip_missed(self, now_ns: int) -> None:
-        """Leave out frames whose successor is due already: a camera does not wait for its host."""
-        period = 1e9 / self.camera.rate_hz
-        missed = int((now_ns - self.due_ns()) / period)
-        if missed > 0:
-            self.number += missed
-            self.skipped += missed
-
-    def publish(self, pixels: _Pixels, stamp_ns: int) -> Header:
+    def publish(self, pixels: _Pixels, stamp_ns: int, damage: Damage | None) -> Header:
         """Send one frame and its camera_info."""
         header = Header(frame_id=self.camera.frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        self.images.publish(pixels.message(header))
+        message = pixels.message(header)
+        if damage is not None:
+            spoil(message, damage)
+        self.images.publish(message)
         self._facts.header = header
         self._info.publish(self._facts)
-        self.number += 1
         return header
 
 
@@ -114,17 +107,35 @@ class RigNode(Node):
         footage: their pictures.
         with_labels: also publish the true labels.
         encoding: of the thermal images.
+        reliable: offer reliable images; drivers of cameras differ in this.
+        time_code: write the time of each picture into its pixels.
+        faults: those in force from the start, with spaces between them.
     """
 
-    def __init__(self, rig: Rig, footage: Footage, *, with_labels: bool, encoding: str) -> None:
-        super().__init__("rig", namespace="/rig", start_parameter_services=False)
-        self._footage, self._encoding = footage, encoding
-        self.rgb = _CameraDriver(self, "rgb", rig.rgb, 0.0)
-        self.thermal = _CameraDriver(self, "thermal", rig.thermal, THERMAL_PHASE_S)
+    def __init__(
+        self,
+        rig: Rig,
+        footage: Footage,
+        *,
+        with_labels: bool,
+        encoding: str,
+        reliable: bool = False,
+        time_code: bool = False,
+        faults: str = "",
+    ) -> None:
+        super().__init__("rig", namespace="/rig")
+        self._footage, self._encoding, self._time_code = footage, encoding, time_code
+        qos = QoSProfile(depth=5) if reliable else qos_profile_sensor_data
+        self.rgb = _CameraDriver(self, RGB, rig.rgb, qos)
+        self.thermal = _CameraDriver(self, THERMAL, rig.thermal, qos)
+        self._drivers = {RGB: self.rgb, THERMAL: self.thermal}
         self._labels = None
         if with_labels:
             self._labels = self.create_publisher(Image, "rgb/labels", qos_profile_sensor_data)
+        self._switch = FaultSwitch(self, faults)
         self._reported = -_REPORT_S
+        self._start_ns = 0
+        self.skipped = 0
 
     def prerender(self, stop: Event) -> bool:
         """Render ahead, saying how far it is; return false when stopped."""
@@ -158,45 +169,59 @@ class RigNode(Node):
         Args:
             frames: how many, None for no end.
             stop: ends the run.
-            idle: spends the given seconds until the next frame is due.
+            idle: spends at most the given seconds until the next frame is due.
         """
         # Wall time minus monotonic time is frozen here: stamps must not follow clock corrections.
-        start_ns = time.monotonic_ns()
-        wall_ns = time.time_ns() - start_ns
+        wall_ns = time.time_ns() - time.monotonic_ns()
+        self._start_ns = wall_ns + time.monotonic_ns()
+        rates = {name: driver.camera.rate_hz for name, driver in self._drivers.items()}
+        timeline = Timeline(
+            rates,
+            start_ns=self._start_ns,
+            phase_s=THERMAL_PHASE_S,
+            faults=self._switch.initial,
+        )
         sent = 0
-        while not stop.is_set() and (frames is None or sent < frames):
-            now = time.monotonic_ns() - start_ns
-            for driver in (self.rgb, self.thermal):
-                driver.skip_missed(now)
-            driver = min((self.rgb, self.thermal), key=_CameraDriver.due_ns)
-            due = driver.due_ns()
-            if due > now:
-                idle((due - now) / 1e9)
-                continue
-            stamp_ns = wall_ns + start_ns + due
-            if driver is self.thermal:
-                picture = self._footage.thermal(driver.number)
-                driver.publish(_Pixels(picture, self._encoding), stamp_ns)
-                continue
-            rgb, labels = self._footage.visible(driver.number)
-            header = driver.publish(_Pixels(rgb, "rgb8"), stamp_ns)
-            if self._labels is not None:
-                self._labels.publish(_Pixels(labels, "mono8").message(header))
-            sent += 1
-        if frames is not None and sent == frames:
-            self._last_thermal(start_ns, wall_ns, stop)
+        end_ns: int | None = None
+        while not stop.is_set() and frames != 0:
+            now = wall_ns + time.monotonic_ns()
+            faults = self._switch.changed()
+            if faults is not None:
+                timeline.switch(faults, now)
+            for message in timeline.take(now):
+                driver = self._drivers[message.camera]
+                if end_ns is not None and (message.camera == RGB or message.taken_ns > end_ns):
+                    continue
+                if end_ns is None and now - message.arrival_ns >= driver.period_ns:
+                    # Its successor is due already: a camera does not wait for its host.
+                    self.skipped += 1
+                    continue
+                self._send(message)
+                sent += message.camera == RGB
+                if sent == frames and end_ns is None:
+                    # The thermal frame that belongs to the last RGB frame is still to come.
+                    end_ns = message.taken_ns + driver.period_ns // 2
+            if end_ns is not None and now >= end_ns:
+                break
+            idle(max(timeline.next_ns() - now, 0) / 1e9)
         return sent
 
-    def _last_thermal(self, start_ns: int, wall_ns: int, stop: Event) -> None:
-        """Send the thermal frame that belongs to the last RGB frame, if it is still to come."""
-        due = self.thermal.due_ns()
-        last_rgb = self.rgb.due_ns() - round(1e9 / self.rgb.camera.rate_hz)
-        if due - last_rgb > 0.5e9 / self.rgb.camera.rate_hz:
-            return
-        stop.wait(max(due - (time.monotonic_ns() - start_ns), 0) / 1e9)
-        if not stop.is_set():
-            picture = self._footage.thermal(self.thermal.number)
-            self.thermal.publish(_Pixels(picture, self._encoding), wall_ns + start_ns + due)
+    def _send(self, message: Message) -> None:
+        """Publish what a camera has taken, as it was damaged on its way."""
+        driver = self._drivers[message.camera]
+        labels = None
+        if message.camera == THERMAL:
+            picture: NDArray[Any] = self._footage.thermal(message.frame)
+        else:
+            picture, labels = self._footage.visible(message.frame)
+        if self._time_code:
+            picture = write_code(picture, (message.taken_ns - self._start_ns) // 1_000_000)
+        if message.damage is Damage.SIZE:
+            picture = picture[::2, ::2]
+        encoding = self._encoding if message.camera == THERMAL else "rgb8"
+        header = driver.publish(_Pixels(picture, encoding), message.stamp_ns, message.damage)
+        if self._labels is not None and labels is not None:
+            self._labels.publish(_Pixels(labels, "mono8").message(header))
 
 
 def _above_zero(text: str) -> float:
@@ -218,6 +243,21 @@ def _seconds(text: str) -> float:
     if not 0.0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: expected seconds, 0 or more")
     return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text}: expected WIDTHxHEIGHT, for example 320x240")
+    return int(found[1]), int(found[2])
+
+
+def _fault(text: str) -> str:
+    try:
+        parse_fault(text)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(str(err)) from None
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -247,6 +287,15 @@ def _parser() -> argparse.ArgumentParser:
         f"0 renders images when they are due (default {PRERENDER}, or --frames)")  # fmt: skip
     add("--labels", action="store_true", help="also publish the true labels on rgb/labels (mono8)")
     add("--aligned", action="store_true", help="both cameras in one place with one geometry")
+    add("--size", type=_size, metavar="WxH",
+        help="RGB pixels (default 640x480); the thermal image follows with --aligned")  # fmt: skip
+    add("--reliable", action="store_true", help="offer reliable images (default: best effort)")
+    add("--time-code", action="store_true",
+        help="write the time of each picture into its pixels, as bars along two edges")  # fmt: skip
+    add("--fault", type=_fault, action="append", default=[], metavar="FAULT",
+        help="CAMERA:KIND[=VALUE][@START[+LENGTH]], CAMERA is rgb, thermal or both, times in "
+        f"seconds, KIND is one of {', '.join(KINDS)}; may be given again; while it runs: "
+        "ros2 param set /rig/rig faults 'thermal:stop rgb:drop=0.1'")  # fmt: skip
     return parser
 
 
@@ -283,6 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
     make = Rig.aligned if args.aligned else Rig.default
     rig = make(rgb_rate_hz=args.rate, thermal_rate_hz=args.thermal_rate)
+    if args.size is not None:
+        rig = rig.with_size(*args.size)
     if args.write_calibration is not None:
         write_calibration(args.write_calibration, rig, seed=args.seed)
     footage = Footage(
@@ -296,7 +347,15 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
     )
     prepare_process()
     rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
-    node = RigNode(rig, footage, with_labels=args.labels, encoding=args.thermal_encoding)
+    node = RigNode(
+        rig,
+        footage,
+        with_labels=args.labels,
+        encoding=args.thermal_encoding,
+        reliable=args.reliable,
+        time_code=args.time_code,
+        faults=" ".join(args.fault),
+    )
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -335,8 +394,7 @@ def _publish(
 
     sent = node.run(args.frames, stop, idle)
     stop.wait(_LINGER_S)
-    skipped = node.rgb.skipped + node.thermal.skipped
-    note = f", left out {skipped} that the machine was too busy for" if skipped else ""
+    note = f", left out {node.skipped} that the machine was too busy for" if node.skipped else ""
     node.get_logger().info(f"sent {sent} RGB frames{note}")
     return 0
 

@@ -45,7 +45,7 @@ def sorted_by_arrival(events: list[Event]) -> bool:
 def test_a_clean_schedule_runs_at_its_rates(clean):
     rgb, thermal = only(clean, RGB), only(clean, THERMAL)
     assert (len(rgb), len(thermal)) == (600, 180)
-    assert rgb[0] == Event(RGB, 0, S, S)
+    assert rgb[0] == Event(RGB, 0, S, S, S)
     assert thermal[0].stamp_ns == S + 10 * MS
     assert rgb[30].stamp_ns == 2 * S
     assert [e.frame for e in thermal] == list(range(180))

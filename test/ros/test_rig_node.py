@@ -18,14 +18,18 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 import rclpy
 from node_process import DEADLINE_S, shared_memory_of
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
 from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras import Rig
 from segmif_ros.rig.labels import Label
+from segmif_ros.rig.timecode import read_bars
 from segmif_ros.ros.images import view_rgb, view_thermal
 from segmif_ros.ros.rig_node import camera_info, main
 
@@ -56,6 +60,14 @@ class Ears:
         while not condition():
             assert monotonic() < deadline, f"no {what}; heard {self.counts()}"
             self._executor.spin_once(timeout_sec=0.05)
+
+    def set_parameter(self, node: str, name: str, value: str) -> SetParametersResult:
+        client = self._node.create_client(SetParameters, f"{node}/set_parameters")
+        self.until(client.service_is_ready, f"{node}/set_parameters")
+        parameters = [Parameter(name, value=value).to_parameter_msg()]
+        future = client.call_async(SetParameters.Request(parameters=parameters))
+        self.until(future.done, "answer")
+        return future.result().results[0]
 
     def counts(self) -> dict[str, int]:
         return {topic: len(messages) for topic, messages in self.heard.items()}
@@ -213,3 +225,34 @@ def test_camera_info_describes_an_ideal_camera():
     np.testing.assert_allclose(np.reshape(info.k, (3, 3)), camera.intrinsics.matrix)
     np.testing.assert_allclose(np.reshape(info.p, (3, 4))[:, :3], camera.intrinsics.matrix)
     np.testing.assert_allclose(np.reshape(info.r, (3, 3)), np.eye(3))
+
+
+@pytest.mark.system
+def test_faults_are_switched_while_it_runs_and_bad_ones_refused(start, ears):
+    start(
+        "--prerender", "3", "--size", "64x48", "--aligned", "--thermal-encoding", "mono8",
+        "--time-code", "--reliable", "--fault", "thermal:stop", "--rate", "20",
+    )  # fmt: skip
+    rgb, thermal = ears.heard["rgb/image_raw"], ears.heard["thermal/image_raw"]
+    ears.until(lambda: len(rgb) >= 10, "RGB images")
+    assert not thermal
+    result = ears.set_parameter("/rig/rig", "faults", "lidar:stop")
+    assert not result.successful
+    assert "'lidar'" in result.reason
+    assert ears.set_parameter("/rig/rig", "faults", "thermal:step rgb:size").successful
+    ears.until(lambda: len(thermal) >= 3 and rgb[-1].width == 32, "faulty images")
+    assert {m.step for m in thermal} == {32}
+    assert ears.set_parameter("/rig/rig", "faults", "").successful
+    ears.until(lambda: thermal[-1].step == 64 and rgb[-1].width == 64, "sound images")
+    for message in (thermal[-1], rgb[-1]):
+        channels = len(message.data) // (48 * 64)
+        pixels = np.frombuffer(message.data, np.uint8).reshape(48, 64, channels).squeeze()
+        top, bottom = read_bars(pixels)
+        assert top is not None
+        assert top == bottom
+
+
+def test_a_wrong_fault_is_named_before_anything_starts(capsys):
+    with pytest.raises(SystemExit):
+        main(["--fault", "rgb:sulk"])
+    assert "'sulk'" in capsys.readouterr().err
