@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the rig's true thermal -> RGB geometry as the calibration file that the node loads."""
+"""The rig's true thermal -> RGB geometry, as the calibrations that the node loads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
+import numpy as np
 
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.registration import Calibration, Intrinsics, RigCalibration, save_calibration
+from segmif_ros.rig.cameras import Pinhole, Rig
 
 PLANE_M = 18.0
 """Distance at which the homography is exact: the middle of a street scene."""
 
 
-def calibration_yaml(rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> str:
-    """Return the text of the calibration file.
+def homography_calibration(rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> Calibration:
+    """Return the homography of one plane.
 
     Args:
         rig: whose geometry.
@@ -24,25 +25,45 @@ def calibration_yaml(rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> str
     Raises:
         ValueError: the plane does not lie in front of both cameras.
     """
-    homography = rig.thermal_to_rgb_homography(distance_m)
-    content = {
-        "rgb": {"width": rig.rgb.intrinsics.width, "height": rig.rgb.intrinsics.height},
-        "thermal": {"width": rig.thermal.intrinsics.width, "height": rig.thermal.intrinsics.height},
-        "homography": homography.tolist(),
-        "source": f"virtual rig, seed {seed}, plane at {distance_m:g} m",
-    }
-    text: str = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
-    return text
+    rgb, thermal = rig.rgb.intrinsics, rig.thermal.intrinsics
+    return Calibration(
+        (rgb.height, rgb.width),
+        (thermal.height, thermal.width),
+        rig.thermal_to_rgb_homography(distance_m),
+        f"virtual rig, seed {seed}, plane at {distance_m:g} m",
+    )
+
+
+def rig_calibration(rig: Rig, *, seed: int, depth_m: tuple[float, float]) -> RigCalibration:
+    """Return both cameras and their mounting.
+
+    Args:
+        rig: whose geometry.
+        seed: named in `source`, for people.
+        depth_m: nearest and furthest depth of the scene, metres; the same twice for a plane.
+
+    Raises:
+        RegistrationError: a depth that does not lie in front of both cameras.
+    """
+    return RigCalibration(
+        _intrinsics(rig.rgb.intrinsics),
+        _intrinsics(rig.thermal.intrinsics),
+        rig.thermal.rotation.T,
+        np.array(rig.thermal.position_m),
+        *depth_m,
+        source=f"virtual rig, seed {seed}",
+    )
 
 
 def write_calibration(path: Path, rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> None:
-    """Write `calibration_yaml` to `path`; folders are made, a half-written file is never seen.
+    """Write `homography_calibration` to `path`; a half-written file is never seen.
 
     Raises:
         ValueError: the plane does not lie in front of both cameras.
         OSError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(calibration_yaml(rig, seed=seed, distance_m=distance_m), encoding="utf-8")
-    part.replace(path)
+    save_calibration(homography_calibration(rig, seed=seed, distance_m=distance_m), path)
+
+
+def _intrinsics(pinhole: Pinhole) -> Intrinsics:
+    return Intrinsics((pinhole.height, pinhole.width), pinhole.matrix)
