@@ -22,19 +22,30 @@ UNLABELLED = 255
 class FramePair:
     """One RGB frame and the thermal frame that belongs to it, as the cameras delivered them.
 
+    One of the two may be missing: the node then works with the other camera alone.
+
     Attributes:
-        rgb: HxWx3 uint8, channel order R, G, B.
-        thermal: hxw uint8, uint16 or float32, not yet registered to the RGB camera.
-        stamp_ns: acquisition time of the RGB frame, nanoseconds.
-        thermal_stamp_ns: acquisition time of the thermal frame, nanoseconds.
+        rgb: HxWx3 uint8, channel order R, G, B; None when there is no RGB frame.
+        thermal: hxw uint8, uint16 or float32, not yet registered to the RGB camera; None when there
+            is no thermal frame.
+        stamp_ns: acquisition time of the RGB frame, nanoseconds; of the thermal one without it.
+        thermal_stamp_ns: acquisition time of the thermal frame, nanoseconds; unused without it.
         frame_id: optical frame of the RGB camera (REP-103, REP-105).
+        rgb_size: (height, width) of the RGB camera, looked at only when `rgb` is None: the thermal
+            frame is then brought into that geometry. None leaves it in its own.
     """
 
-    rgb: Image8
-    thermal: ThermalImage
+    rgb: Image8 | None
+    thermal: ThermalImage | None
     stamp_ns: int
     thermal_stamp_ns: int
     frame_id: str = ""
+    rgb_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a pair without any frame."""
+        if self.rgb is None and self.thermal is None:
+            raise ValueError("a FramePair needs an RGB frame, a thermal frame or both; it has none")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +53,13 @@ class Perception:
     """What one pair became. All images have the height and width of the RGB frame.
 
     Attributes:
-        fused: HxWx3 uint8 RGB.
+        fused: HxWx3 uint8 RGB; the one frame itself where the other is missing.
         mask: HxW uint8 class ids, 255 = unlabelled.
         confidence: HxW uint8, probability of the winning class times 255.
-        thermal: HxW uint8, the thermal image as the network saw it (normalised, registered).
-        stamp_ns: copied from the RGB frame.
-        frame_id: copied from the RGB frame.
+        thermal: HxW uint8, the thermal image as the network saw it (normalised, registered; zeros
+            where it is missing).
+        stamp_ns: copied from the pair.
+        frame_id: copied from the pair.
         timings_ms: time per stage ("thermal", "registration", "inference"), milliseconds.
     """
 

@@ -16,6 +16,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from segmif_ros.pairing import MILLISECOND, DropReason, Stream
+from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.statistics import NANOSECONDS, Percentiles, Samples, Statistics
 
 SILENT_NS = 2 * NANOSECONDS
@@ -97,6 +98,7 @@ class Facts:
         reference: stream that the pairer takes as the slower one, empty while inactive.
         engine: facts about the engine.
         latency_budget_ms: parameter of that name.
+        standing: the mode in force and its reason.
     """
 
     statistics: Statistics
@@ -107,6 +109,7 @@ class Facts:
     reference: str
     engine: Mapping[str, str]
     latency_budget_ms: float
+    standing: Standing
 
     def silent_since(self, last_ns: int | None) -> int | None:
         """Return for how long nothing came, nanoseconds; None while inactive."""
@@ -305,10 +308,33 @@ def latency_section(facts: Facts) -> Finding:
     return finding
 
 
+_MODE_LEVELS = {
+    Mode.RGB_ONLY: DiagnosticStatus.WARN,
+    Mode.THERMAL_ONLY: DiagnosticStatus.WARN,
+    Mode.STOPPED: DiagnosticStatus.ERROR,
+}
+
+
+def mode_section(facts: Facts) -> Finding:
+    """Which cameras the results are made of."""
+    statistics, standing = facts.statistics, facts.standing
+    finding = Finding("mode", text=f"{standing.mode.value}: {standing.reason}")
+    if facts.active_since_ns is not None and standing.mode in _MODE_LEVELS:
+        finding.raise_to(_MODE_LEVELS[standing.mode], finding.text)
+    finding.values |= {
+        "mode": standing.mode.value,
+        "reason": standing.reason,
+        "singles": str(statistics.singles),
+        "withheld": str(statistics.withheld),
+    }
+    return finding
+
+
 SECTIONS: tuple[Callable[[Facts], Finding], ...] = (
     stream_section(Stream.RGB),
     stream_section(Stream.THERMAL),
     pairing_section,
+    mode_section,
     engine_section,
     latency_section,
 )

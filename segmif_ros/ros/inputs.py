@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executor's side: image messages are checked, counted and paired, and nothing else."""
+"""The executor's side: image messages are checked, counted and paired, and nothing else.
+
+Every result passes one place, `_hand_over`: it lets through what the mode in force calls for, and
+no stamp twice. So a change of mode can tear no pair and mix none with a single image.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,38 @@ from time import monotonic_ns
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
-from segmif_ros.pairing import MILLISECOND, Decisions, Pair, Stream, StreamPairer
+from segmif_ros.pairing import (
+    MILLISECOND,
+    Decisions,
+    Drop,
+    DropReason,
+    Pair,
+    Stream,
+    StreamPairer,
+)
+from segmif_ros.ros.freshness import Content, FreezeLimits, FrozenWatch
 from segmif_ros.ros.images import VIEWS, ImageRefused
+from segmif_ros.ros.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 
-_TICK_S = 0.04
+TICK_S = 0.04
+"""How often the owner calls `Inputs.tick`."""
+
 _LOG_EVERY_NS = 10 * NANOSECONDS
+_UNUSABLE = (DropReason.ZERO_STAMP, DropReason.DUPLICATE, DropReason.REORDERED)
+"""Frames with such a stamp are of no use alone either."""
+_NEVER_FROZEN = FreezeLimits(frozen_after_ns=0)
 
 
 class Inputs:
-    """Two subscriptions, the pairer between them, and the timer that ends its waiting.
+    """Two subscriptions, the pairer between them, and the mode that follows from what they bring.
 
-    Exists while the node is active.
+    Exists while the node is active; `tick` ends the pairer's waiting and notices silence.
     """
 
     def __init__(
@@ -33,6 +53,7 @@ class Inputs:
         parameters: NodeParameters,
         statistics: Statistics,
         offer: Callable[[Job], None],
+        announce: Callable[[Standing], None],
     ) -> None:
         """Subscribe.
 
@@ -40,7 +61,8 @@ class Inputs:
             node: owner of the subscriptions.
             parameters: read at every pair, so that live changes take effect.
             statistics: the counters.
-            offer: takes a finished pair; must return at once.
+            offer: takes a finished pair, or one image alone; must return at once.
+            announce: told of every change of the mode or its reason, and of the first.
         """
         self._node = node
         self._parameters = parameters
@@ -48,6 +70,12 @@ class Inputs:
         self._offer = offer
         self._pairer: StreamPairer[Received] = StreamPairer(parameters.settings().pairing)
         self._logged_ns: dict[Stream, int] = {}
+        self._announce = announce
+        self._modes = ModeTracker(monotonic_ns())
+        self._gate = StampGate()
+        self._content = {stream: FrozenWatch(FreezeLimits.of(stream)) for stream in Stream}
+        self._rgb_size: tuple[int, int] | None = None
+        self._rgb_frame_id = ""
         self._subscriptions = {
             stream: node.create_subscription(
                 Image,
@@ -59,7 +87,12 @@ class Inputs:
             for stream, topic in INPUT_TOPICS.items()
         }
         self._topics = {s: str(sub.topic_name) for s, sub in self._subscriptions.items()}
-        self._timer = node.create_timer(_TICK_S, self._on_tick)
+        announce(self._modes.standing)
+
+    @property
+    def standing(self) -> Standing:
+        """The mode in force and its reason."""
+        return self._modes.standing
 
     @property
     def pairer(self) -> StreamPairer[Received]:
@@ -76,10 +109,16 @@ class Inputs:
 
     def close(self) -> None:
         """Unsubscribe; frames that were held are counted as dropped."""
-        self._node.destroy_timer(self._timer)
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
         self._take(self._pairer.reset())
+
+    def tick(self) -> None:
+        """End what has waited long enough, and notice a camera that is silent."""
+        self._follow_settings()
+        if any(self._pairer.held(stream) for stream in Stream):
+            self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
+        self._decide()
 
     def _on_image(self, stream: Stream, message: Image) -> None:
         received_ns = monotonic_ns()
@@ -94,6 +133,8 @@ class Inputs:
         except ImageRefused as refusal:
             counts.refused[refusal.reason] += 1
             counts.last_refusal = str(refusal)
+            self._modes.trouble(stream, Problem.UNUSABLE, received_ns)
+            self._decide()
             self._log_refusal(stream, received_ns)
             return
         self._follow_settings()
@@ -101,37 +142,83 @@ class Inputs:
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
         if stamp_ns > 0:
             self._statistics.add_transport(stream, (now_ns - stamp_ns) / MILLISECOND)
-        received = Received(view, message.header, received_ns)
-        self._take(self._pairer.push(stream, stamp_ns, received, arrival_ns=now_ns))
-
-    def _on_tick(self) -> None:
-        if any(self._pairer.held(stream) for stream in Stream):
-            self._follow_settings()
-            self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
+        frozen = self._content[stream].observe(view.pixels, received_ns) is Content.FROZEN
+        received = Received(view, message.header, received_ns, frozen)
+        if stream is Stream.RGB:
+            self._rgb_size = (message.height, message.width)
+            self._rgb_frame_id = message.header.frame_id
+        decisions = self._pairer.push(stream, stamp_ns, received, arrival_ns=now_ns)
+        usable = not any(Drop(stream, stamp_ns, reason) in decisions.drops for reason in _UNUSABLE)
+        if frozen or not usable:
+            problem = Problem.FROZEN if frozen else Problem.UNUSABLE
+            self._modes.trouble(stream, problem, received_ns)
+        else:
+            self._modes.image(stream, received_ns)
+        self._take(decisions)
+        if usable and not frozen and self.standing.mode is ALONE[stream]:
+            self._hand_over_alone(stream, stamp_ns, received)
 
     def _follow_settings(self) -> None:
-        wanted = self._parameters.settings().pairing
-        if wanted != self._pairer.config:
-            self._take(self._pairer.reset(wanted))
+        settings = self._parameters.settings()
+        if settings.pairing != self._pairer.config:
+            self._take(self._pairer.reset(settings.pairing))
+        for stream, watch in self._content.items():
+            watch.limits = FreezeLimits.of(stream) if settings.freeze_detection else _NEVER_FROZEN
 
     def _take(self, decisions: Decisions[Received]) -> None:
         for drop in decisions.drops:
             self._statistics.streams[drop.stream].dropped[drop.reason] += 1
-        self._statistics.clock_jumps = self._pairer.clock_jumps
+        if self._statistics.clock_jumps != self._pairer.clock_jumps:
+            self._statistics.clock_jumps = self._pairer.clock_jumps
+            self._gate.reset()
+        now_ns = monotonic_ns()
         for pair in decisions.pairs:
-            self._hand_over(pair)
+            self._statistics.pairs += 1
+            self._statistics.dt_ms.add(abs(pair.dt_ns) / MILLISECOND)
+            if not (pair.rgb.payload.frozen or pair.thermal.payload.frozen):
+                self._modes.pair(now_ns)
+        self._decide()
+        for pair in decisions.pairs:
+            self._hand_over_pair(pair)
 
-    def _hand_over(self, pair: Pair[Received]) -> None:
-        self._statistics.pairs += 1
-        self._statistics.dt_ms.add(abs(pair.dt_ns) / MILLISECOND)
+    def _decide(self) -> None:
+        if self._modes.decide(self._parameters.settings().modes, monotonic_ns()):
+            self._announce(self.standing)
+
+    def _hand_over_pair(self, pair: Pair[Received]) -> None:
+        if self.standing.mode is not Mode.FUSED or not self._gate.passes(pair.rgb.stamp_ns):
+            self._statistics.withheld += 1
+            return
         self._offer(
             Job(
                 rgb=pair.rgb.payload,
                 thermal=pair.thermal.payload,
+                header=pair.rgb.payload.header,
                 stamp_ns=pair.rgb.stamp_ns,
                 thermal_stamp_ns=pair.thermal.stamp_ns,
                 decided_ns=monotonic_ns(),
                 settings=self._parameters.settings(),
+            )
+        )
+
+    def _hand_over_alone(self, stream: Stream, stamp_ns: int, image: Received) -> None:
+        if not self._gate.passes(stamp_ns):
+            return
+        self._statistics.singles += 1
+        thermal = stream is Stream.THERMAL
+        header = image.header
+        if thermal and self._rgb_size is not None:
+            header = Header(stamp=image.header.stamp, frame_id=self._rgb_frame_id)
+        self._offer(
+            Job(
+                rgb=None if thermal else image,
+                thermal=image if thermal else None,
+                header=header,
+                stamp_ns=stamp_ns,
+                thermal_stamp_ns=stamp_ns if thermal else 0,
+                decided_ns=monotonic_ns(),
+                settings=self._parameters.settings(),
+                rgb_size=self._rgb_size,
             )
         )
 

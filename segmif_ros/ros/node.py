@@ -32,7 +32,8 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, TotalsHistory, report
-from segmif_ros.ros.inputs import Inputs
+from segmif_ros.ros.inputs import TICK_S, Inputs
+from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import ParameterError
 from segmif_ros.ros.processing import Job, Processor
@@ -55,6 +56,7 @@ PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 
 _LOG_EVERY_NS = 10 * NANOSECONDS
 _POLL_S = 0.2
+_INACTIVE = Standing(Mode.STOPPED, "the node is not active")
 _LAST_REPORT_S = 0.5
 
 
@@ -85,7 +87,9 @@ class SegmifNode(LifecycleNode):
         self._active_since_ns: int | None = None
         self._history = TotalsHistory(Totals.of(self._statistics), monotonic_ns())
         self._diagnostics: Any = None
-        self._diagnostics_timer: Any = None
+        self._timer: Any = None
+        self._report_due_ns = 0
+        self._standing = _INACTIVE
         self._logged_failure_ns = -_LOG_EVERY_NS
 
     @property
@@ -171,10 +175,10 @@ class SegmifNode(LifecycleNode):
         self._diagnostics = self.create_publisher(
             DiagnosticArray, DIAGNOSTICS_TOPIC, QoSProfile(depth=10)
         )
-        self._diagnostics_timer = self.create_timer(
-            1.0 / settings.diagnostics_rate_hz,
-            self._report,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        self._outputs.announce(self._standing)
+        # Steady, so that a silent camera and a stopped /clock are noticed as well.
+        self._timer = self.create_timer(
+            TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self.parameters.configured = True
         facts = processor.describe()
@@ -184,13 +188,14 @@ class SegmifNode(LifecycleNode):
         )
 
     def _activate(self) -> None:
-        self._inputs = Inputs(self, self.parameters, self._statistics, self._offer)
+        self._inputs = Inputs(self, self.parameters, self._statistics, self._offer, self._announce)
         self._active_since_ns = monotonic_ns()
         topics = ", ".join(self._inputs.topic(stream) for stream in Stream)
         self.get_logger().info(f"active: listening to {topics}")
 
     def _deactivate(self) -> None:
         self._unsubscribe()
+        self._announce(_INACTIVE)
         self._report()
         # The process may end right after: let the last figures reach who listens.
         self._diagnostics.wait_for_all_acked(Duration(seconds=_LAST_REPORT_S))
@@ -212,10 +217,12 @@ class SegmifNode(LifecycleNode):
             self._unsubscribe()
             self._inputs = None
             self._active_since_ns = None
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
         if self._diagnostics is not None:
-            self.destroy_timer(self._diagnostics_timer)
             self.destroy_publisher(self._diagnostics)
-            self._diagnostics = self._diagnostics_timer = None
+            self._diagnostics = None
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
@@ -231,6 +238,31 @@ class SegmifNode(LifecycleNode):
         if self._inputs is not None:
             self._deactivate()
         self._release()
+
+    def _tick(self) -> None:
+        """Run what depends on time alone."""
+        if self._inputs is not None:
+            self._inputs.tick()
+        now_ns = monotonic_ns()
+        # Counted from the report before, so that a changed rate acts at once.
+        due_ns = self._report_due_ns + self._report_period_ns()
+        if now_ns >= due_ns:
+            self._report_due_ns = max(due_ns, now_ns - self._report_period_ns())
+            self._report()
+
+    def _report_period_ns(self) -> int:
+        return round(NANOSECONDS / self.parameters.settings().diagnostics_rate_hz)
+
+    def _announce(self, standing: Standing) -> None:
+        """Say it when the mode or its reason changed: on the mode topic, and in the log."""
+        before, self._standing = self._standing, standing
+        assert self._outputs is not None
+        self._outputs.announce(standing)
+        if standing.mode is before.mode:
+            return
+        text = f"mode {before.mode.value} -> {standing.mode.value}: {standing.reason}"
+        lost = standing.mode not in (Mode.FUSED, Mode.WAITING) and standing is not _INACTIVE
+        (self.get_logger().warning if lost else self.get_logger().info)(text)
 
     def _offer(self, job: Job) -> None:
         assert self._worker is not None
@@ -282,6 +314,7 @@ class SegmifNode(LifecycleNode):
             reference="" if inputs is None else inputs.pairer.reference.value,
             engine=self.engine_facts,
             latency_budget_ms=self.parameters.settings().latency_budget_ms,
+            standing=self._standing,
         )
         stamp = self.get_clock().now().to_msg()
         node = self.get_fully_qualified_name()

@@ -13,6 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from segmif_ros.engines import ENGINES
 from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.ros.modes import MAY_GO_ON, ModePolicy
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
 
 Value = bool | int | float | str
@@ -272,6 +273,26 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         maximum=40.0,
     ),
     ParameterSpec(
+        "degraded_mode",
+        "any",
+        "Camera that may go on alone when no pairs come (docs/modes.md); none stops publishing.",
+        choices=tuple(MAY_GO_ON),
+    ),
+    ParameterSpec(
+        "degraded_after_ms",
+        1000.0,
+        "Time without a usable pair after which one camera goes on alone, or the node stops; must "
+        "be longer than the period of the slower camera.",
+        unit="ms",
+        minimum=100.0,
+        maximum=60000.0,
+    ),
+    ParameterSpec(
+        "freeze_detection",
+        True,
+        "Take a camera that repeats one picture for lost; false for still pictures on a bench.",
+    ),
+    ParameterSpec(
         "overlay_alpha",
         0.5,
         "Weight of the class colours in the overlay.",
@@ -292,7 +313,6 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         unit="Hz",
         minimum=0.1,
         maximum=20.0,
-        change=_OFFLINE,
     ),
     ParameterSpec(
         "latency_budget_ms",
@@ -317,6 +337,8 @@ class Settings:
     calibration_file: str
     pairing: PairingConfig
     thermal: ThermalSettings
+    modes: ModePolicy
+    freeze_detection: bool
     overlay_alpha: float
     confidence_threshold: float
     diagnostics_rate_hz: float
@@ -362,6 +384,11 @@ class Settings:
                 queue_size=values["queue_size"],
             ),
             thermal=thermal,
+            modes=ModePolicy(
+                degraded_mode=values["degraded_mode"],
+                after_ns=_nanoseconds(values["degraded_after_ms"]),
+            ),
+            freeze_detection=values["freeze_detection"],
             overlay_alpha=float(values["overlay_alpha"]),
             confidence_threshold=float(values["confidence_threshold"]),
             diagnostics_rate_hz=float(values["diagnostics_rate_hz"]),

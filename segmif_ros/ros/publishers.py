@@ -15,10 +15,12 @@ from segmif_ros import render
 from segmif_ros.bundle import Manifest
 from segmif_ros.frames import UNLABELLED, Perception
 from segmif_ros.ros.images import to_message
+from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.qos import (
     IMAGE_TOPICS,
     LABEL_INFO_TOPIC,
     LABELS_TOPIC,
+    MODE_TOPIC,
     image_output,
     latched,
     overridable,
@@ -42,6 +44,10 @@ class Publishers:
         label_info = label_info_message(manifest)
         if label_info is not None:
             self._latched.append(self._latch(type(label_info), LABEL_INFO_TOPIC, label_info))
+        self._mode: Mode | None = None
+        self._mode_since: Any = None
+        self._modes = self._latch(String, MODE_TOPIC)
+        self._latched.append(self._modes)
 
     def wanted(self) -> frozenset[str]:
         """Return the names of the image outputs that somebody subscribes to."""
@@ -68,6 +74,13 @@ class Publishers:
                 image = getattr(perception, name)
             self._images[name].publish(to_message(image, IMAGE_TOPICS[name][1], header))
 
+    def announce(self, standing: Standing) -> None:
+        """Publish the mode for readers now and later; the time is that of the mode's beginning."""
+        if standing.mode is not self._mode:
+            self._mode = standing.mode
+            self._mode_since = self._node.get_clock().now().to_msg()
+        self._modes.publish(String(data=mode_json(standing, self._mode_since)))
+
     def close(self) -> None:
         """Remove the topics."""
         for publisher in self._images.values():
@@ -75,12 +88,29 @@ class Publishers:
         for publisher in self._latched:
             self._node.destroy_publisher(publisher)
 
-    def _latch(self, kind: type, topic: str, message: Any) -> Any:
+    def _latch(self, kind: type, topic: str, message: Any = None) -> Any:
         publisher = self._node.create_publisher(
             kind, topic, latched(), qos_overriding_options=overridable()
         )
-        publisher.publish(message)
+        if message is not None:
+            publisher.publish(message)
         return publisher
+
+
+def mode_json(standing: Standing, since: Any) -> str:
+    """Return the mode as JSON.
+
+    Args:
+        standing: mode and reason.
+        since: builtin_interfaces/Time at which the mode began.
+    """
+    return json.dumps(
+        {
+            "mode": standing.mode.value,
+            "since": {"sec": since.sec, "nanosec": since.nanosec},
+            "reason": standing.reason,
+        }
+    )
 
 
 def labels_json(manifest: Manifest) -> str:

@@ -19,6 +19,7 @@ IMAGE_TOPICS = {
 
 LABELS_TOPIC = "~/output/labels"
 LABEL_INFO_TOPIC = "~/output/label_info"
+MODE_TOPIC = "~/output/mode"
 DIAGNOSTICS_TOPIC = "/diagnostics"
 
 

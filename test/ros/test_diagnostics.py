@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, TotalsHistory, report
 from segmif_ros.ros.images import Refusal
+from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.statistics import NANOSECONDS, STAGES, Statistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -48,6 +49,7 @@ def status(statistics: Statistics, concern: str, **changes: Any) -> DiagnosticSt
         "reference": "rgb",
         "engine": {"name": "null", "size": "640x480"},
         "latency_budget_ms": 200.0,
+        "standing": Standing(Mode.FUSED, "both cameras deliver"),
     }
     message = report(Facts(**(facts | changes)), node="/veh/segmif", stamp=Time(sec=5))
     assert message.header.stamp.sec == 5
@@ -61,7 +63,7 @@ def values(found: DiagnosticStatus) -> dict[str, str]:
     return {kv.key: kv.value for kv in found.values}
 
 
-CONCERNS = ("rgb", "thermal", "pairing", "engine", "latency")
+CONCERNS = ("rgb", "thermal", "pairing", "mode", "engine", "latency")
 
 
 @pytest.mark.parametrize("concern", CONCERNS)

@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.images import Refusal, to_message
 from segmif_ros.ros.inputs import Inputs
+from segmif_ros.ros.modes import Standing
 from segmif_ros.ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.processing import Job
 from segmif_ros.ros.statistics import Statistics
@@ -34,7 +35,6 @@ class StandInNode:
     def __init__(self) -> None:
         self.now_ns = START
         self.callbacks: dict[str, Callable[[Image], None]] = {}
-        self.tick: Callable[[], None] = lambda: None
         self.warnings: list[str] = []
         self.destroyed = 0
 
@@ -42,13 +42,8 @@ class StandInNode:
         self.callbacks[topic] = callback
         return SimpleNamespace(topic_name=topic.replace("~", "/segmif"))
 
-    def create_timer(self, _period: float, callback: Callable[[], None]) -> None:
-        self.tick = callback
-
-    def destroy_timer(self, _timer: Any) -> None:
+    def destroy_subscription(self, _subscription: Any) -> None:
         self.destroyed += 1
-
-    destroy_subscription = destroy_timer
 
     def count_publishers(self, _topic: str) -> int:
         return 2
@@ -70,7 +65,8 @@ class Rig:
         self.settings = SETTINGS
         parameters = SimpleNamespace(settings=lambda: self.settings)
         node: Any = self.node
-        self.inputs = Inputs(node, parameters, self.statistics, self.jobs.append)  # type: ignore[arg-type]
+        self.said: list[Standing] = []
+        self.inputs = Inputs(node, parameters, self.statistics, self.jobs.append, self.said.append)
 
     def send(self, stream: Stream, at_ms: float, **damage: Any) -> None:
         shape, encoding = ((4, 6, 3), "rgb8") if stream is Stream.RGB else ((3, 5), "mono8")
@@ -135,10 +131,10 @@ def test_a_zero_stamp_has_no_transport_time(rig):
 
 def test_the_timer_ends_the_waiting(rig):
     rig.send(Stream.RGB, 0)
-    rig.node.tick()
+    rig.inputs.tick()
     assert rig.inputs.pairer.held(Stream.RGB) == 1
     rig.node.now_ns += 101 * MS
-    rig.node.tick()
+    rig.inputs.tick()
     assert rig.dropped(Stream.RGB) == {DropReason.TOO_OLD: 1}
 
 
@@ -154,7 +150,7 @@ def test_a_changed_tolerance_takes_effect_with_the_next_frame(rig):
 def test_close_unsubscribes_and_accounts_for_what_was_held(rig):
     rig.send(Stream.THERMAL, 0)
     rig.inputs.close()
-    assert rig.node.destroyed == 3
+    assert rig.node.destroyed == 2
     assert rig.dropped(Stream.THERMAL) == {DropReason.RESET: 1}
     assert rig.inputs.topic(Stream.RGB) == "/segmif/input/rgb"
     assert rig.inputs.publisher_count(Stream.RGB) == 2

@@ -61,6 +61,7 @@ def job(settings: Settings = SETTINGS, thermal: np.ndarray = THERMAL) -> Job:
     return Job(
         rgb=Received(ImageView(RGB[..., ::-1], "bgr8"), header, now - 9_000_000),
         thermal=Received(ImageView(thermal, encoding), Header(), now - 8_000_000),
+        header=header,
         stamp_ns=stamp_ns,
         thermal_stamp_ns=stamp_ns,
         decided_ns=now - 8_000_000,

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which cameras the node works with now, and why: pure decisions, no ROS and no clock.
+
+The node works in `Mode.FUSED` as long as usable pairs come. When none has come for a set time, one
+camera may go on alone, if the parameters allow it; else the node stops. A camera is lost when it
+is silent, sends nothing usable, or repeats one picture; or when both deliver and no pair fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from segmif_ros.pairing import JUMP_NS, MILLISECOND, Stream
+
+
+class Mode(Enum):
+    """What the outputs are made of."""
+
+    WAITING = "waiting"
+    """Active, and nothing usable has come yet."""
+    FUSED = "fused"
+    """Pairs of both cameras."""
+    RGB_ONLY = "rgb_only"
+    """RGB images alone; the network sees black in place of the thermal image."""
+    THERMAL_ONLY = "thermal_only"
+    """Thermal images alone; the network sees black in place of the RGB image."""
+    STOPPED = "stopped"
+    """Nothing is published."""
+
+
+ALONE = {Stream.RGB: Mode.RGB_ONLY, Stream.THERMAL: Mode.THERMAL_ONLY}
+"""The mode in which one camera goes on alone."""
+
+MAY_GO_ON = {
+    "none": frozenset[Stream](),
+    "rgb": frozenset({Stream.RGB}),
+    "thermal": frozenset({Stream.THERMAL}),
+    "any": frozenset(Stream),
+}
+"""Values of the parameter `degraded_mode`: the cameras that may go on alone."""
+
+RECOVERY_PAIRS = 5
+"""A single camera gives way to pairs after so many in a row, so that a bad cable cannot flap."""
+
+_STALL_NS = 500 * MILLISECOND
+"""`decide` runs 25 times a second; a gap this long is our own, and says nothing about cameras."""
+
+
+class Problem(Enum):
+    """What is wrong with a camera; `{}` is its name."""
+
+    UNSEEN = "no {} image yet"
+    SILENT = "no {} image any more"
+    UNUSABLE = "no usable {} image (refused, or its stamp is)"
+    FROZEN = "the {} camera repeats one picture"
+
+
+@dataclass(frozen=True, slots=True)
+class ModePolicy:
+    """What the parameters allow.
+
+    Attributes:
+        degraded_mode: key of `MAY_GO_ON`.
+        after_ns: how long no usable pair comes before a camera goes on alone.
+    """
+
+    degraded_mode: str = "any"
+    after_ns: int = 1_000 * MILLISECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The mode in force.
+
+    Attributes:
+        mode: the mode.
+        reason: one line for people.
+    """
+
+    mode: Mode
+    reason: str
+
+
+class _Camera:
+    """What is known about one camera."""
+
+    __slots__ = ("problem", "problem_ns", "usable_ns")
+
+    def __init__(self) -> None:
+        self.usable_ns: int | None = None
+        self.problem: Problem | None = None
+        self.problem_ns = 0
+
+    def explain(self, after_ns: int, now_ns: int) -> Problem:
+        """Say why the camera is lost."""
+        if self.problem is not None and now_ns - self.problem_ns <= after_ns:
+            return self.problem
+        never = self.usable_ns is None and self.problem is None
+        return Problem.UNSEEN if never else Problem.SILENT
+
+
+class ModeTracker:
+    """Follows both cameras and their pairs. Times are steady nanoseconds; one thread owns it."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.standing = Standing(Mode.WAITING, "no rgb image yet; no thermal image yet")
+        self._next_reason = ("", 0)
+        self._cameras = {stream: _Camera() for stream in Stream}
+        self._pair_ns: int | None = None
+        self._pairs_in_a_row = 0
+        self._heard_ns: int | None = None
+        self._decided_ns = now_ns
+
+    def image(self, stream: Stream, now_ns: int) -> None:
+        """Take note of a usable image."""
+        camera = self._cameras[stream]
+        camera.usable_ns = now_ns
+        camera.problem = None
+
+    def trouble(self, stream: Stream, problem: Problem, now_ns: int) -> None:
+        """Take note of an image that cannot be used."""
+        camera = self._cameras[stream]
+        camera.problem, camera.problem_ns = problem, now_ns
+        if problem is Problem.FROZEN:
+            camera.usable_ns = None  # what came before was the same picture
+
+    def pair(self, now_ns: int) -> None:
+        """Take note of a pair of usable images."""
+        self._pair_ns = now_ns
+        self._pairs_in_a_row += 1
+
+    def decide(self, policy: ModePolicy, now_ns: int) -> bool:
+        """Choose the mode; call it after every note and at least 25 times a second.
+
+        Returns:
+            Whether `standing` changed: another mode, or the same one for another reason.
+        """
+        self._forgive_own_stall(now_ns)
+        alive = {s for s in Stream if self._recent(self._cameras[s].usable_ns, policy, now_ns)}
+        paired = self._recent(self._pair_ns, policy, now_ns) and len(alive) == len(Stream)
+        if not paired:
+            self._pairs_in_a_row = 0
+        if not alive:
+            self._heard_ns = None
+        elif self._heard_ns is None:
+            self._heard_ns = now_ns
+        mode = self._choose(policy, alive, paired, now_ns)
+        reason = self._reason(mode, policy, alive, now_ns)
+        if mode is self.standing.mode and (paired or not self._is_new(reason, policy, now_ns)):
+            return False
+        self.standing = Standing(mode, reason)
+        return True
+
+    def _choose(self, policy: ModePolicy, alive: set[Stream], paired: bool, now_ns: int) -> Mode:
+        current = self.standing.mode
+        goes_on = [s for s in Stream if s in alive and s in MAY_GO_ON[policy.degraded_mode]]
+        alone = next((s for s in goes_on if ALONE[s] is current), None)
+        if paired and (alone is None or self._pairs_in_a_row >= RECOVERY_PAIRS):
+            return Mode.FUSED
+        if alone is not None:
+            return current
+        if not alive:
+            return Mode.WAITING if current is Mode.WAITING else Mode.STOPPED
+        frozen = any(camera.problem is Problem.FROZEN for camera in self._cameras.values())
+        if current not in ALONE.values() and not frozen and self._patient(policy, now_ns):
+            return current
+        return ALONE[goes_on[0]] if goes_on else Mode.STOPPED
+
+    def _patient(self, policy: ModePolicy, now_ns: int) -> bool:
+        """Tell whether the missing camera still has time to come."""
+        return self._recent(self._pair_ns, policy, now_ns) or self._recent(
+            self._heard_ns, policy, now_ns
+        )
+
+    def _reason(self, mode: Mode, policy: ModePolicy, alive: set[Stream], now_ns: int) -> str:
+        if mode is Mode.FUSED:
+            return "both cameras deliver"
+        lost = [
+            self._cameras[s].explain(policy.after_ns, now_ns).value.format(s.value)
+            for s in Stream
+            if s not in alive
+        ]
+        reason = "; ".join(lost) or "both cameras deliver, but their stamps do not make pairs"
+        if mode is Mode.STOPPED and alive:
+            reason += f"; degraded_mode is {policy.degraded_mode}"
+        return reason
+
+    def _is_new(self, reason: str, policy: ModePolicy, now_ns: int) -> bool:
+        """Tell whether a reason differs and has lasted; a camera that returns passes some."""
+        if reason != self._next_reason[0]:
+            self._next_reason = (reason, now_ns)
+        lasted = now_ns - self._next_reason[1] > policy.after_ns
+        return lasted and reason != self.standing.reason
+
+    def _forgive_own_stall(self, now_ns: int) -> None:
+        """When this process stood still, nobody was silent meanwhile."""
+        gap_ns = now_ns - self._decided_ns
+        self._decided_ns = now_ns
+        if gap_ns <= _STALL_NS:
+            return
+        for camera in self._cameras.values():
+            if camera.usable_ns is not None:
+                camera.usable_ns = min(now_ns, camera.usable_ns + gap_ns)
+            camera.problem_ns = min(now_ns, camera.problem_ns + gap_ns)
+        if self._pair_ns is not None:
+            self._pair_ns = min(now_ns, self._pair_ns + gap_ns)
+        if self._heard_ns is not None:
+            self._heard_ns = min(now_ns, self._heard_ns + gap_ns)
+
+    @staticmethod
+    def _recent(time_ns: int | None, policy: ModePolicy, now_ns: int) -> bool:
+        return time_ns is not None and now_ns - time_ns <= policy.after_ns
+
+
+class StampGate:
+    """Lets every stamp through once and in order, whatever the mode was and is.
+
+    It is what keeps a result of one camera and a pair with the same stamp from both coming out.
+    """
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+
+    def passes(self, stamp_ns: int) -> bool:
+        """Tell whether a result with this stamp may come out now; if so it is the newest.
+
+        A stamp more than a second older than the newest is a clock that was set back.
+        """
+        last_ns = self._last_ns
+        if last_ns is not None and last_ns - JUMP_NS <= stamp_ns <= last_ns:
+            return False
+        self._last_ns = stamp_ns
+        return True
+
+    def reset(self) -> None:
+        """Begin a new time: the pairer saw a clock that was set back."""
+        self._last_ns = None
