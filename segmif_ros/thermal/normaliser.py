@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.thermal.settings import ThermalError, ThermalSettings
 from segmif_ros.thermal.shutter import ShutterState, ShutterWatch
@@ -48,6 +49,7 @@ class ThermalNormaliser:
         self._hurry = False
         limit = self.settings.clahe
         self._clahe = cv2.createCLAHE(limit, (8, 8)) if limit > 0.0 else None
+        self._buffers = Buffers()
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -63,13 +65,16 @@ class ThermalNormaliser:
         self._hurry = False
         self.shutter = ShutterWatch()
 
-    def normalise(self, image: ThermalImage, stamp_ns: int | None = None) -> Image8:
+    def normalise(
+        self, image: ThermalImage, stamp_ns: int | None = None, out: Image8 | None = None
+    ) -> Image8:
         """Render one frame.
 
         Args:
             image: HxW uint8, uint16 or float32.
             stamp_ns: acquisition time, nanoseconds. With it a closed shutter is ridden out: the
                 rendering holds while the picture is frozen and follows faster for a second after.
+            out: HxW uint8 to write to, a new array if None.
 
         Returns:
             HxW uint8; the input itself when nothing has to be done.
@@ -84,10 +89,12 @@ class ThermalNormaliser:
                 "expected HxW of uint8, uint16 or float32, not empty"
             )
         state = ShutterState.OPEN if stamp_ns is None else self.shutter.observe(image, stamp_ns)
-        out = self._render(image, state)
-        return out if self._clahe is None else np.asarray(self._clahe.apply(out), np.uint8)
+        if self._clahe is None:
+            return self._render(image, state, out)
+        even = self._render(image, state, self._buffers.take("even", image.shape))
+        return np.asarray(self._clahe.apply(even, out), np.uint8)
 
-    def _render(self, image: ThermalImage, state: ShutterState) -> Image8:
+    def _render(self, image: ThermalImage, state: ShutterState, out: Image8 | None) -> Image8:
         mode = self.settings.mode
         if mode == "auto":
             mode = "passthrough" if image.dtype == np.uint8 else "percentile"
@@ -99,13 +106,13 @@ class ThermalNormaliser:
                 )
             return image
         if mode == "range":
-            return stretch(image, *self.settings.pixel_range)
+            return stretch(image, *self.settings.pixel_range, out, self._buffers)
         if image.dtype != self._dtype:  # another camera or encoding: the old limits mean nothing
             self._window = self._curve = None
             self._hurry = False
             self._dtype = image.dtype
         if mode == "plateau":
-            return self._equalise(image, state)
+            return self._equalise(image, state, out)
         window = self._window
         if window is None or state is not ShutterState.CLOSED:
             new = window_of(_sample(image), self.settings, self._span())
@@ -116,14 +123,16 @@ class ThermalNormaliser:
                 distance = max(abs(goal.low - new.low), abs(goal.high - new.high))
                 self._hurry = pace.hurried_until(255.0 * distance / (new.high - new.low))
             self._window = window = new
-        return stretch(image, window.low, window.high)
+        return stretch(image, window.low, window.high, out, self._buffers)
 
-    def _equalise(self, image: ThermalImage, state: ShutterState) -> Image8:
+    def _equalise(self, image: ThermalImage, state: ShutterState, out: Image8 | None) -> Image8:
         scale = 1.0
         if image.dtype == np.float32:
             _sample(image)
             scale = _FINE_STEPS_PER_DEGREE
-            image = _in_fine_steps(image)
+            values = self._buffers.take("values", image.shape, np.float32)
+            steps = self._buffers.take("steps", image.shape, np.uint16)
+            image = _in_fine_steps(image, values, steps)
         curve = self._curve
         if curve is None or state is not ShutterState.CLOSED:
             sample = _sample(image)
@@ -141,7 +150,7 @@ class ThermalNormaliser:
             self._window = Window(
                 window.low / scale + base, window.middle / scale + base, window.high / scale + base
             )
-        return draw_curve(image, curve)
+        return draw_curve(image, curve, out)
 
     def _span(self) -> float:
         return self.settings.minimum_span or (2.0 if self._dtype == np.float32 else 100.0)
@@ -158,10 +167,14 @@ def _sample(image: ThermalImage) -> NDArray[Any]:
     return sample
 
 
-def _in_fine_steps(image: ThermalImage) -> NDArray[np.uint16]:
-    """Turn degrees into uint16 steps of 0.02 degrees above -273.15; NaN becomes 0."""
-    values: NDArray[np.float32] = np.array(image, np.float32, order="C")
+def _in_fine_steps(
+    image: ThermalImage, values: NDArray[np.float32], steps: NDArray[np.uint16]
+) -> NDArray[np.uint16]:
+    """Turn degrees into steps of 0.02 degrees above -273.15, in `steps`; NaN becomes 0."""
+    np.copyto(values, image)
     cv2.patchNaNs(values, _ABSOLUTE_ZERO)
     values -= np.float32(_ABSOLUTE_ZERO)
     values *= np.float32(_FINE_STEPS_PER_DEGREE)
-    return np.clip(values, 0.0, 65535.0).astype(np.uint16)
+    np.clip(values, 0.0, 65535.0, out=values)
+    np.copyto(steps, values, casting="unsafe")
+    return steps

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.thermal.settings import ThermalSettings
 
@@ -144,23 +145,54 @@ def plateau_curve(sample: NDArray[np.unsignedinteger], window: Window, plateau: 
     return curve
 
 
-def draw_curve(image: ThermalImage, curve: Curve) -> Image8:
-    """Look every pixel of a uint8 or uint16 image up in a curve of its type."""
+def draw_curve(image: ThermalImage, curve: Curve, out: Image8 | None = None) -> Image8:
+    """Look every pixel of a uint8 or uint16 image up in a curve of its type.
+
+    Args:
+        image: HxW uint8 or uint16.
+        curve: one grey level for every possible value.
+        out: HxW uint8 to write to, a new array if None.
+    """
     table = cv2.convertScaleAbs(curve).ravel()
     if image.dtype == np.uint8:
-        return np.asarray(cv2.LUT(image, table), np.uint8)
+        return np.asarray(cv2.LUT(image, table, out), np.uint8)
     # All indices are valid; "clip" only spares numpy the check and the copy to wider indices.
-    return np.asarray(np.take(table, image, mode="clip"), np.uint8)
+    return np.asarray(np.take(table, image, out=out, mode="clip"), np.uint8)
 
 
-def stretch(image: ThermalImage, low: float, high: float) -> Image8:
-    """Map [low, high] to [0, 255] with saturation; NaN becomes 0."""
+def stretch(
+    image: ThermalImage,
+    low: float,
+    high: float,
+    out: Image8 | None = None,
+    buffers: Buffers | None = None,
+) -> Image8:
+    """Map [low, high] to [0, 255] with saturation; NaN becomes 0.
+
+    Args:
+        image: HxW uint8, uint16 or float32.
+        low: value that becomes 0.
+        high: value that becomes 255.
+        out: HxW uint8 to write to, a new array if None.
+        buffers: where intermediate results go, new arrays if None.
+    """
+    slope = 255.0 / (high - low)
     if image.dtype == np.uint8:
-        table = np.clip((np.arange(256) - low) * (255.0 / (high - low)), 0, 255)
-        return np.asarray(cv2.LUT(image, np.round(table).astype(np.uint8)), np.uint8)
-    values: NDArray[np.float32] = np.array(image, np.float32, order="C")
-    cv2.patchNaNs(values, low)
+        table = np.clip((np.arange(256) - low) * slope, 0, 255)
+        return np.asarray(cv2.LUT(image, np.round(table).astype(np.uint8), out), np.uint8)
+    buffers = buffers or Buffers()
+    base = math.floor(low)
+    if image.dtype == np.uint16 and base >= 0 and slope * (low - base) < 0.5:
+        # Half the memory traffic of floating point, and just as exact: values up to `base`
+        # saturate at 0, and what `low` has behind the point is then too little to round up to 1.
+        above = buffers.take("above", image.shape, np.uint16)
+        cv2.subtract(image, base, dst=above)
+        return np.asarray(cv2.convertScaleAbs(above, out, slope, slope * (base - low)), np.uint8)
+    values = buffers.take("values", image.shape, np.float32)
+    np.copyto(values, image)
+    if image.dtype == np.float32:
+        cv2.patchNaNs(values, low)
     cv2.subtract(values, low, dst=values)
     cv2.max(values, 0.0, dst=values)
     cv2.min(values, high - low, dst=values)
-    return np.asarray(cv2.convertScaleAbs(values, alpha=255.0 / (high - low)), np.uint8)
+    return np.asarray(cv2.convertScaleAbs(values, out, slope), np.uint8)
