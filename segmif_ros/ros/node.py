@@ -262,7 +262,11 @@ class SegmifNode(LifecycleNode):
             return
         text = f"mode {before.mode.value} -> {standing.mode.value}: {standing.reason}"
         lost = standing.mode not in (Mode.FUSED, Mode.WAITING) and standing is not _INACTIVE
-        (self.get_logger().warning if lost else self.get_logger().info)(text)
+        # Two calls: rclpy refuses another severity from a place that has logged already.
+        if lost:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
 
     def _offer(self, job: Job) -> None:
         assert self._worker is not None
