@@ -59,6 +59,7 @@ _NO_ROS_NO_TORCH = ROS | TORCH | RUNTIMES | TORCH_ROOMS | ROS_ROOM | CLI
 ROOMS: dict[str, Rule] = {
     "": Rule(_NO_ROS_NO_TORCH),
     "thermal": Rule(_NO_ROS_NO_TORCH),
+    "bench": Rule(_NO_ROS_NO_TORCH),
     "calibration": Rule(_NO_ROS_NO_TORCH),
     "registration": Rule(_NO_ROS_NO_TORCH),
     "engines": Rule(_NO_ROS_NO_TORCH),
@@ -202,7 +203,7 @@ def test_the_check_leaves_the_rest_alone(path: str, source: str) -> None:
 
 def test_the_core_rooms_really_load_without_ros_torch_or_a_runtime() -> None:
     """The same promise at run time: what a module imports indirectly counts too."""
-    rooms = ("", "calibration", "engines", "rig", "evaluation")
+    rooms = ("", "bench", "calibration", "engines", "rig", "evaluation")
     modules = [
         ".".join(["segmif_ros", *Path(path).with_suffix("").parts]).removesuffix(".__init__")
         for path in FILES

@@ -11,7 +11,11 @@ from collections.abc import Sequence
 def main(argv: Sequence[str]) -> int:
     """Hand over to the sub-verb and return its exit code."""
     parser = argparse.ArgumentParser(prog="segmif bench", description=__doc__)
-    parser.add_argument("what", choices=("network",), help="network: one network in every runtime")
+    parser.add_argument(
+        "what",
+        choices=("network", "node"),
+        help="network: one network in every runtime; node: cameras, node and listener over DDS",
+    )
     if not argv or argv[0] in ("-h", "--help"):
         parser.print_help()
         return 0 if argv else 2
@@ -20,7 +24,9 @@ def main(argv: Sequence[str]) -> int:
         from segmif_ros.cli import bench_network
 
         return bench_network.main(argv[1:])
-    raise AssertionError(args.what)
+    from segmif_ros.cli import bench_node
+
+    return bench_node.main(argv[1:])
 
 
 if __name__ == "__main__":

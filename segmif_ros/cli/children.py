@@ -53,6 +53,11 @@ class Child:
         self.segments: set[Path] = set()
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """Exit code, None while it runs; negative is the signal that ended it."""
         return self._process.poll()
@@ -66,6 +71,11 @@ class Child:
         """Return the last line of its log without the log's own prefix, empty if there is none."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return lines[-1].rpartition("]: ")[2].strip() if lines else ""
+
+    def send(self, number: int) -> None:
+        """Send it a signal; nothing happens if it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     def note_shared_memory(self) -> None:
         """Remember its shared memory, in case it dies without a chance to remove it."""

@@ -1,25 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine that returns at once, to measure everything around the engine."""
+"""An engine that computes nothing, to measure everything around the engine."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import Inference
+from segmif_ros.engines.base import EngineError, Inference
 from segmif_ros.engines.checks import check_inputs
 from segmif_ros.frames import UNLABELLED, Image8
 
+DELAY_SWITCH = "null_delay_ms"
+"""Switch of a manifest: how long one inference takes, milliseconds; returns at once without it."""
+
 
 class NullEngine:
-    """Passes the RGB image through and labels nothing."""
+    """Passes the RGB image through and labels nothing.
+
+    With a delay it waits idly, as the host of an engine on a GPU does: a model of known speed.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
+        """Read the size and the delay.
+
+        Raises:
+            EngineError: the bundle's delay is no number of milliseconds.
+        """
         self._size = bundle.manifest.size
         self._mask = np.full(self._size, UNLABELLED, np.uint8)
         self._confidence = np.zeros(self._size, np.uint8)
+        delay_ms = bundle.manifest.switches.get(DELAY_SWITCH, 0.0)
+        if not isinstance(delay_ms, int | float) or not 0.0 <= delay_ms <= 60_000.0:
+            raise EngineError(
+                f"{bundle.path}: switch {DELAY_SWITCH} is {delay_ms!r}, expected 0 to 60000 ms"
+            )
+        self._delay_s = delay_ms / 1e3
 
     @property
     def name(self) -> str:
@@ -34,6 +52,8 @@ class NullEngine:
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`; `fused` is the RGB image itself."""
         check_inputs(self._size, rgb, thermal)
+        if self._delay_s:
+            time.sleep(self._delay_s)
         return Inference(rgb, self._mask, self._confidence)
 
     def describe(self) -> Mapping[str, str]:

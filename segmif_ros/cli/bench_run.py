@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One measuring run: cameras, nodes and a listener as processes, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segmif_ros.bench.null_bundle import write_null_bundle
+from segmif_ros.bench.processes import Reading, cost, machine_busy_s, read_process
+from segmif_ros.bench.protocol import MARKED, READY, SENT, WARM, WORD, image_topics, node_name
+from segmif_ros.bench.run_result import Observed, figures
+from segmif_ros.bench.scenario import SEGMIF, Scenario
+from segmif_ros.bench.source_images import SEED, scaled_rig, write_source_images
+from segmif_ros.cli.children import Child, remove_orphans, uninterrupted
+from segmif_ros.rig.calibration import write_calibration
+
+READY_S = 120.0
+"""A model may have to be compiled first."""
+
+_POLL_S = 0.02
+_DRAIN_S = 0.5
+"""Time without traffic around a mark: what is under way arrives before the counters are read."""
+_PATIENCE_S = 10.0
+_STOP_S = 6.0
+
+
+class BenchError(RuntimeError):
+    """A run could not be made; the message says which process failed and shows its last lines."""
+
+
+class Stage:
+    """The files that runs share, made when first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def images(self, scenario: Scenario) -> Path:
+        """Return the .npz of pairs."""
+        rgb, thermal = scenario.rgb_size, scenario.thermal_size
+        path = self.folder / f"pairs_{rgb[0]}x{rgb[1]}_{thermal[0]}x{thermal[1]}.npz"
+        if not path.is_file():
+            write_source_images(path, rgb, thermal)
+        return path
+
+    def calibration(self, scenario: Scenario) -> Path:
+        """Return the calibration YAML that registers the pairs."""
+        rgb, thermal = scenario.rgb_size, scenario.thermal_size
+        path = self.folder / f"calibration_{rgb[0]}x{rgb[1]}_{thermal[0]}x{thermal[1]}.yaml"
+        if not path.is_file():
+            write_calibration(path, scaled_rig(rgb, thermal), seed=SEED)
+        return path
+
+    def model(self, scenario: Scenario) -> str:
+        """Return the model: the scenario's, or a folder with one that computes nothing."""
+        if scenario.model:
+            return scenario.model
+        size = scenario.rgb_size[::-1]
+        folder = self.folder / f"null_{size[0]}x{size[1]}_{scenario.delay_ms:g}"
+        return str(write_null_bundle(folder, size, delay_ms=scenario.delay_ms))
+
+
+class Run:
+    """The processes of one run, ended together when the block is left."""
+
+    def __init__(self, scenario: Scenario, stage: Stage, *, domain: int, number: int = 0) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            scenario: what to do.
+            stage: files shared with other runs.
+            domain: ROS_DOMAIN_ID.
+            number: tells the files of this run from those of others.
+        """
+        from segmif_ros.ros.transport import transport_environment
+
+        self._scenario, self._stage = scenario, stage
+        self._folder = stage.folder / f"run{number}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._children: dict[str, Child] = {}
+        self._environment = {
+            **os.environ,
+            **transport_environment(),
+            "ROS_DOMAIN_ID": str(domain),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "ROS_LOG_DIR": str(self._folder.resolve()),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the node processes."""
+        return [f"node{rig}" for rig in range(self._scenario.rigs)]
+
+    def measure(self) -> dict[str, Any]:
+        """Run to the end and return the figures.
+
+        Raises:
+            BenchError: a process failed or was not ready in time.
+        """
+        with self._ended_together():
+            for rig, name in enumerate(self.nodes):
+                self.start(name, *self._node_command(rig))
+            for name in self.nodes:
+                self.wait_for(name, READY, READY_S)
+            self.start_consumer()
+            self.start("publisher", *self._publisher_command())
+            self.wait_for("publisher", WARM, _PATIENCE_S + 2 * self._scenario.warm_up_s)
+            return self._measured_part()
+
+    def _measured_part(self) -> dict[str, Any]:
+        scenario = self._scenario
+        time.sleep(_DRAIN_S)
+        self._mark(1)
+        before, busy_s, own_s = self._read(), machine_busy_s(), time.process_time()
+        begin_s, offset_ns = time.monotonic(), time.time_ns() - time.monotonic_ns()
+        self._children["publisher"].send(signal.SIGUSR1)
+        memory = self._watch_memory(begin_s)
+        time.sleep(_DRAIN_S + scenario.delay_ms / 1e3)
+        after, wall_s = self._read(), time.monotonic() - begin_s
+        busy_s = machine_busy_s() - busy_s
+        moved_ms = (time.time_ns() - time.monotonic_ns() - offset_ns) / 1e6
+        self._mark(2)
+        results = self._results()
+        costs = {name: cost(before[name], after[name]) for name in before}
+        ours_s = sum(c.cpu_s for c in costs.values()) + time.process_time() - own_s
+        return figures(
+            scenario,
+            Observed(
+                nodes=[results[name] for name in self.nodes],
+                publisher=results["publisher"],
+                consumer=results.get("consumer"),
+                costs=costs,
+                wall_s=wall_s,
+                others_cores=max(busy_s - ours_s, 0.0) / wall_s,
+                clock_moved_ms=moved_ms,
+                memory=memory,
+            ),
+        )
+
+    def start(self, name: str, module: str, *arguments: str) -> Child:
+        """Start one process of this package."""
+        command = [sys.executable, "-m", f"segmif_ros.ros.{module}", *arguments]
+        with uninterrupted():
+            child = Child(name, command, self._environment, self._folder / f"{name}.log")
+            self._children[name] = child
+        return child
+
+    def start_consumer(self) -> None:
+        """Start the listener, if the scenario has one, and wait until it is connected."""
+        if not self._scenario.outputs:
+            return
+        outputs, rigs = ",".join(self._scenario.outputs), str(self._scenario.rigs)
+        self.start(
+            "consumer", "bench_consumer",
+            *("--outputs", outputs, "--rigs", rigs, "--out", str(self.out("consumer"))),
+        )  # fmt: skip
+        self.wait_for("consumer", READY, _PATIENCE_S)
+
+    def wait_for(self, name: str, word: str, seconds: float) -> None:
+        """Wait until a process has said a word.
+
+        Raises:
+            BenchError: it ended, or did not say it in time.
+        """
+        child = self._children[name]
+        deadline = time.monotonic() + seconds
+        while f"{WORD}{word}" not in child.log.read_text(errors="replace").splitlines():
+            if child.exit_code is not None:
+                raise BenchError(
+                    f"{name} ended with exit code {child.exit_code}; its last lines:\n"
+                    f"{child.tail()}"
+                )
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"{name} did not get to {word!r} in {seconds:.0f} s; its last lines:\n"
+                    f"{child.tail()}"
+                )
+            time.sleep(_POLL_S)
+
+    def out(self, name: str) -> Path:
+        """Return where a process writes its figures."""
+        return self._folder / f"{name}.json"
+
+    def _node_command(self, rig: int) -> Sequence[str]:
+        scenario, stage, name = self._scenario, self._stage, self.nodes[rig]
+        topics = image_topics(rig)
+        parameters: dict[str, Any] = {
+            "model": stage.model(scenario),
+            "engine": scenario.runtime,
+            "engine_threads": scenario.threads,
+            "calibration_file": str(stage.calibration(scenario)),
+        }
+        if scenario.subject != SEGMIF:
+            return (
+                "bench_peer",
+                *("--style", scenario.subject, "--out", str(self.out(name))),
+                *("--rgb", topics["rgb"], "--thermal", topics["thermal"]),
+                *("--node", node_name(rig), "--parameters", json.dumps(parameters)),
+            )
+        settings = self._folder / f"{name}.yaml"
+        settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+        return (
+            "bench_node",
+            *("--out", str(self.out(name)), "--ros-args", "--params-file", str(settings)),
+            *("-r", f"__ns:={node_name(rig).rpartition('/')[0]}"),
+            *("-r", f"~/input/rgb:={topics['rgb']}"),
+            *("-r", f"~/input/thermal:={topics['thermal']}"),
+        )
+
+    def _publisher_command(self) -> Sequence[str]:
+        scenario = self._scenario
+        return (
+            "bench_publisher",
+            *("--images", str(self._stage.images(scenario)), "--rigs", str(scenario.rigs)),
+            *("--rate", str(scenario.rate_hz), "--pairs", str(scenario.pairs)),
+            *("--warm-up", str(scenario.warm_up_pairs), "--out", str(self.out("publisher"))),
+        )
+
+    def _mark(self, number: int) -> None:
+        for name in self.nodes:
+            self._children[name].send(signal.SIGUSR1)
+        for name in self.nodes:
+            self.wait_for(name, f"{MARKED} {number}", _PATIENCE_S)
+
+    def _read(self) -> dict[str, Reading]:
+        return {name: read_process(child.pid) for name, child in self._children.items()}
+
+    def _watch_memory(self, begin_s: float) -> list[tuple[float, float]]:
+        """Read the first node's memory once a second until the cameras are done."""
+        node, publisher = self._children[self.nodes[0]], self._children["publisher"]
+        memory: list[tuple[float, float]] = []
+        deadline_s = begin_s + 2.0 * self._scenario.seconds + _PATIENCE_S
+        said = f"{WORD}{SENT}"
+        while said not in publisher.log.read_text(errors="replace").splitlines():
+            if publisher.exit_code is not None or time.monotonic() > deadline_s:
+                raise BenchError(
+                    f"the cameras did not finish; their last lines:\n{publisher.tail()}"
+                )
+            if time.monotonic() - begin_s >= len(memory):
+                reading = read_process(node.pid)
+                memory.append((reading.at_s - begin_s, reading.anonymous_mb))
+            time.sleep(_POLL_S)
+        return memory
+
+    def _results(self) -> dict[str, dict[str, Any]]:
+        """End the processes, listener first, and read what they wrote."""
+        for name in sorted(self._children, key=lambda name: name.startswith("node")):
+            child = self._children[name]
+            if child.stop(_STOP_S) != 0:
+                raise BenchError(
+                    f"{name} ended with exit code {child.exit_code}; its last lines:\n"
+                    f"{child.tail()}"
+                )
+        return {name: json.loads(self.out(name).read_text()) for name in self._children}
+
+    @contextmanager
+    def _ended_together(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with uninterrupted():
+                for child in self._children.values():
+                    child.interrupt()
+                segments: set[Path] = set()
+                for child in self._children.values():
+                    child.stop(_STOP_S)
+                    segments |= child.segments
+                remove_orphans(segments)

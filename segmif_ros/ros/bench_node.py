@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node under `segmif bench node`: segmif_node itself, whose own figures are written at the end.
+
+Nothing is added to the way of a frame: the node keeps these figures for /diagnostics anyway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import enumerate as living_threads
+from typing import Any
+
+from segmif_ros.bench.processes import WORKER_THREAD
+from segmif_ros.bench.protocol import MARKED, READY
+from segmif_ros.pairing import Stream
+from segmif_ros.ros import node
+from segmif_ros.ros.bench_signals import Cues, announce, boot_id, write_result
+from segmif_ros.ros.statistics import Statistics
+
+
+def counters(statistics: Statistics) -> dict[str, int]:
+    """Return every counter of the node under one name each."""
+    found = {
+        name: int(getattr(statistics, name))
+        for name in ("pairs", "replaced", "skipped", "withdrawn", "published", "failures")
+    }
+    for stream in Stream:
+        counts = statistics.streams[stream]
+        found[f"received.{stream.value}"] = counts.received
+        found[f"refused.{stream.value}"] = counts.refused_total()
+        for reason, number in counts.dropped.items():
+            found[f"dropped.{stream.value}.{reason.value}"] = number
+    return found
+
+
+class Observer:
+    """Takes the counters at each cue.
+
+    Attributes:
+        marks: counters, and how many samples of each stage there were, at each cue.
+        engine: the node's facts about its engine.
+    """
+
+    def __init__(self, cues: Cues) -> None:
+        self._cues = cues
+        self._node: node.SegmifNode | None = None
+        self.marks: list[dict[str, dict[str, int]]] = []
+        self.engine: dict[str, str] = {}
+
+    def watch(self, watched: node.SegmifNode) -> None:
+        """Follow the cues; called by the node after each round of its executor."""
+        if self._node is None:
+            self._node = watched
+            self.engine = watched.engine_facts
+            _name_worker_thread()
+            announce(READY)
+        if self._cues.next():
+            self.marks.append(self._mark())
+            announce(f"{MARKED} {len(self.marks)}")
+
+    def result(self) -> dict[str, Any]:
+        """Return what happened between the first cue and the last.
+
+        Raises:
+            RuntimeError: fewer than two cues came.
+        """
+        if self._node is None or len(self.marks) < 2:
+            raise RuntimeError(f"{len(self.marks)} cues came, expected 2")
+        first, last = self.marks[0], self.marks[-1]
+        statistics = self._node.statistics
+        samples = {
+            stage: kept.newest(last["samples"][stage] - first["samples"][stage])
+            for stage, kept in statistics.stages_ms.items()
+        }
+        return {
+            "counters": {k: n - first["counters"][k] for k, n in last["counters"].items()},
+            "samples_ms": samples,
+            "engine": self.engine,
+            "boot_id": boot_id(),
+        }
+
+    def _mark(self) -> dict[str, dict[str, int]]:
+        assert self._node is not None
+        statistics = self._node.statistics
+        samples = {stage: kept.count for stage, kept in statistics.stages_ms.items()}
+        return {"counters": counters(statistics), "samples": samples}
+
+
+def _name_worker_thread() -> None:
+    """Let the kernel know the worker by name: its processor time is then counted apart."""
+    for thread in living_threads():
+        if thread.name.startswith(WORKER_THREAD) and thread.native_id is not None:
+            Path(f"/proc/self/task/{thread.native_id}/comm").write_text(WORKER_THREAD)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT, then write its figures; return the node's exit code.
+
+    Args:
+        argv: `--out FILE`, then the node's own arguments.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
+    args, rest = parser.parse_known_args(argv)
+    observer = Observer(Cues())
+    code = node.main(rest, watch=observer.watch)
+    if code == 0:
+        write_result(args.out, observer.result())
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
