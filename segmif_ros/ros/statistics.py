@@ -14,6 +14,7 @@ import numpy as np
 
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.images import Refusal
+from segmif_ros.ros.stamps import StampWatch
 
 NANOSECONDS = 1_000_000_000
 RATE_WINDOW_NS = 5 * NANOSECONDS
@@ -66,11 +67,20 @@ class Samples:
         places = np.arange(self.count - kept, self.count) % self._values.size
         return [float(value) for value in self._values[places]]
 
-    def percentiles(self) -> Percentiles | None:
-        """Return the percentiles of the newest samples, None before the first."""
-        if self.count == 0:
+    def percentiles(self, since: int = 0) -> Percentiles | None:
+        """Return the percentiles of the newest samples, None if there are none.
+
+        Args:
+            since: leave out so many of the first samples ever: what `count` was at some time.
+        """
+        count = self.count
+        kept = min(count - since, self._values.size)
+        if kept <= 0:
             return None
-        p50, p95, p99 = np.percentile(self._values[: self.count], (50, 95, 99))
+        values = self._values
+        if kept < values.size:
+            values = values[np.arange(count - kept, count) % values.size]
+        p50, p95, p99 = np.percentile(values, (50, 95, 99))
         return Percentiles(float(p50), float(p95), float(p99))
 
 
@@ -97,9 +107,14 @@ class Rate:
 
 
 class StreamStatistics:
-    """One input camera."""
+    """One input camera.
+
+    Attributes:
+        stamps: whether its stamps can be right.
+    """
 
     def __init__(self) -> None:
+        self.stamps = StampWatch()
         self.received = 0
         self.refused = dict.fromkeys(Refusal, 0)
         self.last_refusal = ""
@@ -117,11 +132,19 @@ class StreamStatistics:
 
 
 class Statistics:
-    """Everything since the node was configured."""
+    """Everything since the node was configured.
+
+    Attributes:
+        ticked_ns: steady time of the executor's newest round, None while inactive.
+        working_since_ns: steady time when the worker took the pair at hand, None while it has none.
+    """
 
     def __init__(self, outputs: tuple[str, ...]) -> None:
         self.streams = {stream: StreamStatistics() for stream in Stream}
         self.pairs = 0
+        self.pair_rate = Rate()
+        self.singles = 0
+        self.withheld = 0
         self.clock_jumps = 0
         self.dt_ms = Samples()
         self.replaced = 0
@@ -133,6 +156,8 @@ class Statistics:
         self.failures = 0
         self.last_failure = ""
         self.implausible_totals = 0
+        self.ticked_ns: int | None = None
+        self.working_since_ns: int | None = None
         self.stages_ms = {stage: Samples() for stage in STAGES}
 
     def add_total(self, milliseconds: float) -> None:
