@@ -168,3 +168,23 @@ class Intrinsics:
         return np.column_stack(
             [2 * p1 * x * y + p2 * (q + 2 * x * x), p1 * (q + 2 * y * y) + 2 * p2 * x * y]
         )
+
+
+def difference_px(one: Intrinsics, other: Intrinsics) -> float:
+    """Return the furthest that two cameras image the same ray apart, pixels.
+
+    Args:
+        one: the camera whose image is looked at, all over.
+        other: a camera with images of the same size.
+
+    Returns:
+        Infinity when one of them images a ray that the other does not.
+    """
+    height, width = one.size
+    ys, xs = np.mgrid[0 : height - 1 : 13j, 0 : width - 1 : 17j]
+    grid = np.column_stack([xs.ravel(), ys.ravel()])
+    rays, seen = one.to_normalised(grid)
+    pixels, reached = other.to_pixels(rays)
+    if not seen.any() or not reached[seen].all():
+        return float("inf")
+    return float(np.linalg.norm(pixels - grid, axis=1)[seen].max())

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sensor_msgs/CameraInfo`: what the outputs carry, and whether a camera is the calibrated one."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, Literal
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+
+from segmif_ros.registration import Geometry, Intrinsics, RegistrationError, RigCalibration
+from segmif_ros.registration.calibration_file import check_whole_image
+from segmif_ros.registration.lens import difference_px
+
+AGREEMENT_PX = 0.5
+"""Two descriptions of one lens differ by less: drivers round what they publish."""
+
+
+def intrinsics_of(info: CameraInfo) -> Intrinsics:
+    """Read the lens from a message.
+
+    Raises:
+        RegistrationError: not calibrated (K[0] is 0), binned, cropped, or of no known model.
+    """
+    return _intrinsics(info, np.array(info.k, np.float64), info.distortion_model, tuple(info.d))
+
+
+def output_camera_info(info: CameraInfo, header: Any, size: tuple[int, int]) -> CameraInfo:
+    """Return the camera_info of the outputs: they lie on the RGB image as published.
+
+    So K, D, R and P stay, whatever the thermal camera is; only the header is the frame's.
+
+    Args:
+        info: newest message of the RGB camera.
+        header: std_msgs/Header of the RGB frame.
+        size: (height, width) of the RGB frame.
+
+    Raises:
+        RegistrationError: it is not of this image: another size, or not calibrated.
+    """
+    check_camera_info(info, size)
+    out = copy(info)
+    out.header = header
+    return out
+
+
+def check_camera_info(
+    info: CameraInfo,
+    size: tuple[int, int] | None,
+    calibration: Geometry | None = None,
+    camera: Literal["rgb", "thermal"] = "rgb",
+) -> None:
+    """Refuse a camera_info that does not belong to its images, or not to the calibration.
+
+    Args:
+        info: the message.
+        size: (height, width) of the camera's images, None when none came yet.
+        calibration: what the node registers with.
+        camera: whose message it is.
+
+    Raises:
+        RegistrationError: one line for diagnostics, with what was found and what to do.
+    """
+    if size is not None and (info.height, info.width) != size:
+        raise RegistrationError(
+            f"camera_info of {camera} is for {info.width}x{info.height} pixels, the images have "
+            f"{size[1]}x{size[0]}; make the driver load the calibration of this resolution"
+        )
+    if info.k[0] == 0.0:
+        raise RegistrationError(
+            f"camera_info of {camera} has K[0] = 0: the camera is not calibrated; give its driver "
+            "a calibration"
+        )
+    if calibration is None:
+        return
+    expected = calibration.rgb_size if camera == "rgb" else calibration.thermal_size
+    if (info.height, info.width) != expected:
+        raise RegistrationError(
+            f"camera_info of {camera} is for {info.width}x{info.height} pixels, the calibration "
+            f"for {expected[1]}x{expected[0]}; calibrate again at this resolution"
+        )
+    if isinstance(calibration, RigCalibration):
+        _check_lens(info, calibration.rgb if camera == "rgb" else calibration.thermal, camera)
+
+
+def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
+    try:
+        raw = intrinsics_of(info)
+    except RegistrationError as err:
+        raise RegistrationError(f"camera_info of {camera}: {err}") from err
+    difference = difference_px(calibrated, raw)
+    if difference > AGREEMENT_PX and info.p[0] != 0.0:
+        # The topic beside a rectified image describes both: K and D the raw one, P the other.
+        rectified = _intrinsics(info, np.reshape(info.p, (3, 4))[:, :3], "plumb_bob", ())
+        difference = min(difference, difference_px(calibrated, rectified))
+    if difference > AGREEMENT_PX:
+        raise RegistrationError(
+            f"camera_info of {camera} and the calibration file differ by up to {difference:.1f} "
+            "px; if the camera was calibrated anew, calibrate the rig again"
+        )
+
+
+def _intrinsics(
+    info: CameraInfo, matrix: Any, model: str, coefficients: tuple[float, ...]
+) -> Intrinsics:
+    roi = info.roi
+    check_whole_image(
+        {
+            "width": info.width,
+            "height": info.height,
+            "binning_x": info.binning_x,
+            "binning_y": info.binning_y,
+            "roi": {
+                name: getattr(roi, name) for name in ("x_offset", "y_offset", "width", "height")
+            },
+        }
+    )
+    # Drivers of ideal cameras leave the model empty.
+    model = model if model or any(coefficients) else "plumb_bob"
+    return Intrinsics((info.height, info.width), matrix.reshape(3, 3), model, coefficients)
