@@ -16,7 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import Engine
+from segmif_ros.engines.base import Engine, Inference
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
 from segmif_ros.engines.openvino import OpenVinoEngine
 from segmif_ros.rig.sampling import training_frame
@@ -49,7 +49,8 @@ def main() -> None:
     }
     frame = training_frame(1)
     pair = (frame.rgb, ThermalNormaliser().normalise(frame.thermal))
-    reference = engines["onnxruntime fp32"].infer(*pair)
+    # A copy: the engine writes over its results at the next run.
+    reference = Inference(*map(np.copy, engines["onnxruntime fp32"].infer(*pair)))
     times: dict[str, list[float]] = {name: [] for name in engines}
     for turn in range(args.rounds + 5):
         for name, engine in engines.items():

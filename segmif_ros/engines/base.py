@@ -16,6 +16,8 @@ class EngineError(RuntimeError):
 class Inference(NamedTuple):
     """Raw output of one run, at the engine's own size.
 
+    The arrays are the engine's: the next `infer` writes over them. Copy what is to be kept.
+
     Attributes:
         fused: HxWx3 uint8 RGB.
         mask: HxW uint8 class ids.
@@ -42,6 +44,9 @@ class Engine(Protocol):
 
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """Run the network once; releases the GIL while it computes.
+
+        Allocates nothing of the size of an image: the results lie in arrays that are made once and
+        are valid until the next call.
 
         Args:
             rgb: HxWx3 uint8, C-contiguous, exactly `size`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every engine checks before it lets a runtime touch the data."""
+"""What engines share: checks before a runtime touches the data, arrays for the results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.base import EngineError, Inference
 from segmif_ros.frames import Image8
 
 
@@ -24,6 +24,17 @@ def check_inputs(size: tuple[int, int], rgb: Image8, thermal: Image8) -> None:
                 f"{name} of shape {image.shape} and type {image.dtype}, expected {shape} uint8, "
                 "C-contiguous; scale it first or export the model at this size"
             )
+
+
+def empty_inference(size: tuple[int, int]) -> Inference:
+    """Return the arrays that an engine writes its results to at every run.
+
+    Args:
+        size: (height, width) of the engine.
+    """
+    return Inference(
+        np.empty((*size, 3), np.uint8), np.empty(size, np.uint8), np.empty(size, np.uint8)
+    )
 
 
 def one_line(err: Exception) -> str:

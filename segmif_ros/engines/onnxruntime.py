@@ -6,9 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import check_inputs, check_signature, one_line
+from segmif_ros.engines.checks import (
+    check_inputs,
+    check_signature,
+    empty_inference,
+    one_line,
+)
 from segmif_ros.frames import Image8
 
 
@@ -47,6 +54,10 @@ class OnnxRuntimeEngine:
             {o.name: _dtype(o.type) for o in self._session.get_outputs()},
         )
         self._size = bundle.manifest.size
+        self._outputs = empty_inference(self._size)
+        self._binding: Any = self._session.io_binding()
+        for name, array in self._outputs._asdict().items():
+            self._binding.bind_output(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
         self._threads = threads
         self._version = str(ort.__version__)
         self._precision = bundle.manifest.precision
@@ -67,12 +78,12 @@ class OnnxRuntimeEngine:
             raise EngineError("engine 'onnxruntime' is closed; open it again")
         check_inputs(self._size, rgb, thermal)
         try:
-            outputs = self._session.run(
-                ["fused", "mask", "confidence"], {"rgb": rgb, "thermal": thermal}
-            )
+            for name, array in (("rgb", rgb), ("thermal", thermal)):
+                self._binding.bind_input(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
+            self._session.run_with_iobinding(self._binding)
         except Exception as err:
             raise EngineError(f"onnxruntime failed: {one_line(err)}") from err
-        return Inference(*outputs)
+        return self._outputs
 
     def describe(self) -> Mapping[str, str]:
         """See `Engine.describe`."""
@@ -85,7 +96,7 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         """See `Engine.close`."""
-        self._session = None
+        self._session = self._binding = None
 
 
 def _dtype(type_name: str) -> str:

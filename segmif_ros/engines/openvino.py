@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import check_inputs, check_signature, one_line
+from segmif_ros.engines.checks import (
+    check_inputs,
+    check_signature,
+    empty_inference,
+    one_line,
+)
 from segmif_ros.frames import Image8
 
 _INPUTS = ("rgb", "thermal")
@@ -60,9 +63,12 @@ class OpenVinoEngine:
             # name at once, and versions differ in which of the two they find.
             self._inputs = [_name(port, _INPUTS) for port in model.inputs]
             places = {_name(port, _OUTPUTS): i for i, port in enumerate(model.outputs)}
-            self._outputs = [places[name] for name in _OUTPUTS]
             self._compiled: Any = core.compile_model(model, "CPU", config)
             self._request: Any = self._compiled.create_infer_request()
+            self._outputs = empty_inference(bundle.manifest.size)
+            for name, array in self._outputs._asdict().items():
+                tensor = ov.Tensor(array, shared_memory=True)
+                self._request.set_output_tensor(places[name], tensor)
             self._precision = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
             self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
         except EngineError:
@@ -93,11 +99,9 @@ class OpenVinoEngine:
         try:
             given = {"rgb": rgb, "thermal": thermal}
             self._request.infer([given[name] for name in self._inputs], share_inputs=True)
-            # The request reuses its output buffers at the next run, so the results are copied.
-            outputs = [np.array(self._request.get_output_tensor(i).data) for i in self._outputs]
         except RuntimeError as err:
             raise EngineError(f"openvino failed: {one_line(err)}") from err
-        return Inference(*outputs)
+        return self._outputs
 
     def describe(self) -> Mapping[str, str]:
         """See `Engine.describe`."""

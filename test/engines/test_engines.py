@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,17 +73,45 @@ def test_the_null_engine_passes_rgb_through_and_labels_nothing(loaded_bundle: Bu
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_results_stay_when_the_next_frame_runs(name: str, loaded_bundle: Bundle) -> None:
+def test_results_are_valid_until_the_next_frame(name: str, loaded_bundle: Bundle) -> None:
     engine = open_engine(name, loaded_bundle, threads=1)
     rgb, thermal = frames(1)
     first = engine.infer(rgb, thermal)
     kept = [array.copy() for array in first]
     rgb[:] = 0
     thermal[:] = 0
-    second = engine.infer(*frames(2))
-    for array, before, after in zip(first, kept, second, strict=True):
+    for array, before in zip(first, kept, strict=True):  # what passes through is a copy
         np.testing.assert_array_equal(array, before)
-        assert (array != after).any()
+    second = engine.infer(*frames(2))
+    for array, before, again in zip(first, kept, second, strict=True):
+        assert np.shares_memory(array, again)
+        assert (array != before).any()
+    engine.close()
+    assert not np.shares_memory(second.fused, rgb)
+    np.testing.assert_array_equal(second.fused, frames(2)[0])
+
+
+def test_two_engines_never_share_their_results(runtime: str, loaded_bundle: Bundle) -> None:
+    one = open_engine(runtime, loaded_bundle, threads=1).infer(*frames(1))
+    other = open_engine(runtime, loaded_bundle, threads=1).infer(*frames(2))
+    assert not any(np.shares_memory(a, b) for a, b in zip(one, other, strict=True))
+    np.testing.assert_array_equal(one.fused, frames(1)[0])
+
+
+def test_no_image_is_allocated_per_frame(engine: Engine) -> None:
+    pair = frames()
+    engine.infer(*pair)
+    tracemalloc.start()
+    try:
+        engine.infer(*pair)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for _ in range(3):
+            engine.infer(*pair)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < SIZE[0] * SIZE[1] // 8
 
 
 @pytest.mark.parametrize(
