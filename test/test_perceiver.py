@@ -205,3 +205,46 @@ def test_a_real_pair_keeps_its_people(perceiver: Perceiver, shared_data: Path) -
     out = perceiver.perceive(pair_of(rgb, thermal))
     assert out.mask.shape == rgb.shape[:2]
     assert 0 < np.count_nonzero(out.mask == 8) < out.mask.size
+
+
+def test_rgb_alone_is_the_fused_image_and_the_network_sees_black_as_thermal() -> None:
+    engine = SpyEngine()
+    rgb = rgb_of((16, 24))
+    out = Perceiver(engine).perceive(FramePair(rgb, None, 7, 0, "rgb_optical"))
+    assert out.fused is rgb
+    assert engine.thermal.shape == engine.size
+    assert not engine.thermal.any()
+    assert engine.rgb.any()
+    assert out.mask.shape == out.confidence.shape == out.thermal.shape == (16, 24)
+    assert not out.thermal.any()
+    assert (out.stamp_ns, out.frame_id) == (7, "rgb_optical")
+
+
+def test_thermal_alone_is_grey_in_the_geometry_of_the_rgb_camera() -> None:
+    engine = SpyEngine()
+    homography = np.array([[2.0, 0.0, 4.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
+    registration = Registration(Calibration((16, 24), (8, 10), homography, "made up"))
+    thermal = np.full((8, 10), 90, np.uint8)
+    alone = FramePair(None, thermal, 5, 5, "rgb_optical", rgb_size=(16, 24))
+    out = Perceiver(engine, registration=registration).perceive(alone)
+    np.testing.assert_array_equal(out.fused, np.repeat(out.thermal[..., None], 3, axis=2))
+    np.testing.assert_array_equal(out.thermal, registration.apply(thermal, (16, 24)))
+    assert (out.thermal[:, :3] == 0).all(), "where the thermal camera does not see"
+    assert not engine.rgb.any()
+    assert engine.thermal.any()
+    assert out.mask.shape == (16, 24)
+
+
+def test_thermal_alone_stays_in_its_own_geometry_until_the_rgb_camera_is_known() -> None:
+    registration = Registration(Calibration((16, 24), (8, 10), np.eye(3), "made up"))
+    thermal = np.full((8, 10), 90, np.uint8)
+    out = Perceiver(SpyEngine(), registration=registration).perceive(
+        FramePair(None, thermal, 5, 5, "thermal_optical")
+    )
+    np.testing.assert_array_equal(out.fused, np.full((8, 10, 3), 90, np.uint8))
+    assert out.mask.shape == (8, 10)
+
+
+def test_a_pair_without_any_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match="it has none"):
+        FramePair(None, None, 1, 1)

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic_ns
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +19,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.ros import inputs
 from segmif_ros.ros.images import Refusal, to_message
 from segmif_ros.ros.inputs import Inputs
-from segmif_ros.ros.modes import Standing
+from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.processing import Job
 from segmif_ros.ros.statistics import Statistics
@@ -81,6 +84,18 @@ class Rig:
 
     def dropped(self, stream: Stream) -> dict[DropReason, int]:
         return {r: n for r, n in self.statistics.streams[stream].dropped.items() if n}
+
+
+class SteadyClock:
+    """Steady time that goes on only in ticks of 40 ms, as the node's timer makes them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_ns = monotonic_ns()
+        monkeypatch.setattr(inputs, "monotonic_ns", lambda: self.now_ns)
+
+    def tick(self, rig: Rig) -> None:
+        self.now_ns += 40 * MS
+        rig.inputs.tick()
 
 
 @pytest.fixture
@@ -160,3 +175,93 @@ def test_clock_jumps_are_passed_on(rig):
     rig.send(Stream.RGB, 100_000)
     rig.send(Stream.RGB, 0)
     assert rig.statistics.clock_jumps == 1
+
+
+def test_one_camera_alone_is_handed_over_with_the_stamp_it_has(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+    for i in range(40):
+        clock.tick(rig)
+        rig.send(Stream.RGB, 40 * i)
+    alone = [job for job in rig.jobs if job.thermal is None]
+    assert alone == rig.jobs
+    assert rig.said[-1].mode is Mode.RGB_ONLY
+    assert len(alone) == rig.statistics.singles == 40 - 1_000 // 40 - 1
+    job = alone[-1]
+    assert job.rgb is not None
+    assert job.header is job.rgb.header
+    assert (job.stamp_ns, job.thermal_stamp_ns) == (START + 39 * 40 * MS, 0)
+    assert job.rgb_size == (4, 6)
+
+
+def test_thermal_alone_takes_the_frame_of_the_rgb_camera_once_that_was_seen(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+    for i in range(30):
+        clock.tick(rig)
+        rig.send(Stream.THERMAL, 40 * i)
+    job = rig.jobs[-1]
+    assert job.rgb is None
+    assert (job.header.frame_id, job.rgb_size) == ("thermal", None)
+    rig.send(Stream.RGB, 1_210, step=1)
+    rig.send(Stream.THERMAL, 1_220)
+    assert rig.jobs[-1].rgb_size is None, "a refused image tells nothing"
+    rig.send(Stream.RGB, 1_240)
+    rig.send(Stream.THERMAL, 1_280)
+    job = rig.jobs[-1]
+    assert (job.header.frame_id, job.rgb_size) == ("rgb", (4, 6))
+    assert job.header.stamp == job.thermal.header.stamp
+    assert job.stamp_ns == job.thermal_stamp_ns == START + 1_280 * MS
+
+
+@pytest.mark.parametrize("thermal_lag_ms", [-15, 0, 15])
+def test_no_stamp_is_handed_over_twice_or_late_across_losses(rig, monkeypatch, thermal_lag_ms):
+    """Both cameras come and go at random; every RGB image has a result at most once, in order."""
+    clock = SteadyClock(monkeypatch)
+    rng = np.random.default_rng(7)
+    lost = {Stream.RGB: 0, Stream.THERMAL: 0}
+    for i in range(1, 3_000):
+        clock.tick(rig)
+        events = [(40 * i, Stream.RGB), (40 * i + thermal_lag_ms, Stream.THERMAL)]
+        for at_ms, stream in sorted(events, key=lambda event: event[0]):
+            lost[stream] -= 1
+            if rng.random() < 0.01:
+                lost[stream] = int(rng.integers(1, 80))
+            if lost[stream] <= 0:
+                rig.send(stream, at_ms)
+    kinds = {(job.rgb is None, job.thermal is None) for job in rig.jobs}
+    assert kinds == {(False, False), (True, False), (False, True)}, "all three happened"
+    stamps = [job.stamp_ns for job in rig.jobs]
+    assert stamps == sorted(set(stamps))
+    for job in rig.jobs:
+        if job.rgb is not None and job.thermal is not None:
+            assert job.thermal_stamp_ns - job.stamp_ns == thermal_lag_ms * MS
+    statistics = rig.statistics
+    assert statistics.pairs + statistics.singles == len(rig.jobs) + statistics.withheld
+    assert statistics.withheld > 0
+
+
+def test_a_frozen_camera_is_lost_unless_detection_is_off(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+
+    def still_rgb(first: int, count: int) -> None:
+        for i in range(first, first + count):
+            clock.tick(rig)
+            rig.send(Stream.RGB, 40 * i, data=array("B", bytes(4 * 6 * 3)))
+            rig.send(Stream.THERMAL, 40 * i)
+
+    still_rgb(1, 60)
+    assert rig.said[-1].mode is Mode.THERMAL_ONLY
+    assert "repeats one picture" in rig.said[-1].reason
+    rig.settings = replace(SETTINGS, freeze_detection=False)
+    still_rgb(61, 10)
+    assert rig.said[-1].mode is Mode.FUSED
+
+
+def test_a_looped_bag_stays_fused_and_starts_the_order_anew(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+    for _ in range(3):
+        for i in range(40):
+            clock.tick(rig)
+            rig.send(Stream.RGB, 40 * i)
+            rig.send(Stream.THERMAL, 40 * i)
+    assert [s.mode for s in rig.said] == [Mode.WAITING, Mode.FUSED]
+    assert len(rig.jobs) == 3 * 40
