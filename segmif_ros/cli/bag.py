@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif bag make | play | info`: bags of camera pairs without rosbag2 installed."""
+"""`segmif bag make | play | record | info`: bags of camera pairs without rosbag2 installed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def main(argv: Sequence[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     _make_arguments(verbs.add_parser("make", help="write a bag from two videos or a folder"))
     _play_arguments(verbs.add_parser("play", help="publish a bag's messages"))
+    recorder = verbs.add_parser("record", help="write topics to a bag until interrupted")
+    recorder.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
+    recorder.add_argument("--topics", nargs="+", metavar="TOPIC", required=True, help="full names")
     info = verbs.add_parser("info", help="show what a bag holds")
     info.add_argument("bag", type=Path, help="bag folder, or a single .mcap or .db3 file")
     args = parser.parse_args(argv)
@@ -35,6 +38,10 @@ def main(argv: Sequence[str]) -> int:
         if args.verb == "info":
             say(table(summarize(args.bag)))
             return 0
+        if args.verb == "record":
+            from segmif_ros.ros.bag_recorder import record
+
+            return record(args.out, args.topics)
         return _play(args)
     except (BagError, ClipError) as err:
         sys.stderr.write(f"segmif bag {args.verb}: {err}\n")

@@ -200,7 +200,7 @@ def _choose(summary: BagSummary, options: Playback) -> list[tuple[Topic, Any]]:
     for topic in summary.topics:
         if options.topics is not None and topic.name not in options.topics:
             continue
-        kind = _message_class(topic.type)
+        kind = message_class(topic.type)
         if kind is None:
             foreign.append(topic)
         else:
@@ -211,7 +211,8 @@ def _choose(summary: BagSummary, options: Playback) -> list[tuple[Topic, Any]]:
     return chosen
 
 
-def _message_class(kind: str) -> Any:
+def message_class(kind: str) -> Any:
+    """Return the class of a message type such as "std_msgs/msg/String", None if not installed."""
     package, _, name = kind.partition("/msg/")
     try:
         return getattr(import_module(f"{package}.msg"), name, None)

@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch file, with the real launch where it is installed and a stand-in where it is not."""
+"""segmif.launch.py, executed against a stand-in; test_real_launch.py has the real launch."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -14,170 +10,125 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-FILE = Path(__file__).resolve().parents[2] / "launch" / "segmif.launch.py"
-HAS_LAUNCH = importlib.util.find_spec("launch_ros") is not None
+import launch_stand_in
+
+from segmif_ros.engines import ENGINES
+from segmif_ros.ros.parameters import SPECS
+from segmif_ros.ros.qos import IMAGE_TOPICS, INPUT_TOPICS
+
+FILE = "segmif.launch.py"
 
 
-class Action:
-    """Keeps what it was called with."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.args, self.kwargs = args, kwargs
-
-
-class Configuration(Action):
-    def perform(self, context: dict[str, str]) -> str:
-        return context[self.args[0]]
+def started(log: Path, **given: str) -> dict[str, Any]:
+    """The one node, as keywords of launch_ros's Node."""
+    (node,) = launch_stand_in.start(FILE, log, **given).processes
+    return node
 
 
-@pytest.fixture
-def stand_in(monkeypatch):
-    """The parts of launch that the file uses; launch has no wheel on PyPI."""
-    contents = {
-        "launch": {"LaunchContext": dict, "LaunchDescription": Action},
-        "launch.actions": {
-            name: type(name, (Action,), {})
-            for name in ("DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable")
-        },
-        "launch.substitutions": {"LaunchConfiguration": Configuration},
-        "launch_ros": {},
-        "launch_ros.actions": {"Node": type("Node", (Action,), {})},
-    }
-    for name, members in contents.items():
-        module = types.ModuleType(name)
-        module.__dict__.update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("segmif_launch", FILE)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    assert spec.loader is not None
-    spec.loader.exec_module(module)
-    return module
-
-
-def started(**given: str) -> dict[str, Any]:
-    """Execute the file with launch arguments and return the node's keyword arguments."""
-    description = load().generate_launch_description()
-    actions = description.args[0]
-    values = {
-        a.args[0]: a.kwargs["default_value"]
-        for a in actions
-        if type(a).__name__ == "DeclareLaunchArgument"
-    }
-    assert set(given) <= set(values)
-    (function,) = [a.kwargs["function"] for a in actions if type(a).__name__ == "OpaqueFunction"]
-    (node,) = function(values | given)
-    return node.kwargs
-
-
-@pytest.mark.usefixtures("stand_in")
-def test_defaults_leave_every_parameter_to_the_node():
-    node = started()
+def test_defaults_leave_every_parameter_to_the_node(tmp_path):
+    node = started(tmp_path)
     assert (node["package"], node["executable"], node["name"]) == (
         "segmif_ros",
         "segmif_node",
         "segmif",
     )
     assert node["parameters"] == [{"use_sim_time": False}]
-    assert node["remappings"] == [
-        ("~/input/rgb", "/rgb/image_raw"),
-        ("~/input/thermal", "/thermal/image_raw"),
-    ]
+    assert dict(node["remappings"]) == {
+        "~/input/rgb": "/rgb/image_raw",
+        "~/input/thermal": "/thermal/image_raw",
+        "~/input/camera_info": "/rgb/camera_info",
+    }
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_arguments_become_remaps_and_parameters():
+def test_what_is_remapped_are_inputs_of_the_node(tmp_path):
+    remapped = {old for old, _ in started(tmp_path)["remappings"]}
+    assert set(INPUT_TOPICS.values()) < remapped
+    assert not remapped & {topic for topic, _ in IMAGE_TOPICS.values()}
+
+
+def test_arguments_become_remaps_and_parameters(tmp_path):
+    params, rig = tmp_path / "segmif.yaml", tmp_path / "rig.yaml"
+    params.touch()
+    rig.touch()
     node = started(
+        tmp_path,
         rgb_topic="/front/image",
+        rgb_info_topic="/front/info",
         thermal_topic="/flir/image",
-        model="/models/mine",
+        model=str(tmp_path),
         engine="openvino",
-        params_file="/etc/segmif.yaml",
-        calibration_file="/etc/rig.yaml",
+        engine_threads="2",
+        params_file=str(params),
+        calibration_file=str(rig),
         namespace="veh",
         use_sim_time="True",
         autostart="false",
     )
     assert node["namespace"] == "veh"
-    assert node["remappings"][1] == ("~/input/thermal", "/flir/image")
+    assert node["remappings"][1:] == [
+        ("~/input/thermal", "/flir/image"),
+        ("~/input/camera_info", "/front/info"),
+    ]
     assert node["parameters"] == [
-        "/etc/segmif.yaml",
+        str(params),
         {
-            "model": "/models/mine",
-            "engine": "openvino",
-            "calibration_file": "/etc/rig.yaml",
             "use_sim_time": True,
+            "model": str(tmp_path),
+            "engine": "openvino",
+            "engine_threads": 2,
+            "calibration_file": str(rig),
             "autostart": False,
         },
     ]
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_a_switch_that_is_neither_true_nor_false_is_refused():
-    with pytest.raises(ValueError, match="autostart is 'yes', expected true or false"):
-        started(autostart="yes")
+def test_a_node_that_died_is_started_again_unless_told_otherwise(tmp_path):
+    node = started(tmp_path)
+    assert (node["respawn"], node["respawn_delay"]) == (True, 2.0)
+    node = started(tmp_path, respawn="false", respawn_delay="0.5")
+    assert (node["respawn"], node["respawn_delay"]) == (False, 0.5)
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_environment_and_descriptions(monkeypatch):
+@pytest.mark.parametrize(
+    ("argument", "value", "told"),
+    [
+        ("params_file", "/nowhere/p.yaml", "params_file is '/nowhere/p.yaml', and there is no"),
+        ("calibration_file", "rig.yaml", "calibration_file is 'rig.yaml', and there is no such"),
+        ("model", "/nowhere/model", "model is '/nowhere/model', and there is no such folder"),
+        ("engine_threads", "many", "engine_threads is 'many'; expected a whole number, 0 or more"),
+        ("respawn_delay", "-1", "respawn_delay is '-1'; expected a number, 0 or more"),
+        ("engine", "cuda", "'engine' provided value 'cuda' is not valid"),
+        ("autostart", "yes", "'autostart' provided value 'yes' is not valid"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_process_starts(tmp_path, argument, value, told):
+    with pytest.raises((ValueError, RuntimeError), match=told):
+        started(tmp_path, **{argument: value})
+
+
+def test_the_name_of_a_shipped_model_is_left_to_the_node(tmp_path):
+    assert started(tmp_path, model="segmif-nano")["parameters"][-1]["model"] == "segmif-nano"
+
+
+def test_the_node_gets_the_transport_profile(tmp_path, monkeypatch):
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.delenv(name, raising=False)
-    actions = load().generate_launch_description().args[0]
-    environment = dict(a.args for a in actions if type(a).__name__ == "SetEnvironmentVariable")
+    environment = launch_stand_in.start(FILE, tmp_path).environment
     assert Path(environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).name == "fastdds_shm.xml"
     assert environment["MALLOC_MMAP_THRESHOLD_"] == "33554432"
-    arguments = [a for a in actions if type(a).__name__ == "DeclareLaunchArgument"]
-    assert all(a.kwargs["description"] for a in arguments)
 
 
-@pytest.mark.usefixtures("stand_in")
-def test_every_parameter_argument_exists_on_the_node():
-    from segmif_ros.ros.parameters import SPECS
+def test_every_parameter_argument_exists_on_the_node_and_offers_its_values(tmp_path):
+    arguments = launch_stand_in.arguments(FILE, tmp_path)
+    parameters = {"model", "engine", "engine_threads", "calibration_file", "autostart"}
+    assert parameters <= set(arguments) & set(SPECS)
+    assert arguments["engine"]["choices"] == ("", *ENGINES)
 
-    module = load()
-    assert {*module.OPTIONAL_PARAMETERS, "autostart"} <= set(SPECS)
 
-
-@pytest.mark.system
-@pytest.mark.skipif(not HAS_LAUNCH, reason="launch and launch_ros are not installed (not on PyPI)")
-def test_with_the_real_launch(tiny_bundle, capfd, monkeypatch, tmp_path):
-    """Start the node through launch and stop it: exit code 0 and an active node in between."""
-    from launch.actions import IncludeLaunchDescription, RegisterEventHandler, Shutdown
-    from launch.event_handlers import OnProcessExit, OnProcessIO
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-    from launch import LaunchDescription, LaunchService
-
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
-    codes: list[int] = []
-    service = LaunchService()
-
-    def on_text(event: Any) -> Any:
-        return [Shutdown()] if b"active: listening to /a, /b" in event.text else None
-
-    service.include_launch_description(
-        LaunchDescription(
-            [
-                IncludeLaunchDescription(
-                    PythonLaunchDescriptionSource(str(FILE)),
-                    launch_arguments={
-                        "rgb_topic": "/a",
-                        "thermal_topic": "/b",
-                        "model": str(tiny_bundle),
-                        "engine": "onnxruntime",
-                    }.items(),
-                ),
-                RegisterEventHandler(OnProcessIO(on_stdout=on_text, on_stderr=on_text)),
-                RegisterEventHandler(
-                    OnProcessExit(on_exit=lambda event, _: codes.append(event.returncode))
-                ),
-            ]
-        )
-    )
-    assert service.run() == 0
-    assert codes == [0], capfd.readouterr().out
+@pytest.mark.parametrize(
+    "file", ["segmif.launch.py", "demo.launch.py", "replay.launch.py", "multi_rig.launch.py"]
+)
+def test_every_argument_is_described_and_every_default_is_a_choice(tmp_path, file):
+    for name, words in launch_stand_in.arguments(file, tmp_path).items():
+        assert len(words["description"]) > 10, name
+        assert words["choices"] is None or words["default_value"] in words["choices"], name

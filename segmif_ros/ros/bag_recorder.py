@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes topics to a bag as they come: the serialised bytes go in as they are, without rosbag2."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from segmif_ros.evaluation.bags import BagError, message_types
+from segmif_ros.ros.player import message_class
+from segmif_ros.ros.transport import prepare_process
+
+EXIT_NOTHING_RECORDED = 1
+
+_METADATA_VERSION: Literal[9] = 9
+"""The one that ROS 2 Jazzy itself writes."""
+_DEPTH = 50
+_LOOK_EVERY_S = 0.1
+
+
+def record(out: Path, topics: Sequence[str]) -> int:
+    """Record until SIGINT or SIGTERM.
+
+    Every message is filed under the wall-clock time of its arrival; its header stays as it is.
+
+    Args:
+        out: folder to create, an mcap bag without compression.
+        topics: full names; each is recorded from when it first exists.
+
+    Returns:
+        Exit code: 0 recorded, 1 nothing came.
+
+    Raises:
+        BagError: `out` exists or cannot be written.
+    """
+    if out.exists():
+        raise BagError(f"{str(out)!r} exists already; give another name")
+    stop = Event()
+    previous = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    prepare_process()
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("segmif_bag_recorder", start_parameter_services=False)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        with Writer(out, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
+            recorder = _Recorder(node, writer, topics)
+            while not stop.is_set():
+                recorder.look()
+                executor.spin_once(timeout_sec=_LOOK_EVERY_S)
+    except OSError as err:
+        raise BagError(f"cannot write bag {str(out)!r}: {err.strerror or err}") from err
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return recorder.summary(out)
+
+
+class _Recorder:
+    """The subscriptions, and how much came on each."""
+
+    def __init__(self, node: Node, writer: Writer, topics: Sequence[str]) -> None:
+        self._node, self._writer = node, writer
+        self._store = message_types()
+        self._waiting = list(dict.fromkeys(topics))
+        self._counts = dict.fromkeys(topics, 0)
+        self._foreign: dict[str, str] = {}
+        self._subscriptions: list[Any] = []
+        self._looked_s = 0.0
+
+    def look(self) -> None:
+        """Subscribe to what has appeared since the last time."""
+        if not self._waiting or time.monotonic() - self._looked_s < _LOOK_EVERY_S:
+            return
+        self._looked_s = time.monotonic()
+        for topic in list(self._waiting):
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if publishers:
+                self._waiting.remove(topic)
+                self._subscribe(topic, publishers)
+
+    def _subscribe(self, topic: str, publishers: Sequence[Any]) -> None:
+        name = publishers[0].topic_type
+        kind = message_class(name)
+        if kind is None or name not in self._store.types:
+            self._foreign[topic] = name
+            sys.stderr.write(f"left out {topic}: its type {name} is not known here\n")
+            return
+        profiles = [info.qos_profile for info in publishers]
+        reliable = all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles)
+        latched = all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles)
+        qos = QoSProfile(
+            depth=_DEPTH,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+        )
+        connection = self._writer.add_connection(topic, name, typestore=self._store)
+        take = partial(self._take, topic, connection)
+        self._subscriptions.append(self._node.create_subscription(kind, topic, take, qos, raw=True))
+        sys.stdout.write(f"recording {topic}\n")
+        sys.stdout.flush()
+
+    def _take(self, topic: str, connection: Any, cdr: bytes) -> None:
+        self._writer.write(connection, time.time_ns(), cdr)
+        self._counts[topic] += 1
+
+    def summary(self, out: Path) -> int:
+        """Say what came, and what did not; return the exit code."""
+        silent = [t for t, count in self._counts.items() if not count and t not in self._foreign]
+        total = sum(self._counts.values())
+        sys.stdout.write(f"recorded {total} messages in {out}\n")
+        if silent:
+            sys.stderr.write(
+                f"nothing came on {', '.join(silent)}; check the topic names and ROS_DOMAIN_ID\n"
+            )
+        return 0 if total else EXIT_NOTHING_RECORDED
