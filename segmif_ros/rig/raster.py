@@ -289,12 +289,13 @@ class VisibleCanvas(Canvas):
         alpha = cv2.extractChannel(source, 3)
         if item.texture.opaque:
             covered = placed.outline()
-            outside = cv2.compare(alpha, 127, cv2.CMP_GT)
+            outside = cv2.inRange(alpha, 128, 255)
             cv2.insertChannel(cv2.min(outside, placed.depths()), source, 3)
             cv2.copyTo(source, covered, region)
         else:
             # Colours blend at an edge, depth does not: half a leaf in front of the sky is near.
-            covered = cv2.compare(alpha, 127, cv2.CMP_GT)
+            # (inRange, because cv2.compare takes a picture of one pixel for a number and fails.)
+            covered = cv2.inRange(alpha, 128, 255)
             cv2.insertChannel(cv2.min(covered, placed.depths()), source, 3)
             rest = cv2.bitwise_not(alpha)
             keep = cv2.merge([rest, rest, rest, cv2.bitwise_not(covered)])
@@ -342,7 +343,7 @@ class ThermalCanvas(Canvas):
     def _paste(self, item: Sprite, placed: Placed) -> None:
         plane = item.texture.heat(*placed.shrink)
         heat = placed.warp(item.texture, plane, cv2.INTER_NEAREST)
-        mask = placed.outline() if item.texture.opaque else cv2.compare(heat, 0, cv2.CMP_GT)
+        mask = placed.outline() if item.texture.opaque else cv2.inRange(heat, 1, 65535)
         heat += np.uint16((round(item.kelvin * 100.0) - HEAT_ZERO) & 0xFFFF)
         cv2.copyTo(heat, mask, self.centikelvin[placed.region])
         if self.with_labels:

@@ -214,3 +214,15 @@ def test_render_keeps_its_renderers_apart():
     render(b, 0.0, rig)
     np.testing.assert_array_equal(render(a, 0.0, rig).labels, first)
     assert (render(b, 0.0, rig).labels != first).mean() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pictures_so_small_that_things_become_one_pixel(seed):
+    rig = Rig.aligned().with_size(64, 48)
+    renderer = Renderer(Scene.random(seed), rig, encoding="mono8")
+    for t_s in (0.0, 0.5, 1.0, 1.5):
+        rgb, labels = renderer.visible(t_s)
+        thermal, _ = renderer.thermal(t_s)
+        assert rgb.shape == (48, 64, 3)
+        assert labels.shape == thermal.shape == (48, 64)
+        assert rgb.std() > 5
