@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -31,6 +31,9 @@ DEADLINE_S = 30.0
 """A busy machine is slow; a wait that needs this long has failed."""
 
 
+NODE = ("-m", "segmif_ros.ros.node")
+
+
 def shared_memory_of(pid: int | str) -> set[Path]:
     """Files in /dev/shm that a process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
@@ -38,9 +41,22 @@ def shared_memory_of(pid: int | str) -> set[Path]:
 
 
 class NodeProcess:
-    """One running node."""
+    """One running node.
 
-    def __init__(self, log: Path, domain: int, parameters: dict[str, object]) -> None:
+    Args:
+        log: receives its output.
+        domain: DDS domain.
+        parameters: ROS parameters; the key `ros_args` holds further ROS arguments.
+        program: arguments of the interpreter, by default those that run the node.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        domain: int,
+        parameters: dict[str, object],
+        program: Sequence[str] = (),
+    ) -> None:
         extra = list(parameters.pop("ros_args", []))
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -54,7 +70,7 @@ class NodeProcess:
         }
         with log.open("w") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "segmif_ros.ros.node", "--ros-args", *extra],
+                [sys.executable, *(program or NODE), "--ros-args", *extra],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=environment,

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bench of the fault matrix, and the file that its results go to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+from fault_bench import SIZE, Bench
+from tiny_model import write_tiny_bundle
+
+from segmif_ros.ros.transport import prepare_process
+
+# Fast DDS reads these once in the life of a process, so they are set before any test runs.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+prepare_process()
+
+RESULTS_VARIABLE = "SEGMIF_FAULT_RESULTS"
+"""Path of a JSON file that the results are written to."""
+
+
+@pytest.fixture(scope="session")
+def fault_domain() -> int:
+    """A domain of our own, not that of test/ros: other runs have other process ids."""
+    return int(os.environ.get("ROS_DOMAIN_ID", "0")) or 1 + (os.getpid() + 50) % 100
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in the size of the bench's pictures: it hands both images on unchanged."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("small"), SIZE)
+
+
+@pytest.fixture(scope="session")
+def results() -> Iterator[list[dict[str, Any]]]:
+    """Rows as they are measured; written to a file at the end if one is named."""
+    rows: list[dict[str, Any]] = []
+    yield rows
+    path = os.environ.get(RESULTS_VARIABLE)
+    if path:
+        Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+@pytest.fixture(scope="module")
+def make_bench(
+    tmp_path_factory: pytest.TempPathFactory, fault_domain: int, small_bundle: Path
+) -> Iterator[Callable[..., Bench]]:
+    """Start benches; what still runs at the end is ended."""
+    made: list[Bench] = []
+
+    def make(**options: Any) -> Bench:
+        made.append(Bench(tmp_path_factory.mktemp("bench"), fault_domain, small_bundle, **options))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.close()
