@@ -52,6 +52,9 @@ class FramePair:
 class Perception:
     """What one pair became. All images have the height and width of the RGB frame.
 
+    The images belong to the `Perceiver`, or are the pair's own: its next `perceive` writes over
+    them. Copy what is to be kept.
+
     Attributes:
         fused: HxWx3 uint8 RGB; the one frame itself where the other is missing.
         mask: HxW uint8 class ids, 255 = unlabelled.

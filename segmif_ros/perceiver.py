@@ -8,6 +8,7 @@ from time import perf_counter
 import cv2
 import numpy as np
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.engines.base import Engine
 from segmif_ros.frames import UNLABELLED, FramePair, Image8, Perception
 from segmif_ros.registration import Registration
@@ -20,6 +21,9 @@ class Perceiver:
     Frames of another size than the engine's are scaled on the way in and the results are scaled
     back, so every output lines up pixel by pixel with the RGB frame (or, while that is missing,
     with the thermal frame in the RGB geometry if that is known).
+
+    Once frames keep their size, nothing of an image's size is allocated: every stage writes into
+    arrays of this object, which the next frame writes over.
     """
 
     def __init__(
@@ -42,12 +46,16 @@ class Perceiver:
         self.normaliser = normaliser or ThermalNormaliser()
         self.registration = registration or Registration()
         self.confidence_threshold = confidence_threshold
+        self._buffers = Buffers()
 
     def perceive(self, pair: FramePair) -> Perception:
         """Run the chain once.
 
         With one frame missing the network gets zeros in its place, as in training, and `fused` is
         the other frame itself: there is nothing to fuse.
+
+        Returns:
+            The results, valid until the next call.
 
         Raises:
             ThermalError, RegistrationError, EngineError: the pair does not fit the set-up.
@@ -58,7 +66,8 @@ class Perceiver:
         size = _size_of(pair)
         thermal = normalised
         if thermal is not None and (pair.rgb is not None or pair.rgb_size is not None):
-            thermal = self.registration.apply(thermal, size)
+            out = self._buffers.take("registered", size)
+            thermal = self.registration.apply(thermal, size, out)
         registered = perf_counter()
         fused, mask, confidence = self._infer(pair.rgb, thermal, size)
         inferred = perf_counter()
@@ -66,7 +75,7 @@ class Perceiver:
             fused=fused,
             mask=mask,
             confidence=confidence,
-            thermal=np.zeros(size, np.uint8) if thermal is None else thermal,
+            thermal=self._blank("no thermal", size) if thermal is None else thermal,
             stamp_ns=pair.stamp_ns,
             frame_id=pair.frame_id,
             timings_ms={
@@ -83,28 +92,58 @@ class Perceiver:
     def _normalised(self, pair: FramePair) -> Image8 | None:
         if pair.thermal is None:
             return None
-        return self.normaliser.normalise(pair.thermal, pair.thermal_stamp_ns)
+        out = self._buffers.take("normalised", pair.thermal.shape)
+        return self.normaliser.normalise(pair.thermal, pair.thermal_stamp_ns, out)
 
     def _infer(
         self, rgb: Image8 | None, thermal: Image8 | None, size: tuple[int, int]
     ) -> tuple[Image8, Image8, Image8]:
         """Run the network; a missing camera is zeros, and the other one is the fused image."""
         wanted = self.engine.size
-        rgb_in = np.zeros((*wanted, 3), np.uint8) if rgb is None else _fitted(rgb, wanted)
-        thermal_in = np.zeros(wanted, np.uint8) if thermal is None else _fitted(thermal, wanted)
-        fused, mask, confidence = self.engine.infer(rgb_in, thermal_in)
+        fused, mask, confidence = self.engine.infer(
+            self._blank("no rgb", (*wanted, 3)) if rgb is None else self._fitted("rgb", rgb),
+            self._blank("dark", wanted) if thermal is None else self._fitted("thermal", thermal),
+        )
         if thermal is None and rgb is not None:
             fused = rgb
         elif rgb is None and thermal is not None:
-            fused = np.asarray(cv2.cvtColor(thermal, cv2.COLOR_GRAY2RGB), np.uint8)
-        fused = _scaled(fused, size, cv2.INTER_LINEAR)
-        mask = _scaled(mask, size, cv2.INTER_NEAREST)
-        confidence = _scaled(confidence, size, cv2.INTER_LINEAR)
-        # Id 0 stays what the model's class list says it is; only doubt turns into 255.
-        if self.confidence_threshold > 0.0:
-            doubtful = confidence < round(255 * self.confidence_threshold)
-            mask = np.where(doubtful, np.uint8(UNLABELLED), mask)
-        return fused, mask, confidence
+            out = self._buffers.take("grey", (*thermal.shape, 3))
+            fused = np.asarray(cv2.cvtColor(thermal, cv2.COLOR_GRAY2RGB, dst=out), np.uint8)
+        fused = self._scaled("fused", fused, size, cv2.INTER_LINEAR)
+        mask = self._scaled("mask", mask, size, cv2.INTER_NEAREST)
+        confidence = self._scaled("confidence", confidence, size, cv2.INTER_LINEAR)
+        return fused, self._without_doubt(mask, confidence), confidence
+
+    def _without_doubt(self, mask: Image8, confidence: Image8) -> Image8:
+        """Turn doubtful pixels into 255; id 0 stays what the model's class list says it is."""
+        if self.confidence_threshold == 0.0:
+            return mask
+        doubtful = self._buffers.take("doubtful", mask.shape, np.bool_)
+        np.less(confidence, round(255 * self.confidence_threshold), out=doubtful)
+        out = self._buffers.take("certain", mask.shape)
+        np.copyto(out, mask)
+        np.copyto(out, UNLABELLED, where=doubtful)
+        return out
+
+    def _blank(self, name: str, shape: tuple[int, ...]) -> Image8:
+        blank = self._buffers.take(name, shape)
+        blank.fill(0)
+        return blank
+
+    def _fitted(self, name: str, image: Image8) -> Image8:
+        """Bring an image to the engine's size, C-contiguous."""
+        image = self._scaled(f"{name} in", image, self.engine.size, cv2.INTER_AREA)
+        if image.flags.c_contiguous:
+            return image
+        out = self._buffers.take(f"{name} in", image.shape, image.dtype)
+        np.copyto(out, image)
+        return out
+
+    def _scaled(self, name: str, image: Image8, size: tuple[int, int], how: int) -> Image8:
+        if image.shape[:2] == size:
+            return image
+        out = self._buffers.take(name, (*size, *image.shape[2:]), image.dtype)
+        return np.asarray(cv2.resize(image, size[::-1], out, interpolation=how))
 
 
 def _size_of(pair: FramePair) -> tuple[int, int]:
@@ -114,14 +153,3 @@ def _size_of(pair: FramePair) -> tuple[int, int]:
     frame = pair.thermal if pair.rgb is None else pair.rgb
     assert frame is not None
     return int(frame.shape[0]), int(frame.shape[1])
-
-
-def _fitted(image: Image8, size: tuple[int, int]) -> Image8:
-    return np.ascontiguousarray(_scaled(image, size, cv2.INTER_AREA))
-
-
-def _scaled(image: Image8, size: tuple[int, int], interpolation: int) -> Image8:
-    if image.shape[:2] == size:
-        return image
-    scaled: Image8 = cv2.resize(image, size[::-1], interpolation=interpolation)
-    return scaled

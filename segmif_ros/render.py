@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import UNLABELLED, Image8
 
@@ -73,12 +74,18 @@ def palette(classes: Sequence[LabelClass]) -> Image8:
     return table
 
 
-def colorize(mask: Image8, table: Image8) -> Image8:
-    """Turn HxW class ids into HxWx3 RGB colours with a 256x3 table."""
-    return np.asarray(cv2.applyColorMap(mask, table.reshape(256, 1, 3)), np.uint8)
+def colorize(mask: Image8, table: Image8, out: Image8 | None = None) -> Image8:
+    """Turn HxW class ids into HxWx3 RGB colours with a 256x3 table, in `out` if it is given."""
+    return np.asarray(cv2.applyColorMap(mask, table.reshape(256, 1, 3), out), np.uint8)
 
 
-def overlay(rgb: Image8, mask: Image8, table: Image8, alpha: float = 0.5) -> Image8:
+def overlay(
+    rgb: Image8,
+    mask: Image8,
+    table: Image8,
+    alpha: float = 0.5,
+    buffers: Buffers | None = None,
+) -> Image8:
     """Lay class colours over a picture; pixels with mask 255 keep the picture's own colour.
 
     Args:
@@ -86,6 +93,8 @@ def overlay(rgb: Image8, mask: Image8, table: Image8, alpha: float = 0.5) -> Ima
         mask: HxW uint8 class ids.
         table: 256x3 uint8 from `palette`.
         alpha: weight of the colour, 0 (none) to 1 (colour only).
+        buffers: where to draw, new arrays if None. The picture is then valid until the next call
+            with the same buffers.
 
     Raises:
         ValueError: sizes differ or alpha is out of range.
@@ -94,10 +103,13 @@ def overlay(rgb: Image8, mask: Image8, table: Image8, alpha: float = 0.5) -> Ima
         raise ValueError(f"mask of shape {mask.shape} does not fit a picture of {rgb.shape[:2]}")
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"alpha is {alpha}; expected 0 to 1")
-    blended = cv2.addWeighted(rgb, 1.0 - alpha, colorize(mask, table), alpha, 0.0)
-    unlabelled = cv2.compare(mask, UNLABELLED, cv2.CMP_EQ)
-    cv2.copyTo(rgb, unlabelled, blended)
-    return np.asarray(blended, np.uint8)
+    buffers = buffers or Buffers()
+    out = colorize(mask, table, buffers.take("overlay", rgb.shape))
+    cv2.addWeighted(rgb, 1.0 - alpha, out, alpha, 0.0, dst=out)
+    unlabelled = buffers.take("unlabelled", mask.shape, np.bool_)
+    np.equal(mask, UNLABELLED, out=unlabelled)
+    cv2.copyTo(rgb, unlabelled.view(np.uint8), out)
+    return out
 
 
 def contact_sheet(

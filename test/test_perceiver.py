@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -185,6 +187,88 @@ def test_each_stage_refuses_what_it_cannot_use(perceiver: Perceiver, loaded_bund
         strict.perceive(pair_of(rgb_of(), good))
     out = perceiver.perceive(pair_of(rgb_of(), good))  # and the next good pair passes
     assert isinstance(out, Perception)
+
+
+@pytest.mark.parametrize(
+    ("engine", "rgb_size", "threshold", "dtype"),
+    [
+        ("null", SIZE, 0.0, np.uint16),
+        ("null", (600, 800), 0.5, np.float32),
+        ("onnxruntime", SIZE, 0.5, np.uint8),
+        ("onnxruntime", (600, 800), 0.0, np.uint16),
+        ("openvino", (600, 800), 0.5, np.uint16),
+    ],
+)
+def test_no_image_is_allocated_per_frame(
+    engine: str,
+    rgb_size: tuple[int, int],
+    threshold: float,
+    dtype: type,
+    loaded_bundle: Bundle,
+) -> None:
+    calibration = Calibration(rgb_size, (512, 640), np.diag([1.2, 1.1, 1.0]))
+    perceiver = Perceiver(
+        open_engine(engine, loaded_bundle, threads=1),
+        registration=Registration(calibration),
+        confidence_threshold=threshold,
+    )
+    rgb = rgb_of(rgb_size)
+    thermal = np.random.default_rng(3).normal(200.0, 9.0, (512, 640)).astype(dtype)
+    pairs = [
+        FramePair(rgb, thermal, number * 33_000_000, number * 33_000_000) for number in range(6)
+    ]
+    perceiver.perceive(pairs[0])
+    tracemalloc.start()
+    try:
+        perceiver.perceive(pairs[1])
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for pair in pairs[2:]:
+            perceiver.perceive(pair)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+        perceiver.close()
+    # The smallest image is 480 * 640 bytes; the grid that percentiles are taken from is far less.
+    assert peak < SIZE[0] * SIZE[1]
+
+
+@pytest.mark.parametrize("rgb_size", [SIZE, (300, 400)])
+def test_results_are_valid_until_the_next_pair(
+    perceiver: Perceiver, rgb_size: tuple[int, int]
+) -> None:
+    perceiver.confidence_threshold = 0.5
+    dark, bright = np.full(SIZE, 20, np.uint8), np.full(SIZE, 220, np.uint8)
+    first = perceiver.perceive(pair_of(rgb_of(rgb_size), dark))
+    kept = replace(first, mask=first.mask.copy(), confidence=first.confidence.copy())
+    second = perceiver.perceive(pair_of(rgb_of(rgb_size), bright))
+    assert (kept.mask == 255).all()
+    assert (kept.confidence == 20).all()
+    assert (second.mask == 8).all()
+    assert (second.confidence == 220).all()
+    for name in ("fused", "mask", "confidence"):
+        assert np.shares_memory(getattr(first, name), getattr(second, name))
+
+
+def test_the_pair_itself_is_never_written_to(perceiver: Perceiver) -> None:
+    perceiver.confidence_threshold = 0.9
+    rgb, thermal = rgb_of(), np.random.default_rng(2).integers(0, 4000, SIZE, np.uint16)
+    before = rgb.copy(), thermal.copy()
+    for _ in range(3):
+        out = perceiver.perceive(pair_of(rgb, thermal))
+        perceiver.perceive(FramePair(None, thermal, 2, 2))
+        perceiver.perceive(FramePair(rgb, None, 3, 3))
+    np.testing.assert_array_equal(rgb, before[0])
+    np.testing.assert_array_equal(thermal, before[1])
+    assert not np.shares_memory(out.fused, rgb)
+
+
+def test_two_perceivers_never_share_their_results(loaded_bundle: Bundle) -> None:
+    made = [Perceiver(open_engine("onnxruntime", loaded_bundle, threads=1)) for _ in range(2)]
+    pair = pair_of(rgb_of((300, 400)), np.zeros((300, 400), np.uint16))
+    one, other = (each.perceive(pair) for each in made)
+    for name in ("fused", "mask", "confidence", "thermal"):
+        assert not np.shares_memory(getattr(one, name), getattr(other, name))
 
 
 def test_closing_the_perceiver_closes_its_engine() -> None:

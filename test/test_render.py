@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import LabelClass
 from segmif_ros.render import (
     COLUMNS,
@@ -60,6 +61,15 @@ def test_overlay_blends_labels_and_leaves_255_alone(alpha):
     assert np.array_equal(shown[mask == 255], rgb[mask == 255])
     expected = (1 - alpha) * rgb[mask == 2] + alpha * np.array([76, 99, 166])
     assert np.abs(shown[mask == 2] - expected).max() <= 0.51
+
+
+def test_overlay_draws_where_it_is_told_to():
+    buffers = Buffers()
+    masks = [np.full((48, 64), label, np.uint8) for label in (2, 255, 0)]
+    pictures = [overlay(gradient(), mask, palette(CLASSES), 0.4, buffers) for mask in masks]
+    assert pictures[0] is pictures[1] is pictures[2]
+    # The newest one, with nothing left of those before.
+    np.testing.assert_array_equal(pictures[0], overlay(gradient(), masks[2], palette(CLASSES), 0.4))
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1])

@@ -113,8 +113,9 @@ def test_running_limits_survive_pairs_with_the_same_settings(processor):
     topics, statistics = Topics(), Statistics(("fused", "mask"))
     raw = (THERMAL.astype(np.uint16) * 40) + 3000
     processor.process(job(thermal=raw), topics, statistics, Clock())
+    first = topics.published[-1][0].thermal.mean()
     processor.process(job(thermal=raw + 2000), topics, statistics, Clock())
-    first, second = (entry[0].thermal.mean() for entry in topics.published)
+    second = topics.published[-1][0].thermal.mean()
     assert second > first + 20, "the limits follow slowly, so the hotter frame is brighter"
 
 
