@@ -29,6 +29,8 @@ _METADATA_VERSION: Literal[9] = 9
 """The one that ROS 2 Jazzy itself writes."""
 _DEPTH = 50
 _LOOK_EVERY_S = 0.1
+_LINGER_S = 0.2
+"""What had been published when the signal came is still taken."""
 
 
 def record(out: Path, topics: Sequence[str]) -> int:
@@ -64,6 +66,9 @@ def record(out: Path, topics: Sequence[str]) -> int:
             while not stop.is_set():
                 recorder.look()
                 executor.spin_once(timeout_sec=_LOOK_EVERY_S)
+            finished = time.monotonic() + _LINGER_S
+            while time.monotonic() < finished:
+                executor.spin_once(timeout_sec=0.02)
     except OSError as err:
         raise BagError(f"cannot write bag {str(out)!r}: {err.strerror or err}") from err
     finally:
