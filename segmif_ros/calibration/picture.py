@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 
 from segmif_ros.frames import Image8
-from segmif_ros.registration import Calibration, Registration
+from segmif_ros.registration import Geometry, Registration
 
 _EDGE_SHARE = 92.0
 """Percentile of the gradient above which a pixel counts as an edge."""
 _EDGE_COLOUR = (255, 64, 0)
 
 
-def before_after(rgb: Image8, thermal: Image8, calibration: Calibration) -> Image8:
+def before_after(rgb: Image8, thermal: Image8, calibration: Geometry) -> Image8:
     """Return both pictures side by side.
 
     Args:

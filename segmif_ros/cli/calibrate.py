@@ -6,24 +6,31 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from segmif_ros.calibration.automatic import LEAST_PROMINENCE, MOST_FRAMES, align
+from segmif_ros.calibration.board_corners import Pattern, find_board, same_order, stretched
+from segmif_ros.calibration.boards import BoardSighting, fit_plane, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
 from segmif_ros.cli.console import say
-from segmif_ros.cli.recorded_pairs import is_bag, read_bag, read_folder
+from segmif_ros.cli.recorded_pairs import Pictures, is_bag, read_bag, read_folder
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.clips import ClipError, read_rgb, read_thermal
 from segmif_ros.frames import Image8
-from segmif_ros.registration import Calibration, RegistrationError, save_calibration
+from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration
 from segmif_ros.thermal import ThermalNormaliser
 
 _LARGEST = 65536
+_MOST_VIEWS = 200
+_PLANE_M = 15.0
+_LEAST_COVERAGE = 0.4
+_LARGEST_HALVES_PX = 1.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,14 +52,17 @@ def main(argv: Sequence[str]) -> int:
     points.add_argument("--rgb", type=Path, help="RGB picture, for the before/after picture")
     points.add_argument("--thermal", type=Path, help="thermal picture, for the same")
     points.set_defaults(run=_points)
+    board = ways.add_parser("board", help="from a warm checkerboard or circle grid")
+    _board_arguments(board)
     auto = ways.add_parser("auto", help="from ordinary pictures: edges only, no target")
-    auto.add_argument("source", type=Path, help="folder with visible/ and infrared/, or a bag")
     auto.add_argument("--rgb-hfov", type=_hfov, metavar="DEG", help="horizontal field of view")
     auto.add_argument("--thermal-hfov", type=_hfov, metavar="DEG", help="the same, thermal")
-    auto.add_argument("--rgb-topic", help="for a bag [guessed]")
-    auto.add_argument("--thermal-topic", help="for a bag [guessed]")
     auto.set_defaults(run=_auto)
-    for way in (points, auto):
+    for way in (board, auto):
+        way.add_argument("source", type=Path, help="folder with visible/ and infrared/, or a bag")
+        way.add_argument("--rgb-topic", help="for a bag [guessed]")
+        way.add_argument("--thermal-topic", help="for a bag [guessed]")
+    for way in (points, board, auto):
         way.add_argument("--out", type=Path, required=True, help="YAML file to write")
         way.add_argument("--picture", type=Path, help="before/after picture [beside the YAML]")
     args = parser.parse_args(argv)
@@ -78,13 +88,120 @@ def _points(args: argparse.Namespace) -> int:
     return 0
 
 
+def _board_arguments(board: argparse.ArgumentParser) -> None:
+    board.add_argument(
+        "--pattern",
+        type=_grid,
+        required=True,
+        metavar="CxR",
+        help="inner corners (or circles) in a row x in a column, for example 8x6",
+    )
+    board.add_argument(
+        "--square", type=float, required=True, metavar="M", help="metres between neighbours"
+    )
+    board.add_argument(
+        "--circles", action="store_true", help="circles in straight rows instead of squares"
+    )
+    board.add_argument(
+        "--views", type=int, default=40, metavar="N", help="pairs to look at, evenly spaced [40]"
+    )
+    board.add_argument(
+        "--flat",
+        action="store_true",
+        help="few views: one homography for the distance at which the board was held, no lenses",
+    )
+    depth = board.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--plane-distance", type=float, metavar="M", help="where the scene will be, metres [15]"
+    )
+    depth.add_argument(
+        "--depth-range", type=float, nargs=2, metavar=("NEAR", "FAR"), help="the same as a range"
+    )
+    board.set_defaults(run=_board)
+
+
+def _board(args: argparse.Namespace) -> int:
+    try:
+        pattern = Pattern(args.pattern[0], args.pattern[1], args.square, args.circles)
+    except ValueError as err:
+        raise CalibrationError(str(err)) from err
+    if not 1 <= args.views <= _MOST_VIEWS:
+        raise CalibrationError(f"--views {args.views}: expected 1 to {_MOST_VIEWS}")
+    depth_m = _depth(args)
+    pairs = _read(args, args.views)
+    shown: dict[str, Pictures] = {}
+    sightings = []
+    for number, pair in enumerate(pairs, 1):
+        rgb = find_board(np.asarray(cv2.cvtColor(pair.rgb, cv2.COLOR_RGB2GRAY)), pattern)
+        thermal = find_board(pair.thermal, pattern)
+        name = f"view {number} of {len(pairs)}"
+        if rgb is None or thermal is None:
+            blind = [text for text, seen in (("RGB", rgb), ("thermal", thermal)) if seen is None]
+            say(f"{name}: left out, no whole board in {' and '.join(blind)}")
+        else:
+            sightings.append(BoardSighting(name, rgb, same_order(rgb, thermal, pattern)))
+            shown[name] = pair
+    if not sightings:
+        raise CalibrationError(
+            f"no view shows the whole {pattern.describe()} in both pictures; check --pattern "
+            "(inner corners, not squares), and that the board is warm"
+        )
+    sizes = [(image.shape[0], image.shape[1]) for image in pairs[0]]
+    if args.flat:
+        flat = fit_plane(sightings, pattern, sizes[0], sizes[1])
+        for line in flat.left_out:
+            say(line)
+        _write(args, flat.calibration, _largest(sightings, shown, flat.calibration))
+        return 0
+    fit = fit_rig(sightings, pattern, sizes[0], sizes[1], depth_m)
+    for view in fit.views:
+        say(view.line())
+    say(f"the boards reached {100 * fit.coverage:.0f} % of the RGB picture")
+    if fit.coverage < _LEAST_COVERAGE:
+        say("warning: beyond them the lens is a guess; hold the board near the borders as well")
+    if not fit.halves_px <= _LARGEST_HALVES_PX:
+        say("warning: two halves of the views disagree or cannot be told; take more views")
+    used = {view.name: view.depth_m for view in fit.views if not view.reason}
+    kept = [sighting for sighting in sightings if sighting.name in used]
+    _write(args, fit.calibration, _largest(kept, shown, fit.calibration, used))
+    return 0
+
+
+def _depth(args: argparse.Namespace) -> tuple[float, float]:
+    plane = _PLANE_M if args.plane_distance is None else args.plane_distance
+    nearest, furthest = args.depth_range or (plane, plane)
+    if not 0.0 < nearest <= furthest or math.isinf(nearest):
+        raise CalibrationError(
+            f"the depth is {nearest:g} to {furthest:g} m; expected above 0, the nearest first"
+        )
+    return nearest, furthest
+
+
+def _largest(
+    sightings: Sequence[BoardSighting],
+    shown: Mapping[str, Pictures],
+    calibration: Calibration | RigCalibration,
+    depths: Mapping[str, float] | None = None,
+) -> Image8:
+    """Draw the view with the largest board; a rig is shown at the distance of that board."""
+    best = max(sightings, key=lambda each: float(np.prod(np.ptp(each.rgb, axis=0))))
+    if isinstance(calibration, RigCalibration) and depths is not None:
+        depth = depths[best.name]
+        calibration = replace(calibration, nearest_m=depth, furthest_m=depth)
+    pair = shown[best.name]
+    return before_after(pair.rgb, stretched(pair.thermal), calibration)
+
+
+def _read(args: argparse.Namespace, count: int) -> list[Pictures]:
+    if is_bag(args.source):
+        return read_bag(args.source, args.rgb_topic, args.thermal_topic, count)
+    return read_folder(args.source, count)
+
+
 def _auto(args: argparse.Namespace) -> int:
     if (args.rgb_hfov is None) != (args.thermal_hfov is None):
         raise CalibrationError("a field of view helps only with both --rgb-hfov and --thermal-hfov")
-    if is_bag(args.source):
-        pairs = read_bag(args.source, args.rgb_topic, args.thermal_topic, MOST_FRAMES)
-    else:
-        pairs = read_folder(args.source, MOST_FRAMES)
+    pairs = _read(args, MOST_FRAMES)
     scale = None
     if args.rgb_hfov is not None:
         rgb_focal = pairs[0].rgb.shape[1] / math.tan(math.radians(args.rgb_hfov) / 2)
@@ -103,7 +220,9 @@ def _auto(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(args: argparse.Namespace, calibration: Calibration, picture: Image8 | None) -> None:
+def _write(
+    args: argparse.Namespace, calibration: Calibration | RigCalibration, picture: Image8 | None
+) -> None:
     save_calibration(calibration, args.out)
     say(f"{args.out}: {calibration.source}")
     if picture is not None:
@@ -130,6 +249,14 @@ def _hfov(text: str) -> float:
     if not 1.0 < value < 170.0:
         raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to 170 degrees")
     return value
+
+
+def _grid(text: str) -> tuple[int, int]:
+    """Read "8x6" as (columns, rows)."""
+    columns, _, rows = text.lower().partition("x")
+    if not (columns.isdecimal() and rows.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a pattern like 8x6")
+    return int(columns), int(rows)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -11,7 +11,8 @@ import pytest
 
 from segmif_ros.calibration.points import rms_between
 from segmif_ros.cli.main import main
-from segmif_ros.registration import load_calibration
+from segmif_ros.registration import Calibration, RigCalibration, load_calibration
+from segmif_ros.rig.board import Board, BoardStudio
 from segmif_ros.rig.cameras import Rig
 from segmif_ros.rig.render import Renderer
 from segmif_ros.rig.scene import Scene
@@ -32,6 +33,7 @@ def test_points_become_a_calibration_and_a_picture(
     code = main(["calibrate", "points", "--pairs", *PAIRS, *SIZES, *images, "--out", str(out)])
     assert code == 0
     calibration = load_calibration(out)
+    assert isinstance(calibration, Calibration)
     np.testing.assert_allclose(calibration.homography, np.diag([2.0, 2, 1]), atol=1e-6)
     assert (calibration.rgb_size, calibration.thermal_size) == ((480, 640), (240, 320))
     assert calibration.source in capsys.readouterr().out
@@ -92,10 +94,80 @@ def test_recorded_pairs_become_a_calibration(
     hints = ["--rgb-hfov", "60", "--thermal-hfov", "68"]
     assert main(["calibrate", "auto", str(recorded / kind), *hints, "--out", str(out)]) == 0
     found = load_calibration(out)
+    assert isinstance(found, Calibration)
     truth = Rig.default().thermal_to_rgb_homography(18.0)
     assert rms_between(truth, found.homography, found) < 2.5
     assert found.source in capsys.readouterr().out
     assert out.with_suffix(".png").is_file()
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten views of a warm board; in the fifth it moved before the thermal camera saw it."""
+    folder = tmp_path_factory.mktemp("boards")
+    for side in ("visible", "infrared"):
+        (folder / side).mkdir()
+    studio = BoardStudio(Rig.default(), Board(), seed=9)
+    for number, pose in enumerate(studio.poses(10, 0.7, 1.3)):
+        view = studio.view(pose, number)
+        rgb, thermal = view.rgb, view.thermal
+        if number == 4:
+            thermal = np.roll(thermal, 6, axis=1)
+        cv2.imwrite(str(folder / "visible" / f"{number}.png"), rgb[..., ::-1])
+        cv2.imwrite(str(folder / "infrared" / f"{number}.png"), thermal)
+    return folder
+
+
+BOARD = ["--pattern", "8x6", "--square", "0.05"]
+
+
+def test_views_of_a_board_become_a_rig(
+    boards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rig.yaml"
+    depth = ["--depth-range", "5", "40"]
+    assert main(["calibrate", "board", str(boards), *BOARD, *depth, "--out", str(out)]) == 0
+    found = load_calibration(out)
+    assert isinstance(found, RigCalibration)
+    assert (found.nearest_m, found.furthest_m) == (5.0, 40.0)
+    np.testing.assert_allclose(found.translation_m, Rig.default().thermal.position_m, atol=0.004)
+    printed = capsys.readouterr().out
+    assert printed.count("left out") == 1
+    assert "view 5 of 10: left out" in printed
+    assert found.source in printed
+    assert "% of the RGB picture" in printed
+    assert out.with_suffix(".png").is_file()
+
+
+def test_one_view_of_a_board_becomes_a_homography(boards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "flat.yaml"
+    code = main(
+        ["calibrate", "board", str(boards), *BOARD, "--flat", "--views", "1", "--out", str(out)]
+    )
+    assert code == 0
+    assert isinstance(load_calibration(out), Calibration)
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ([*BOARD, "--views", "3"], "--flat"),
+        (["--pattern", "9x7", "--square", "0.05", "--views", "1"], "no view shows the whole"),
+        (["--pattern", "8x6", "--square", "50"], "50.0 m"),
+        (["--pattern", "1x6", "--square", "0.05"], "1x6"),
+        ([*BOARD, "--views", "0"], "--views 0"),
+        ([*BOARD, "--plane-distance", "0"], "depth is 0"),
+    ],
+)
+def test_views_that_do_not_do_are_refused_in_one_line(
+    extra: list[str], named: str, boards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rig.yaml"
+    assert main(["calibrate", "board", str(boards), *extra, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+    assert not out.exists()
 
 
 def test_pictures_without_edges_leave_no_calibration(
