@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.frames import Image8, ThermalImage
 
@@ -33,6 +33,10 @@ class Refusal(Enum):
     """`len(data)` is not `step * height`."""
     CONVERSION = "conversion"
     """cv_bridge was asked for a rare encoding and failed."""
+    DECODING = "decoding"
+    """A compressed image that is damaged, cut short, or neither JPEG nor PNG."""
+    BUSY = "busy"
+    """A compressed image came while the one before was being decoded; a newer one replaced it."""
 
 
 class ImageRefused(ValueError):  # noqa: N818 - it says what happened, in the field's words
@@ -80,6 +84,8 @@ _TO_GREY = {
     "8UC4": cv2.COLOR_BGRA2GRAY,
 }
 _ONE_CHANNEL = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
+_OF_CV_BRIDGE = ("bayer_", "yuv", "uyvy", "yuyv", "nv", "rgb16", "bgr16", "rgba16", "bgra16")
+"""How encodings begin that cv_bridge knows and this module does not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +132,9 @@ def view_thermal(message: Image) -> ImageView:
         ImageRefused: malformed, or an encoding that is no thermal image.
     """
     accepted = set(_TO_GREY) | set(_ONE_CHANNEL)
-    return _view(message, accepted, "mono16", "mono8, mono16, 16UC1 or 32FC1")
+    # A picture of 8 bits must stay one: 16 bits would be taken for counts and stretched.
+    bridge_to = "mono16" if message.encoding.endswith("16") else "mono8"
+    return _view(message, accepted, bridge_to, "mono8, mono16, 16UC1 or 32FC1")
 
 
 VIEWS: dict[str, Callable[[Image], ImageView]] = {"rgb": view_rgb, "thermal": view_thermal}
@@ -181,13 +189,17 @@ def _pixels(message: Image) -> NDArray[Any]:
 
 def _through_cv_bridge(message: Image, bridge_to: str, expected: str) -> ImageView:
     """Convert a rare encoding (Bayer, YUV) where a ROS installation provides cv_bridge."""
+    if not message.encoding.lower().startswith(_OF_CV_BRIDGE):
+        raise ImageRefused(
+            Refusal.ENCODING, f"encoding {message.encoding!r} is not known, expected {expected}"
+        )
     try:
         from cv_bridge import CvBridge, CvBridgeError
-    except ImportError:
+    except ImportError as err:
         raise ImageRefused(
             Refusal.ENCODING,
-            f"encoding {message.encoding!r} is not known, expected {expected}; "
-            "install cv_bridge for Bayer and YUV images",
+            f"encoding {message.encoding!r} needs cv_bridge ({err}): install "
+            f"ros-$ROS_DISTRO-cv-bridge, or let the driver publish {expected}",
         ) from None
     try:
         pixels = CvBridge().imgmsg_to_cv2(message, desired_encoding=bridge_to)
@@ -222,4 +234,19 @@ def to_message(array: Image8, encoding: str, header: Any) -> Image:
     message.step = array.shape[1] * channels
     message.is_bigendian = int(sys.byteorder == "big")
     message.data.frombytes(array.data)
+    return message
+
+
+def to_jpeg(rgb: Image8, quality: int, header: Any) -> CompressedImage:
+    """Fill a new compressed message, with the format string of image_transport.
+
+    Args:
+        rgb: HxWx3 uint8 RGB.
+        quality: 1 to 100.
+        header: std_msgs/Header, used as it is.
+    """
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
+    message.data.frombytes(jpeg.data)
     return message

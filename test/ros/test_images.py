@@ -132,8 +132,14 @@ def broken(**fields) -> Image:
         (broken(height=5), Refusal.DATA_LENGTH, "18 . 5 = 90"),
         (broken(encoding="mono16"), Refusal.ENCODING, "'mono16'.*expected rgb8.*swapped"),
         (broken(encoding="32FC1"), Refusal.ENCODING, "'32FC1'"),
-        (broken(encoding="bayer_rggb8"), Refusal.ENCODING, "'bayer_rggb8'.*cv_bridge"),
-        (broken(encoding=""), Refusal.ENCODING, "''"),
+        (
+            broken(encoding="bayer_rggb8"),
+            Refusal.ENCODING,
+            r"'bayer_rggb8' needs cv_bridge .*: install ros-\$ROS_DISTRO-cv-bridge, or .* rgb8",
+        ),
+        (broken(encoding="yuv422_yuy2"), Refusal.ENCODING, "'yuv422_yuy2' needs cv_bridge"),
+        (broken(encoding=""), Refusal.ENCODING, "'' is not known, expected rgb8"),
+        (broken(encoding="rggb"), Refusal.ENCODING, "'rggb' is not known"),
     ],
 )
 def test_malformed_rgb_is_refused_with_reason_and_value(bad, reason, words, monkeypatch):
@@ -184,6 +190,25 @@ def test_rare_encodings_go_through_cv_bridge(monkeypatch):
     rgb = view_rgb(broken(encoding="bayer_rggb8")).to_rgb()
     np.testing.assert_array_equal(rgb, picture)
     assert asked == ["rgb8"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "depth"), [("yuv422_yuy2", "mono8"), ("bayer_rggb16", "mono16")]
+)
+def test_a_thermal_picture_of_8_bits_stays_one(monkeypatch, encoding, depth):
+    """As 16 bits it would be taken for counts and stretched."""
+    asked = []
+    install_cv_bridge(monkeypatch, lambda to: asked.append(to) or np.zeros((4, 6), np.uint8))
+    assert view_thermal(broken(encoding=encoding)).encoding == depth
+    assert asked == [depth]
+
+
+def test_a_cv_bridge_that_does_not_load_says_why(monkeypatch):
+    """The one that apt brings does not work with every NumPy that pip brings."""
+    install_cv_bridge(monkeypatch, None)
+    monkeypatch.delattr(sys.modules["cv_bridge"], "CvBridge")
+    with pytest.raises(ImageRefused, match=r"needs cv_bridge \(cannot import name 'CvBridge'"):
+        view_rgb(broken(encoding="bayer_rggb8"))
 
 
 def test_a_failing_cv_bridge_is_a_refusal(monkeypatch):
