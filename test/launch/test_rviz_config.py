@@ -1,37 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The RViz file shows topics that exist, with keys that RViz reads."""
+"""The RViz file shows topics that exist, with keys that RViz reads and a QoS that connects."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import yaml
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.qos import IMAGE_TOPICS
+import launch_stand_in
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from segmif_ros.ros.qos import IMAGE_TOPICS, image_output
 from segmif_ros.share import share_path
 
+DISPLAY_KEYS = {
+    *("Class", "Enabled", "Name", "Topic", "Value"),
+    *("Normalize Range", "Min Value", "Max Value", "Median window"),
+}
+TOPIC_KEYS = {"Value", "Depth", "Durability Policy", "History Policy", "Reliability Policy"}
 
-def test_every_display_has_the_keys_of_an_image_display_and_a_known_topic():
-    content = yaml.safe_load(share_path("config", "segmif.rviz").read_text())
-    displays = content["Visualization Manager"]["Displays"]
-    outputs = {topic.replace("~", "/segmif") for topic, _ in IMAGE_TOPICS.values()}
-    shown = set()
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Any]:
+    return yaml.safe_load(share_path("config", "segmif.rviz").read_text())
+
+
+@pytest.fixture(scope="module")
+def displays(content) -> list[dict[str, Any]]:
+    return content["Visualization Manager"]["Displays"]
+
+
+@pytest.fixture(scope="module")
+def remaps(tmp_path_factory) -> dict[str, str]:
+    """Input of the node -> topic, as segmif.launch.py has it by default."""
+    log = tmp_path_factory.mktemp("log")
+    (node,) = launch_stand_in.start("segmif.launch.py", log).processes
+    assert node["name"] == "segmif"
+    return dict(node["remappings"])
+
+
+def shown(displays: list[dict[str, Any]]) -> set[str]:
+    return {d["Topic"]["Value"] for d in displays if d["Enabled"] and d["Value"]}
+
+
+def qos(topic: dict[str, Any]) -> QoSProfile:
+    """The reader that RViz makes of it; a word that RViz does not know raises."""
+    words = {name: topic[f"{name} Policy"].upper().replace(" ", "_") for name in POLICIES}
+    return QoSProfile(
+        depth=topic["Depth"], **{n.lower(): POLICIES[n][word] for n, word in words.items()}
+    )
+
+
+POLICIES = {
+    "History": HistoryPolicy,
+    "Reliability": ReliabilityPolicy,
+    "Durability": DurabilityPolicy,
+}
+
+
+def test_the_file_has_the_parts_that_rviz_opens(content):
+    assert set(content) == {"Panels", "Visualization Manager", "Window Geometry"}
+    manager = content["Visualization Manager"]
+    assert {"Displays", "Global Options", "Name", "Tools", "Value"} <= set(manager)
+    assert [panel["Class"] for panel in content["Panels"]] == ["rviz_common/Displays"]
+    assert manager["Global Options"]["Fixed Frame"]
+
+
+def test_every_display_is_an_image_display_with_all_of_its_keys(displays):
     for display in displays:
         assert display["Class"] == "rviz_default_plugins/Image"
-        assert {"Enabled", "Name", "Value", "Normalize Range", "Min Value", "Max Value"} <= set(
-            display
-        )
-        topic = display["Topic"]
-        assert set(topic) == {
-            "Value",
-            "Depth",
-            "Durability Policy",
-            "History Policy",
-            "Reliability Policy",
-        }
-        reliable = topic["Value"].startswith("/segmif/output/")
-        assert topic["Reliability Policy"] == ("Reliable" if reliable else "Best Effort")
-        assert not reliable or topic["Value"] in outputs
-        shown.add(topic["Value"])
-    assert {"/rgb/image_raw", "/thermal/image_raw", "/segmif/output/overlay"} <= shown
+        assert set(display) == DISPLAY_KEYS, display["Name"]
+        assert set(display["Topic"]) == TOPIC_KEYS, display["Name"]
+        assert display["Enabled"] == display["Value"], display["Name"]
+    names = [display["Name"] for display in displays]
+    assert len(names) == len(set(names))
+
+
+def test_fused_overlay_mask_and_both_cameras_are_shown(displays, remaps):
+    outputs = {f"/segmif/output/{name}" for name in ("fused", "overlay", "mask")}
+    assert shown(displays) == outputs | {remaps["~/input/rgb"], remaps["~/input/thermal"]}
+
+
+def test_every_topic_exists_and_its_reader_connects(displays, remaps):
+    outputs = {topic.replace("~", "/segmif") for topic, _ in IMAGE_TOPICS.values()}
+    for display in displays:
+        topic, reader = display["Topic"], qos(display["Topic"])
+        assert reader.durability == DurabilityPolicy.VOLATILE
+        if topic["Value"] in outputs:
+            assert reader.reliability == image_output().reliability
+        else:
+            assert topic["Value"] in remaps.values()
+            # A camera driver may be best effort, and then hears no reliable reader.
+            assert reader.reliability == ReliabilityPolicy.BEST_EFFORT
+
+
+def test_thermal_counts_are_stretched(displays, remaps):
+    (thermal,) = [d for d in displays if d["Topic"]["Value"] == remaps["~/input/thermal"]]
+    assert thermal["Normalize Range"] is True
