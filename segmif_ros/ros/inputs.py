@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
@@ -103,9 +104,13 @@ class Inputs:
         """Return the full topic name of an input after remapping."""
         return self._topics[stream]
 
-    def publisher_count(self, stream: Stream) -> int:
-        """Return how many publishers the topic of an input has."""
-        return int(self._node.count_publishers(self.topic(stream)))
+    def qos(self, stream: Stream) -> Any:
+        """Return the QoS profile that an input asks for, overrides included."""
+        return self._subscriptions[stream].qos_profile
+
+    def content(self, stream: Stream) -> FrozenWatch:
+        """Return whether a camera repeats its picture."""
+        return self._content[stream]
 
     def close(self) -> None:
         """Unsubscribe; frames that were held are counted as dropped."""
@@ -115,6 +120,7 @@ class Inputs:
 
     def tick(self) -> None:
         """End what has waited long enough, and notice a camera that is silent."""
+        self._statistics.ticked_ns = monotonic_ns()
         self._follow_settings()
         if any(self._pairer.held(stream) for stream in Stream):
             self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
@@ -140,6 +146,7 @@ class Inputs:
         self._follow_settings()
         stamp = message.header.stamp
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
+        counts.stamps.observe(stamp_ns, now_ns, received_ns)
         if stamp_ns > 0:
             self._statistics.add_transport(stream, (now_ns - stamp_ns) / MILLISECOND)
         frozen = self._content[stream].observe(view.pixels, received_ns) is Content.FROZEN
@@ -175,6 +182,7 @@ class Inputs:
         for pair in decisions.pairs:
             self._statistics.pairs += 1
             self._statistics.dt_ms.add(abs(pair.dt_ns) / MILLISECOND)
+            self._statistics.pair_rate.add(now_ns)
             if not (pair.rgb.payload.frozen or pair.thermal.payload.frozen):
                 self._modes.pair(now_ns)
         self._decide()

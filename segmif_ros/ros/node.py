@@ -18,12 +18,9 @@ from time import monotonic_ns
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
@@ -31,14 +28,14 @@ from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
-from segmif_ros.ros.diagnostics import Facts, InputFacts, Totals, TotalsHistory, report
 from segmif_ros.ros.inputs import TICK_S, Inputs
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import ParameterError
 from segmif_ros.ros.processing import Job, Processor
 from segmif_ros.ros.publishers import Publishers
-from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, IMAGE_TOPICS
+from segmif_ros.ros.qos import IMAGE_TOPICS
+from segmif_ros.ros.reporter import Reporter, Snapshot
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.transport import prepare_process
 from segmif_ros.ros.worker import LatestWorker
@@ -58,6 +55,15 @@ _LOG_EVERY_NS = 10 * NANOSECONDS
 _POLL_S = 0.2
 _INACTIVE = Standing(Mode.STOPPED, "the node is not active")
 _LAST_REPORT_S = 0.5
+_LIFECYCLE = {
+    "configure": ("configuring", "inactive"),
+    "activate": ("activating", "active"),
+    "deactivate": ("deactivating", "inactive"),
+    "cleanup": ("cleaning up", "unconfigured"),
+    "shutdown": ("shutting down", "finalized"),
+    "error": ("recovering", "unconfigured"),
+}
+"""Transition -> what diagnostics say during and after it."""
 
 
 def resolve_model(model: str) -> Path:
@@ -85,12 +91,11 @@ class SegmifNode(LifecycleNode):
         self._outputs: Publishers | None = None
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
-        self._history = TotalsHistory(Totals.of(self._statistics), monotonic_ns())
-        self._diagnostics: Any = None
         self._timer: Any = None
-        self._report_due_ns = 0
         self._standing = _INACTIVE
+        self._lifecycle = "unconfigured"
         self._logged_failure_ns = -_LOG_EVERY_NS
+        self._reporter = Reporter(self, self.parameters, self._snapshot)
 
     @property
     def statistics(self) -> Statistics:
@@ -100,7 +105,8 @@ class SegmifNode(LifecycleNode):
     @property
     def engine_facts(self) -> dict[str, str]:
         """What executes the model, empty while none is loaded."""
-        return {} if self._processor is None else self._processor.describe()
+        processor = self._processor
+        return {} if processor is None else processor.describe()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model, create the output topics."""
@@ -140,23 +146,27 @@ class SegmifNode(LifecycleNode):
         if self._inputs is not None:
             self.trigger_deactivate()
         self._release()
+        self._reporter.close()
 
     def _transition(
         self, name: str, state: LifecycleState, action: Callable[[], None]
     ) -> TransitionCallbackReturn:
         """Run one transition; rclpy would swallow what it raises without a word."""
+        self._lifecycle, after = _LIFECYCLE[name]
         try:
             action()
         except CONFIGURE_ERRORS as err:
             self.last_error = f"{name} failed: {err}"
             self.get_logger().error(self.last_error)
             self._release()
+            self._lifecycle = "unconfigured"
             # After a failed activation the state would be inactive, with nothing configured in it.
             return FAILURE if name == "configure" else ERROR
         except Exception as err:
             self.last_error = f"{name} failed: {err!r}"
             self.get_logger().error(f"{self.last_error}\n{traceback.format_exc()}")
             return ERROR
+        self._lifecycle = after
         parent = {
             "activate": super().on_activate,
             "deactivate": super().on_deactivate,
@@ -167,14 +177,10 @@ class SegmifNode(LifecycleNode):
         settings = self.parameters.settings()
         bundle = Bundle.load(resolve_model(settings.model))
         self._statistics = Statistics(tuple(IMAGE_TOPICS))
-        self._history = TotalsHistory(Totals.of(self._statistics), monotonic_ns())
         self._worker = LatestWorker(self._process)
         processor = self._worker.call(lambda: Processor(bundle, settings))
         self._processor = processor
         self._outputs = Publishers(self, bundle.manifest)
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, DIAGNOSTICS_TOPIC, QoSProfile(depth=10)
-        )
         self._outputs.announce(self._standing)
         # Steady, so that a silent camera and a stopped /clock are noticed as well.
         self._timer = self.create_timer(
@@ -196,9 +202,9 @@ class SegmifNode(LifecycleNode):
     def _deactivate(self) -> None:
         self._unsubscribe()
         self._announce(_INACTIVE)
-        self._report()
+        self._reporter.report()
         # The process may end right after: let the last figures reach who listens.
-        self._diagnostics.wait_for_all_acked(Duration(seconds=_LAST_REPORT_S))
+        self._reporter.flush(_LAST_REPORT_S)
         self._inputs = None
         self._active_since_ns = None
 
@@ -220,9 +226,6 @@ class SegmifNode(LifecycleNode):
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
-        if self._diagnostics is not None:
-            self.destroy_publisher(self._diagnostics)
-            self._diagnostics = None
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
@@ -243,15 +246,6 @@ class SegmifNode(LifecycleNode):
         """Run what depends on time alone."""
         if self._inputs is not None:
             self._inputs.tick()
-        now_ns = monotonic_ns()
-        # Counted from the report before, so that a changed rate acts at once.
-        due_ns = self._report_due_ns + self._report_period_ns()
-        if now_ns >= due_ns:
-            self._report_due_ns = max(due_ns, now_ns - self._report_period_ns())
-            self._report()
-
-    def _report_period_ns(self) -> int:
-        return round(NANOSECONDS / self.parameters.settings().diagnostics_rate_hz)
 
     def _announce(self, standing: Standing) -> None:
         """Say it when the mode or its reason changed: on the mode topic, and in the log."""
@@ -278,12 +272,15 @@ class SegmifNode(LifecycleNode):
         processor, publishers = self._processor, self._outputs
         assert processor is not None
         assert publishers is not None
+        self._statistics.working_since_ns = monotonic_ns()
         try:
             processor.process(job, publishers, self._statistics, self.get_clock())
         except PAIR_ERRORS as err:
             self._failed(str(err), "")
         except Exception as err:
             self._failed(repr(err), "\n" + traceback.format_exc())
+        finally:
+            self._statistics.working_since_ns = None
 
     def _failed(self, text: str, details: str) -> None:
         self._statistics.failures += 1
@@ -295,34 +292,16 @@ class SegmifNode(LifecycleNode):
                 f"pair failed ({self._statistics.failures} so far): {text}{details}"
             )
 
-    def _report(self) -> None:
-        """Publish diagnostics."""
-        inputs = self._inputs
-        known = {stream: InputFacts() for stream in Stream}
-        if inputs is not None:
-            known = {
-                stream: InputFacts(
-                    inputs.topic(stream),
-                    inputs.publisher_count(stream),
-                    inputs.pairer.held(stream),
-                )
-                for stream in Stream
-            }
-        now_ns = monotonic_ns()
-        facts = Facts(
+    def _snapshot(self) -> Snapshot:
+        """Return what the diagnostics look at; called on their thread."""
+        return Snapshot(
+            lifecycle=self._lifecycle,
             statistics=self._statistics,
-            before=self._history.before(now_ns, Totals.of(self._statistics)),
-            now_ns=now_ns,
+            inputs=self._inputs,
             active_since_ns=self._active_since_ns,
-            inputs=known,
-            reference="" if inputs is None else inputs.pairer.reference.value,
             engine=self.engine_facts,
-            latency_budget_ms=self.parameters.settings().latency_budget_ms,
             standing=self._standing,
         )
-        stamp = self.get_clock().now().to_msg()
-        node = self.get_fully_qualified_name()
-        self._diagnostics.publish(report(facts, node=node, stamp=stamp))
 
 
 def _command_line(args: Sequence[str] | None) -> list[str]:

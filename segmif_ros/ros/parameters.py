@@ -12,7 +12,7 @@ from typing import Any, cast
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from segmif_ros.engines import ENGINES
-from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
 from segmif_ros.ros.modes import MAY_GO_ON, ModePolicy
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
 
@@ -315,12 +315,37 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         maximum=20.0,
     ),
     ParameterSpec(
-        "latency_budget_ms",
+        "latency_budget_warn_ms",
         200.0,
-        "Diagnostics warn when the 95th percentile from stamp to publishing is longer.",
+        "Diagnostics WARN when the 95th percentile from stamp to publishing is longer; 0 is off.",
         unit="ms",
-        minimum=1.0,
+        minimum=0.0,
         maximum=60000.0,
+    ),
+    ParameterSpec(
+        "latency_budget_error_ms",
+        1000.0,
+        "The same for ERROR; 0 is off.",
+        unit="ms",
+        minimum=0.0,
+        maximum=60000.0,
+    ),
+    ParameterSpec(
+        "rgb_expected_hz",
+        0.0,
+        "Rate that diagnostics expect of the RGB camera; 0 takes the median of the last minute.",
+        unit="Hz",
+        minimum=0.0,
+        maximum=1000.0,
+    ),
+    ParameterSpec(
+        "thermal_expected_hz",
+        0.0,
+        "Rate that diagnostics expect of the thermal camera; 0 takes the median of the last "
+        "minute.",
+        unit="Hz",
+        minimum=0.0,
+        maximum=1000.0,
     ),
 )
 SPECS: dict[str, ParameterSpec] = {spec.name: spec for spec in PARAMETERS}
@@ -342,7 +367,9 @@ class Settings:
     overlay_alpha: float
     confidence_threshold: float
     diagnostics_rate_hz: float
-    latency_budget_ms: float
+    latency_budget_warn_ms: float
+    latency_budget_error_ms: float
+    expected_hz: Mapping[Stream, float]
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Settings:
@@ -354,6 +381,12 @@ class Settings:
         wrong = [text for spec in PARAMETERS if (text := spec.check(values[spec.name]))]
         if wrong:
             raise ParameterError("; ".join(wrong))
+        warn, error = values["latency_budget_warn_ms"], values["latency_budget_error_ms"]
+        if 0.0 < error < warn:
+            raise ParameterError(
+                f"latency_budget_error_ms is {error:g}, expected 0 or at least "
+                f"latency_budget_warn_ms, {warn:g}"
+            )
         try:
             thermal = ThermalSettings(
                 mode=cast("ThermalMode", values["thermal_mode"]),
@@ -392,12 +425,18 @@ class Settings:
             overlay_alpha=float(values["overlay_alpha"]),
             confidence_threshold=float(values["confidence_threshold"]),
             diagnostics_rate_hz=float(values["diagnostics_rate_hz"]),
-            latency_budget_ms=float(values["latency_budget_ms"]),
+            latency_budget_warn_ms=float(values["latency_budget_warn_ms"]),
+            latency_budget_error_ms=float(values["latency_budget_error_ms"]),
+            expected_hz={s: float(values[f"{s.value}_expected_hz"]) for s in Stream},
         )
 
 
 def _nanoseconds(milliseconds: float) -> int:
     return round(milliseconds * MILLISECOND)
+
+
+DEFAULTS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
+"""The values of a node that nobody gave parameters."""
 
 
 def _yaml_scalar(value: Value) -> str:

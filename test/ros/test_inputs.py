@@ -48,9 +48,6 @@ class StandInNode:
     def destroy_subscription(self, _subscription: Any) -> None:
         self.destroyed += 1
 
-    def count_publishers(self, _topic: str) -> int:
-        return 2
-
     def get_clock(self) -> Any:
         return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=self.now_ns))
 
@@ -168,7 +165,6 @@ def test_close_unsubscribes_and_accounts_for_what_was_held(rig):
     assert rig.node.destroyed == 2
     assert rig.dropped(Stream.THERMAL) == {DropReason.RESET: 1}
     assert rig.inputs.topic(Stream.RGB) == "/segmif/input/rgb"
-    assert rig.inputs.publisher_count(Stream.RGB) == 2
 
 
 def test_clock_jumps_are_passed_on(rig):
