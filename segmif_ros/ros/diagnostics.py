@@ -1,193 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the node says about itself on /diagnostics: one status per concern, machine-readable keys.
 
-A section is a function from `Facts` to one status; add a concern by adding a function to
-`SECTIONS`. Levels are about the last second (or report, if rarer), counters about the time since
-the node was configured.
+A section is a function from `Facts` to one `Finding`; add a concern by adding a function to
+`SECTIONS`. The limits are in `levels`. Levels are about the last second or five, counters about
+the time since the node was configured.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from segmif_ros.pairing import MILLISECOND, DropReason, Stream
-from segmif_ros.ros.modes import Mode, Standing
-from segmif_ros.ros.statistics import NANOSECONDS, Percentiles, Samples, Statistics
+from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.ros import levels
+from segmif_ros.ros.camera_status import camera_section
+from segmif_ros.ros.facts import Facts
+from segmif_ros.ros.levels import Finding, Level
+from segmif_ros.ros.modes import Mode
+from segmif_ros.ros.stamps import ClockState
+from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 
-SILENT_NS = 2 * NANOSECONDS
-"""A camera or the pairing without anything for longer than this is an ERROR."""
-REPLACED_WARN_SHARE = 0.1
-"""More pairs than this overtaken by newer ones in the last second are a WARN."""
-UNPAIRED_WARN_SHARE = 0.5
-"""Fewer pairs than this share of the slower camera's frames in the last second are a WARN."""
+USUAL_TIMES = 4.0
+"""The pair at hand may take so many times the usual inference before the worker counts as stuck."""
 
-_SPAN_NS = 900 * MILLISECOND
-"""A little less than the second between two reports, so that a late timer does not double it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counters at the time of a report; the difference of two is what happened in between."""
-
-    received: Mapping[Stream, int]
-    refused: Mapping[Stream, int]
-    pairs: int
-    clock_jumps: int
-    replaced: int
-    published: int
-    failures: int
-
-    @classmethod
-    def of(cls, statistics: Statistics) -> Totals:
-        """Read the counters."""
-        streams = statistics.streams
-        return cls(
-            {stream: streams[stream].received for stream in Stream},
-            {stream: streams[stream].refused_total() for stream in Stream},
-            statistics.pairs,
-            statistics.clock_jumps,
-            statistics.replaced,
-            statistics.published,
-            statistics.failures,
-        )
-
-
-class TotalsHistory:
-    """Finds the counters to compare with: those of at least a second ago.
-
-    A report judges what happened since then. Shorter spans hold too few frames to say that pairs
-    are missing, so reporting faster than once a second must not shorten them.
-    """
-
-    def __init__(self, first: Totals, now_ns: int) -> None:
-        self._past = deque([(now_ns, first)])
-
-    def before(self, now_ns: int, totals: Totals) -> Totals:
-        """Remember `totals` and return the newest ones that are old enough."""
-        while len(self._past) > 1 and now_ns - self._past[1][0] >= _SPAN_NS:
-            self._past.popleft()
-        found = self._past[0][1]
-        self._past.append((now_ns, totals))
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class InputFacts:
-    """What only the subscriptions know. Defaults are those of an inactive node."""
-
-    topic: str = ""
-    publishers: int = 0
-    held: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Everything a section may look at.
-
-    Attributes:
-        statistics: counters and times.
-        before: counters at the report before.
-        now_ns: steady time.
-        active_since_ns: steady time of the activation, None while inactive.
-        inputs: facts about each input.
-        reference: stream that the pairer takes as the slower one, empty while inactive.
-        engine: facts about the engine.
-        latency_budget_ms: parameter of that name.
-        standing: the mode in force and its reason.
-    """
-
-    statistics: Statistics
-    before: Totals
-    now_ns: int
-    active_since_ns: int | None
-    inputs: Mapping[Stream, InputFacts]
-    reference: str
-    engine: Mapping[str, str]
-    latency_budget_ms: float
-    standing: Standing
-
-    def silent_since(self, last_ns: int | None) -> int | None:
-        """Return for how long nothing came, nanoseconds; None while inactive."""
-        if self.active_since_ns is None:
-            return None
-        return self.now_ns - max(self.active_since_ns, last_ns or 0)
-
-
-@dataclass(slots=True)
-class Finding:
-    """One status before it becomes a message."""
-
-    concern: str
-    level: bytes = DiagnosticStatus.OK
-    text: str = "ok"
-    values: dict[str, str] = field(default_factory=dict)
-
-    def raise_to(self, level: bytes, text: str) -> None:
-        """Make it worse, never better; the first text of the worst level stays."""
-        if level > self.level:
-            self.level, self.text = level, text
-
-    def percentiles(self, key: str, samples: Samples) -> Percentiles | None:
-        """Add `<key>.p50_ms`, `.p95_ms`, `.p99_ms` and `.count`."""
-        summary = samples.percentiles()
-        if summary is not None:
-            for name, value in summary._asdict().items():
-                self.values[f"{key}.{name}_ms"] = f"{value:.3f}"
-        self.values[f"{key}.count"] = str(samples.count)
-        return summary
-
-
-def stream_section(stream: Stream) -> Callable[[Facts], Finding]:
-    """Return the section of one camera."""
-
-    def section(facts: Facts) -> Finding:
-        counts, own = facts.statistics.streams[stream], facts.inputs[stream]
-        finding = Finding(stream.value)
-        finding.text = counts.format or "nothing received"
-        silent = facts.silent_since(counts.last_arrival_ns)
-        if silent is None:
-            finding.text = "inactive"
-        elif silent > SILENT_NS:
-            finding.raise_to(DiagnosticStatus.ERROR, _silence(silent, own, counts.received))
-        refused = counts.refused_total() - facts.before.refused[stream]
-        if refused:
-            finding.raise_to(
-                DiagnosticStatus.WARN, f"{refused} images refused: {counts.last_refusal}"
-            )
-        finding.values |= {
-            "topic": own.topic,
-            "publishers": str(own.publishers),
-            "format": counts.format,
-            "received": str(counts.received),
-            "rate_hz": f"{counts.rate.hz(facts.now_ns):.2f}",
-            "refused": str(counts.refused_total()),
-            **{f"refused.{reason.value}": str(n) for reason, n in counts.refused.items()},
-            "last_refusal": counts.last_refusal,
-            "implausible_stamps": str(counts.implausible_stamps),
-            **counts.shutter,
-        }
-        finding.percentiles("transport", counts.transport_ms)
-        return finding
-
-    return section
-
-
-def _silence(silent_ns: int, own: InputFacts, received: int) -> str:
-    seconds = silent_ns / NANOSECONDS
-    if received == 0 and own.publishers == 0:
-        return f"nobody publishes {own.topic}: remap the input to the camera's topic, or start it"
-    if received == 0:
-        return (
-            f"{own.topic} has {own.publishers} publisher(s), no image in {seconds:.1f} s: "
-            "compare the QoS of both ends with `ros2 topic info -v`"
-        )
-    gone = ": its publisher is gone" if own.publishers == 0 else ""
-    return f"no image for {seconds:.1f} s{gone}"
+_REMEDIES = {
+    DropReason.NO_PARTNER: "stamps differ by more than tolerance_ms; "
+    "set thermal_offset_ms if one camera stamps late",
+    DropReason.TOO_OLD: "a camera is silent, or later than max_wait_ms",
+    DropReason.OVERFLOW: "raise queue_size",
+    DropReason.DUPLICATE: "a driver repeats its stamps",
+    DropReason.REORDERED: "stamps go back and forth: two publishers on one topic?",
+    DropReason.ZERO_STAMP: "a driver does not fill header.stamp",
+    DropReason.CLOCK_JUMP: "one camera's clock is far from the other's",
+}
+_MODE_LEVELS = {
+    Mode.RGB_ONLY: Level.WARN,
+    Mode.THERMAL_ONLY: Level.WARN,
+    Mode.STOPPED: Level.ERROR,
+}
 
 
 def pairing_section(facts: Facts) -> Finding:
@@ -200,22 +52,21 @@ def pairing_section(facts: Facts) -> Finding:
     frames = min(received.values())
     useless = [s.value for s in Stream if received[s] and received[s] == refused[s]]
     if facts.active_since_ns is None:
-        finding.text = "inactive"
-    elif frames > 1 and pairs == 0 and useless:
-        finding.raise_to(
-            DiagnosticStatus.ERROR, f"no pairs: every {' and '.join(useless)} image was refused"
-        )
-    elif frames > 1 and pairs == 0:
-        finding.raise_to(DiagnosticStatus.ERROR, f"no pairs: {_main_drop(statistics)}")
-    elif pairs < UNPAIRED_WARN_SHARE * frames:
-        finding.raise_to(
-            DiagnosticStatus.WARN,
-            f"{pairs} pairs from {frames} frames of the slower camera: {_main_drop(statistics)}",
-        )
+        finding.state = finding.text = "inactive"
+    elif pairs == 0:
+        why = _main_drop(statistics)
+        if useless:
+            why = f"every {' and '.join(useless)} image was refused"
+        finding.check(levels.NO_PAIRS, frames, f"no pairs: {why}")
+    elif frames:
+        text = f"{pairs} pairs from {frames} frames of the slower camera: {_main_drop(statistics)}"
+        finding.check(levels.FEW_PAIRS, pairs / frames, text)
     jumps = statistics.clock_jumps - before.clock_jumps
-    if jumps:
-        finding.raise_to(DiagnosticStatus.WARN, "stamps went back: bag looped or a clock was set")
-    finding.values |= {"pairs": str(statistics.pairs)}
+    finding.check(levels.PAIRING_JUMPS, jumps, "stamps went back: bag looped or a clock was set")
+    finding.values |= {
+        "pairs": str(statistics.pairs),
+        "rate_hz": f"{statistics.pair_rate.hz(facts.now_ns):.2f}",
+    }
     for stream in Stream:
         counts = statistics.streams[stream]
         finding.values |= {
@@ -233,18 +84,6 @@ def pairing_section(facts: Facts) -> Finding:
     return finding
 
 
-_REMEDIES = {
-    DropReason.NO_PARTNER: "stamps differ by more than tolerance_ms; "
-    "set thermal_offset_ms if one camera stamps late",
-    DropReason.TOO_OLD: "a camera is silent, or later than max_wait_ms",
-    DropReason.OVERFLOW: "raise queue_size",
-    DropReason.DUPLICATE: "a driver repeats its stamps",
-    DropReason.REORDERED: "stamps go back and forth: two publishers on one topic?",
-    DropReason.ZERO_STAMP: "a driver does not fill header.stamp",
-    DropReason.CLOCK_JUMP: "one camera's clock is far from the other's",
-}
-
-
 def _main_drop(statistics: Statistics) -> str:
     """Name the most frequent reason that is not normal, and what to do about it."""
     counts = {
@@ -259,68 +98,13 @@ def _main_drop(statistics: Statistics) -> str:
     return f"{counts[stream, reason]} {stream.value} frames {reason.value} ({_REMEDIES[reason]})"
 
 
-def engine_section(facts: Facts) -> Finding:
-    """What executes the model, and whether it keeps up."""
-    statistics, before = facts.statistics, facts.before
-    finding = Finding("engine")
-    published = statistics.published - before.published
-    failures = statistics.failures - before.failures
-    if failures:
-        level = DiagnosticStatus.WARN if published else DiagnosticStatus.ERROR
-        finding.raise_to(level, f"{failures} pairs failed: {statistics.last_failure}")
-    pairs, replaced = statistics.pairs - before.pairs, statistics.replaced - before.replaced
-    if pairs and replaced > REPLACED_WARN_SHARE * pairs:
-        finding.raise_to(
-            DiagnosticStatus.WARN,
-            f"slower than the cameras: {replaced} of {pairs} pairs gave way to newer ones",
-        )
-    finding.values |= {
-        **facts.engine,
-        "published": str(statistics.published),
-        **{f"published.{name}": str(n) for name, n in statistics.published_by_output.items()},
-        "rate_hz": f"{statistics.publish_rate.hz(facts.now_ns):.2f}",
-        "failures": str(statistics.failures),
-        "last_failure": statistics.last_failure,
-    }
-    return finding
-
-
-def latency_section(facts: Facts) -> Finding:
-    """Where the time goes, stage by stage."""
-    statistics = facts.statistics
-    finding = Finding("latency")
-    summaries = {
-        stage: finding.percentiles(f"latency.{stage}", samples)
-        for stage, samples in statistics.stages_ms.items()
-    }
-    total, node = summaries["total"], summaries["node"]
-    judged = total or node
-    if statistics.implausible_totals > statistics.stages_ms["total"].count:
-        finding.text = "stamps and this machine's clock differ; judged from receipt to publishing"
-        judged = node
-    if judged is not None and judged.p95 > facts.latency_budget_ms:
-        finding.raise_to(
-            DiagnosticStatus.WARN,
-            f"p95 is {judged.p95:.0f} ms, latency_budget_ms is {facts.latency_budget_ms:.0f}",
-        )
-    finding.values["budget_ms"] = f"{facts.latency_budget_ms:.1f}"
-    finding.values["implausible_totals"] = str(statistics.implausible_totals)
-    return finding
-
-
-_MODE_LEVELS = {
-    Mode.RGB_ONLY: DiagnosticStatus.WARN,
-    Mode.THERMAL_ONLY: DiagnosticStatus.WARN,
-    Mode.STOPPED: DiagnosticStatus.ERROR,
-}
-
-
 def mode_section(facts: Facts) -> Finding:
     """Which cameras the results are made of."""
     statistics, standing = facts.statistics, facts.standing
-    finding = Finding("mode", text=f"{standing.mode.value}: {standing.reason}")
-    if facts.active_since_ns is not None and standing.mode in _MODE_LEVELS:
-        finding.raise_to(_MODE_LEVELS[standing.mode], finding.text)
+    finding = Finding("mode", state=standing.mode.value)
+    finding.text = f"{standing.mode.value}: {standing.reason}"
+    if facts.active_since_ns is not None:
+        finding.level = _MODE_LEVELS.get(standing.mode, Level.OK)
     finding.values |= {
         "mode": standing.mode.value,
         "reason": standing.reason,
@@ -330,13 +114,146 @@ def mode_section(facts: Facts) -> Finding:
     return finding
 
 
+def engine_section(facts: Facts) -> Finding:
+    """What executes the model, and whether it keeps up."""
+    statistics, before = facts.statistics, facts.before
+    finding = Finding("engine")
+    published = statistics.published - before.published
+    failures = statistics.failures - before.failures
+    busy_s, limit_s = _busy_s(facts), stuck_after_s(_usual_ms(facts))
+    finding.check(
+        levels.STUCK, busy_s,
+        f"the pair at hand takes {busy_s:.1f} s: the engine hangs or the machine is overloaded; "
+        "if it stays so, restart the node",
+        limit=limit_s,
+    )  # fmt: skip
+    if failures:
+        text = f"{failures} pairs failed: {statistics.last_failure}"
+        share = failures / (failures + published)
+        finding.check(levels.FAILED, share, text) or finding.check(levels.FAILING, failures, text)
+    offered = statistics.pairs - before.pairs + statistics.singles - before.singles
+    replaced = statistics.replaced - before.replaced
+    if offered:
+        finding.check(
+            levels.SLOW, replaced / offered,
+            f"slower than the cameras: {replaced} of {offered} pairs gave way to newer ones",
+        )  # fmt: skip
+    finding.values |= {
+        **facts.engine,
+        "published": str(statistics.published),
+        **{f"published.{name}": str(n) for name, n in statistics.published_by_output.items()},
+        "rate_hz": f"{statistics.publish_rate.hz(facts.now_ns):.2f}",
+        "busy_ms": f"{busy_s * 1e3:.0f}",
+        "failures": str(statistics.failures),
+        "last_failure": statistics.last_failure,
+    }
+    return finding
+
+
+def stuck_after_s(usual_ms: float) -> float:
+    """Return how long a pair may take, seconds.
+
+    Args:
+        usual_ms: usual time of an inference; slow models are given more.
+    """
+    return max(levels.STUCK.limit, USUAL_TIMES * usual_ms / 1e3)
+
+
+def _usual_ms(facts: Facts) -> float:
+    summary = facts.statistics.stages_ms["inference"].percentiles()
+    return float(facts.engine.get("warmup_ms", 0.0)) if summary is None else summary.p50
+
+
+def _busy_s(facts: Facts) -> float:
+    since = facts.statistics.working_since_ns
+    return 0.0 if since is None else max(0, facts.now_ns - since) / NANOSECONDS
+
+
+def latency_section(facts: Facts) -> Finding:
+    """Where the time goes, stage by stage."""
+    statistics, window, budget = facts.statistics, facts.window, facts.budget
+    finding = Finding("latency")
+    for stage, samples in statistics.stages_ms.items():
+        finding.percentiles(f"latency.{stage}", samples)
+    stage = judged_stage(facts)
+    if stage == "node":
+        finding.text = "stamps and this machine's clock differ; judged from receipt to publishing"
+    recent = statistics.stages_ms[stage].percentiles(window.samples[stage])
+    if recent is not None:
+        for threshold, limit in (
+            (levels.BUDGET_ERROR, budget.error_ms),
+            (levels.BUDGET_WARN, budget.warn_ms),
+        ):
+            text = f"p95 is {recent.p95:.0f} ms, {threshold.parameter} is {limit:.0f}"
+            if finding.check(threshold, recent.p95, text, limit=limit):
+                break
+    finding.values |= {
+        "budget_warn_ms": f"{budget.warn_ms:.1f}",
+        "budget_error_ms": f"{budget.error_ms:.1f}",
+        "missed_warn": str(budget.missed_warn),
+        "missed_error": str(budget.missed_error),
+        "judged": stage,
+        "implausible_totals": str(statistics.implausible_totals),
+    }
+    return finding
+
+
+def judged_stage(facts: Facts) -> str:
+    """Return the stage that is held against the budget.
+
+    "total", from stamp to publishing, unless stamps and this machine's clock differ or there are
+    no such samples yet: then "node".
+    """
+    statistics, window = facts.statistics, facts.window
+    implausible = statistics.implausible_totals - window.implausible_totals
+    totals = statistics.stages_ms["total"].count - window.samples["total"]
+    return "node" if implausible > totals else "total"
+
+
+def node_section(facts: Facts) -> Finding:
+    """The process itself: does it listen, does its clock go, does its memory grow?"""
+    process, finding = facts.process, Finding("node")
+    finding.text = process.lifecycle
+    finding.check(
+        levels.EXECUTOR_BLOCKED, facts.blocked_s,
+        f"no message or request was taken for {facts.blocked_s:.1f} s: a transition waits for the "
+        "engine, or the machine is overloaded",
+    )  # fmt: skip
+    still_s = process.clock_still_ns / NANOSECONDS
+    if process.clock is ClockState.MISSING:
+        finding.check(
+            levels.NO_CLOCK, still_s,
+            "use_sim_time is set and nothing comes on /clock: play the bag with --clock, or set "
+            "use_sim_time to false",
+        )  # fmt: skip
+    elif process.clock is ClockState.STOPPED:
+        text = f"/clock stands still for {still_s:.1f} s: the bag is paused or has ended"
+        finding.check(levels.CLOCK_STOPPED, still_s, text)
+    jump_s = process.clock_jump_ns / NANOSECONDS
+    finding.check(
+        levels.CLOCK_JUMPED, abs(jump_s), f"this machine's clock jumped by {jump_s:+.1f} s"
+    )
+    growth = f"{process.growth_mib:.0f} MiB more memory than after activation: a leak?"
+    finding.check(levels.GROWTH, process.growth_mib, growth)
+    resident = process.resident_mib
+    finding.values |= {
+        "lifecycle": process.lifecycle,
+        "clock": process.clock.value,
+        "clock_still_ms": f"{process.clock_still_ns / 1e6:.0f}",
+        "memory.resident_mib": "" if resident is None else f"{resident:.1f}",
+        "memory.growth_mib": f"{process.growth_mib:.1f}",
+    }
+    return finding
+
+
 SECTIONS: tuple[Callable[[Facts], Finding], ...] = (
-    stream_section(Stream.RGB),
-    stream_section(Stream.THERMAL),
+    camera_section(Stream.RGB),
+    camera_section(Stream.THERMAL),
     pairing_section,
     mode_section,
     engine_section,
     latency_section,
+    node_section,
 )
 
 
@@ -352,10 +269,13 @@ def report(facts: Facts, *, node: str, stamp: Any) -> DiagnosticArray:
     out.header.stamp = stamp
     for section in SECTIONS:
         finding = section(facts)
-        values = [KeyValue(key=key, value=value) for key, value in finding.values.items()]
+        judged = {"state": finding.state, "also": ", ".join(finding.also)}
+        values = [
+            KeyValue(key=key, value=value) for key, value in (judged | finding.values).items()
+        ]
         out.status.append(
             DiagnosticStatus(
-                level=finding.level,
+                level=bytes([finding.level]),
                 name=f"{node.lstrip('/')}: {finding.concern}",
                 message=finding.text,
                 hardware_id=node,

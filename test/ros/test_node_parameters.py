@@ -63,7 +63,7 @@ def test_a_whole_number_is_good_for_a_double(make):
         ("tolerance_ms", 5000.0, 20.0),
         ("queue_size", "many", 5),
         ("engine", "warp", "null"),
-        ("latency_budget_ms", 0, 100),
+        ("latency_budget_warn_ms", -1, 100),
     ],
 )
 def test_a_bad_start_value_blocks_until_it_is_mended(make, name, bad, good):

@@ -102,7 +102,7 @@ def test_settings_use_the_units_of_the_code():
     assert settings.pairing.tolerance_ns == 12_500_000
     assert settings.pairing.thermal_offset_ns == -40 * MILLISECOND
     assert settings.thermal.mode == "range"
-    assert settings.latency_budget_ms == 200.0
+    assert (settings.latency_budget_warn_ms, settings.latency_budget_error_ms) == (200.0, 1000.0)
 
 
 def test_a_window_in_degrees_is_drawn_from_centi_kelvin():
@@ -120,6 +120,16 @@ def test_values_that_contradict_each_other_are_refused():
         Settings.from_values(
             DEFAULTS | {"thermal_mode": "range", "thermal_low": 10.0, "thermal_high": 5.0}
         )
+
+
+def test_an_error_budget_below_the_warning_is_refused():
+    for error, good in ((150.0, False), (200.0, True), (0.0, True)):
+        values = DEFAULTS | {"latency_budget_warn_ms": 200.0, "latency_budget_error_ms": error}
+        if good:
+            assert Settings.from_values(values).latency_budget_error_ms == error
+        else:
+            with pytest.raises(ParameterError, match="latency_budget_error_ms is 150"):
+                Settings.from_values(values)
 
 
 def test_all_wrong_values_are_told_at_once():
