@@ -16,6 +16,7 @@ from segmif_ros.engines.checks import (
     empty_inference,
     one_line,
 )
+from segmif_ros.engines.cores import restricted_cores
 from segmif_ros.frames import Image8
 
 
@@ -34,6 +35,7 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 "engine 'onnxruntime' is not installed; pip install 'onnxruntime>=1.18'"
             ) from err
+        threads = threads or restricted_cores() or 0
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         # Spinning workers would take the cores that DDS and the cameras' drivers need between

@@ -14,6 +14,7 @@ from segmif_ros.engines.checks import (
     empty_inference,
     one_line,
 )
+from segmif_ros.engines.cores import restricted_cores
 from segmif_ros.frames import Image8
 
 _INPUTS = ("rgb", "thermal")
@@ -43,8 +44,13 @@ class OpenVinoEngine:
                 "engine 'openvino' is not installed; pip install 'openvino>=2025.0'"
             ) from err
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
-        if threads:
-            config["INFERENCE_NUM_THREADS"] = threads
+        restricted = restricted_cores()
+        if restricted is not None:
+            # It would bind its threads to any cores of the machine, and give the calling thread
+            # all cores back after each run.
+            config["ENABLE_CPU_PINNING"] = False
+        if threads or restricted:
+            config["INFERENCE_NUM_THREADS"] = threads or restricted
         try:
             core = ov.Core()
             sums = bundle.manifest.switches.get("attention") == "sum"

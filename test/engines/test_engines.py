@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +317,39 @@ def test_one_thread_means_no_pool(loaded_bundle: Bundle) -> None:
     pool(1)  # the first session starts threads of the runtime itself
     assert pool(1) == 0
     assert pool(3) == 2
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs two cores and a system that binds threads to cores",
+)
+def test_an_engine_stays_on_the_cores_of_its_thread(runtime: str, loaded_bundle: Bundle) -> None:
+    """One thread for each core it was given, all of them there, also after a run."""
+    every = os.sched_getaffinity(0)
+    mine = {max(every)}
+
+    def cores_of(thread: str) -> set[int]:
+        return os.sched_getaffinity(int(thread))
+
+    def running() -> set[str]:
+        return {path.name for path in Path("/proc/self/task").iterdir()}
+
+    def work() -> tuple[str, list[set[int]]]:
+        os.sched_setaffinity(0, mine)
+        before = running()
+        engine = open_engine(runtime, loaded_bundle)
+        engine.infer(*frames())
+        bound = [cores_of(thread) for thread in running() - before]
+        engine.close()
+        return engine.describe()["threads"], [*bound, os.sched_getaffinity(0)]
+
+    with ThreadPoolExecutor(1) as pool:
+        threads, bound = pool.submit(work).result()
+    assert threads == "1"
+    assert all(cores == mine for cores in bound)
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(open_engine, runtime, loaded_bundle).result()
+    assert opened.describe()["threads"] in ("all", str(len(every)))
 
 
 def test_openvino_keeps_bf16_away_from_attention_that_sums(tmp_path: Path) -> None:
