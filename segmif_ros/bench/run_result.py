@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from segmif_ros.bench.distribution import Distribution, distributions
@@ -83,6 +84,7 @@ def figures(scenario: Scenario, observed: Observed) -> dict[str, Any]:
             **{name: _json(Distribution.of(found)) for name, found in by_output.items()},
             "all": _json(Distribution.of(ages)),
         },
+        "age_by_tenth_ms": _medians_by_tenth(complete[0]),
         "cpu_ms_per_pair": cpu_ms,
         "core_percent_per_hz": cpu_ms / 10.0,
         "costs": {name: asdict(cost) for name, cost in observed.costs.items()},
@@ -119,6 +121,13 @@ def _ages(
             [(arrived - stamp) / 1e6 for stamp, (n, arrived) in last.items() if n == whole]
         )
     return complete, by_output
+
+
+def _medians_by_tenth(ages: Sequence[float]) -> list[float | None]:
+    """Return the median age in each tenth of the results, in the order they came."""
+    cuts = [len(ages) * i // 10 for i in range(11)]
+    parts = (Distribution.of(ages[a:b]) for a, b in pairwise(cuts))
+    return [None if part is None else part.p50 for part in parts]
 
 
 def _stages(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

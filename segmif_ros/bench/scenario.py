@@ -9,7 +9,12 @@ from typing import Any
 from segmif_ros.bench.source_images import Size
 
 SEGMIF = "segmif"
-"""The subject of a run that is this project's node; the others are peers."""
+"""The subject of a run that is this project's node."""
+PEERS = ("message-filters", "message-filters-ndarray")
+"""The ordinary way: filling messages as cv_bridge does, or by assigning an array to `data`."""
+
+OUTPUTS = ("fused", "mask", "confidence", "overlay")
+PEER_OUTPUTS = OUTPUTS[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class Scenario:
     rigs: int = 1
 
     def __post_init__(self) -> None:
+        if self.subject != SEGMIF and self.subject not in PEERS:
+            raise ValueError(f"subject is {self.subject!r}, expected {SEGMIF!r} or one of {PEERS}")
+        unknown = set(self.outputs) - set(PEER_OUTPUTS if self.subject in PEERS else OUTPUTS)
+        if unknown:
+            raise ValueError(f"{self.subject} has no output {', '.join(sorted(unknown))}")
         for name, low, high in (
             ("rate_hz", 0.1, 1000.0),
             ("seconds", 0.1, 86_400.0),

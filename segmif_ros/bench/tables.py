@@ -74,3 +74,39 @@ def run_table(result: Mapping[str, Any]) -> str:
 def _row(name: str, summary: Mapping[str, float]) -> tuple[str, ...]:
     figures = (f"{summary[key]:.2f}" for key in ("p50", "p95", "p99", "max"))
     return (name, *figures, f"{summary['count']:.0f}")
+
+
+def comparison_table(comparison: Mapping[str, Mapping[str, float]]) -> str:
+    """Return each peer's figures over ours."""
+    head = ("times ours", "age p50", "age p99", "CPU a pair", "output rate", "more lost")
+    keys = ("age_p50_ms", "age_p99_ms", "cpu_ms_per_pair", "output_hz")
+    rows = [
+        (peer, *(f"{ratios[key]:.2f}" for key in keys), f"{100 * ratios['lost_share']:+.1f} %")
+        for peer, ratios in comparison.items()
+    ]
+    return markdown(head, rows)
+
+
+def overload_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Return what overload did, one row a factor."""
+    head = (
+        "cameras send", "held Hz", "output Hz", "share", "age p50", "age p99", "last/first tenth",
+        "MB a minute", "holds",
+    )  # fmt: skip
+    rows = []
+    for v in verdicts:
+        memory = v["memory_mb_per_minute"]
+        rows.append(
+            (
+                f"{v['factor']:.1f}x",
+                f"{v['sustainable_hz']:.2f}",
+                f"{v['output_hz']:.2f}",
+                f"{v['output_share']:.2f}",
+                f"{v['age_p50_ratio']:.2f}x",
+                f"{v['age_p99_ratio']:.2f}x",
+                f"{v['age_last_over_first_tenth']:.2f}",
+                "-" if memory is None else f"{memory:+.2f}",
+                "yes" if v["holds"] else "no",
+            )
+        )
+    return markdown(head, rows)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,51 +18,108 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from segmif_ros.bench.comparison import compare, overload, sustainable_hz
 from segmif_ros.bench.machine import machine_facts
-from segmif_ros.bench.scenario import SEGMIF, Scenario
-from segmif_ros.bench.tables import run_table
-from segmif_ros.cli.bench_run import BenchError, Run, Stage
+from segmif_ros.bench.scenario import OUTPUTS, PEERS, SEGMIF, Scenario
+from segmif_ros.bench.tables import comparison_table, overload_table, run_table
+from segmif_ros.cli.bench_run import READY_S, BenchError, Run, Stage
 from segmif_ros.cli.children import private_domain
 from segmif_ros.cli.console import say
 
 NANO = "segmif-nano"
-OUTPUTS = ("fused", "mask", "confidence", "overlay")
+UNLOADED_S = 30.0
+"""Longest run at a light load before an overload."""
+CALM_SHARE = 0.7
+"""Of the rate that the worker holds: more is no light load."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure, print tables, and return the exit code: 0 done, 1 failed, 2 wrong use."""
     args = _parser().parse_args(argv)
     try:
-        scenarios = _scenarios(args)
+        scenario = _scenario(args)
+        peers = [replace(scenario, subject=peer) for peer in args.peer]
     except ValueError as err:
         sys.stderr.write(f"segmif bench node: {err}\n")
         return 2
-    results: list[dict[str, Any]] = []
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    report: dict[str, Any] = {"created": created, "machine": machine_facts()}
     try:
         with tempfile.TemporaryDirectory(prefix="segmif_bench_") as scratch:
-            stage = Stage(args.keep or Path(scratch))
-            for number, scenario in enumerate(scenarios):
-                say(f"{number + 1} of {len(scenarios)}: {scenario.title}, {scenario.seconds:g} s")
-                result = Run(scenario, stage, domain=args.domain, number=number).measure()
-                results.append(result)
-                say(run_table(result))
+            bench = _Bench(Stage(args.keep or Path(scratch)), args.domain)
+            if args.warm_start:
+                report |= bench.warm_starts(scenario, args.warm_start)
+            elif args.overload:
+                report |= bench.overloads(scenario, args.overload)
+            else:
+                report |= bench.compared([scenario, *peers] * args.rounds)
     except (BenchError, OSError) as err:
         sys.stderr.write(f"segmif bench node: {err}\n")
         return 1
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(_report(results), indent=1) + "\n", encoding="utf-8")
+        args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         say(f"wrote {args.out}")
     return 0
 
 
-def _report(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine_facts(),
-        "python": platform.python_version(),
-        "runs": list(runs),
-    }
+class _Bench:
+    """Makes runs one after the other and says their figures."""
+
+    def __init__(self, stage: Stage, domain: int) -> None:
+        self._stage, self._domain = stage, domain
+        self._made = 0
+
+    def compared(self, scenarios: Sequence[Scenario]) -> dict[str, Any]:
+        """Measure each scenario, and compare the subjects if there are several."""
+        runs = [self._measured(scenario) for scenario in scenarios]
+        comparison = compare(runs) if any(s.subject != SEGMIF for s in scenarios) else {}
+        if comparison:
+            say(comparison_table(comparison))
+        return {"runs": runs, "comparison": comparison}
+
+    def overloads(self, scenario: Scenario, factors: Sequence[float]) -> dict[str, Any]:
+        """Measure at the scenario's rate, then at multiples of the rate that the worker can hold.
+
+        Raises:
+            BenchError: the scenario's rate is more than it can hold.
+        """
+        calm_s = min(scenario.seconds, UNLOADED_S)
+        unloaded = self._measured(replace(scenario, seconds=calm_s))
+        rate_hz = sustainable_hz(unloaded)
+        if unloaded["scenario"]["rate_hz"] > CALM_SHARE * rate_hz:
+            raise BenchError(
+                f"--rate {scenario.rate_hz:g} is no light load: the worker holds {rate_hz:.1f} Hz; "
+                f"give at most {CALM_SHARE * rate_hz:.1f}"
+            )
+        say(f"the worker holds {rate_hz:.2f} Hz")
+        runs, verdicts = [unloaded], []
+        for factor in factors:
+            runs.append(self._measured(replace(scenario, rate_hz=factor * rate_hz)))
+            verdicts.append(overload(unloaded, runs[-1], rate_hz))
+            say(overload_table(verdicts[-1:]))
+        return {"runs": runs, "overload": verdicts}
+
+    def warm_starts(self, scenario: Scenario, times: int) -> dict[str, Any]:
+        """Start fresh processes again and again; measure from `configure` to the first output."""
+        # The cameras stay in their warm-up: they are ended when the output is there.
+        scenario = replace(scenario, warm_up_s=READY_S)
+        starts: list[dict[str, float]] = []
+        for _ in range(times):
+            say(f"start {len(starts) + 1} of {times}: {scenario.title}")
+            starts.append(self._next(scenario).warm_start())
+            say("  ".join(f"{name} {value:.0f} ms" for name, value in starts[-1].items()))
+        return {"scenario": scenario.to_json(), "title": scenario.title, "starts_ms": starts}
+
+    def _measured(self, scenario: Scenario) -> dict[str, Any]:
+        say(f"{scenario.title}, {scenario.seconds:g} s")
+        result = self._next(scenario).measure()
+        say(run_table(result))
+        return result
+
+    def _next(self, scenario: Scenario) -> Run:
+        self._made += 1
+        return Run(scenario, self._stage, domain=self._domain, number=self._made)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,6 +148,19 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     run = parser.add_argument_group("run")
     run.add_argument("--seconds", type=float, default=10.0, help="measured time (default 10)")
+    run.add_argument(
+        "--peer", action="append", default=[], choices=PEERS,
+        help="measure this ordinary node as well, in turns with ours (repeatable)",
+    )  # fmt: skip
+    run.add_argument(
+        "--overload", type=_factors, metavar="FACTORS",
+        help="then at these multiples of what the worker holds, for example 2,5",
+    )  # fmt: skip
+    run.add_argument(
+        "--warm-start", type=int, default=0, metavar="N",
+        help="N times from `configure` of a fresh process to its first output, nothing else",
+    )  # fmt: skip
+    run.add_argument("--rounds", type=int, default=1, help="of all runs, one after the other")
     run.add_argument("--domain", type=int, default=private_domain(), help="ROS_DOMAIN_ID")
     run.add_argument("--out", type=Path, metavar="JSON", help="write all figures here")
     run.add_argument("--keep", type=Path, metavar="FOLDER", help="leave logs and files here")
@@ -117,7 +186,17 @@ def _outputs(text: str) -> tuple[str, ...]:
     return names
 
 
-def _scenarios(args: argparse.Namespace) -> list[Scenario]:
+def _factors(text: str) -> tuple[float, ...]:
+    try:
+        factors = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        factors = ()
+    if not factors or not all(1.0 < factor <= 20.0 for factor in factors):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected numbers above 1, for example 2,5")
+    return factors
+
+
+def _scenario(args: argparse.Namespace) -> Scenario:
     base = Scenario(
         subject=SEGMIF,
         threads=args.engine_threads,
@@ -129,11 +208,11 @@ def _scenarios(args: argparse.Namespace) -> list[Scenario]:
         rigs=args.rigs,
     )
     if args.engine == "null":
-        return [replace(base, delay_ms=args.delay_ms)]
+        return replace(base, delay_ms=args.delay_ms)
     if args.delay_ms:
         raise ValueError("--delay-ms is for --engine null; leave it out")
     model = NANO if args.engine == "nano" else args.engine
-    return [replace(base, model=model, runtime=args.runtime)]
+    return replace(base, model=model, runtime=args.runtime)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,29 @@ class Run:
             self.wait_for("publisher", WARM, _PATIENCE_S + 2 * self._scenario.warm_up_s)
             return self._measured_part()
 
+    def warm_start(self) -> dict[str, float]:
+        """Let the cameras run, configure a waiting node, and return the times until its output.
+
+        Raises:
+            BenchError: a process failed or was not ready in time.
+        """
+        scenario = self._scenario
+        with self._ended_together():
+            self.start("publisher", *self._publisher_command(), "--unheard")
+            self.start("node0", *self._node_command(0, autostart=False))
+            self.wait_for("node0", READY, READY_S)
+            outputs = ",".join(scenario.outputs)
+            self.start(
+                "starter", "bench_starter", "--outputs", outputs, "--out", str(self.out("starter"))
+            )
+            code = self._children["starter"].wait(READY_S)
+            if code != 0:
+                raise BenchError(f"the start failed:\n{self._children['starter'].tail()}")
+            since: dict[str, float] = json.loads(self.out("starter").read_text())[
+                "since_configure_ms"
+            ]
+            return since
+
     def _measured_part(self) -> dict[str, Any]:
         scenario = self._scenario
         time.sleep(_DRAIN_S)
@@ -127,12 +150,12 @@ class Run:
         memory = self._watch_memory(begin_s)
         time.sleep(_DRAIN_S + scenario.delay_ms / 1e3)
         after, wall_s = self._read(), time.monotonic() - begin_s
-        busy_s = machine_busy_s() - busy_s
+        busy_s, own_s = machine_busy_s() - busy_s, time.process_time() - own_s
         moved_ms = (time.time_ns() - time.monotonic_ns() - offset_ns) / 1e6
         self._mark(2)
         results = self._results()
         costs = {name: cost(before[name], after[name]) for name in before}
-        ours_s = sum(c.cpu_s for c in costs.values()) + time.process_time() - own_s
+        ours_s = sum(c.cpu_s for c in costs.values()) + own_s
         return figures(
             scenario,
             Observed(
@@ -191,7 +214,7 @@ class Run:
         """Return where a process writes its figures."""
         return self._folder / f"{name}.json"
 
-    def _node_command(self, rig: int) -> Sequence[str]:
+    def _node_command(self, rig: int, *, autostart: bool = True) -> Sequence[str]:
         scenario, stage, name = self._scenario, self._stage, self.nodes[rig]
         topics = image_topics(rig)
         parameters: dict[str, Any] = {
@@ -201,12 +224,15 @@ class Run:
             "calibration_file": str(stage.calibration(scenario)),
         }
         if scenario.subject != SEGMIF:
+            true_rig = scaled_rig(scenario.rgb_size, scenario.thermal_size)
+            parameters["homography"] = true_rig.thermal_to_rgb_homography().tolist()
             return (
                 "bench_peer",
                 *("--style", scenario.subject, "--out", str(self.out(name))),
                 *("--rgb", topics["rgb"], "--thermal", topics["thermal"]),
                 *("--node", node_name(rig), "--parameters", json.dumps(parameters)),
             )
+        parameters["autostart"] = autostart
         settings = self._folder / f"{name}.yaml"
         settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         return (

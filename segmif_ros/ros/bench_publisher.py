@@ -143,8 +143,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, required=True, help="pairs before the first cue")
     parser.add_argument("--pairs", type=int, required=True, help="pairs after the first cue")
     parser.add_argument("--patience", type=float, default=20.0, help="seconds for subscribers")
+    parser.add_argument("--unheard", action="store_true", help="do not wait for subscribers")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     return parser.parse_args(argv)
+
+
+def _heard(node: CameraNode, patience_s: float, cues: Cues) -> bool:
+    deadline = time.monotonic() + patience_s
+    while node.unheard():
+        if time.monotonic() > deadline or cues.stop.wait(0.02):
+            return False
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,12 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = CameraNode(args.images, args.rigs)
     try:
-        deadline = time.monotonic() + args.patience
-        while unheard := node.unheard():
-            if time.monotonic() > deadline:
-                sys.stderr.write(f"nobody subscribed to {', '.join(unheard)}\n")
-                return EXIT_NO_SUBSCRIBER
-            time.sleep(0.02)
+        if not args.unheard and not _heard(node, args.patience, cues):
+            sys.stderr.write(f"nobody subscribed to {', '.join(node.unheard())}\n")
+            return EXIT_NO_SUBSCRIBER
         node.send(args.warm_up, args.rate, cues)
         announce(WARM)
         if not cues.wait():
