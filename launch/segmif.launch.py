@@ -16,7 +16,6 @@ from segmif_ros.engines import ENGINES
 from segmif_ros.launch_arguments import (
     SWITCH,
     Argument,
-    camera_info_topic,
     existing,
     is_on,
     model,
@@ -27,8 +26,9 @@ from segmif_ros.ros.transport import transport_environment
 
 ARGUMENTS = {
     "rgb_topic": Argument("/rgb/image_raw", "Image topic of the visible camera"),
+    "rgb_info_topic": Argument("", "its CameraInfo; empty: camera_info beside rgb_topic"),
     "thermal_topic": Argument("/thermal/image_raw", "Image topic of the thermal camera"),
-    "rgb_info_topic": Argument("", "CameraInfo of the visible camera; empty: beside rgb_topic"),
+    "thermal_info_topic": Argument("", "its CameraInfo; empty: camera_info beside thermal_topic"),
     "model": Argument("", "model bundle: shipped name or folder; empty: as in params_file"),
     "engine": Argument("", "runtime of the model; empty: as in params_file", ("", *ENGINES)),
     "engine_threads": Argument("", "CPU threads, 0: all cores; empty: as in params_file"),
@@ -70,9 +70,10 @@ def start_node(context: LaunchContext):
             remappings=[
                 ("~/input/rgb", given["rgb_topic"]),
                 ("~/input/thermal", given["thermal_topic"]),
-                (
-                    "~/input/camera_info",
-                    given["rgb_info_topic"] or camera_info_topic(given["rgb_topic"]),
+                *(
+                    (f"~/input/{camera}/camera_info", given[f"{camera}_info_topic"])
+                    for camera in ("rgb", "thermal")
+                    if given[f"{camera}_info_topic"]
                 ),
             ],
             respawn=is_on(given["respawn"]),

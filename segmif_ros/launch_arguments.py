@@ -94,11 +94,6 @@ def model(argument: str, text: str) -> str:
     return text if is_name else existing(argument, text, folder=True)
 
 
-def camera_info_topic(image_topic: str) -> str:
-    """Return where camera drivers publish the calibration: beside the image."""
-    return f"{image_topic.rpartition('/')[0]}/camera_info"
-
-
 def numbered(argument: str, pattern: str, index: int, *, count: int) -> str:
     """Put the number of a rig into a pattern such as `/rig{i}/rgb/image_raw`.
 

@@ -7,7 +7,6 @@ import pytest
 
 from segmif_ros.launch_arguments import (
     SWITCH,
-    camera_info_topic,
     existing,
     is_on,
     model,
@@ -51,11 +50,6 @@ def test_paths_become_absolute_because_a_node_may_run_elsewhere(tmp_path, monkey
         existing("f", "models")
     with pytest.raises(ValueError, match="no such folder"):
         model("m", "./rig.yaml")
-
-
-def test_calibration_lies_beside_the_image():
-    assert camera_info_topic("/front/image_raw") == "/front/camera_info"
-    assert camera_info_topic("/image") == "/camera_info"
 
 
 def test_a_pattern_needs_its_number_only_where_there_are_several():

@@ -14,7 +14,7 @@ import launch_stand_in
 
 from segmif_ros.engines import ENGINES
 from segmif_ros.ros.parameters import SPECS
-from segmif_ros.ros.qos import IMAGE_TOPICS, INPUT_TOPICS
+from segmif_ros.ros.qos import INPUT_TOPICS
 
 FILE = "segmif.launch.py"
 
@@ -36,14 +36,13 @@ def test_defaults_leave_every_parameter_to_the_node(tmp_path):
     assert dict(node["remappings"]) == {
         "~/input/rgb": "/rgb/image_raw",
         "~/input/thermal": "/thermal/image_raw",
-        "~/input/camera_info": "/rgb/camera_info",
     }
 
 
 def test_what_is_remapped_are_inputs_of_the_node(tmp_path):
-    remapped = {old for old, _ in started(tmp_path)["remappings"]}
-    assert set(INPUT_TOPICS.values()) < remapped
-    assert not remapped & {topic for topic, _ in IMAGE_TOPICS.values()}
+    images = set(INPUT_TOPICS.values())
+    node = started(tmp_path, rgb_info_topic="/a", thermal_info_topic="/b")
+    assert {old for old, _ in node["remappings"]} == images | {f"{t}/camera_info" for t in images}
 
 
 def test_arguments_become_remaps_and_parameters(tmp_path):
@@ -65,10 +64,11 @@ def test_arguments_become_remaps_and_parameters(tmp_path):
         autostart="false",
     )
     assert node["namespace"] == "veh"
-    assert node["remappings"][1:] == [
-        ("~/input/thermal", "/flir/image"),
-        ("~/input/camera_info", "/front/info"),
-    ]
+    assert dict(node["remappings"]) == {
+        "~/input/rgb": "/front/image",
+        "~/input/rgb/camera_info": "/front/info",
+        "~/input/thermal": "/flir/image",
+    }
     assert node["parameters"] == [
         str(params),
         {
