@@ -24,7 +24,8 @@ from torch.nn import functional as F  # noqa: N812
 from segmif_ros.bundle import MANIFEST, Bundle, LabelClass, Manifest
 from segmif_ros.deploy.rewrite import rewrite
 from segmif_ros.deploy.shapes import fold_shapes
-from segmif_ros.network.compact import BLOCK, FOLDED, CompactSegMiF
+from segmif_ros.network.compact import CompactSegMiF
+from segmif_ros.network.folding import BLOCK, FOLDED
 from segmif_ros.network.segmif import SegMiF, upsample_logits
 
 OPSET = 17
@@ -34,6 +35,10 @@ MULTIPLE = 32
 The published cascade takes any size as it is: padding would add to its attention, which sums over
 all pixels.
 """
+_EXACT = float(1 << 24)
+"""float32 counts by ones up to here."""
+_LARGEST_LOGIT = 256.0
+"""Trained networks stay below a tenth of it."""
 GUIDANCE_INPUT = "guidance"
 """Name of the third input, HxW uint8, of a bundle whose guidance is supplied."""
 
@@ -52,13 +57,8 @@ class BytesInBytesOut(nn.Module):
         super().__init__()
         self.network = network
         self.size = size
-        self.stride: int = network.mask_stride
-        eye = torch.eye(FOLDED) / 255.0
-        self.register_buffer("fold_thermal", eye.reshape(FOLDED, 1, BLOCK, BLOCK))
-        colour = torch.zeros(3, FOLDED, 1, BLOCK, BLOCK, 3)
-        for channel in range(3):
-            colour[channel, ..., channel] = eye.reshape(FOLDED, 1, BLOCK, BLOCK)
-        self.register_buffer("fold_rgb", colour.reshape(3 * FOLDED, 1, BLOCK, 3 * BLOCK))
+        if isinstance(network, CompactSegMiF):
+            self._register_folding(network)
 
     def forward(
         self, rgb: Tensor, thermal: Tensor, guide: Tensor | None = None
@@ -84,22 +84,17 @@ class BytesInBytesOut(nn.Module):
     def _forward_blocks(
         self, rgb: Tensor, thermal: Tensor, bottom: int, right: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The compact network straight from interleaved bytes.
-
-        Folding 4x4 blocks into channels is a strided convolution with a one-hot kernel over the
-        image seen as one channel of width 3W; runtimes do that far faster than a transposition.
-        """
+        """The compact network straight from interleaved bytes."""
         rgb, thermal = (_extend(image, bottom, right) for image in (rgb, thermal))
         height, width = self.size[0] + bottom, self.size[1] + right
-        rgb_blocks = F.conv2d(
-            rgb.reshape(1, 1, height, 3 * width), self.fold_rgb, stride=(BLOCK, 3 * BLOCK)
+        output = self.network.forward_blocks(
+            F.conv2d(
+                rgb.reshape(1, 1, height, 3 * width), self.fold_visible, stride=(BLOCK, 3 * BLOCK)
+            ),
+            F.conv2d(thermal.reshape(1, 1, height, width), self.fold_thermal, stride=BLOCK),
         )
-        heat_blocks = F.conv2d(
-            thermal.reshape(1, 1, height, width), self.fold_thermal, stride=BLOCK
-        )
-        output = self.network.forward_blocks(rgb_blocks, heat_blocks)
         change = F.pixel_shuffle(output.change * 255.0, BLOCK)
-        mask, confidence = self._decide(output.logits, height, width)
+        mask, confidence = self._decide_at_half_size(output.logits, height // 2, width // 2)
         rows, columns = self.size
         return (
             _to_bytes((rgb + change.reshape(height, width, 1))[:rows, :columns]),
@@ -107,19 +102,63 @@ class BytesInBytesOut(nn.Module):
             _to_bytes(confidence[0, 0, :rows, :columns] * 255.0),
         )
 
-    def _decide(self, logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def _register_folding(self, network: CompactSegMiF) -> None:
+        """Merge the network's folding with that of bytes.
+
+        Folding 4x4 blocks into channels is a strided convolution with a one-hot kernel over the
+        image seen as one channel of width 3W; runtimes do that far faster than a transposition.
+        """
+        eye = torch.eye(FOLDED) / 255.0
+        colour = torch.zeros(3, FOLDED, BLOCK, BLOCK, 3)
+        for channel in range(3):
+            colour[channel, ..., channel] = eye.reshape(FOLDED, BLOCK, BLOCK)
+        visible = network.folding.visible_matrix @ colour.reshape(3 * FOLDED, -1)
+        thermal = network.folding.thermal_matrix @ eye
+        self.register_buffer("fold_visible", visible.reshape(-1, 1, BLOCK, 3 * BLOCK))
+        self.register_buffer("fold_thermal", thermal.reshape(-1, 1, BLOCK, BLOCK))
+
+    @staticmethod
+    def _decide(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Logits -> float class ids and winning probability, both 1x1xHxW."""
-        scores = upsample_logits(logits, (height // self.stride, width // self.stride))
+        scores = upsample_logits(logits, (height, width))
         best = scores.amax(dim=1, keepdim=True)
         confidence = 1.0 / torch.exp(scores - best).sum(dim=1, keepdim=True)
         # The first maximum, as argmax gives it; runtimes turn ArgMax into a slow top-k.
-        last = scores.shape[1] - 1
-        rank = torch.arange(last, -1, -1, dtype=scores.dtype).view(1, -1, 1, 1)
-        mask = last - ((scores >= best).to(scores.dtype) * rank).amax(dim=1, keepdim=True)
-        if self.stride > 1:
-            mask = F.interpolate(mask, size=(height, width), mode="nearest")
-            confidence = F.interpolate(confidence, size=(height, width), mode="nearest")
+        mask = (
+            scores.shape[1]
+            - 1
+            - ((scores >= best).to(scores.dtype) * _rank(scores)).amax(dim=1, keepdim=True)
+        )
         return mask, confidence
+
+    @staticmethod
+    def _decide_at_half_size(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """The same for the compact network, decided at (height, width) and doubled.
+
+        Score and class share one float, so that a single maximum finds both: the class takes the
+        lowest bits of the 24 that are exact, the score the others, up to +-256. The confidence is
+        smooth and therefore computed at the logits' own size.
+        """
+        best = logits.amax(dim=1, keepdim=True)
+        confidence = 1.0 / torch.exp(logits - best).sum(dim=1, keepdim=True)
+        scores = upsample_logits(logits, (height, width))
+        ids = float(1 << (int(scores.shape[1]) - 1).bit_length())
+        steps = _EXACT / (_LARGEST_LOGIT * ids)
+        packed = (torch.floor(scores * steps) * ids + _rank(scores)).amax(dim=1, keepdim=True)
+        rank = packed - torch.floor(packed * (1.0 / ids)) * ids
+        mask = scores.shape[1] - 1 - rank
+        return _double(mask), _double(upsample_logits(confidence, (height, width)))
+
+
+def _rank(scores: Tensor) -> Tensor:
+    """1xKx1x1: K - 1 for the first class down to 0 for the last."""
+    last = scores.shape[1] - 1
+    return torch.arange(last, -1, -1, dtype=scores.dtype).view(1, -1, 1, 1)
+
+
+def _double(image: Tensor) -> Tensor:
+    """1x1xHxW -> 1x1x2Hx2W by repetition; a nearest Resize would pull the decision into bf16."""
+    return F.pixel_shuffle(torch.cat([image] * 4, dim=1), 2)
 
 
 def _grey(image: Tensor) -> Tensor:

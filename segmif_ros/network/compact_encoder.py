@@ -39,10 +39,10 @@ class ConvNorm(nn.Sequential):
         nn.init.constant_(self[1].weight, gain)
 
 
-class CompactBlock(nn.Module):
-    """Attention and MLP, each with a residual."""
+class CompactAttention(nn.Module):
+    """Self-attention whose keys and values come from a map reduced by a strided convolution."""
 
-    def __init__(self, dim: int, heads: int, reduction: int, ratio: int) -> None:
+    def __init__(self, dim: int, heads: int, reduction: int) -> None:
         super().__init__()
         self.heads = heads
         self.scale = (dim // heads) ** -0.5
@@ -50,25 +50,36 @@ class CompactBlock(nn.Module):
         self.reduce = (
             ConvNorm(dim, dim, reduction, reduction, padding=0) if reduction > 1 else nn.Identity()
         )
-        self.kv = ConvNorm(dim, 2 * dim)
+        self.k, self.v = ConvNorm(dim, dim), ConvNorm(dim, dim)
         self.proj = ConvNorm(dim, dim, gain=0.1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """BxCxHxW -> BxCxHxW."""
+        batch, dim, height, width = features.shape
+        shape = (batch, self.heads, dim // self.heads, -1)
+        reduced = self.reduce(features)
+        q = (self.q(features) * self.scale).reshape(shape)
+        k, v = self.k(reduced).reshape(shape), self.v(reduced).reshape(shape)
+        attention = torch.softmax(q.transpose(2, 3) @ k, dim=-1)
+        mixed = v @ attention.transpose(2, 3)
+        return self.proj(mixed.reshape(batch, dim, height, width))
+
+
+class CompactBlock(nn.Module):
+    """Attention, if there are heads, and MLP, each with a residual."""
+
+    def __init__(self, dim: int, heads: int, reduction: int, ratio: int) -> None:
+        super().__init__()
+        self.attention = CompactAttention(dim, heads, reduction) if heads else None
         self.fc1 = ConvNorm(dim, dim * ratio)
         self.dwconv = ConvNorm(dim * ratio, dim * ratio, 3, groups=dim * ratio)
         self.fc2 = ConvNorm(dim * ratio, dim, gain=0.1)
 
     def forward(self, features: Tensor) -> Tensor:
         """BxCxHxW -> BxCxHxW."""
-        features = features + self._attend(features)
+        if self.attention is not None:
+            features = features + self.attention(features)
         return features + self.fc2(F.gelu(self.dwconv(self.fc1(features))))
-
-    def _attend(self, features: Tensor) -> Tensor:
-        batch, dim, height, width = features.shape
-        shape = (batch, self.heads, dim // self.heads, -1)
-        q = (self.q(features) * self.scale).reshape(shape)
-        k, v = (x.reshape(shape) for x in self.kv(self.reduce(features)).chunk(2, dim=1))
-        attention = torch.softmax(q.transpose(2, 3) @ k, dim=-1)
-        mixed = v @ attention.transpose(2, 3)
-        return self.proj(mixed.reshape(batch, dim, height, width))
 
 
 class CompactEncoder(nn.Module):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from segmif_ros.network.compact import CompactSegMiF
+from segmif_ros.network.compact import CompactPlan, CompactSegMiF
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import SegMiF
 
@@ -18,7 +18,11 @@ B2 = EncoderShape(depths=(3, 4, 6, 3))
 B3 = EncoderShape(depths=(3, 4, 18, 3))
 B4 = EncoderShape(depths=(3, 8, 27, 3))
 B5 = EncoderShape(depths=(3, 6, 40, 3))
-NANO = EncoderShape(dims=(32, 64, 128, 160), heads=(1, 2, 4, 5), reductions=(4, 2, 1, 1))
+NANO = CompactPlan(
+    EncoderShape(
+        dims=(32, 64, 128, 160), heads=(0, 2, 4, 5), reductions=(1, 2, 1, 1), depths=(2, 2, 2, 2)
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ class Augmentation:
         darkness: visible pictures turned into night.
         smoke: visible pictures covered by smoke.
         glare: visible pictures with a blinding light.
-        drop_visible: visible camera blind (one grey).
-        drop_thermal: thermal camera blind.
+        drop_visible: visible camera blind: black, as the node gives the network a lost camera, or
+            one grey.
+        drop_thermal: thermal camera blind, likewise.
         shift_px: largest misregistration of thermal, pixels.
     """
 
@@ -36,8 +37,8 @@ class Augmentation:
     darkness: float = 0.3
     smoke: float = 0.12
     glare: float = 0.08
-    drop_visible: float = 0.06
-    drop_thermal: float = 0.04
+    drop_visible: float = 0.08
+    drop_thermal: float = 0.08
     shift_px: float = 1.5
 
 
@@ -64,9 +65,9 @@ def make_example(sample: Sample, how: Augmentation, rng: np.random.Generator) ->
     rgb, thermal = _visible(rgb, how, rng), _thermal(thermal, how, rng)
     kind = rng.random()
     if kind < how.drop_visible:
-        rgb = np.full_like(rgb, rng.choice((0.0, 16.0, 128.0)))
+        rgb = np.full_like(rgb, rng.choice((0.0, 0.0, 16.0, 128.0)))
     elif kind < how.drop_visible + how.drop_thermal:
-        thermal = np.full_like(thermal, rng.choice((0.0, 64.0, 128.0)))
+        thermal = np.full_like(thermal, rng.choice((0.0, 0.0, 64.0, 128.0)))
     luma = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]).astype(np.float32)
     target = fusion_target(luma, thermal)
     return Example(_noise(rgb, rng, 4.0), _noise(thermal, rng, 2.5), labels, target)

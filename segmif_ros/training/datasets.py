@@ -23,6 +23,7 @@ BACKGROUND = 254
 PERSON, CAR, BICYCLE = 8, 9, 13
 _BOX_CLASSES = {0: PERSON, 1: BICYCLE, 2: CAR}
 _MFNET_TO_FMB = {1: CAR, 2: PERSON, 3: BICYCLE}
+_BLOCK = 8
 _CITY_CONFIDENCE = 153
 """Daylight pseudo labels count from a winning probability of 0.6 upwards."""
 
@@ -78,6 +79,18 @@ def msrs_pairs(root: Path, split: str) -> list[Callable[[], Sample]]:
         raise DatasetError(f"{listing} is missing; the split list belongs to the data set")
     names = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
     return [_msrs_loader(root, Path(name).stem) for name in names]
+
+
+def held_out(count: int, every: int) -> list[int]:
+    """Return the places that a recipe keeps from training.
+
+    Neighbouring pairs of a drive are nearly the same picture, so whole blocks are kept.
+
+    Args:
+        count: pairs in the order of the drive.
+        every: of the blocks of 8, each n-th is kept; 0 keeps none.
+    """
+    return [i for i in range(count) if every and (i // _BLOCK) % every == every - 1]
 
 
 def msrs_labels(root: Path, name: str, size: tuple[int, int]) -> Image8:

@@ -39,7 +39,7 @@ def fusion_loss(fused: Tensor, target: Tensor) -> Tensor:
     """Intensity, gradient and structure against the target, Bx1xHxW in [0, 1]."""
     intensity = (fused - target).abs().mean()
     gradient = (gradient_magnitude(fused) - gradient_magnitude(target)).abs().mean()
-    return 2.0 * intensity + gradient + 0.5 * (1.0 - ssim(fused, target))
+    return 2.0 * intensity + 2.0 * gradient + 0.5 * (1.0 - ssim(fused, target))
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

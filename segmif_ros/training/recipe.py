@@ -32,6 +32,8 @@ class Recipe:
         seed: seed of weights, order and augmentation.
         bf16: compute in bfloat16 where autocast allows it; twice as fast on CPUs with AMX.
         mix: share of each data source in a batch, by name.
+        hold_out_every: of the blocks of 8 neighbouring road pairs, every n-th is kept from
+            training, for choices that must not be made on the validation list; 0 trains on all.
         rig_scenes: how many seeds of the virtual rig to draw from.
         class_weights: weight by class id where it is not 1.
         segmentation_weight: weight of the segmentation loss against the fusion loss.
@@ -49,6 +51,7 @@ class Recipe:
     seed: int = 0
     bf16: bool = True
     mix: dict[str, float] = field(default_factory=dict)
+    hold_out_every: int = 0
     rig_scenes: int = 600
     class_weights: dict[int, float] = field(default_factory=dict)
     segmentation_weight: float = 0.5

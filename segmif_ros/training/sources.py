@@ -10,6 +10,7 @@ from segmif_ros.training.datasets import (
     Source,
     cached,
     folder_pairs,
+    held_out,
     msrs_pairs,
     rig_pairs,
 )
@@ -28,7 +29,9 @@ def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[
     sources: dict[str, Source] = {}
     for name in recipe.mix:
         if name == "msrs":
-            sources[name] = cached(msrs_pairs(data / "msrs", "train"))
+            pairs = msrs_pairs(data / "msrs", "train")
+            kept = set(held_out(len(pairs), recipe.hold_out_every))
+            sources[name] = cached([pair for i, pair in enumerate(pairs) if i not in kept])
         elif name == "roadscene":
             sources[name] = cached(folder_pairs(data / "roadscene"))
         elif name == "m3svd":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from tiny_model import fmb_classes
 from segmif_ros.bundle import Bundle
 from segmif_ros.deploy.export import BytesInBytesOut, ExportError, export_onnx, write_bundle
 from segmif_ros.network.variants import build
+
+Tensor = torch.Tensor
 
 
 def shaken(variant: str) -> torch.nn.Module:
@@ -51,12 +54,17 @@ def test_the_graph_gives_the_networks_own_answer(variant: str, size: tuple[int, 
         scores = torch.nn.functional.interpolate(
             output.logits, (size[0] // factor, size[1] // factor), mode="bilinear"
         )
-        sure, labels = scores.softmax(dim=1).max(dim=1)
+        labels = scores.argmax(dim=1)
+        # nano computes its confidence before it enlarges, the cascade after.
+        decided = output.logits if factor > 1 else scores
+        sure = torch.nn.functional.interpolate(
+            decided.softmax(dim=1).amax(dim=1, keepdim=True), scores.shape[-2:], mode="bilinear"
+        )
     expected = (output.rgb[0].permute(1, 2, 0) * 255.0).round().numpy()
     assert np.abs(fused - expected).max() <= 1
     labels = labels[0].numpy().repeat(factor, 0).repeat(factor, 1)
     assert (mask == labels).mean() > 0.999
-    sure = (sure[0] * 255.0).round().numpy().repeat(factor, 0).repeat(factor, 1)
+    sure = (sure[0, 0] * 255.0).round().numpy().repeat(factor, 0).repeat(factor, 1)
     assert np.abs(confidence - sure).max() <= 1
 
 
@@ -67,11 +75,21 @@ def test_sizes_off_the_grid_are_padded_and_cropped(size: tuple[int, int]) -> Non
     assert mask.shape == confidence.shape == size
 
 
-def test_equal_scores_give_the_first_class() -> None:
-    wrapped = BytesInBytesOut(build("nano", 15), (64, 64))
-    mask, confidence = wrapped._decide(torch.zeros(1, 15, 16, 16), 64, 64)
+@pytest.mark.parametrize("decide", [BytesInBytesOut._decide, BytesInBytesOut._decide_at_half_size])
+def test_equal_scores_give_the_first_class(decide: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    mask, confidence = decide(torch.zeros(1, 15, 16, 16), 64, 64)
     assert float(mask.max()) == 0.0
     torch.testing.assert_close(confidence, torch.full_like(confidence, 1 / 15))
+
+
+@pytest.mark.parametrize("classes", [2, 9, 15, 16, 17])
+def test_packed_scores_find_the_winner_of_any_sign(classes: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, classes, 6, 8) * 12.0 - 40.0
+    mask, _ = BytesInBytesOut._decide_at_half_size(logits, 6, 8)
+    expected = logits.argmax(dim=1, keepdim=True)
+    assert torch.equal(mask[..., ::2, ::2].long(), expected)
+    assert torch.equal(mask[..., 1::2, 1::2].long(), expected)
 
 
 def test_a_bundle_is_written_whole_and_verifies(tmp_path: Path) -> None:

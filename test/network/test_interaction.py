@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import torch
 
-from segmif_ros.network.compact import CompactInteraction
+from segmif_ros.network.compact_interaction import CompactInteraction
 from segmif_ros.network.interaction import HierarchicalInteractiveAttention
 
 
@@ -32,9 +32,14 @@ def test_compact_exchange_equals_attention_with_keys_and_values() -> None:
     torch.manual_seed(1)
     channels, heads = 16, 4
     module = CompactInteraction(channels, heads).double().eval()
-    features = [torch.randn(2, channels, 5, 7, dtype=torch.float64) for _ in range(3)]
-    y = [torch.relu(p(x)).flatten(2) for p, x in zip(module.project_y, features, strict=True)]
-    u = [torch.relu(p(x)).flatten(2) for p, x in zip(module.project_u, features, strict=True)]
+    infrared, visible, semantic = (
+        torch.randn(2, channels, 5, 7, dtype=torch.float64) for _ in range(3)
+    )
+    cameras = [infrared, visible]
+    y = [torch.relu(module.camera_y(x)).flatten(2) for x in cameras]
+    u = [torch.relu(module.camera_u(x)).flatten(2) for x in cameras]
+    query = torch.relu(module.semantic_y(semantic)).flatten(2)
+    source = torch.relu(module.semantic_u(semantic)).flatten(2)
 
     def attend(query: torch.Tensor, source: torch.Tensor, index: int) -> torch.Tensor:
         k, v = module.keys[index] @ source, module.values[index] @ source
@@ -45,19 +50,19 @@ def test_compact_exchange_equals_attention_with_keys_and_values() -> None:
             out[:, part] = context.transpose(1, 2) @ query[:, part]
         return out
 
-    outputs = module(*features)
+    updated = module(torch.cat(cameras), semantic).chunk(2)
     for i in (0, 1):
-        change = module.merge[i, 0] @ attend(y[2], y[i], i)
-        change = change + module.merge[i, 1] @ attend(u[i], u[2], 2)
-        expected = module.norm[i](features[i] + change.reshape(features[i].shape))
-        torch.testing.assert_close(outputs[i], expected)
+        change = module.merge_soam[i] @ attend(query, y[i], i)
+        change = change + module.merge_moam[i] @ attend(u[i], source, 2)
+        expected = module.norm(cameras[i] + change.reshape(cameras[i].shape))
+        torch.testing.assert_close(updated[i], expected)
 
 
 def test_compact_exchange_holds_at_any_size() -> None:
     # Tiling the picture must not sharpen the attention: the logits are per pixel.
     torch.manual_seed(2)
     module = CompactInteraction(8, 2).eval()
-    features = [torch.randn(1, 8, 4, 4) for _ in range(3)]
-    small = module(*features)[0]
-    large = module(*[x.repeat(1, 1, 3, 3) for x in features])[0]
+    pair, semantic = torch.randn(2, 8, 4, 4), torch.randn(1, 8, 4, 4)
+    small = module(pair, semantic)
+    large = module(pair.repeat(1, 1, 3, 3), semantic.repeat(1, 1, 3, 3))
     torch.testing.assert_close(large[..., :4, :4], small, rtol=1e-4, atol=1e-5)

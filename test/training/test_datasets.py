@@ -15,6 +15,7 @@ from segmif_ros.training.datasets import (
     PERSON,
     DatasetError,
     folder_pairs,
+    held_out,
     msrs_labels,
     msrs_pairs,
 )
@@ -93,3 +94,11 @@ def test_unequal_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "infrared" / "a.png").rename(tmp_path / "infrared" / "b.png")
     with pytest.raises(DatasetError, match="no pair"):
         folder_pairs(tmp_path)
+
+
+def test_whole_blocks_are_held_out_and_none_by_default() -> None:
+    assert held_out(160, 0) == []
+    kept = held_out(160, 5)
+    assert len(kept) == 32
+    assert kept[:9] == [32, 33, 34, 35, 36, 37, 38, 39, 72]
+    assert held_out(36, 5) == [32, 33, 34, 35]
