@@ -8,11 +8,11 @@ The executor thread only checks and pairs messages; one worker thread owns the e
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from threading import Event
 from time import monotonic_ns
 from typing import Any
@@ -24,7 +24,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
@@ -32,15 +32,12 @@ from segmif_ros.ros.inputs import TICK_S, Inputs
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import ParameterError
-from segmif_ros.ros.processing import Job, Processor
+from segmif_ros.ros.pipeline import GivenUpError, Pipeline
 from segmif_ros.ros.publishers import Publishers
-from segmif_ros.ros.qos import IMAGE_TOPICS
+from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.reporter import Reporter, Snapshot
-from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.statistics import Statistics
 from segmif_ros.ros.transport import prepare_process
-from segmif_ros.ros.worker import LatestWorker
-from segmif_ros.share import share_path
-from segmif_ros.thermal import ThermalError
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
@@ -48,10 +45,7 @@ ERROR = TransitionCallbackReturn.ERROR
 
 CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError, FileNotFoundError)
 """What a user can cause and mend: one line in the log, and the transition fails."""
-PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
-"""What a pair can cause: counted, and the next pair is tried."""
 
-_LOG_EVERY_NS = 10 * NANOSECONDS
 _POLL_S = 0.2
 _INACTIVE = Standing(Mode.STOPPED, "the node is not active")
 _LAST_REPORT_S = 0.5
@@ -66,35 +60,29 @@ _LIFECYCLE = {
 """Transition -> what diagnostics say during and after it."""
 
 
-def resolve_model(model: str) -> Path:
-    """Return the folder of a model given by path or by the name of a shipped bundle.
-
-    Raises:
-        FileNotFoundError: neither is there.
-    """
-    path = Path(model).expanduser()
-    if path.is_dir() or path.name != model:
-        return path
-    return share_path("models", model)
-
-
 class SegmifNode(LifecycleNode):
     """See the module; topics, parameters and diagnostics are described in the README."""
 
-    def __init__(self, **node_options: Any) -> None:
+    def __init__(self, stop: Event | None = None, **node_options: Any) -> None:
+        """Declare the parameters; everything else waits for configure.
+
+        Args:
+            stop: set by the owner when the process is to end; waiting for a runtime then ends.
+            node_options: for `LifecycleNode`.
+        """
         super().__init__("segmif", **node_options)
+        self._stop = stop or Event()
         self.parameters = NodeParameters(self)
         self.last_error = ""
-        self._statistics = Statistics(tuple(IMAGE_TOPICS))
-        self._worker: LatestWorker[Job] | None = None
-        self._processor: Processor | None = None
+        self._statistics = Statistics(OUTPUTS)
+        self._pipeline: Pipeline | None = None
+        self._left_behind = False
         self._outputs: Publishers | None = None
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
         self._timer: Any = None
         self._standing = _INACTIVE
         self._lifecycle = "unconfigured"
-        self._logged_failure_ns = -_LOG_EVERY_NS
         self._reporter = Reporter(self, self.parameters, self._snapshot)
 
     @property
@@ -105,8 +93,13 @@ class SegmifNode(LifecycleNode):
     @property
     def engine_facts(self) -> dict[str, str]:
         """What executes the model, empty while none is loaded."""
-        processor = self._processor
-        return {} if processor is None else processor.describe()
+        pipeline = self._pipeline
+        return {} if pipeline is None else pipeline.describe()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a runtime was still busy when it was given up: the process cannot end cleanly."""
+        return self._left_behind
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model, create the output topics."""
@@ -132,14 +125,11 @@ class SegmifNode(LifecycleNode):
         """Free everything; the node is then unconfigured and can be configured again."""
         return self._transition("error", state, self._release)
 
-    def autostart(self, stop: Event) -> bool:
-        """Configure and activate; False when a transition failed (`last_error` says why).
-
-        Loading a model cannot be cut short, so `stop` is looked at when it is done.
-        """
+    def autostart(self) -> bool:
+        """Configure and activate; False when a transition failed (`last_error` says why)."""
         if self.trigger_configure() != SUCCESS:
-            return False
-        return stop.is_set() or self.trigger_activate() == SUCCESS
+            return self._stop.is_set()
+        return self._stop.is_set() or self.trigger_activate() == SUCCESS
 
     def close(self) -> None:
         """Leave the active state properly and free everything."""
@@ -155,7 +145,7 @@ class SegmifNode(LifecycleNode):
         self._lifecycle, after = _LIFECYCLE[name]
         try:
             action()
-        except CONFIGURE_ERRORS as err:
+        except (*CONFIGURE_ERRORS, GivenUpError) as err:
             self.last_error = f"{name} failed: {err}"
             self.get_logger().error(self.last_error)
             self._release()
@@ -175,32 +165,39 @@ class SegmifNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = self.parameters.settings()
-        bundle = Bundle.load(resolve_model(settings.model))
-        self._statistics = Statistics(tuple(IMAGE_TOPICS))
-        self._worker = LatestWorker(self._process)
-        processor = self._worker.call(lambda: Processor(bundle, settings))
-        self._processor = processor
-        self._outputs = Publishers(self, bundle.manifest)
+        self._statistics = Statistics(OUTPUTS)
+        self._pipeline = Pipeline(
+            self._statistics, clock=self.get_clock(), logger=self.get_logger(), stop=self._stop
+        )
+        manifest = self._pipeline.load(settings)
+        self._outputs = Publishers(self, manifest)
+        self._pipeline.open(self._outputs)
         self._outputs.announce(self._standing)
         # Steady, so that a silent camera and a stopped /clock are noticed as well.
         self._timer = self.create_timer(
             TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self.parameters.configured = True
-        facts = processor.describe()
+        facts = self._pipeline.describe()
         self.get_logger().info(
-            f"model {bundle.manifest.name} on {facts['name']}, {facts['size']}, "
+            f"model {manifest.name} on {facts['name']}, {facts['size']}, "
             f"{facts['warmup_ms']} ms an inference; registration {facts['registration']}"
         )
 
     def _activate(self) -> None:
-        self._inputs = Inputs(self, self.parameters, self._statistics, self._offer, self._announce)
+        assert self._pipeline is not None
+        self._inputs = Inputs(
+            self, self.parameters, self._statistics, self._pipeline.offer, self._announce
+        )
         self._active_since_ns = monotonic_ns()
         topics = ", ".join(self._inputs.topic(stream) for stream in Stream)
         self.get_logger().info(f"active: listening to {topics}")
 
     def _deactivate(self) -> None:
-        self._unsubscribe()
+        assert self._inputs is not None
+        assert self._pipeline is not None
+        self._inputs.close()
+        self._pipeline.drain()
         self._announce(_INACTIVE)
         self._reporter.report()
         # The process may end right after: let the last figures reach who listens.
@@ -208,33 +205,24 @@ class SegmifNode(LifecycleNode):
         self._inputs = None
         self._active_since_ns = None
 
-    def _unsubscribe(self) -> None:
-        """Take no more frames and let the worker finish the pair at hand."""
-        if self._inputs is not None:
-            self._inputs.close()
-        if self._worker is not None:
-            if self._worker.withdraw() is not None:
-                self._statistics.withdrawn += 1
-            self._worker.call(lambda: None)
-
     def _release(self) -> None:
         """Free what there is; safe in any state."""
         if self._inputs is not None:
-            self._unsubscribe()
+            self._inputs.close()
             self._inputs = None
             self._active_since_ns = None
+        self._standing = _INACTIVE
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
+        if self._pipeline is not None:
+            if not self._pipeline.close():
+                self._left_behind = True
+                self.get_logger().error("the engine is still busy; it is left to itself")
+            self._pipeline = None
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
-        if self._worker is not None:
-            if self._processor is not None:
-                self._worker.call(self._processor.close)
-                self._processor = None
-            self._worker.close()
-            self._worker = None
         self.parameters.configured = False
 
     def _shut_down(self) -> None:
@@ -261,36 +249,6 @@ class SegmifNode(LifecycleNode):
             self.get_logger().warning(text)
         else:
             self.get_logger().info(text)
-
-    def _offer(self, job: Job) -> None:
-        assert self._worker is not None
-        if self._worker.offer(job) is not None:
-            self._statistics.replaced += 1
-
-    def _process(self, job: Job) -> None:
-        """Worker thread: one pair. Nothing may escape from here, it would vanish unseen."""
-        processor, publishers = self._processor, self._outputs
-        assert processor is not None
-        assert publishers is not None
-        self._statistics.working_since_ns = monotonic_ns()
-        try:
-            processor.process(job, publishers, self._statistics, self.get_clock())
-        except PAIR_ERRORS as err:
-            self._failed(str(err), "")
-        except Exception as err:
-            self._failed(repr(err), "\n" + traceback.format_exc())
-        finally:
-            self._statistics.working_since_ns = None
-
-    def _failed(self, text: str, details: str) -> None:
-        self._statistics.failures += 1
-        self._statistics.last_failure = text
-        now_ns = monotonic_ns()
-        if now_ns - self._logged_failure_ns >= _LOG_EVERY_NS:
-            self._logged_failure_ns = now_ns
-            self.get_logger().error(
-                f"pair failed ({self._statistics.failures} so far): {text}{details}"
-            )
 
     def _snapshot(self) -> Snapshot:
         """Return what the diagnostics look at; called on their thread."""
@@ -343,11 +301,11 @@ def main(
         # parameter file that is missing or no YAML.
         sys.stderr.write(f"segmif_node: {err}\n")
         return 2
-    node = SegmifNode()
+    node = SegmifNode(stop)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if node.get_parameter("autostart").value and not node.autostart(stop):
+        if node.get_parameter("autostart").value and not node.autostart():
             return 1
         while not stop.is_set():
             executor.spin_once(timeout_sec=_POLL_S)
@@ -361,6 +319,11 @@ def main(
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown()
+        if node.left_behind:
+            # A thread inside a runtime would hold up the interpreter's end, or crash in it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0 if stop.is_set() else 1)
 
 
 if __name__ == "__main__":

@@ -119,6 +119,13 @@ class ParameterSpec:
 
 
 _OFFLINE = Change.UNCONFIGURED
+INPUT_TRANSPORTS: dict[str, frozenset[Stream]] = {
+    "raw": frozenset(),
+    "compressed": frozenset(Stream),
+    "rgb_compressed": frozenset({Stream.RGB}),
+    "thermal_compressed": frozenset({Stream.THERMAL}),
+}
+"""Value of `input_transport` -> cameras whose images come compressed."""
 PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "model",
@@ -186,6 +193,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         unit="frames",
         minimum=1,
         maximum=1000,
+    ),
+    ParameterSpec(
+        "input_transport",
+        "raw",
+        "How images come: raw, or as JPEG or PNG on <topic>/compressed; of both cameras or of one.",
+        choices=tuple(INPUT_TRANSPORTS),
+        change=_OFFLINE,
     ),
     ParameterSpec(
         "calibration_file",
@@ -300,6 +314,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         maximum=1.0,
     ),
     ParameterSpec(
+        "jpeg_quality",
+        80,
+        "JPEG quality of fused/compressed.",
+        minimum=1,
+        maximum=100,
+    ),
+    ParameterSpec(
         "confidence_threshold",
         0.0,
         "Mask pixels with a lower probability become 255, unlabelled.",
@@ -359,12 +380,14 @@ class Settings:
     engine: str
     engine_threads: int
     autostart: bool
+    compressed_inputs: frozenset[Stream]
     calibration_file: str
     pairing: PairingConfig
     thermal: ThermalSettings
     modes: ModePolicy
     freeze_detection: bool
     overlay_alpha: float
+    jpeg_quality: int
     confidence_threshold: float
     diagnostics_rate_hz: float
     latency_budget_warn_ms: float
@@ -408,6 +431,7 @@ class Settings:
             engine=values["engine"],
             engine_threads=values["engine_threads"],
             autostart=values["autostart"],
+            compressed_inputs=INPUT_TRANSPORTS[values["input_transport"]],
             calibration_file=values["calibration_file"],
             pairing=PairingConfig(
                 tolerance_ns=_nanoseconds(values["tolerance_ms"]),
@@ -423,6 +447,7 @@ class Settings:
             ),
             freeze_detection=values["freeze_detection"],
             overlay_alpha=float(values["overlay_alpha"]),
+            jpeg_quality=values["jpeg_quality"],
             confidence_threshold=float(values["confidence_threshold"]),
             diagnostics_rate_hz=float(values["diagnostics_rate_hz"]),
             latency_budget_warn_ms=float(values["latency_budget_warn_ms"]),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
@@ -15,7 +16,8 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import FramePair
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.registration import Registration, load_calibration
+from segmif_ros.registration import Registration, RegistrationError, load_calibration
+from segmif_ros.ros.camera_infos import output_camera_info
 from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.publishers import Publishers
@@ -54,7 +56,8 @@ class Job:
         thermal_stamp_ns: stamp of the thermal message, 0 without one.
         decided_ns: steady time when the pair was made.
         settings: parameter values in force when the pair was made.
-        rgb_size: (height, width) of the newest RGB image, None before the first.
+        rgb_size: (height, width) of the RGB image, without one of the newest, None before that.
+        camera_info: newest sensor_msgs/CameraInfo of the RGB camera, None before the first.
     """
 
     rgb: Received | None
@@ -65,6 +68,7 @@ class Job:
     decided_ns: int
     settings: Settings
     rgb_size: tuple[int, int] | None = None
+    camera_info: Any = None
 
     @property
     def received_ns(self) -> int:
@@ -77,8 +81,13 @@ class Job:
 class Processor:
     """Owns the perceiver. Made, used and closed on the worker thread."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, settings: Settings, warn: Callable[[str], None]) -> None:
         """Open the engine and run it once on zeros, so that the first pair is not the slow one.
+
+        Args:
+            bundle: a verified bundle.
+            settings: parameter values.
+            warn: told why engine "auto" passed over a runtime.
 
         Raises:
             EngineError, RegistrationError: the model or the calibration cannot be used.
@@ -88,7 +97,7 @@ class Processor:
         if settings.calibration_file:
             calibration = load_calibration(settings.calibration_file)
         self._perceiver = Perceiver(
-            open_engine(settings.engine, bundle, threads=settings.engine_threads),
+            open_engine(settings.engine, bundle, threads=settings.engine_threads, warn=warn),
             ThermalNormaliser(settings.thermal),
             Registration(calibration),
             confidence_threshold=settings.confidence_threshold,
@@ -131,11 +140,13 @@ class Processor:
         """
         taken = monotonic_ns()
         wanted = publishers.wanted()
-        if not wanted:
+        images = [name for name in wanted if name != "camera_info"]
+        if not images:
             statistics.skipped += 1
+            if wanted:
+                self._publish_camera_info(job, publishers, statistics)
             return
         self._follow(job.settings)
-        stages = statistics.stages_ms
         rgb = None if job.rgb is None else job.rgb.view.to_rgb()
         thermal = None if job.thermal is None else job.thermal.view.to_thermal()
         converted = monotonic_ns()
@@ -150,15 +161,18 @@ class Processor:
             )
         )
         perceived = monotonic_ns()
-        publishers.publish(perception, job.header, wanted, job.settings.overlay_alpha)
+        if "camera_info" in wanted:
+            self._publish_camera_info(job, publishers, statistics)
+        publishers.publish(perception, job.header, images, job.settings)
         published = monotonic_ns()
         statistics.published += 1
         if thermal is not None:
             shutter = self._perceiver.normaliser.shutter
             statistics.streams[Stream.THERMAL].shutter = shutter.facts()
         statistics.publish_rate.add(published)
-        for name in wanted:
+        for name in images:
             statistics.published_by_output[name] += 1
+        stages = statistics.stages_ms
         stages["wait"].add((job.decided_ns - job.received_ns) / MILLISECOND)
         stages["queue"].add((taken - job.decided_ns) / MILLISECOND)
         stages["conversion"].add((converted - taken) / MILLISECOND)
@@ -171,6 +185,20 @@ class Processor:
     def close(self) -> None:
         """Free the engine."""
         self._perceiver.close()
+
+    @staticmethod
+    def _publish_camera_info(job: Job, publishers: Publishers, statistics: Statistics) -> None:
+        """Publish where the results lie, if that is known."""
+        if job.camera_info is None or job.rgb_size is None:
+            return
+        try:
+            info = output_camera_info(job.camera_info, job.header, job.rgb_size)
+        except RegistrationError as err:
+            statistics.camera_info_problem = str(err)
+            return
+        statistics.camera_info_problem = ""
+        statistics.published_by_output["camera_info"] += 1
+        publishers.publish_camera_info(info)
 
     def _follow(self, settings: Settings) -> None:
         """Take over parameters that were changed since the last pair."""

@@ -4,23 +4,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from segmif_ros import render
 from segmif_ros.bundle import Manifest
-from segmif_ros.frames import UNLABELLED, Perception
-from segmif_ros.ros.images import to_message
+from segmif_ros.frames import UNLABELLED, Image8, Perception
+from segmif_ros.ros.images import to_jpeg, to_message
 from segmif_ros.ros.modes import Mode, Standing
+from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.qos import (
+    CAMERA_INFO_TOPIC,
+    COMPRESSED_TOPIC,
     IMAGE_TOPICS,
     LABEL_INFO_TOPIC,
     LABELS_TOPIC,
     MODE_TOPIC,
+    OUTPUTS,
     image_output,
     latched,
     overridable,
@@ -34,11 +38,14 @@ class Publishers:
         """Create the topics and latch the labels, so that they are there before the first mask."""
         self._node = node
         self._table = render.palette(manifest.classes)
-        self._images = {
+        topics = {name: (Image, topic) for name, (topic, _) in IMAGE_TOPICS.items()}
+        topics["compressed"] = (CompressedImage, COMPRESSED_TOPIC)
+        topics["camera_info"] = (CameraInfo, CAMERA_INFO_TOPIC)
+        self._publishers = {
             name: node.create_lifecycle_publisher(
-                Image, topic, image_output(), qos_overriding_options=overridable()
+                *topics[name], image_output(), qos_overriding_options=overridable()
             )
-            for name, (topic, _) in IMAGE_TOPICS.items()
+            for name in OUTPUTS
         }
         self._latched = [self._latch(String, LABELS_TOPIC, String(data=labels_json(manifest)))]
         label_info = label_info_message(manifest)
@@ -49,30 +56,36 @@ class Publishers:
         self._modes = self._latch(String, MODE_TOPIC)
         self._latched.append(self._modes)
 
-    def wanted(self) -> frozenset[str]:
-        """Return the names of the image outputs that somebody subscribes to."""
-        return frozenset(
-            name for name, pub in self._images.items() if pub.get_subscription_count() > 0
+    def wanted(self) -> tuple[str, ...]:
+        """Return the names of the outputs that somebody subscribes to, in publishing order."""
+        return tuple(
+            name for name, pub in self._publishers.items() if pub.get_subscription_count() > 0
         )
 
     def publish(
-        self, perception: Perception, header: Any, wanted: Collection[str], alpha: float
+        self, perception: Perception, header: Any, wanted: Iterable[str], settings: Settings
     ) -> None:
         """Publish the wanted images with the header of the RGB frame.
 
         Args:
             perception: what to publish.
             header: std_msgs/Header of the RGB message.
-            wanted: names from `wanted`.
-            alpha: weight of the class colours in the overlay, 0 to 1.
+            wanted: names from `wanted`; the camera_info goes by `publish_camera_info`.
+            settings: parameter values that the result was made with.
         """
         for name in wanted:
-            if name == "overlay":
-                # Over the fused picture: at night and in smoke the RGB frame shows nothing.
-                image = render.overlay(perception.fused, perception.mask, self._table, alpha)
+            if name == "camera_info":
+                continue
+            if name == "compressed":
+                message: Any = to_jpeg(perception.fused, settings.jpeg_quality, header)
             else:
-                image = getattr(perception, name)
-            self._images[name].publish(to_message(image, IMAGE_TOPICS[name][1], header))
+                image = self._image(perception, name, settings)
+                message = to_message(image, IMAGE_TOPICS[name][1], header)
+            self._publishers[name].publish(message)
+
+    def publish_camera_info(self, info: CameraInfo) -> None:
+        """Publish the camera_info of one result."""
+        self._publishers["camera_info"].publish(info)
 
     def announce(self, standing: Standing) -> None:
         """Publish the mode for readers now and later; the time is that of the mode's beginning."""
@@ -83,10 +96,19 @@ class Publishers:
 
     def close(self) -> None:
         """Remove the topics."""
-        for publisher in self._images.values():
+        for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
         for publisher in self._latched:
             self._node.destroy_publisher(publisher)
+
+    def _image(self, perception: Perception, name: str, settings: Settings) -> Image8:
+        if name != "overlay":
+            image: Image8 = getattr(perception, name)
+            return image
+        # Over the fused picture: at night and in smoke the RGB frame shows nothing.
+        return render.overlay(
+            perception.fused, perception.mask, self._table, settings.overlay_alpha
+        )
 
     def _latch(self, kind: type, topic: str, message: Any = None) -> Any:
         publisher = self._node.create_publisher(

@@ -9,6 +9,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from segmif_ros.pairing import Stream
 
 INPUT_TOPICS = {Stream.RGB: "~/input/rgb", Stream.THERMAL: "~/input/thermal"}
+CAMERA_INFO_INPUTS = {stream: f"{topic}/camera_info" for stream, topic in INPUT_TOPICS.items()}
 IMAGE_TOPICS = {
     "fused": ("~/output/fused", "rgb8"),
     "mask": ("~/output/mask", "mono8"),
@@ -16,6 +17,11 @@ IMAGE_TOPICS = {
     "overlay": ("~/output/overlay", "rgb8"),
 }
 """Output name -> topic and encoding."""
+COMPRESSED_TOPIC = "~/output/fused/compressed"
+CAMERA_INFO_TOPIC = "~/output/camera_info"
+OUTPUTS = ("camera_info", "mask", "confidence", "fused", "compressed", "overlay")
+"""Names of all outputs that come with every result, in the order of publishing: what others wait
+for first."""
 
 LABELS_TOPIC = "~/output/labels"
 LABEL_INFO_TOPIC = "~/output/label_info"
@@ -39,6 +45,11 @@ def sensor_input() -> QoSProfile:
 def image_output() -> QoSProfile:
     """Reliable, depth 2: what RViz asks for; best-effort readers hear it too."""
     return _profile(ReliabilityPolicy.RELIABLE, 2, DurabilityPolicy.VOLATILE)
+
+
+def camera_info_input() -> QoSProfile:
+    """Best effort, depth 1: only the newest counts."""
+    return _profile(ReliabilityPolicy.BEST_EFFORT, 1, DurabilityPolicy.VOLATILE)
 
 
 def latched() -> QoSProfile:

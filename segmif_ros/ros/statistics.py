@@ -155,6 +155,7 @@ class Statistics:
         self.publish_rate = Rate()
         self.failures = 0
         self.last_failure = ""
+        self.camera_info_problem = ""
         self.implausible_totals = 0
         self.ticked_ns: int | None = None
         self.working_since_ns: int | None = None

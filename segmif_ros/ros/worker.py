@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
+from time import monotonic
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_POLL_S = 0.1
 
 
 class LatestWorker(Generic[Item]):
@@ -23,6 +26,8 @@ class LatestWorker(Generic[Item]):
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._lock = Lock()
         self._slot: Item | None = None
+        self._closed = False
+        self._last: Future[None] = Future()
 
     def offer(self, item: Item) -> Item | None:
         """Put an item into the slot and return the one it replaced, if any."""
@@ -38,18 +43,42 @@ class LatestWorker(Generic[Item]):
             item, self._slot = self._slot, None
         return item
 
-    def call(self, task: Callable[[], Result]) -> Result:
+    def call(
+        self, task: Callable[[], Result], *, meanwhile: Callable[[float], None] | None = None
+    ) -> Result:
         """Run a task on the thread after the work at hand, wait for it and return its result.
 
-        Raises:
-            Exception: whatever the task raised.
-        """
-        return self._pool.submit(task).result()
+        Args:
+            task: what to run.
+            meanwhile: called ten times a second with the seconds waited; what it raises ends the
+                waiting, not the task.
 
-    def close(self) -> None:
-        """Finish the work at hand and end the thread. Safe to call twice."""
+        Raises:
+            Exception: whatever the task, or `meanwhile`, raised.
+        """
+        future = self._pool.submit(task)
+        started = monotonic()
+        while meanwhile is not None and not future.done():
+            wait((future,), timeout=_POLL_S)
+            meanwhile(monotonic() - started)
+        return future.result()
+
+    def close(self, *, last: Callable[[], None] | None = None, patience_s: float = 10.0) -> bool:
+        """End the thread after the work at hand. Safe to call twice.
+
+        Args:
+            last: run on the thread at its end, to free what belongs to it.
+            patience_s: longest wait for the work at hand.
+
+        Returns:
+            Whether the thread has ended; if not it goes on alone and ends after its work.
+        """
         self.withdraw()
-        self._pool.shutdown(wait=True)
+        if not self._closed:
+            self._closed = True
+            self._last = self._pool.submit(last or (lambda: None))
+            self._pool.shutdown(wait=False)
+        return not wait((self._last,), timeout=patience_s).not_done
 
     def _take(self) -> None:
         item = self.withdraw()

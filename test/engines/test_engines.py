@@ -361,3 +361,24 @@ def test_openvino_keeps_bf16_away_from_attention_that_sums(tmp_path: Path) -> No
     assert OpenVinoEngine(Bundle.load(folder)).describe()["precision"] in ("f16", "f32")
     exact = OpenVinoEngine(Bundle.load(folder), precision="fp32")
     assert exact.describe()["precision"] == "f32"
+
+
+def test_auto_passes_over_a_runtime_that_refuses_the_model(
+    loaded_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise EngineError("openvino cannot load the model: no such operation")
+
+    monkeypatch.setattr("segmif_ros.engines.openvino.OpenVinoEngine", refuse)
+    told: list[str] = []
+    engine = open_engine("auto", loaded_bundle, threads=1, warn=told.append)
+    assert engine.name == "onnxruntime"
+    assert len(told) == 1
+    assert "passes over openvino" in told[0]
+    assert "no such operation" in told[0]
+    monkeypatch.setattr("segmif_ros.engines.onnxruntime.OnnxRuntimeEngine", refuse)
+    with pytest.raises(EngineError, match="no such operation"):
+        open_engine("auto", loaded_bundle, threads=1, warn=told.append)
+    with pytest.raises(EngineError, match="no such operation"):
+        open_engine("openvino", loaded_bundle, threads=1, warn=told.append)
+    assert len(told) == 2, "a runtime that was asked for by name is not passed over"

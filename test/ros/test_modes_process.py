@@ -176,7 +176,13 @@ def test_without_permission_it_stops_and_a_live_change_gives_it(fused):
 def test_late_readers_are_told_the_mode_and_a_deactivated_node_says_so(fused):
     fused.send_until("rgb_only", "rgb")
     with Cameras(fused.node.context.get_domain_id()) as late:
-        late.until(lambda: late.told, "the latched mode")
+
+        def told() -> bool:
+            fused.send("rgb")
+            fused.spin(0.04)
+            return bool(late.told)
+
+        late.until(told, "the latched mode")
         assert late.mode == "rgb_only"
     operator = Operator(fused, f"/{NAME}")
     assert operator.transition("deactivate")

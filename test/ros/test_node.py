@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from segmif_ros.ros import node
-from segmif_ros.ros.node import main, resolve_model
+from segmif_ros.ros.node import main
+from segmif_ros.ros.pipeline import resolve_model
 from segmif_ros.share import share_path
 
 

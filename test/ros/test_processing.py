@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from rclpy.clock import Clock
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from segmif_ros.engines.base import EngineError
@@ -22,6 +23,7 @@ from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.processing import Job, Processor, Received
+from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.statistics import STAGES, Statistics
 from segmif_ros.thermal import ThermalSettings
 
@@ -36,19 +38,25 @@ THERMAL = np.tile(np.linspace(0, 255, W).astype(np.uint8), (H, 1))
 class Topics:
     """Stands in for `Publishers`."""
 
-    listened: frozenset[str] = frozenset({"mask", "fused"})
+    listened: tuple[str, ...] = ("mask", "fused")
     published: list[tuple[Perception, Any, float]] = field(default_factory=list)
+    infos: list[CameraInfo] = field(default_factory=list)
 
-    def wanted(self) -> frozenset[str]:
+    def wanted(self) -> tuple[str, ...]:
         return self.listened
 
-    def publish(self, perception: Perception, header: Any, _wanted: Any, alpha: float) -> None:
-        self.published.append((perception, header, alpha))
+    def publish(
+        self, perception: Perception, header: Any, _wanted: Any, settings: Settings
+    ) -> None:
+        self.published.append((perception, header, settings.overlay_alpha))
+
+    def publish_camera_info(self, info: CameraInfo) -> None:
+        self.infos.append(info)
 
 
 @pytest.fixture
 def processor(loaded_bundle):
-    processor = Processor(loaded_bundle, SETTINGS)
+    processor = Processor(loaded_bundle, SETTINGS, print)
     yield processor
     processor.close()
 
@@ -91,10 +99,49 @@ def test_a_pair_is_converted_perceived_published_and_timed(processor):
 
 
 def test_without_listeners_the_pair_is_skipped(processor):
-    topics, statistics = Topics(frozenset()), Statistics(())
+    topics, statistics = Topics(()), Statistics(())
     processor.process(job(), topics, statistics, Clock())
     assert (statistics.skipped, statistics.published, topics.published) == (1, 0, [])
     assert statistics.stages_ms["node"].count == 0
+
+
+def test_the_camera_info_goes_out_with_the_header_of_the_result(processor):
+    statistics = Statistics(OUTPUTS)
+    info = CameraInfo(width=W, height=H, k=[500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0])
+    info.header.frame_id = "driver"
+    pair = replace(job(), camera_info=info, rgb_size=(H, W))
+    for listened, computed in ((("camera_info", "mask"), 1), (("camera_info",), 0)):
+        topics = Topics(listened)
+        processor.process(pair, topics, statistics, Clock())
+        (out,) = topics.infos
+        assert out.header is pair.header
+        assert (out.k[0], out.width, info.header.frame_id) == (500.0, W, "driver")
+        assert len(topics.published) == computed, "camera_info alone needs no network"
+    assert statistics.published_by_output["camera_info"] == 2
+    assert (statistics.published, statistics.skipped) == (1, 1)
+    quiet = Topics(("mask",))
+    processor.process(pair, quiet, statistics, Clock())
+    assert not quiet.infos
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"camera_info": None}, ""),
+        ({"rgb_size": None}, ""),
+        ({"rgb_size": (H, W // 2)}, "is for 640x480 pixels, the images have 320x480"),
+        ({"camera_info": CameraInfo(width=W, height=H)}, "K[0] = 0"),
+    ],
+)
+def test_no_camera_info_goes_out_that_is_missing_or_of_another_image(processor, changes, words):
+    topics, statistics = Topics(("camera_info", "mask")), Statistics(OUTPUTS)
+    info = CameraInfo(width=W, height=H, k=[1.0] * 9)
+    pair = replace(job(), camera_info=info, rgb_size=(H, W))
+    processor.process(replace(pair, **changes), topics, statistics, Clock())
+    assert not topics.infos
+    assert len(topics.published) == 1
+    assert words in statistics.camera_info_problem
+    assert bool(words) == bool(statistics.camera_info_problem)
 
 
 def test_live_parameters_travel_with_the_pair(processor):
@@ -158,6 +205,6 @@ def test_describe_tells_engine_size_and_registration(processor):
 
 def test_bad_engine_or_calibration_is_an_error_at_once(loaded_bundle):
     with pytest.raises(EngineError, match="'warp'"):
-        Processor(loaded_bundle, replace(SETTINGS, engine="warp"))
+        Processor(loaded_bundle, replace(SETTINGS, engine="warp"), print)
     with pytest.raises(RegistrationError, match="nowhere"):
-        Processor(loaded_bundle, replace(SETTINGS, calibration_file="/nowhere.yaml"))
+        Processor(loaded_bundle, replace(SETTINGS, calibration_file="/nowhere.yaml"), print)

@@ -105,3 +105,32 @@ def test_nothing_is_lost_between_many_offers(gate):
     assert len(gate.seen) + replaced == 5000
     assert gate.seen == sorted(gate.seen)
     assert gate.seen[-1] == 5000
+
+
+def test_who_waits_may_give_up_and_the_task_goes_on(worker, gate):
+    worker.offer(1)
+    assert gate.entered.acquire(timeout=DEADLINE_S)
+
+    def impatient(seconds: float) -> None:
+        assert 0.0 <= seconds < DEADLINE_S
+        raise TimeoutError
+
+    done = threading.Event()
+    with pytest.raises(TimeoutError):
+        worker.call(done.set, meanwhile=impatient)
+    assert not done.is_set()
+    gate.open.release()
+    assert done.wait(DEADLINE_S)
+    assert worker.call(lambda: 5, meanwhile=lambda _: None) == 5
+
+
+def test_close_does_not_wait_longer_than_its_patience(gate):
+    worker = LatestWorker(gate)
+    worker.offer(1)
+    assert gate.entered.acquire(timeout=DEADLINE_S)
+    freed = threading.Event()
+    assert not worker.close(last=freed.set, patience_s=0.0)
+    assert not freed.is_set()
+    gate.open.release()
+    assert freed.wait(DEADLINE_S), "what the thread owns is freed when it comes back"
+    assert worker.close()
