@@ -41,6 +41,9 @@ class OnnxRuntimeEngine:
         # Spinning workers would take the cores that DDS and the cameras' drivers need between
         # two frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # One block planned for all intermediate results is larger than what its arena hands out
+        # one by one, and no faster (docs/performance.md).
+        options.enable_mem_pattern = False
         options.log_severity_level = 3
         try:
             self._session: Any = ort.InferenceSession(
