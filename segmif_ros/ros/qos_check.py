@@ -30,7 +30,7 @@ class Mismatch:
     """One publisher that cannot be heard.
 
     Attributes:
-        publisher: full node name.
+        publisher: full node name; DDS may not know it yet, or ever.
         policy: "type", or the QoS policy at fault.
         offered: what the publisher has.
         wanted: what the subscription asks for.
@@ -64,6 +64,8 @@ def mismatches(
     found = []
     for publisher in publishers:
         name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
+        if "_UNKNOWN_" in publisher.node_name:
+            name = "an unnamed publisher"
         if publisher.topic_type != wanted_type:
             found.append(_type_mismatch(topic, name, publisher.topic_type, wanted_type))
             continue
@@ -116,7 +118,8 @@ def _type_mismatch(topic: str, name: str, offered: str, wanted: str) -> Mismatch
     remedy = "remap the input to a topic of that type"
     if offered == "sensor_msgs/msg/CompressedImage":
         remedy = (
-            "remap the input to the raw topic, or run "
-            f"`ros2 run image_transport republish compressed raw` on {topic}"
+            f"remap the input to {topic.removesuffix('/compressed')} and set the parameter "
+            "input_transport to compressed, or run `ros2 run image_transport republish compressed "
+            "raw`"
         )
     return Mismatch(name, "type", offered, wanted, remedy)

@@ -82,7 +82,7 @@ def test_what_no_parameter_can_change_is_asked_of_the_publisher():
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("sensor_msgs/msg/CompressedImage", "republish compressed raw"),
+        ("sensor_msgs/msg/CompressedImage", "input_transport to compressed"),
         ("std_msgs/msg/String", "remap the input"),
     ],
 )
@@ -92,3 +92,11 @@ def test_another_type_is_named_before_any_policy(kind, words):
     (found,) = mismatches("/cam", [publisher(offered, kind)], wanted)
     assert (found.publisher, found.policy, found.offered) == ("/front/driver", "type", kind)
     assert words in found.remedy
+
+
+def test_a_publisher_without_a_name_is_still_judged():
+    wanted = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+    nameless = publisher(QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    nameless.node_name, nameless.node_namespace = "_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_"
+    (found,) = mismatches("/cam", [nameless], wanted)
+    assert found.publisher == "an unnamed publisher"
