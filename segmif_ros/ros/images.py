@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.frames import Image8, ThermalImage
 
 MOST_PIXELS = 64 * 1024 * 1024
@@ -100,20 +101,38 @@ class ImageView:
     pixels: NDArray[Any]
     encoding: str
 
-    def to_rgb(self) -> Image8:
-        """Return C-contiguous HxWx3 uint8 RGB; the view itself when it is that already."""
-        if self.encoding == "rgb8":
-            return np.ascontiguousarray(self.pixels)
-        return np.asarray(cv2.cvtColor(self.pixels, _TO_RGB[self.encoding]), np.uint8)
+    def to_rgb(self, buffers: Buffers | None = None) -> Image8:
+        """Return C-contiguous HxWx3 uint8 RGB; the view itself when it is that already.
 
-    def to_thermal(self) -> ThermalImage:
+        Args:
+            buffers: where a converted image goes, valid until the next one; a new array if None.
+        """
+        if self.encoding == "rgb8" and self.pixels.flags.c_contiguous:
+            return self.pixels
+        out = (buffers or Buffers()).take("rgb", (*self.pixels.shape[:2], 3))
+        if self.encoding == "rgb8":
+            np.copyto(out, self.pixels)
+            return out
+        return np.asarray(cv2.cvtColor(self.pixels, _TO_RGB[self.encoding], out), np.uint8)
+
+    def to_thermal(self, buffers: Buffers | None = None) -> ThermalImage:
         """Return C-contiguous HxW uint8, uint16 or float32 in native byte order.
 
         A colour image (a thermal camera behind a video adapter) becomes its luma.
+
+        Args:
+            buffers: where a converted image goes, valid until the next one; a new array if None.
         """
+        buffers = buffers or Buffers()
         if self.encoding in _TO_GREY:
-            return np.asarray(cv2.cvtColor(self.pixels, _TO_GREY[self.encoding]), np.uint8)
-        return np.ascontiguousarray(self.pixels, self.pixels.dtype.newbyteorder("="))
+            grey = buffers.take("thermal", self.pixels.shape[:2])
+            return np.asarray(cv2.cvtColor(self.pixels, _TO_GREY[self.encoding], grey), np.uint8)
+        if self.pixels.flags.c_contiguous and self.pixels.dtype.isnative:
+            return self.pixels
+        native = self.pixels.dtype.newbyteorder("=")
+        out: ThermalImage = buffers.take("thermal", self.pixels.shape, native)
+        np.copyto(out, self.pixels)
+        return out
 
 
 def view_rgb(message: Image) -> ImageView:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
@@ -93,6 +94,7 @@ class Processor:
             EngineError, RegistrationError: the model or the calibration cannot be used.
         """
         self._model = bundle.manifest.name
+        self._buffers = Buffers()
         calibration = None
         if settings.calibration_file:
             calibration = load_calibration(settings.calibration_file)
@@ -147,8 +149,8 @@ class Processor:
                 self._publish_camera_info(job, publishers, statistics)
             return
         self._follow(job.settings)
-        rgb = None if job.rgb is None else job.rgb.view.to_rgb()
-        thermal = None if job.thermal is None else job.thermal.view.to_thermal()
+        rgb = None if job.rgb is None else job.rgb.view.to_rgb(self._buffers)
+        thermal = None if job.thermal is None else job.thermal.view.to_thermal(self._buffers)
         converted = monotonic_ns()
         perception = self._perceiver.perceive(
             FramePair(

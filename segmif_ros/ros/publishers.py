@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
 from segmif_ros import render
+from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest
 from segmif_ros.frames import UNLABELLED, Image8, Perception
 from segmif_ros.ros.images import to_jpeg, to_message
@@ -51,6 +52,8 @@ class Publishers:
         label_info = label_info_message(manifest)
         if label_info is not None:
             self._latched.append(self._latch(type(label_info), LABEL_INFO_TOPIC, label_info))
+        self._buffers = Buffers()
+        self._messages: dict[str, Image] = {}
         self._mode: Mode | None = None
         self._mode_since: Any = None
         self._modes = self._latch(String, MODE_TOPIC)
@@ -79,8 +82,7 @@ class Publishers:
             if name == "compressed":
                 message: Any = to_jpeg(perception.fused, settings.jpeg_quality, header)
             else:
-                image = self._image(perception, name, settings)
-                message = to_message(image, IMAGE_TOPICS[name][1], header)
+                message = self._message(name, self._image(perception, name, settings), header)
             self._publishers[name].publish(message)
 
     def publish_camera_info(self, info: CameraInfo) -> None:
@@ -107,8 +109,21 @@ class Publishers:
             return image
         # Over the fused picture: at night and in smoke the RGB frame shows nothing.
         return render.overlay(
-            perception.fused, perception.mask, self._table, settings.overlay_alpha
+            perception.fused, perception.mask, self._table, settings.overlay_alpha, self._buffers
         )
+
+    def _message(self, name: str, image: Image8, header: Any) -> Image:
+        """Fill the message of a topic, the same one for every frame of a size.
+
+        It may be written over as soon as `publish` has returned: that serialises it.
+        """
+        message = self._messages.get(name)
+        if message is None or (message.height, message.width) != image.shape[:2]:
+            message = self._messages[name] = to_message(image, IMAGE_TOPICS[name][1], header)
+            return message
+        message.header = header
+        memoryview(message.data)[:] = image.reshape(-1).data
+        return message
 
     def _latch(self, kind: type, topic: str, message: Any = None) -> Any:
         publisher = self._node.create_publisher(

@@ -3,15 +3,117 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 import types
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.publishers import label_info_message, labels_json
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from segmif_ros.frames import Perception
+from segmif_ros.ros.parameters import PARAMETERS, Settings
+from segmif_ros.ros.publishers import Publishers, label_info_message, labels_json
+
+SETTINGS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
+
+
+class Topic:
+    """A publisher that serialises at once, as rclpy's does, and keeps what it sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.given: list[int] = []
+        self.keeps = True
+
+    def publish(self, message: Any) -> None:
+        self.given.append(id(message))
+        if self.keeps:
+            self.sent.append(serialize_message(message))
+
+    def images(self) -> list[Image]:
+        return [deserialize_message(raw, Image) for raw in self.sent]
+
+
+class StandInNode:
+    """The calls that `Publishers` makes on its node."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, Topic] = {}
+
+    def create_lifecycle_publisher(self, _kind: Any, topic: str, *_: Any, **__: Any) -> Topic:
+        return self.topics.setdefault(topic.rpartition("/")[2], Topic())
+
+    create_publisher = create_lifecycle_publisher
+
+
+def perception(seed: int, size: tuple[int, int] = (48, 64)) -> Perception:
+    rng = np.random.default_rng(seed)
+    fused = rng.integers(0, 256, (*size, 3), np.uint8)
+    mask, confidence, thermal = rng.integers(0, 15, (3, *size), np.uint8)
+    return Perception(fused, mask, confidence, thermal, seed)
+
+
+@pytest.fixture
+def node() -> StandInNode:
+    return StandInNode()
+
+
+@pytest.fixture
+def publishers(node, loaded_bundle):
+    return Publishers(node, loaded_bundle.manifest)
+
+
+def test_a_reused_message_never_changes_what_was_published(publishers, node):
+    results = [perception(seed) for seed in (1, 2, 3)]
+    wanted = ("fused", "mask", "confidence", "overlay")
+    for number, result in enumerate(results):
+        publishers.publish(result, Header(frame_id=f"frame{number}"), wanted, SETTINGS)
+    for name in ("fused", "mask", "confidence"):
+        for number, image in enumerate(node.topics[name].images()):
+            assert image.header.frame_id == f"frame{number}"
+            expected = getattr(results[number], name)
+            np.testing.assert_array_equal(np.asarray(image.data), expected.ravel())
+        assert len(set(node.topics[name].given)) == 1, "one message for every frame"
+    overlays = [bytes(image.data) for image in node.topics["overlay"].images()]
+    assert len(set(overlays)) == 3
+    # Two topics of one encoding and size have two messages.
+    assert node.topics["mask"].given[0] != node.topics["confidence"].given[0]
+
+
+@pytest.mark.parametrize("size", [(30, 40), (64, 48)])
+def test_another_size_is_another_message(publishers, node, size):
+    for result in (perception(1), perception(2, size), perception(3, size)):
+        publishers.publish(result, Header(), ("fused",), SETTINGS)
+    first, second, third = node.topics["fused"].images()
+    assert (first.height, first.width, first.step) == (48, 64, 192)
+    for image, seed in ((second, 2), (third, 3)):
+        assert (image.height, image.width, image.step) == (*size, 3 * size[1])
+        np.testing.assert_array_equal(np.asarray(image.data), perception(seed, size).fused.ravel())
+
+
+def test_no_image_is_allocated_per_frame(publishers, node):
+    wanted = ("fused", "mask", "confidence", "overlay")
+    results = [perception(seed, (480, 640)) for seed in (1, 2)]
+    results.append(replace(results[0], fused=results[1].fused))
+    for topic in node.topics.values():
+        topic.keeps = False
+    publishers.publish(results[0], Header(), wanted, SETTINGS)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for result in results:
+            publishers.publish(result, Header(), wanted, SETTINGS)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 480 * 640 // 8
 
 
 def test_labels_as_json(loaded_bundle):
