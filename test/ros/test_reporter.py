@@ -42,7 +42,6 @@ def inputs(qos: QoSProfile) -> Any:
         topic=lambda stream: f"/reporting/input/{stream.value}",
         type_name=lambda _: "sensor_msgs/msg/Image",
         qos=lambda _: qos,
-        type_name=lambda _: "sensor_msgs/msg/Image",
         content=lambda stream: FrozenWatch(FreezeLimits.of(stream)),
         pairer=SimpleNamespace(reference=Stream.RGB, held=lambda _: 0),
     )
