@@ -8,12 +8,11 @@ no stamp twice. So a change of mode can tear no pair and mix none with a single 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from threading import Lock
 from time import monotonic_ns
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.pairing import (
@@ -25,12 +24,13 @@ from segmif_ros.pairing import (
     Stream,
     StreamPairer,
 )
+from segmif_ros.ros.camera_info_input import CameraInfoInput
 from segmif_ros.ros.freshness import Content, FreezeLimits, FrozenWatch
-from segmif_ros.ros.images import VIEWS, ImageRefused
+from segmif_ros.ros.image_input import Arrival, ImageInput
+from segmif_ros.ros.images import ImageRefused, ImageView, Refusal
 from segmif_ros.ros.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
-from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 
 TICK_S = 0.04
@@ -43,9 +43,11 @@ _NEVER_FROZEN = FreezeLimits(frozen_after_ns=0)
 
 
 class Inputs:
-    """Two subscriptions, the pairer between them, and the mode that follows from what they bring.
+    """Two cameras, the pairer between them, and the mode that follows from what they bring.
 
     Exists while the node is active; `tick` ends the pairer's waiting and notices silence.
+    Compressed images arrive on the threads that decode them, so one lock guards all that an
+    arrival changes.
     """
 
     def __init__(
@@ -77,17 +79,14 @@ class Inputs:
         self._content = {stream: FrozenWatch(FreezeLimits.of(stream)) for stream in Stream}
         self._rgb_size: tuple[int, int] | None = None
         self._rgb_frame_id = ""
-        self._subscriptions = {
-            stream: node.create_subscription(
-                Image,
-                topic,
-                partial(self._on_image, stream),
-                sensor_input(),
-                qos_overriding_options=overridable(),
-            )
-            for stream, topic in INPUT_TOPICS.items()
+        self._lock = Lock()
+        self._closed = False
+        compressed = parameters.settings().compressed_inputs
+        self._cameras = {
+            stream: ImageInput(node, stream, self._on_arrival, compressed=stream in compressed)
+            for stream in Stream
         }
-        self._topics = {s: str(sub.topic_name) for s, sub in self._subscriptions.items()}
+        self._camera_infos = {stream: CameraInfoInput(node, stream) for stream in Stream}
         announce(self._modes.standing)
 
     @property
@@ -102,58 +101,83 @@ class Inputs:
 
     def topic(self, stream: Stream) -> str:
         """Return the full topic name of an input after remapping."""
-        return self._topics[stream]
+        return self._cameras[stream].topic
+
+    def type_name(self, stream: Stream) -> str:
+        """Return the ROS type that an input hears."""
+        return self._cameras[stream].type_name
 
     def qos(self, stream: Stream) -> Any:
         """Return the QoS profile that an input asks for, overrides included."""
-        return self._subscriptions[stream].qos_profile
+        return self._cameras[stream].qos
 
     def content(self, stream: Stream) -> FrozenWatch:
         """Return whether a camera repeats its picture."""
         return self._content[stream]
 
+    def camera_info(self, stream: Stream) -> CameraInfoInput:
+        """Return what is known of a camera's camera_info."""
+        return self._camera_infos[stream]
+
     def close(self) -> None:
         """Unsubscribe; frames that were held are counted as dropped."""
-        for subscription in self._subscriptions.values():
-            self._node.destroy_subscription(subscription)
-        self._take(self._pairer.reset())
+        for camera in self._cameras.values():
+            camera.close()
+        for info in self._camera_infos.values():
+            info.close()
+        with self._lock:
+            self._closed = True
+            self._take(self._pairer.reset())
 
     def tick(self) -> None:
         """End what has waited long enough, and notice a camera that is silent."""
-        self._statistics.ticked_ns = monotonic_ns()
-        self._follow_settings()
-        if any(self._pairer.held(stream) for stream in Stream):
-            self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
-        self._decide()
-
-    def _on_image(self, stream: Stream, message: Image) -> None:
-        received_ns = monotonic_ns()
-        now_ns = self._node.get_clock().now().nanoseconds
-        counts = self._statistics.streams[stream]
-        counts.received += 1
-        counts.last_arrival_ns = received_ns
-        counts.rate.add(received_ns)
-        counts.format = f"{message.width}x{message.height} {message.encoding}"
-        try:
-            view = VIEWS[stream.value](message)
-        except ImageRefused as refusal:
-            counts.refused[refusal.reason] += 1
-            counts.last_refusal = str(refusal)
-            self._modes.trouble(stream, Problem.UNUSABLE, received_ns)
+        now_ns = monotonic_ns()
+        self._statistics.ticked_ns = now_ns
+        for info in self._camera_infos.values():
+            info.look(now_ns)
+        with self._lock:
+            self._follow_settings()
+            if any(self._pairer.held(stream) for stream in Stream):
+                self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
             self._decide()
-            self._log_refusal(stream, received_ns)
-            return
+
+    def _on_arrival(self, arrival: Arrival) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            counts = self._statistics.streams[arrival.stream]
+            counts.received += 1
+            counts.last_arrival_ns = arrival.received_ns
+            counts.rate.add(arrival.received_ns)
+            counts.format = arrival.format
+            if isinstance(arrival.outcome, ImageRefused):
+                self._refuse(arrival, arrival.outcome)
+            else:
+                self._accept(arrival, arrival.outcome)
+
+    def _refuse(self, arrival: Arrival, refusal: ImageRefused) -> None:
+        counts = self._statistics.streams[arrival.stream]
+        counts.refused[refusal.reason] += 1
+        counts.last_refusal = str(refusal)
+        if refusal.reason is not Refusal.BUSY:  # the camera is well, this machine is slow
+            self._modes.trouble(arrival.stream, Problem.UNUSABLE, arrival.received_ns)
+        self._decide()
+        self._log_refusal(arrival.stream, arrival.received_ns)
+
+    def _accept(self, arrival: Arrival, view: ImageView) -> None:
+        stream, received_ns, now_ns = arrival.stream, arrival.received_ns, arrival.now_ns
+        counts = self._statistics.streams[stream]
         self._follow_settings()
-        stamp = message.header.stamp
+        stamp = arrival.header.stamp
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
         counts.stamps.observe(stamp_ns, now_ns, received_ns)
         if stamp_ns > 0:
             self._statistics.add_transport(stream, (now_ns - stamp_ns) / MILLISECOND)
         frozen = self._content[stream].observe(view.pixels, received_ns) is Content.FROZEN
-        received = Received(view, message.header, received_ns, frozen)
+        received = Received(view, arrival.header, received_ns, frozen)
         if stream is Stream.RGB:
-            self._rgb_size = (message.height, message.width)
-            self._rgb_frame_id = message.header.frame_id
+            self._rgb_size = (int(view.pixels.shape[0]), int(view.pixels.shape[1]))
+            self._rgb_frame_id = arrival.header.frame_id
         decisions = self._pairer.push(stream, stamp_ns, received, arrival_ns=now_ns)
         usable = not any(Drop(stream, stamp_ns, reason) in decisions.drops for reason in _UNUSABLE)
         if frozen or not usable:
@@ -206,6 +230,8 @@ class Inputs:
                 thermal_stamp_ns=pair.thermal.stamp_ns,
                 decided_ns=monotonic_ns(),
                 settings=self._parameters.settings(),
+                rgb_size=pair.rgb.payload.view.pixels.shape[:2],
+                camera_info=self._camera_infos[Stream.RGB].newest,
             )
         )
 
@@ -227,6 +253,7 @@ class Inputs:
                 decided_ns=monotonic_ns(),
                 settings=self._parameters.settings(),
                 rgb_size=self._rgb_size,
+                camera_info=self._camera_infos[Stream.RGB].newest,
             )
         )
 

@@ -197,7 +197,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "input_transport",
         "raw",
-        "How images come: raw, or as JPEG or PNG on <topic>/compressed; of both cameras or of one.",
+        "Images come raw, or as JPEG or PNG on the topic with /compressed; of both cameras or one.",
         choices=tuple(INPUT_TRANSPORTS),
         change=_OFFLINE,
     ),

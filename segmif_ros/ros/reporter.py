@@ -198,7 +198,14 @@ class Reporter:
         return InputFacts(
             topic=topic,
             publishers=len(publishers),
-            mismatches=tuple(mismatches(topic, publishers, seen.inputs.qos(stream))),
+            mismatches=tuple(
+                mismatches(
+                    topic,
+                    publishers,
+                    seen.inputs.qos(stream),
+                    wanted_type=seen.inputs.type_name(stream),
+                )
+            ),
             held=seen.inputs.pairer.held(stream),
             content=seen.inputs.content(stream),
             usual_hz=given or self._rates[stream].hz(),

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.pairing import DropReason, Stream
-from segmif_ros.ros import inputs
+from segmif_ros.ros import image_input, inputs
 from segmif_ros.ros.images import Refusal, to_message
 from segmif_ros.ros.inputs import Inputs
 from segmif_ros.ros.modes import Mode, Standing
@@ -32,6 +32,22 @@ START = 1_700_000_000_000 * MS
 SETTINGS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
 
 
+class Handle:
+    """What rclpy's `Subscription.handle` is to those who take messages themselves."""
+
+    def __init__(self, waiting: list[Any]) -> None:
+        self.waiting = waiting
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def take_message(self, _kind: type, _raw: bool) -> tuple[Any, Any] | None:
+        return (self.waiting.pop(), None) if self.waiting else None
+
+
 class StandInNode:
     """The calls that `Inputs` makes on its node."""
 
@@ -40,10 +56,16 @@ class StandInNode:
         self.callbacks: dict[str, Callable[[Image], None]] = {}
         self.warnings: list[str] = []
         self.destroyed = 0
+        self.waiting: dict[str, list[Any]] = {}
+        """What the middleware holds for subscriptions that are read by hand."""
+
+    def resolve_topic_name(self, topic: str, **_: Any) -> str:
+        return topic.replace("~", "/segmif")
 
     def create_subscription(self, _kind: Any, topic: str, callback: Any, *_: Any, **__: Any) -> Any:
         self.callbacks[topic] = callback
-        return SimpleNamespace(topic_name=topic.replace("~", "/segmif"))
+        name = topic.replace("~", "/segmif")
+        return SimpleNamespace(topic_name=name, handle=Handle(self.waiting.setdefault(name, [])))
 
     def destroy_subscription(self, _subscription: Any) -> None:
         self.destroyed += 1
@@ -88,7 +110,8 @@ class SteadyClock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_ns = monotonic_ns()
-        monkeypatch.setattr(inputs, "monotonic_ns", lambda: self.now_ns)
+        for module in (inputs, image_input):
+            monkeypatch.setattr(module, "monotonic_ns", lambda: self.now_ns)
 
     def tick(self, rig: Rig) -> None:
         self.now_ns += 40 * MS
@@ -162,7 +185,7 @@ def test_a_changed_tolerance_takes_effect_with_the_next_frame(rig):
 def test_close_unsubscribes_and_accounts_for_what_was_held(rig):
     rig.send(Stream.THERMAL, 0)
     rig.inputs.close()
-    assert rig.node.destroyed == 2
+    assert rig.node.destroyed == 4
     assert rig.dropped(Stream.THERMAL) == {DropReason.RESET: 1}
     assert rig.inputs.topic(Stream.RGB) == "/segmif/input/rgb"
 
@@ -261,3 +284,26 @@ def test_a_looped_bag_stays_fused_and_starts_the_order_anew(rig, monkeypatch):
             rig.send(Stream.THERMAL, 40 * i)
     assert [s.mode for s in rig.said] == [Mode.WAITING, Mode.FUSED]
     assert len(rig.jobs) == 3 * 40
+
+
+def test_the_newest_camera_info_travels_with_the_frames(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+    clock.tick(rig)
+    waiting = rig.node.waiting["/segmif/input/rgb/camera_info"]
+
+    def pair(at_ms: float) -> Job:
+        rig.send(Stream.RGB, at_ms)
+        rig.send(Stream.THERMAL, at_ms)
+        return rig.jobs[-1]
+
+    assert pair(0).camera_info is None
+    waiting.append("first")
+    clock.tick(rig)
+    job = pair(40)
+    assert (job.camera_info, job.rgb_size) == ("first", (4, 6))
+    waiting.append("second")
+    clock.tick(rig)
+    assert pair(80).camera_info == "first", "it is looked at once a second"
+    for _ in range(25):
+        clock.tick(rig)
+    assert pair(1_200).camera_info == "second"

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The subscription of one camera: raw images, or compressed ones that a thread of its own decodes.
+
+Decoding takes milliseconds, in which the executor would hear nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic_ns
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage, Image
+
+from segmif_ros.pairing import Stream
+from segmif_ros.ros.compressed import decode
+from segmif_ros.ros.images import VIEWS, ImageRefused, ImageView, Refusal
+from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
+from segmif_ros.ros.worker import LatestWorker
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """One image message, looked at.
+
+    Attributes:
+        stream: the camera.
+        header: std_msgs/Header.
+        format: size and encoding in words.
+        received_ns: steady time of its arrival.
+        now_ns: time of the node's clock at its arrival.
+        outcome: its pixels, or why it cannot be used.
+    """
+
+    stream: Stream
+    header: Any
+    format: str
+    received_ns: int
+    now_ns: int
+    outcome: ImageView | ImageRefused
+
+
+class ImageInput:
+    """Hears one camera and delivers what came.
+
+    Attributes:
+        topic: full name that is subscribed to.
+        type_name: ROS type of its messages.
+        subscription: rclpy's.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        stream: Stream,
+        deliver: Callable[[Arrival], None],
+        *,
+        compressed: bool,
+        callback_group: Any = None,
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: owner of the subscription.
+            stream: the camera.
+            deliver: told of every message; for compressed images on the decoder's thread, so it
+                must bring a lock.
+            compressed: hear `<topic>/compressed` instead of `<topic>`.
+            callback_group: of the subscription, the node's own if None.
+        """
+        self._node = node
+        self._stream = stream
+        self._deliver = deliver
+        self._decoder: LatestWorker[tuple[CompressedImage, Arrival]] | None = None
+        kind, topic, callback = Image, INPUT_TOPICS[stream], self._on_image
+        if compressed:
+            self._decoder = LatestWorker(self._decode, name=f"segmif-decode-{stream.value}")
+            kind, callback = CompressedImage, self._on_compressed
+            # Named after the camera's topic, as image_transport does, not after ours.
+            topic = f"{node.resolve_topic_name(topic)}/compressed"
+        self.type_name = f"sensor_msgs/msg/{kind.__name__}"
+        self.subscription = node.create_subscription(
+            kind,
+            topic,
+            callback,
+            sensor_input(),
+            callback_group=callback_group,
+            qos_overriding_options=overridable(),
+        )
+        self.topic = str(self.subscription.topic_name)
+
+    @property
+    def qos(self) -> Any:
+        """QoS profile that is asked for, overrides included."""
+        return self.subscription.qos_profile
+
+    def close(self) -> None:
+        """Unsubscribe, and finish the image at hand."""
+        self._node.destroy_subscription(self.subscription)
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def _on_image(self, message: Image) -> None:
+        text = f"{message.width}x{message.height} {message.encoding}"
+        arrival = self._arrival(message, text)
+        try:
+            view = VIEWS[self._stream.value](message)
+        except ImageRefused as refusal:
+            self._deliver(replace(arrival, outcome=refusal))
+        else:
+            self._deliver(replace(arrival, outcome=view))
+
+    def _on_compressed(self, message: CompressedImage) -> None:
+        assert self._decoder is not None
+        arrival = self._arrival(message, message.format)
+        replaced = self._decoder.offer((message, arrival))
+        if replaced is not None:
+            self._deliver(replaced[1])
+
+    def _decode(self, item: tuple[CompressedImage, Arrival]) -> None:
+        """Run on the decoder's thread. Nothing may escape from here, it would vanish unseen."""
+        message, arrival = item
+        outcome: ImageView | ImageRefused
+        text = message.format
+        try:
+            outcome = decode(self._stream, message)
+            height, width = outcome.pixels.shape[:2]
+            text = f"{width}x{height} {message.format}"
+        except ImageRefused as refusal:
+            outcome = refusal
+        except Exception as err:
+            outcome = ImageRefused(Refusal.DECODING, f"decoding failed: {err!r}")
+        self._deliver(replace(arrival, format=text, outcome=outcome))
+
+    def _arrival(self, message: Any, text: str) -> Arrival:
+        return Arrival(
+            self._stream,
+            message.header,
+            text,
+            monotonic_ns(),
+            self._node.get_clock().now().nanoseconds,
+            ImageRefused(Refusal.BUSY, "a newer image came before this one could be decoded"),
+        )
