@@ -8,25 +8,15 @@ once a second.
 
 from __future__ import annotations
 
-from typing import Any
-
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
 from segmif_ros.pairing import Stream
+from segmif_ros.ros.intake import IntakeGroup
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS, camera_info_input, overridable
 from segmif_ros.ros.statistics import NANOSECONDS
 
 _LOOK_EVERY_NS = NANOSECONDS
-
-
-class _TakenByHand(ReentrantCallbackGroup):
-    """The executor passes the subscription by; its events stay with the executor."""
-
-    def can_execute(self, entity: Any) -> bool:
-        return not isinstance(entity, Subscription)
 
 
 class CameraInfoInput:
@@ -47,7 +37,7 @@ class CameraInfoInput:
             camera_info_topic(node, stream),
             lambda _: None,
             camera_info_input(),
-            callback_group=_TakenByHand(),
+            callback_group=IntakeGroup(),
             qos_overriding_options=overridable(),
         )
         self.topic = str(self._subscription.topic_name)
@@ -70,7 +60,7 @@ class CameraInfoInput:
 def camera_info_topic(node: Node, stream: Stream) -> str:
     """Return the topic of a camera's camera_info.
 
-    A remapping of `~/input/<camera>/camera_info` decides. Without one it is the `camera_info` beside
+    A remapping of `~/input/<camera>/camera_info` decides. Without one it is the camera_info beside
     the image when that is remapped, as image_transport has it: /front/image_raw and
     /front/camera_info.
     """

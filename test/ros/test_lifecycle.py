@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a node in this process: any legal order of transitions, and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+import rclpy
+from lifecycle_msgs.msg import State
+from rclpy.context import Context
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from segmif_ros.ros import pipeline
+from segmif_ros.ros.node import SegmifNode
+
+SUCCESS, FAILURE, ERROR = (
+    TransitionCallbackReturn.SUCCESS,
+    TransitionCallbackReturn.FAILURE,
+    TransitionCallbackReturn.ERROR,
+)
+UNCONFIGURED, INACTIVE, ACTIVE, FINALIZED = "unconfigured", "inactive", "active", "finalized"
+LEGAL = {
+    UNCONFIGURED: {"configure": INACTIVE, "shutdown": FINALIZED},
+    INACTIVE: {"activate": ACTIVE, "cleanup": UNCONFIGURED, "shutdown": FINALIZED},
+    ACTIVE: {"deactivate": INACTIVE, "shutdown": FINALIZED},
+}
+
+
+@pytest.fixture
+def context(ros_domain):
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    yield context
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def make(context, tiny_bundle):
+    nodes = []
+
+    def make(stop: threading.Event | None = None, **parameters: object) -> SegmifNode:
+        given = {"model": str(tiny_bundle), "engine": "onnxruntime", **parameters}
+        node = SegmifNode(
+            stop,
+            context=context,
+            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+        )
+        nodes.append(node)
+        return node
+
+    yield make
+    for node in nodes:
+        node.close()
+        node.destroy_node()
+
+
+def state_of(node: SegmifNode) -> str:
+    return str(node._state_machine.current_state[1])
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def belongings(node: SegmifNode) -> Counter[str]:
+    """What a node has of the things that could be left behind."""
+    return Counter(
+        subscriptions=len(list(node.subscriptions)),
+        publishers=len(list(node.publishers)),
+        timers=len(list(node.timers)),
+        threads=threading.active_count(),
+    )
+
+
+def test_a_hundred_random_orders_of_transitions_leave_nothing_behind(make):
+    rng = random.Random(3)
+    node = make()
+    idle = belongings(node)
+    used: Counter[str] = Counter()
+    memory = []
+    for round_number in range(100):
+        for _ in range(rng.randint(1, 6)):
+            state = state_of(node)
+            # Shutdown ends a node for good, so it is drawn less often than the others.
+            choices = [name for name in LEGAL[state] if name != "shutdown" or rng.random() < 0.05]
+            name = rng.choice(choices or [next(iter(LEGAL[state]))])
+            assert getattr(node, f"trigger_{name}")() == SUCCESS, (state, name)
+            assert state_of(node) == LEGAL[state][name]
+            used[name] += 1
+            if state_of(node) in (UNCONFIGURED, FINALIZED):
+                assert belongings(node) == idle, name
+            if state_of(node) == FINALIZED:
+                node.close()
+                node.destroy_node()
+                node = make()
+        if round_number in (20, 99):
+            gc.collect()
+            memory.append(resident_mib())
+    assert set(used) == {"configure", "activate", "deactivate", "cleanup", "shutdown"}
+    assert memory[1] - memory[0] < 12.0, "grown in 80 rounds"
+
+
+def test_a_failed_configuration_can_be_mended(make, tiny_bundle, tmp_path):
+    node = make(model=str(tmp_path))
+    idle = belongings(node)
+    for _ in range(3):
+        assert node.trigger_configure() == FAILURE
+        assert state_of(node) == UNCONFIGURED
+        assert belongings(node) == idle
+    node.set_parameters([Parameter("model", value=str(tiny_bundle))])
+    assert node.trigger_configure() == SUCCESS
+
+
+@pytest.mark.parametrize("name", ["activate", "deactivate", "cleanup"])
+def test_an_error_in_a_transition_is_recovered_from(make, monkeypatch, name):
+    node = make()
+    idle = belongings(node)
+    node.trigger_configure()
+    if name == "deactivate":
+        node.trigger_activate()
+    calls = []
+
+    def fail() -> None:
+        calls.append(name)
+        if len(calls) == 1:
+            raise RuntimeError("out of luck")
+
+    action = {"activate": "_activate", "deactivate": "_deactivate", "cleanup": "_release"}[name]
+    real = getattr(node, action)
+    monkeypatch.setattr(node, action, lambda: (fail(), real()))
+    assert getattr(node, f"trigger_{name}")() == ERROR
+    assert "out of luck" in node.last_error
+    assert state_of(node) == UNCONFIGURED
+    assert belongings(node) == idle
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+
+
+def test_a_stuck_engine_does_not_hold_up_deactivation_for_ever(make, monkeypatch):
+    node = make()
+    idle = belongings(node)
+    node.trigger_configure()
+    node.trigger_activate()
+    let_go, entered = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        entered.set()
+        assert let_go.wait(30.0)
+
+    waiting = threading.Thread(target=lambda: node._pipeline._worker.call(stuck))
+    waiting.start()
+    assert entered.wait(10.0)
+    monkeypatch.setattr(pipeline, "PATIENCE_S", 0.2)
+    assert node.trigger_deactivate() == ERROR
+    assert "busy with one pair" in node.last_error
+    assert node.left_behind
+    assert state_of(node) == UNCONFIGURED
+    assert node.trigger_configure() == SUCCESS, "with another thread and another engine"
+    assert node.trigger_cleanup() == SUCCESS
+    let_go.set()
+    waiting.join(10.0)
+    deadline = threading.Event()
+    for _ in range(200):
+        if belongings(node) == idle:
+            break
+        deadline.wait(0.05)
+    assert belongings(node) == idle, "the stuck thread has ended as well"
+
+
+def test_loading_is_reported_while_it_lasts_and_ends_when_the_process_is_to_end(
+    make, monkeypatch, capfd
+):
+    stop, let_go = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        stop_soon.start()
+        assert let_go.wait(30.0)
+
+    monkeypatch.setattr(pipeline, "Processor", slow)
+    monkeypatch.setattr(pipeline, "_PROGRESS_S", 0.2)
+    node = make(stop)
+    stop_soon = threading.Timer(0.6, stop.set)
+    assert node.trigger_configure() == FAILURE
+    assert node.left_behind
+    let_go.set()
+    told = capfd.readouterr().err
+    assert told.count("loading model") >= 2
+    assert "on engine 'onnxruntime'" in told
+    assert "the process ends while model" in told
