@@ -66,6 +66,7 @@ setup(
             "mypy>=2.4,<2.5",
             "types-PyYAML",
             "catkin_pkg>=1.0,<2",
+            "dockerfile-parse>=2,<3",
             "mcap>=1.2,<2",
         ],
     },

@@ -31,6 +31,8 @@ MOST_RIGS = 16
 PATTERNS = {
     "rgb_topic": Argument("/rig{i}/rgb/image_raw", "visible camera; {i} is the rig's number"),
     "thermal_topic": Argument("/rig{i}/thermal/image_raw", "thermal camera; {i} as above"),
+    "rgb_info_topic": Argument("", "CameraInfo with {i}; empty: camera_info beside rgb_topic"),
+    "thermal_info_topic": Argument("", "likewise of the thermal camera"),
     "calibration_file": Argument("", "calibration YAML with {i}; empty: as in params_file"),
     "params_file": Argument("", "parameter YAML, one for all or with {i}; empty: the defaults"),
 }

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import setuptools
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import Bundle
@@ -38,3 +41,14 @@ def shared_reference() -> Path:
     if not path.is_dir():
         pytest.skip("the numeric reference (../shared/reference) is not beside this checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def setup_recipe() -> dict[str, Any]:
+    """What setup.py tells setuptools."""
+    told: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPOSITORY)
+        patch.setattr(setuptools, "setup", lambda **words: told.update(words))
+        runpy.run_path(str(REPOSITORY / "setup.py"))
+    return told

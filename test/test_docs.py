@@ -68,7 +68,7 @@ def test_the_recipe_in_the_document_makes_one(
     "document",
     [
         DOCS.parent / "README.md",
-        *sorted(DOCS.glob("*.md")),
+        *sorted(DOCS.rglob("*.md")),
         *DOCS.parent.glob("models/*/README.md"),
     ],
     ids=lambda path: str(path.relative_to(DOCS.parent)),

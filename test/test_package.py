@@ -7,14 +7,12 @@ import ast
 import hashlib
 import os
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import setuptools
 from catkin_pkg.package import Package, parse_package
 
 import segmif_ros
@@ -61,14 +59,8 @@ def tracked() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def recipe() -> dict[str, Any]:
-    """What setup.py tells setuptools."""
-    told: dict[str, Any] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(REPOSITORY)
-        patch.setattr(setuptools, "setup", lambda **words: told.update(words))
-        runpy.run_path(str(REPOSITORY / "setup.py"))
-    return told
+def recipe(setup_recipe: dict[str, Any]) -> dict[str, Any]:
+    return setup_recipe
 
 
 def shipped(recipe: dict[str, Any]) -> dict[Path, str]:

@@ -10,23 +10,21 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any, Literal
+from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rosbags.rosbag2 import StoragePlugin, Writer
 
-from segmif_ros.evaluation.bags import BagError, message_types
+from segmif_ros.evaluation.bags import BagError
+from segmif_ros.evaluation.raw_bag import RawBag
 from segmif_ros.ros.player import message_class
 from segmif_ros.ros.transport import prepare_process
 
 EXIT_NOTHING_RECORDED = 1
 
-_METADATA_VERSION: Literal[9] = 9
-"""The one that ROS 2 Jazzy itself writes."""
 _DEPTH = 50
 _LOOK_EVERY_S = 0.1
 _LINGER_S = 0.2
@@ -48,8 +46,7 @@ def record(out: Path, topics: Sequence[str]) -> int:
     Raises:
         BagError: `out` exists or cannot be written.
     """
-    if out.exists():
-        raise BagError(f"{str(out)!r} exists already; give another name")
+    bag = RawBag(out)
     stop = Event()
     previous = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -61,8 +58,8 @@ def record(out: Path, topics: Sequence[str]) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        with Writer(out, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
-            recorder = _Recorder(node, writer, topics)
+        with bag:
+            recorder = _Recorder(node, bag, topics)
             while not stop.is_set():
                 recorder.look()
                 executor.spin_once(timeout_sec=_LOOK_EVERY_S)
@@ -83,9 +80,8 @@ def record(out: Path, topics: Sequence[str]) -> int:
 class _Recorder:
     """The subscriptions, and how much came on each."""
 
-    def __init__(self, node: Node, writer: Writer, topics: Sequence[str]) -> None:
-        self._node, self._writer = node, writer
-        self._store = message_types()
+    def __init__(self, node: Node, bag: RawBag, topics: Sequence[str]) -> None:
+        self._node, self._bag = node, bag
         self._waiting = list(dict.fromkeys(topics))
         self._counts = dict.fromkeys(topics, 0)
         self._foreign: dict[str, str] = {}
@@ -106,7 +102,7 @@ class _Recorder:
     def _subscribe(self, topic: str, publishers: Sequence[Any]) -> None:
         name = publishers[0].topic_type
         kind = message_class(name)
-        if kind is None or name not in self._store.types:
+        if kind is None or not self._bag.knows(name):
             self._foreign[topic] = name
             sys.stderr.write(f"left out {topic}: its type {name} is not known here\n")
             return
@@ -118,14 +114,14 @@ class _Recorder:
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
-        connection = self._writer.add_connection(topic, name, typestore=self._store)
-        take = partial(self._take, topic, connection)
+        self._bag.add_topic(topic, name)
+        take = partial(self._take, topic)
         self._subscriptions.append(self._node.create_subscription(kind, topic, take, qos, raw=True))
         sys.stdout.write(f"recording {topic}\n")
         sys.stdout.flush()
 
-    def _take(self, topic: str, connection: Any, cdr: bytes) -> None:
-        self._writer.write(connection, time.time_ns(), cdr)
+    def _take(self, topic: str, cdr: bytes) -> None:
+        self._bag.write(topic, time.time_ns(), cdr)
         self._counts[topic] += 1
 
     def summary(self, out: Path) -> int:
