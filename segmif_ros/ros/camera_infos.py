@@ -84,6 +84,37 @@ def check_camera_info(
         _check_lens(info, calibration.rgb if camera == "rgb" else calibration.thermal, camera)
 
 
+class CameraInfoWatch:
+    """Compares the camera_info of one camera with the calibration: once, not every second."""
+
+    def __init__(self) -> None:
+        self._compared: tuple[Any, ...] | None = None
+        self._calibration: Geometry | None = None
+        self._problem = ""
+
+    def problem(
+        self,
+        info: CameraInfo | None,
+        calibration: Geometry | None,
+        camera: Literal["rgb", "thermal"],
+    ) -> str:
+        """Return what is wrong in one line, empty if nothing is known to be.
+
+        Only a rig calibration says anything about a lens; cameras without one are left alone.
+        """
+        if info is None or not isinstance(calibration, RigCalibration):
+            return ""
+        lens = (info.height, info.width, info.distortion_model, *info.k, *info.d, *info.p)
+        compared = (*lens, info.binning_x, info.binning_y, str(info.roi))
+        if compared != self._compared or calibration is not self._calibration:
+            self._compared, self._calibration, self._problem = compared, calibration, ""
+            try:
+                check_camera_info(info, None, calibration, camera)
+            except RegistrationError as err:
+                self._problem = str(err)
+        return self._problem
+
+
 def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
     try:
         raw = intrinsics_of(info)

@@ -32,6 +32,9 @@ def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
             finding.text = f"{counts.format}, {hz:.1f} Hz"
             _judge_images(finding, facts, stream)
             _judge_rate(finding, hz, own)
+            finding.check(
+                levels.CAMERA_INFO, bool(own.camera_info_problem), own.camera_info_problem
+            )
         finding.values |= _values(counts, own, hz)
         finding.percentiles("transport", counts.transport_ms)
         return finding
@@ -139,6 +142,7 @@ def _values(counts: StreamStatistics, own: InputFacts, hz: float) -> dict[str, s
         "refused": str(counts.refused_total()),
         **{f"refused.{reason.value}": str(n) for reason, n in counts.refused.items()},
         "last_refusal": counts.last_refusal,
+        "camera_info_problem": own.camera_info_problem,
         "zero_stamps": str(counts.stamps.zero),
         "future_stamps": str(counts.stamps.future),
         "stamp_jumps": str(counts.stamps.jumps),

@@ -27,6 +27,7 @@ class InputFacts:
         content: whether the camera repeats its picture.
         usual_hz: its expected rate, None while unknown.
         rate_is_given: whether a parameter says that rate.
+        camera_info_problem: what its camera_info contradicts, empty if nothing.
     """
 
     topic: str = ""
@@ -36,6 +37,7 @@ class InputFacts:
     content: FrozenWatch | None = None
     usual_hz: float | None = None
     rate_is_given: bool = False
+    camera_info_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

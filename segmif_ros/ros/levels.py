@@ -93,6 +93,9 @@ RATE_LOW = Threshold(
 RATE_HIGH = Threshold(
     "high_rate", _CAMERA, _WARN, 1.5, "share", "rate against the expected one, 5 s"
 )
+CAMERA_INFO = Threshold(
+    "camera_info", _CAMERA, _WARN, 0.0, "problems", "what camera_info contradicts"
+)
 NO_PAIRS = Threshold(
     "no_pairs", "pairing", _ERROR, 1.0, "frames", "frames of the slower camera without one pair"
 )
@@ -133,7 +136,7 @@ GROWTH = Threshold(
 
 THRESHOLDS: tuple[Threshold, ...] = (
     SILENT, REFUSED_ALL, FROZEN[Stream.RGB], FROZEN[Stream.THERMAL], ZERO_STAMPS_ALL,
-    REFUSED, ZERO_STAMPS, FUTURE_STAMPS, STAMP_JUMPS, LATE, RATE_LOW, RATE_HIGH,
+    REFUSED, ZERO_STAMPS, FUTURE_STAMPS, STAMP_JUMPS, LATE, RATE_LOW, RATE_HIGH, CAMERA_INFO,
     NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
     STUCK, FAILED, FAILING, SLOW,
     BUDGET_ERROR, BUDGET_WARN,

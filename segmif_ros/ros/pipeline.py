@@ -15,7 +15,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle, Manifest
 from segmif_ros.engines.base import EngineError
-from segmif_ros.registration import RegistrationError
+from segmif_ros.registration import Geometry, RegistrationError
 from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.processing import Job, Processor
 from segmif_ros.ros.publishers import Publishers
@@ -110,6 +110,12 @@ class Pipeline:
         """Return what executes the model, empty while none is loaded."""
         processor = self._processor
         return {} if processor is None else processor.describe()
+
+    @property
+    def calibration(self) -> Geometry | None:
+        """Thermal -> RGB geometry in use, None without one or while nothing is loaded."""
+        processor = self._processor
+        return None if processor is None else processor.calibration
 
     def offer(self, job: Job) -> None:
         """Take a job; it replaces one that still waits."""

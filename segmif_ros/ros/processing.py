@@ -17,7 +17,7 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import FramePair
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.registration import Registration, RegistrationError, load_calibration
+from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
 from segmif_ros.ros.camera_infos import output_camera_info
 from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import Settings
@@ -114,6 +114,11 @@ class Processor:
     def engine_name(self) -> str:
         """Runtime in use."""
         return self._perceiver.engine.name
+
+    @property
+    def calibration(self) -> Geometry | None:
+        """Thermal -> RGB geometry in use, None without one."""
+        return self._perceiver.registration.calibration
 
     def describe(self) -> dict[str, str]:
         """Return facts for diagnostics."""

@@ -19,6 +19,8 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 
 from segmif_ros.pairing import Stream
+from segmif_ros.registration import Geometry
+from segmif_ros.ros.camera_infos import CameraInfoWatch
 from segmif_ros.ros.diagnostics import judged_stage, report
 from segmif_ros.ros.facts import Budget, Facts, InputFacts, ProcessFacts
 from segmif_ros.ros.health import Deadline, Memory, UsualRate
@@ -53,6 +55,7 @@ class Snapshot:
         active_since_ns: steady time of the activation, None while inactive.
         engine: facts about the engine, empty while none is loaded.
         standing: the mode in force and its reason.
+        calibration: thermal to RGB geometry, None without one.
     """
 
     lifecycle: str
@@ -61,6 +64,7 @@ class Snapshot:
     active_since_ns: int | None
     engine: Mapping[str, str]
     standing: Standing
+    calibration: Geometry | None = None
 
 
 class Reporter:
@@ -86,6 +90,7 @@ class Reporter:
         self._stop = Event()
         self._clock = ClockWatch()
         self._memory = Memory()
+        self._camera_infos = {stream: CameraInfoWatch() for stream in Stream}
         self._logged_ns = -_LOG_EVERY_NS
         self._begin(snapshot().statistics)
         self._thread = Thread(target=self._run, name="segmif-reporter", daemon=True)
@@ -210,7 +215,18 @@ class Reporter:
             content=seen.inputs.content(stream),
             usual_hz=given or self._rates[stream].hz(),
             rate_is_given=given > 0,
+            camera_info_problem=self._camera_info_problem(stream, seen),
         )
+
+    def _camera_info_problem(self, stream: Stream, seen: Snapshot) -> str:
+        """Return why a camera_info cannot be right; of RGB also why none is published."""
+        if seen.inputs is None:
+            return ""
+        newest = seen.inputs.camera_info(stream).newest
+        problem = self._camera_infos[stream].problem(newest, seen.calibration, stream.value)
+        if stream is Stream.RGB:
+            problem = problem or seen.statistics.camera_info_problem
+        return problem
 
     def _process_facts(self, seen: Snapshot, now_ns: int) -> ProcessFacts:
         simulated = bool(self._node.get_parameter("use_sim_time").value)

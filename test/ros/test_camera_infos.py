@@ -16,7 +16,13 @@ from std_msgs.msg import Header
 from segmif_ros.registration import Intrinsics, RegistrationError
 from segmif_ros.rig.calibration import homography_calibration, rig_calibration
 from segmif_ros.rig.cameras import Rig
-from segmif_ros.ros.camera_infos import check_camera_info, intrinsics_of, output_camera_info
+from segmif_ros.ros import camera_infos
+from segmif_ros.ros.camera_infos import (
+    CameraInfoWatch,
+    check_camera_info,
+    intrinsics_of,
+    output_camera_info,
+)
 from segmif_ros.ros.rig_node import camera_info
 
 RIG = Rig.default()
@@ -103,3 +109,29 @@ def test_a_cropped_image_is_refused():
 def test_outputs_get_no_camera_info_of_another_size():
     with pytest.raises(RegistrationError, match="640x480 pixels, the images have 320x240"):
         output_camera_info(info(), Header(), (240, 320))
+
+
+def test_a_camera_info_is_compared_once_and_again_when_it_changes(monkeypatch):
+    compared = []
+
+    def counted(*arguments):
+        compared.append(arguments)
+        return difference_px(*arguments)
+
+    difference_px = camera_infos.difference_px
+    monkeypatch.setattr(camera_infos, "difference_px", counted)
+    watch = CameraInfoWatch()
+    assert watch.problem(None, CALIBRATION, "rgb") == ""
+    for _ in range(5):
+        assert watch.problem(info(), CALIBRATION, "rgb") == ""
+    assert len(compared) == 1
+    for _ in range(5):
+        assert "differ by up to" in watch.problem(info(), BENT, "rgb")
+    assert "K[0] = 0" in watch.problem(info(k=[0.0] * 9), BENT, "rgb")
+    assert watch.problem(info(d=[-0.3, 0.1, 0.001, 0.0, 0.0]), BENT, "rgb") == ""
+
+
+def test_without_a_rig_calibration_an_uncalibrated_camera_is_left_alone():
+    watch = CameraInfoWatch()
+    assert watch.problem(info(k=[0.0] * 9), None, "rgb") == ""
+    assert watch.problem(info(k=[0.0] * 9), homography_calibration(RIG, seed=1), "rgb") == ""

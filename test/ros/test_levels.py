@@ -85,6 +85,11 @@ def rate(share: float) -> Scenario:
     return running(), {"inputs": INPUTS | {RGB: replace(INPUTS[RGB], usual_hz=usual)}}
 
 
+def camera_info(problems: float) -> Scenario:
+    own = replace(INPUTS[RGB], camera_info_problem="another lens" if problems else "")
+    return running(), {"inputs": INPUTS | {RGB: own}}
+
+
 def no_pairs(frames: float) -> Scenario:
     statistics = running()
     statistics.pairs = 0
@@ -167,6 +172,7 @@ SCENARIOS: dict[Threshold, tuple[Callable[[float], Scenario], float, float]] = {
     levels.LATE: (late, 490, 510),
     levels.RATE_LOW: (rate, 0.81, 0.79),
     levels.RATE_HIGH: (rate, 1.49, 1.51),
+    levels.CAMERA_INFO: (camera_info, 0, 1),
     levels.NO_PAIRS: (no_pairs, 1, 2),
     levels.FEW_PAIRS: (few_pairs, 0.5, 0.45),
     levels.PAIRING_JUMPS: (pairing_jumps, 0, 1),

@@ -42,6 +42,7 @@ def inputs(qos: QoSProfile) -> Any:
         topic=lambda stream: f"/reporting/input/{stream.value}",
         type_name=lambda _: "sensor_msgs/msg/Image",
         qos=lambda _: qos,
+        camera_info=lambda _: SimpleNamespace(newest=None),
         content=lambda stream: FrozenWatch(FreezeLimits.of(stream)),
         pairer=SimpleNamespace(reference=Stream.RGB, held=lambda _: 0),
     )
