@@ -25,7 +25,7 @@ def key_figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {
         "age_p50_ms": median(age["p50"] for age in ages),
         "age_p99_ms": median(age["p99"] for age in ages),
-        "cpu_ms_per_pair": median(run["cpu_ms_per_pair"] for run in runs),
+        "cpu_ms_per_result": median(run["cpu_ms_per_result"] for run in runs),
         "output_hz": median(run["output_hz"] for run in runs),
         "lost_share": median(run["lost_share"] for run in runs),
     }

@@ -61,7 +61,7 @@ def figures(scenario: Scenario, observed: Observed) -> dict[str, Any]:
     ]
     loss = _summed(losses)
     counters = _summed([node["counters"] for node in observed.nodes])
-    pairs = max(counters["pairs"], 1)
+    pairs, published = max(counters["pairs"], 1), counters["published"]
     nodes = [c for name, c in observed.costs.items() if name.startswith("node")]
     cpu_ms = 1e3 * sum(c.cpu_s for c in nodes) / pairs
     seconds = observed.publisher["seconds"]
@@ -75,7 +75,7 @@ def figures(scenario: Scenario, observed: Observed) -> dict[str, Any]:
         "left_out": observed.publisher["left_out"],
         "late_ms": _json(Distribution.of(observed.publisher["late_ms"])),
         "pairs": {"sent": sum(sent), "paired": counters["pairs"],
-                  "published": counters["published"], "heard": len(ages)},
+                  "published": published, "heard": len(ages)},
         "output_hz": len(ages) / scenario.rigs / seconds,
         "loss": loss,
         "lost_share": sum(loss.values()) / max(sum(sent), 1),
@@ -86,6 +86,7 @@ def figures(scenario: Scenario, observed: Observed) -> dict[str, Any]:
         },
         "age_by_tenth_ms": _medians_by_tenth(complete[0]),
         "cpu_ms_per_pair": cpu_ms,
+        "cpu_ms_per_result": cpu_ms * pairs / published if published else None,
         "core_percent_per_hz": cpu_ms / 10.0,
         "costs": {name: asdict(cost) for name, cost in observed.costs.items()},
         "memory_mb_per_minute": slope_per_minute(observed.memory),

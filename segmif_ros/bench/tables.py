@@ -78,8 +78,8 @@ def _row(name: str, summary: Mapping[str, float]) -> tuple[str, ...]:
 
 def comparison_table(comparison: Mapping[str, Mapping[str, float]]) -> str:
     """Return each peer's figures over ours."""
-    head = ("times ours", "age p50", "age p99", "CPU a pair", "output rate", "more lost")
-    keys = ("age_p50_ms", "age_p99_ms", "cpu_ms_per_pair", "output_hz")
+    head = ("times ours", "age p50", "age p99", "CPU a result", "output rate", "more lost")
+    keys = ("age_p50_ms", "age_p99_ms", "cpu_ms_per_result", "output_hz")
     rows = [
         (peer, *(f"{ratios[key]:.2f}" for key in keys), f"{100 * ratios['lost_share']:+.1f} %")
         for peer, ratios in comparison.items()

@@ -58,9 +58,20 @@ def main(argv: Sequence[str]) -> int:
         return 1
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        args.out.write_text(json.dumps(rounded(report), indent=1) + "\n", encoding="utf-8")
         say(f"wrote {args.out}")
     return 0
+
+
+def rounded(value: Any) -> Any:
+    """Return JSON values with floats cut to microseconds, kilobytes and the like."""
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, dict):
+        return {key: rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    return value
 
 
 class _Bench:
@@ -161,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         help="N times from `configure` of a fresh process to its first output, nothing else",
     )  # fmt: skip
     run.add_argument("--rounds", type=int, default=1, help="of all runs, one after the other")
+    run.add_argument("--warm-up", type=float, default=1.0, help="seconds before that (default 1)")
     run.add_argument("--domain", type=int, default=private_domain(), help="ROS_DOMAIN_ID")
     run.add_argument("--out", type=Path, metavar="JSON", help="write all figures here")
     run.add_argument("--keep", type=Path, metavar="FOLDER", help="leave logs and files here")
@@ -204,6 +216,7 @@ def _scenario(args: argparse.Namespace) -> Scenario:
         thermal_size=args.thermal_size,
         rate_hz=args.rate,
         seconds=args.seconds,
+        warm_up_s=args.warm_up,
         outputs=args.subscribe,
         rigs=args.rigs,
     )

@@ -23,14 +23,13 @@ from segmif_ros.bench.scenario import SEGMIF, Scenario
 from segmif_ros.bench.source_images import SEED, scaled_rig, write_source_images
 from segmif_ros.cli.children import Child, remove_orphans, uninterrupted
 from segmif_ros.rig.calibration import write_calibration
+from segmif_ros.share import share_path
 
 READY_S = 120.0
 """A model may have to be compiled first."""
 
 _POLL_S = 0.02
-_DRAIN_S = 0.5
-"""Time without traffic around a mark: what is under way arrives before the counters are read."""
-_PATIENCE_S = 10.0
+_PATIENCE_S = 15.0
 _STOP_S = 6.0
 
 
@@ -61,9 +60,14 @@ class Stage:
         return path
 
     def model(self, scenario: Scenario) -> str:
-        """Return the model: the scenario's, or a folder with one that computes nothing."""
+        """Return the bundle's folder: the scenario's, or one with a model that computes nothing.
+
+        Raises:
+            FileNotFoundError: no bundle of that name is shipped.
+        """
         if scenario.model:
-            return scenario.model
+            given = Path(scenario.model).expanduser()
+            return str(given.resolve() if given.is_dir() else share_path("models", scenario.model))
         size = scenario.rgb_size[::-1]
         folder = self.folder / f"null_{size[0]}x{size[1]}_{scenario.delay_ms:g}"
         return str(write_null_bundle(folder, size, delay_ms=scenario.delay_ms))
@@ -110,10 +114,12 @@ class Run:
         with self._ended_together():
             for rig, name in enumerate(self.nodes):
                 self.start(name, *self._node_command(rig))
-            for name in self.nodes:
-                self.wait_for(name, READY, READY_S)
-            self.start_consumer()
+            if self._scenario.outputs:
+                self.start("consumer", *self._consumer_command())
             self.start("publisher", *self._publisher_command())
+            for name in tuple(self._children):
+                self.wait_for(name, READY, READY_S)
+            self._children["publisher"].send(signal.SIGUSR1)
             self.wait_for("publisher", WARM, _PATIENCE_S + 2 * self._scenario.warm_up_s)
             return self._measured_part()
 
@@ -127,7 +133,9 @@ class Run:
         with self._ended_together():
             self.start("publisher", *self._publisher_command(), "--unheard")
             self.start("node0", *self._node_command(0, autostart=False))
-            self.wait_for("node0", READY, READY_S)
+            for name in tuple(self._children):
+                self.wait_for(name, READY, READY_S)
+            self._children["publisher"].send(signal.SIGUSR1)
             outputs = ",".join(scenario.outputs)
             self.start(
                 "starter", "bench_starter", "--outputs", outputs, "--out", str(self.out("starter"))
@@ -142,17 +150,15 @@ class Run:
 
     def _measured_part(self) -> dict[str, Any]:
         scenario = self._scenario
-        time.sleep(_DRAIN_S)
         self._mark(1)
         before, busy_s, own_s = self._read(), machine_busy_s(), time.process_time()
         begin_s, offset_ns = time.monotonic(), time.time_ns() - time.monotonic_ns()
         self._children["publisher"].send(signal.SIGUSR1)
         memory = self._watch_memory(begin_s)
-        time.sleep(_DRAIN_S + scenario.delay_ms / 1e3)
+        self._mark(2)
         after, wall_s = self._read(), time.monotonic() - begin_s
         busy_s, own_s = machine_busy_s() - busy_s, time.process_time() - own_s
         moved_ms = (time.time_ns() - time.monotonic_ns() - offset_ns) / 1e6
-        self._mark(2)
         results = self._results()
         costs = {name: cost(before[name], after[name]) for name in before}
         ours_s = sum(c.cpu_s for c in costs.values()) + own_s
@@ -177,17 +183,6 @@ class Run:
             child = Child(name, command, self._environment, self._folder / f"{name}.log")
             self._children[name] = child
         return child
-
-    def start_consumer(self) -> None:
-        """Start the listener, if the scenario has one, and wait until it is connected."""
-        if not self._scenario.outputs:
-            return
-        outputs, rigs = ",".join(self._scenario.outputs), str(self._scenario.rigs)
-        self.start(
-            "consumer", "bench_consumer",
-            *("--outputs", outputs, "--rigs", rigs, "--out", str(self.out("consumer"))),
-        )  # fmt: skip
-        self.wait_for("consumer", READY, _PATIENCE_S)
 
     def wait_for(self, name: str, word: str, seconds: float) -> None:
         """Wait until a process has said a word.
@@ -241,6 +236,13 @@ class Run:
             *("-r", f"__ns:={node_name(rig).rpartition('/')[0]}"),
             *("-r", f"~/input/rgb:={topics['rgb']}"),
             *("-r", f"~/input/thermal:={topics['thermal']}"),
+        )
+
+    def _consumer_command(self) -> Sequence[str]:
+        outputs, rigs = ",".join(self._scenario.outputs), str(self._scenario.rigs)
+        return (
+            "bench_consumer",
+            *("--outputs", outputs, "--rigs", rigs, "--out", str(self.out("consumer"))),
         )
 
     def _publisher_command(self) -> Sequence[str]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import enumerate as living_threads
+from time import monotonic
 from typing import Any
 
 from segmif_ros.bench.processes import WORKER_THREAD
 from segmif_ros.bench.protocol import MARKED, READY
 from segmif_ros.pairing import Stream
 from segmif_ros.ros import node
-from segmif_ros.ros.bench_signals import Cues, announce, boot_id, write_result
+from segmif_ros.ros.bench_signals import Cues, Settled, announce, boot_id, write_result
 from segmif_ros.ros.statistics import Statistics
 
 
@@ -36,8 +37,14 @@ def counters(statistics: Statistics) -> dict[str, int]:
     return found
 
 
+def is_idle(found: Mapping[str, int]) -> bool:
+    """Tell whether every pair has come to an end."""
+    ends = ("replaced", "skipped", "withdrawn", "published", "failures")
+    return found["pairs"] == sum(found[name] for name in ends)
+
+
 class Observer:
-    """Takes the counters at each cue.
+    """Takes the counters at each cue, once they have settled.
 
     Attributes:
         marks: counters, and how many samples of each stage there were, at each cue.
@@ -47,6 +54,8 @@ class Observer:
     def __init__(self, cues: Cues) -> None:
         self._cues = cues
         self._node: node.SegmifNode | None = None
+        self._settled = Settled()
+        self._wanted = 0
         self.marks: list[dict[str, dict[str, int]]] = []
         self.engine: dict[str, str] = {}
 
@@ -58,8 +67,12 @@ class Observer:
             _name_worker_thread()
             announce(READY)
         if self._cues.next():
-            self.marks.append(self._mark())
-            announce(f"{MARKED} {len(self.marks)}")
+            self._wanted += 1
+        if len(self.marks) < self._wanted:
+            now = counters(watched.statistics)
+            if self._settled.look(now, monotonic(), idle=is_idle(now)):
+                self.marks.append(self._mark())
+                announce(f"{MARKED} {len(self.marks)}")
 
     def result(self) -> dict[str, Any]:
         """Return what happened between the first cue and the last.

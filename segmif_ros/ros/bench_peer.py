@@ -28,9 +28,8 @@ from sensor_msgs.msg import Image
 from segmif_ros.bench.protocol import MARKED, READY
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
-from segmif_ros.ros.bench_signals import Cues, announce, boot_id, write_result
+from segmif_ros.ros.bench_signals import Cues, Settled, announce, boot_id, write_result
 from segmif_ros.ros.bench_synchronizer import synchronizer
-from segmif_ros.ros.pipeline import resolve_model
 from segmif_ros.ros.transport import prepare_process
 
 QUEUE_SIZE = 10
@@ -67,7 +66,7 @@ class PeerNode(Node):
         namespace, _, name = args.node.rpartition("/")
         super().__init__(name, namespace=namespace)
         settings = json.loads(args.parameters)
-        bundle = Bundle.load(resolve_model(settings["model"]))
+        bundle = Bundle.load(settings["model"])
         self.engine = open_engine(
             settings["engine"], bundle, threads=int(settings["engine_threads"])
         )
@@ -133,17 +132,23 @@ def _to_mono16(message: Image) -> NDArray[Any]:
 
 
 class Observer:
-    """Takes the node's counters at each cue."""
+    """Takes the node's counters at each cue, once they have settled."""
 
-    def __init__(self, node: PeerNode) -> None:
-        self._node = node
+    def __init__(self, node: PeerNode, cues: Cues) -> None:
+        self._node, self._cues = node, cues
+        self._settled = Settled()
+        self._wanted = 0
         self._marks: list[tuple[int, int, int]] = []
 
-    def mark(self) -> None:
-        """Take them now."""
+    def watch(self) -> None:
+        """Follow the cues; called after each round of the executor."""
+        if self._cues.next():
+            self._wanted += 1
         rgb, thermal = self._node.received
-        self._marks.append((rgb, thermal, self._node.pairs))
-        announce(f"{MARKED} {len(self._marks)}")
+        now = (rgb, thermal, self._node.pairs)
+        if len(self._marks) < self._wanted and self._settled.look(now, time.monotonic()):
+            self._marks.append(now)
+            announce(f"{MARKED} {len(self._marks)}")
 
     def result(self) -> dict[str, Any]:
         """Return what happened between the first cue and the last, as the measured node does."""
@@ -184,13 +189,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     node = PeerNode(args)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    observer = Observer(node)
+    observer = Observer(node, cues)
     announce(READY)
     try:
         while not cues.stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
-            if cues.next():
-                observer.mark()
+            executor.spin_once(timeout_sec=0.1)
+            observer.watch()
         write_result(args.out, observer.result())
         return 0
     finally:

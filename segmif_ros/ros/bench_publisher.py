@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from segmif_ros.bench.protocol import SENT, WARM, image_topics
+from segmif_ros.bench.protocol import READY, SENT, WARM, image_topics
 from segmif_ros.bench.source_images import read_source_images
 from segmif_ros.ros.bench_signals import Cues, announce, boot_id, write_result
 from segmif_ros.ros.transport import prepare_process
@@ -140,8 +140,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, required=True, help=".npz of pairs")
     parser.add_argument("--rigs", type=int, default=1)
     parser.add_argument("--rate", type=float, required=True, help="pairs a second of each rig")
-    parser.add_argument("--warm-up", type=int, required=True, help="pairs before the first cue")
-    parser.add_argument("--pairs", type=int, required=True, help="pairs after the first cue")
+    parser.add_argument("--warm-up", type=int, required=True, help="pairs at the first cue")
+    parser.add_argument("--pairs", type=int, required=True, help="pairs at the second cue")
     parser.add_argument("--patience", type=float, default=20.0, help="seconds for subscribers")
     parser.add_argument("--unheard", action="store_true", help="do not wait for subscribers")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
@@ -157,7 +157,7 @@ def _heard(node: CameraNode, patience_s: float, cues: Cues) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Warm the listeners up, wait for a cue, send, write what was sent; return the exit code."""
+    """At a cue warm the listeners up, at the next send and write what was sent; return the code."""
     args = _arguments(argv)
     cues = Cues()
     cues.end_on_interrupt()
@@ -165,6 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = CameraNode(args.images, args.rigs)
     try:
+        announce(READY)
+        if not cues.wait():
+            return 1
         if not args.unheard and not _heard(node, args.patience, cues):
             sys.stderr.write(f"nobody subscribed to {', '.join(node.unheard())}\n")
             return EXIT_NO_SUBSCRIBER

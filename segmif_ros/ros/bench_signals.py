@@ -47,6 +47,42 @@ class Cues:
         self._given += 1
 
 
+class Settled:
+    """Tells when counters have not moved for a while: what was under way has arrived."""
+
+    def __init__(self, seconds: float = 0.3, *, patience_s: float = 10.0) -> None:
+        """Remember the times.
+
+        Args:
+            seconds: without a change.
+            patience_s: from the first look on; counters that still move then are taken as they are.
+        """
+        self._seconds, self._patience_s = seconds, patience_s
+        self._first_s: float | None = None
+        self._changed_s = 0.0
+        self._last: Any = None
+
+    def look(self, counters: Any, now_s: float, *, idle: bool = True) -> bool:
+        """Take the counters of now; true when they can be read, and the next look starts anew.
+
+        Args:
+            counters: anything that can be compared.
+            now_s: steady time, seconds.
+            idle: false while work is known to be under way.
+        """
+        if self._first_s is None:
+            self._first_s = now_s
+        if counters != self._last or not idle:
+            self._last, self._changed_s = counters, now_s
+        if min(now_s - self._changed_s, now_s - self._first_s) < self._seconds:
+            return now_s - self._first_s > self._patience_s and self._forget()
+        return self._forget()
+
+    def _forget(self) -> bool:
+        self._first_s = None
+        return True
+
+
 def announce(word: str) -> None:
     """Say a word to the program that started this process."""
     print(f"{WORD}{word}", flush=True)
