@@ -22,6 +22,7 @@ from segmif_ros.launch_arguments import (
     number,
     whole_number,
 )
+from segmif_ros.ros.parameters import INPUT_TRANSPORTS as TRANSPORTS
 from segmif_ros.ros.transport import transport_environment
 
 ARGUMENTS = {
@@ -29,6 +30,9 @@ ARGUMENTS = {
     "rgb_info_topic": Argument("", "its CameraInfo; empty: camera_info beside rgb_topic"),
     "thermal_topic": Argument("/thermal/image_raw", "Image topic of the thermal camera"),
     "thermal_info_topic": Argument("", "its CameraInfo; empty: camera_info beside thermal_topic"),
+    "input_transport": Argument(
+        "", "raw, or which cameras come compressed; empty: as in params_file", ("", *TRANSPORTS)
+    ),
     "model": Argument("", "model bundle: shipped name or folder; empty: as in params_file"),
     "engine": Argument("", "runtime of the model; empty: as in params_file", ("", *ENGINES)),
     "engine_threads": Argument("", "CPU threads, 0: all cores; empty: as in params_file"),
@@ -51,8 +55,9 @@ def start_node(context: LaunchContext):
     parameters = {"use_sim_time": is_on(given["use_sim_time"])}
     if given["model"]:
         parameters["model"] = model("model", given["model"])
-    if given["engine"]:
-        parameters["engine"] = given["engine"]
+    for name in ("engine", "input_transport"):
+        if given[name]:
+            parameters[name] = given[name]
     if given["engine_threads"]:
         parameters["engine_threads"] = whole_number("engine_threads", given["engine_threads"])
     if given["calibration_file"]:
