@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -74,13 +75,25 @@ class Launched:
             )
 
     def pids(self, name: str) -> list[int]:
-        """Process ids of every start of a process such as "segmif_node-1"."""
+        """Process ids of every start of a process such as "segmif_node-1" (a pattern)."""
         found = re.findall(rf"\[{name}\]: process started with pid \[(\d+)\]", self.log.read_text())
         return [int(pid) for pid in found]
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(DEADLINE_S)
+
+    def end(self) -> None:
+        """Stop it whatever the test did: SIGTERM would leave what it started running."""
+        if self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                for pid in self.pids(".*"):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                self.process.kill()
+                self.process.wait()
 
 
 @pytest.fixture
@@ -93,9 +106,7 @@ def launched(tmp_path):
 
     yield start
     for each in started:
-        if each.process.poll() is None:
-            each.process.terminate()
-            each.process.wait(DEADLINE_S)
+        each.end()
 
 
 Launch = Callable[..., Launched]
