@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic_ns
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -88,6 +89,9 @@ class ImageInput:
             sensor_input(),
             callback_group=callback_group,
             qos_overriding_options=overridable(),
+            # rclpy's warning of an incompatible QoS would wake the executor for every image, to
+            # find nothing: Fast DDS tells both by one condition. Diagnostics name the policy.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self.topic = str(self.subscription.topic_name)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executor's side: image messages are checked, counted and paired, and nothing else.
+"""The intake's side: image messages are checked, counted and paired, and nothing else.
 
 Every result passes one place, `_hand_over`: it lets through what the mode in force calls for, and
 no stamp twice. So a change of mode can tear no pair and mix none with a single image.
@@ -28,6 +28,7 @@ from segmif_ros.ros.camera_info_input import CameraInfoInput
 from segmif_ros.ros.freshness import Content, FreezeLimits, FrozenWatch
 from segmif_ros.ros.image_input import Arrival, ImageInput
 from segmif_ros.ros.images import ImageRefused, ImageView, Refusal
+from segmif_ros.ros.intake import IntakeGroup
 from segmif_ros.ros.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
@@ -83,7 +84,13 @@ class Inputs:
         self._closed = False
         compressed = parameters.settings().compressed_inputs
         self._cameras = {
-            stream: ImageInput(node, stream, self._on_arrival, compressed=stream in compressed)
+            stream: ImageInput(
+                node,
+                stream,
+                self._on_arrival,
+                compressed=stream in compressed,
+                callback_group=IntakeGroup(),
+            )
             for stream in Stream
         }
         self._camera_infos = {stream: CameraInfoInput(node, stream) for stream in Stream}
@@ -98,6 +105,11 @@ class Inputs:
     def pairer(self) -> StreamPairer[Received]:
         """The pairer, for diagnostics."""
         return self._pairer
+
+    @property
+    def subscriptions(self) -> tuple[Any, ...]:
+        """What an `Intake` takes the messages of."""
+        return tuple(camera.subscription for camera in self._cameras.values())
 
     def topic(self, stream: Stream) -> str:
         """Return the full topic name of an input after remapping."""

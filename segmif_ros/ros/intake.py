@@ -31,8 +31,8 @@ _LOG_EVERY_NS = 10 * NANOSECONDS
 class IntakeGroup(ReentrantCallbackGroup):
     """Callback group of subscriptions that an `Intake` serves: the executor passes them by.
 
-    What else belongs to a subscription, such as the warning of an incompatible QoS, stays with the
-    executor.
+    Events of such a subscription stay with the executor; better have none, for they wake it at
+    every message.
     """
 
     def can_execute(self, entity: Any) -> bool:

@@ -2,7 +2,8 @@
 """The lifecycle node `segmif`: two camera topics in, fused image and class mask out.
 
 configure loads the model, activate subscribes, deactivate unsubscribes, cleanup frees the model.
-The executor thread only checks and pairs messages; one worker thread owns the engine.
+The intake's thread only checks and pairs messages; one worker thread owns the engine; the executor
+is left with transitions and parameters.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from time import monotonic_ns
 from typing import Any
 
 import rclpy
-from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -29,6 +29,7 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.inputs import TICK_S, Inputs
+from segmif_ros.ros.intake import Intake
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import ParameterError
@@ -80,7 +81,7 @@ class SegmifNode(LifecycleNode):
         self._outputs: Publishers | None = None
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
-        self._timer: Any = None
+        self._intake: Intake | None = None
         self._standing = _INACTIVE
         self._lifecycle = "unconfigured"
         self._reporter = Reporter(self, self.parameters, self._snapshot)
@@ -147,7 +148,10 @@ class SegmifNode(LifecycleNode):
             action()
         except (*CONFIGURE_ERRORS, GivenUpError) as err:
             self.last_error = f"{name} failed: {err}"
-            self.get_logger().error(self.last_error)
+            if self._stop.is_set():
+                self.get_logger().info(self.last_error)
+            else:
+                self.get_logger().error(self.last_error)
             self._release()
             self._lifecycle = "unconfigured"
             # After a failed activation the state would be inactive, with nothing configured in it.
@@ -173,10 +177,6 @@ class SegmifNode(LifecycleNode):
         self._outputs = Publishers(self, manifest)
         self._pipeline.open(self._outputs)
         self._outputs.announce(self._standing)
-        # Steady, so that a silent camera and a stopped /clock are noticed as well.
-        self._timer = self.create_timer(
-            TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
         self.parameters.configured = True
         facts = self._pipeline.describe()
         self.get_logger().info(
@@ -189,14 +189,20 @@ class SegmifNode(LifecycleNode):
         self._inputs = Inputs(
             self, self.parameters, self._statistics, self._pipeline.offer, self._announce
         )
+        self._intake = Intake(
+            self._inputs.subscriptions,
+            context=self.context,
+            log=self.get_logger().error,
+            tick=self._inputs.tick,
+            tick_s=TICK_S,
+        )
         self._active_since_ns = monotonic_ns()
         topics = ", ".join(self._inputs.topic(stream) for stream in Stream)
         self.get_logger().info(f"active: listening to {topics}")
 
     def _deactivate(self) -> None:
-        assert self._inputs is not None
         assert self._pipeline is not None
-        self._inputs.close()
+        self._stop_listening()
         self._pipeline.drain()
         self._announce(_INACTIVE)
         self._reporter.report()
@@ -207,18 +213,14 @@ class SegmifNode(LifecycleNode):
 
     def _release(self) -> None:
         """Free what there is; safe in any state."""
-        if self._inputs is not None:
-            self._inputs.close()
-            self._inputs = None
-            self._active_since_ns = None
+        self._stop_listening()
+        self._inputs = None
+        self._active_since_ns = None
         self._standing = _INACTIVE
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
         if self._pipeline is not None:
             if not self._pipeline.close():
                 self._left_behind = True
-                self.get_logger().error("the engine is still busy; it is left to itself")
+                self.get_logger().warning("the engine is still busy; it is left to itself")
             self._pipeline = None
         if self._outputs is not None:
             self._outputs.close()
@@ -230,10 +232,13 @@ class SegmifNode(LifecycleNode):
             self._deactivate()
         self._release()
 
-    def _tick(self) -> None:
-        """Run what depends on time alone."""
+    def _stop_listening(self) -> None:
+        """Take no more messages; safe in any state."""
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
         if self._inputs is not None:
-            self._inputs.tick()
+            self._inputs.close()
 
     def _announce(self, standing: Standing) -> None:
         """Say it when the mode or its reason changed: on the mode topic, and in the log."""
@@ -259,6 +264,7 @@ class SegmifNode(LifecycleNode):
             active_since_ns=self._active_since_ns,
             engine=self.engine_facts,
             standing=self._standing,
+            calibration=None if self._pipeline is None else self._pipeline.calibration,
         )
 
 

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
 from segmif_ros.ros.parameters import (
     PARAMETERS,
@@ -18,10 +17,13 @@ from segmif_ros.ros.parameters import (
     ParameterSpec,
     Settings,
 )
+from segmif_ros.ros.qos_overrides import QOS_PREFIX, qos_override_problem, topics_of
 
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.parameter import Parameter
+
+_QOS_OF_RCLPY = tuple(f"{QOS_PREFIX}{t}." for t in ("/clock", "/parameter_events", "/rosout"))
 
 
 class NodeParameters:
@@ -39,11 +41,12 @@ class NodeParameters:
         self._cached: Settings | None = None
         for spec in PARAMETERS:
             self._declare(spec)
+        self._check_qos_overrides()
         self._warn_of_unknown()
         node.add_on_set_parameters_callback(self._veto)
 
     def settings(self) -> Settings:
-        """Return the values in force.
+        """Return the values in force; from any thread.
 
         Raises:
             ParameterError: a value given at start is bad.
@@ -55,22 +58,35 @@ class NodeParameters:
         return self._cached
 
     def _declare(self, spec: ParameterSpec) -> None:
-        try:
-            value = self._node.declare_parameter(spec.name, spec.default, spec.descriptor()).value
-        except (InvalidParameterTypeException, InvalidParameterValueException) as err:
-            self._node.declare_parameter(
-                spec.name, spec.default, spec.descriptor(), ignore_override=True
-            )
-            self.problems[spec.name] = f"parameter {spec.name}: {err}"
-            return
-        problem = spec.check(value)
+        given = self._node._parameter_overrides.get(spec.name)
+        # Ours to judge: rclpy's words for a value out of range name neither the range nor the unit.
+        problem = None if given is None else spec.check(given.value)
         if problem:
             self.problems[spec.name] = f"parameter {problem}"
+        self._node.declare_parameter(
+            spec.name, spec.default, spec.descriptor(), ignore_override=bool(problem)
+        )
+
+    def _check_qos_overrides(self) -> None:
+        """Refuse values that rclpy would end the process for, and name topics that nobody has."""
+        overrides = self._node._parameter_overrides
+        topics = topics_of(self._node)
+        for name in sorted(overrides):
+            if not name.startswith(QOS_PREFIX) or name.startswith(_QOS_OF_RCLPY):
+                continue
+            problem = qos_override_problem(name, overrides[name].value, topics)
+            if problem is None:
+                continue
+            if problem.fatal:
+                self.problems[name] = problem.text
+                del overrides[name]
+            else:
+                self._node.get_logger().warning(problem.text)
 
     def _warn_of_unknown(self) -> None:
         """Name given parameters that nobody declared: ROS would ignore a misspelt one silently."""
         for name in sorted(self._node._parameter_overrides):
-            if self._node.has_parameter(name) or name.startswith("qos_overrides."):
+            if self._node.has_parameter(name) or name.startswith(QOS_PREFIX):
                 continue
             near = get_close_matches(name, SPECS, n=1)
             self._node.get_logger().warning(
@@ -88,7 +104,10 @@ class NodeParameters:
             return SetParametersResult(successful=False, reason=reason)
         for name in proposed:
             self.problems.pop(name, None)
-        self._cached = None
+        if not self.problems:
+            # Not read back when somebody asks: a thread that asks before rclpy has stored the new
+            # values would keep the old ones for good.
+            self._cached = Settings.from_values({**self._values(), **proposed})
         return SetParametersResult(successful=True)
 
     def _objection(self, proposed: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 
@@ -89,6 +90,23 @@ def test_settings_follow_a_change_and_not_a_vetoed_one(make):
     assert parameters.settings() == before
     assert set_one(node, "overlay_alpha", 1.0).successful
     assert parameters.settings().overlay_alpha == 1.0
+
+
+def test_who_asks_while_a_change_is_being_made_does_not_keep_the_old_value(context):
+    node = rclpy.create_node("asked", context=context)
+    made = []
+
+    def ask(_changes):  # runs after the veto and before rclpy stores the values
+        if made:
+            made[0].settings()
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(ask)
+    made.append(NodeParameters(node))
+    assert made[0].settings().pairing.tolerance_ns == 30_000_000
+    assert set_one(node, "tolerance_ms", 12.0).successful
+    assert made[0].settings().pairing.tolerance_ns == 12_000_000
+    node.destroy_node()
 
 
 def test_several_at_once_are_judged_together(make):
