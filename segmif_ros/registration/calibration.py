@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.registration.errors import RegistrationError
-from segmif_ros.registration.lens import Intrinsics, Points
+from segmif_ros.registration.lens import Intrinsics, Points, check_size
 
 FURTHEST_MOUNTING_M = 10.0
 """Two cameras of one rig are never further apart: such a translation is in millimetres."""
@@ -59,12 +59,8 @@ class Calibration:
     source: str = ""
 
     def __post_init__(self) -> None:
-        sizes = (*self.rgb_size, *self.thermal_size)
-        if not all(length > 0 for length in sizes):
-            raise RegistrationError(
-                f"sizes (height, width) are rgb {self.rgb_size} and thermal {self.thermal_size}, "
-                "expected above 0"
-            )
+        check_size("rgb", self.rgb_size)
+        check_size("thermal", self.thermal_size)
         matrix = np.asarray(self.homography)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             raise RegistrationError(

@@ -42,7 +42,7 @@ def load_calibration(path: str | Path) -> Calibration | RigCalibration:
         return _parse(raw)
     except RegistrationError as err:
         raise RegistrationError(f"{name}: {err} (docs/calibration.md); calibrate again") from err
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
         raise RegistrationError(
             f"{name}: {err} is missing or malformed; expected rgb and thermal with width and "
             "height, and a 3x3 homography or an extrinsic (docs/calibration.md)"
@@ -153,11 +153,11 @@ def _camera(raw: Any, name: str) -> Intrinsics:
     _refuse_unknown(raw, _CAMERA_FIELDS, name)
     if "k" not in raw:
         raise RegistrationError(f"{name} has no k; a rig needs the intrinsics of both cameras")
-    matrix = np.asarray(raw["k"], np.float64)
+    size, matrix = _size(raw), np.asarray(raw["k"], np.float64)
     try:
         check_whole_image(raw)
         return Intrinsics(
-            _size(raw),
+            size,
             matrix.reshape(3, 3) if matrix.size == 9 else matrix,
             str(raw.get("distortion_model", "plumb_bob")),
             tuple(float(value) for value in raw.get("d", ())),
@@ -209,7 +209,14 @@ def rotation_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _size(raw: Any) -> tuple[int, int]:
-    return int(raw["height"]), int(raw["width"])
+    return _whole(raw["height"]), _whole(raw["width"])
+
+
+def _whole(value: Any) -> int:
+    number = float(value)
+    if not number.is_integer():
+        raise ValueError(f"{value!r}, expected a whole number,")
+    return int(number)
 
 
 def _refuse_unknown(raw: Any, known: set[str], name: str) -> None:

@@ -17,6 +17,9 @@ from segmif_ros.registration.errors import RegistrationError
 
 Points = NDArray[np.float64]
 
+LONGEST_SIDE = 16384
+"""Pixels; a longer one is a mistake, and the remap table holds 16-bit coordinates."""
+
 COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 """Distortion model -> how many coefficients it has."""
 
@@ -46,8 +49,7 @@ class Intrinsics:
     coefficients: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not all(length > 0 for length in self.size):
-            raise RegistrationError(f"size (height, width) is {self.size}, expected above 0")
+        check_size("size", self.size)
         matrix = np.asarray(self.matrix, np.float64)
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             raise RegistrationError(f"k is {matrix.tolist()}, expected 3x3 finite numbers")
@@ -167,6 +169,18 @@ class Intrinsics:
         q = x * x + y * y
         return np.column_stack(
             [2 * p1 * x * y + p2 * (q + 2 * x * x), p1 * (q + 2 * y * y) + 2 * p2 * x * y]
+        )
+
+
+def check_size(name: str, size: tuple[int, int]) -> None:
+    """Refuse an image (height, width) that no camera has.
+
+    Raises:
+        RegistrationError: a side is not above 0, or too long.
+    """
+    if not all(0 < length <= LONGEST_SIDE for length in size):
+        raise RegistrationError(
+            f"{name} (height, width) is {size}, expected above 0 and at most {LONGEST_SIDE}"
         )
 
 
