@@ -25,13 +25,13 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_rows import Expect
 from fault_truth import Picture, complaints, start_ms
-from lifecycle_msgs.srv import ChangeState
-from node_process import NodeProcess
+from node_process import NodeProcess, shared_memory_of
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -82,6 +82,8 @@ class Observer:
 
     def __init__(self, domain: int, node: str = "segmif") -> None:
         self.seen = Seen()
+        self.alarm: Callable[[], str] = lambda: ""
+        """Says why waiting is of no use any more, empty while it is."""
         self._node_name = node
         self._context = Context()
         rclpy.init(context=self._context, domain_id=domain)
@@ -146,6 +148,7 @@ class Observer:
         deadline = monotonic() + seconds
         while not (result := condition()):
             assert monotonic() < deadline, f"waited {seconds:g} s for {what}; {self.summary()}"
+            assert not self.alarm(), f"while waiting for {what}: {self.alarm()}"
             self._ended.wait(0.005)
         return result
 
@@ -176,10 +179,19 @@ class Observer:
         assert result.successful, result.reason
         return monotonic_ns()
 
-    def transition(self, label: str) -> None:
-        request = ChangeState.Request()
-        request.transition.label = label
-        assert self.call(ChangeState, f"/{self._node_name}/change_state", request).success
+    def publish_clock(self) -> int:
+        """Publish this machine's time on /clock from now on; return when it began."""
+        publisher = self.node.create_publisher(Clock, "/clock", 10)
+        now = self.node.get_clock().now
+        self.node.create_timer(0.05, lambda: publisher.publish(Clock(clock=now().to_msg())))
+        return monotonic_ns()
+
+
+def free_memory(left: set[Path]) -> None:
+    """Remove what a killed process has left in /dev/shm, as far as nobody else uses it."""
+    for path in left - shared_memory_of("self"):
+        if "port" not in path.name:
+            path.unlink(missing_ok=True)
 
 
 class RigProcess:
@@ -191,22 +203,27 @@ class RigProcess:
             "ROS_LOG_DIR": str(log.with_suffix("")),
             "PYTHONUNBUFFERED": "1",
         }
+        self.log = log
         size = f"{SIZE[1]}x{SIZE[0]}"
         fixed = ["--size", size, "--aligned", "--thermal-encoding", "mono8", "--time-code"]
         with log.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "segmif_ros.ros.rig_node",
-                 *fixed, "--prerender", "6", *options],
+                 *fixed, "--prerender", "2", *options],
                 stdout=out, stderr=subprocess.STDOUT, env=environment,
             )  # fmt: skip
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process.poll() is None:
+            memory = shared_memory_of(self.process.pid)
             self.process.send_signal(number)
             try:
                 self.process.wait(5.0)
             except subprocess.TimeoutExpired:
                 self.process.kill()
+                number = signal.SIGKILL
+            if number == signal.SIGKILL:
+                free_memory(memory)
         self.process.wait()
 
 
@@ -235,17 +252,29 @@ class Bench:
         self._folder, self._domain, self._model = folder, domain, model
         self._program, self._parameters = list(program), dict(parameters or {})
         self._starts = 0
-        self.began_ns = monotonic_ns()
+        self._rigs_ns: list[int] = []
+        self._rig_starts_ms: list[int] = []
         self.observer = Observer(domain)
         self.rig = self.start_rig(*rig_options)
         self.node = self.start_node()
+        self.observer.alarm = self._dead
 
     def start_rig(self, *options: str) -> RigProcess:
-        """Start a rig; its clock of pictures begins anew."""
+        """Start a rig; the times in its pictures begin anew."""
         self._starts += 1
-        self._base_ms: int | None = None
+        self._rigs_ns.append(monotonic_ns())
         self.rig = RigProcess(self._folder / f"rig{self._starts}.log", self._domain, *options)
         return self.rig
+
+    def another_rig(self, number: int, *options: str) -> int:
+        """End the rig by a signal and start one; return when that one begins to publish."""
+        self._learn_starts()
+        self.observer.alarm = lambda: ""
+        self.rig.end(number)
+        rig = self.start_rig(*options)
+        self.observer.alarm = self._dead
+        self.observer.until(lambda: "publishing" in rig.log.read_text(), "the new rig")
+        return monotonic_ns()
 
     def start_node(self) -> NodeProcess:
         self._starts += 1
@@ -253,7 +282,7 @@ class Bench:
             "model": self._model,
             "engine": "onnxruntime",
             "engine_threads": 1,
-            "diagnostics_rate_hz": 5.0,
+            "diagnostics_rate_hz": 10.0,
             "degraded_after_ms": 700.0,
             "ros_args": [
                 *("-r", "~/input/rgb:=/rig/rgb/image_raw"),
@@ -262,10 +291,19 @@ class Bench:
             **self._parameters,
         }
         log = self._folder / f"node{self._starts}.log"
+        self.since_start = self.span()
         self.node = NodeProcess(log, self._domain, parameters, program=self._program)
         return self.node
 
+    def _dead(self) -> str:
+        """The log of a process that ended by itself."""
+        for child in (self.node, self.rig):
+            if child.process.poll() is not None:
+                return f"exit code {child.process.returncode}\n{child.log.read_text()}"
+        return ""
+
     def close(self) -> None:
+        self.observer.alarm = lambda: ""
         self.node.end()
         self.rig.end()
         self.observer.close()
@@ -281,33 +319,38 @@ class Bench:
             self.observer, len(seen.pictures), len(seen.modes), len(seen.statuses), monotonic_ns()
         )
 
-    def settle(self, expect: Expect | None) -> None:
+    def settle(self, says: Iterable[Expect]) -> None:
         """Wait until the node fuses and does not report what the next fault must make it report."""
+        span = self.span()
 
         def sound() -> bool:
-            span = self.span()
-            self.observer.until(lambda: len(span.pictures("fused")) >= 5, "fused images")
-            return not (expect and self.reported(expect)) and self.observer.mode() == "fused"
+            silent = not any(self._reported(expect) for expect in says)
+            return silent and self.observer.mode() == "fused" and len(span.pictures("fused")) >= 5
 
-        self.observer.until(sound, f"a sound node that does not report {expect}")
-        if self._base_ms is None:
-            self._base_ms = start_ms(self.observer.seen.pictures[-1])
+        self.observer.until(sound, f"a sound node that does not report {says}")
 
-    def reported(self, expect: Expect) -> bool:
-        """Tell whether the newest report says so."""
+    def _reported(self, expect: Expect) -> bool:
         newest = [s for s in self.observer.seen.statuses[-40:] if s.concern == expect.concern]
         return bool(newest) and matches(newest[-1], expect)
 
-    def complaints(self, span: Span, clocks_off_s: Iterable[float]) -> list[str]:
+    def complaints(self, span: Span, clocks_off_s: tuple[float, ...]) -> list[str]:
         """Return what was wrong with the outputs of a span."""
-        pictures = span.pictures()
-        if self._base_ms is None:
-            first = next(p for p in pictures if p.topic == "fused" and p.bars[0] is not None)
-            self._base_ms = start_ms(first)
-        offs = tuple(clocks_off_s)
+        self._learn_starts()
         return complaints(
-            pictures, self._base_ms, clocks_off_s=offs, clocks_go_back=any(off for off in offs)
+            span.pictures(),
+            self._rig_starts_ms,
+            clocks_off_s=clocks_off_s,
+            clocks_go_back=any(clocks_off_s),
         )
+
+    def _learn_starts(self) -> None:
+        """Learn from the first picture of a rig when it started, if there is one already."""
+        for started_ns in self._rigs_ns[len(self._rig_starts_ms) :]:
+            for picture in self.observer.seen.pictures:
+                shown = picture.topic == "fused" and picture.bars[0] is not None
+                if shown and picture.seen_ns > started_ns:
+                    self._rig_starts_ms.append(start_ms(picture))
+                    break
 
 
 def matches(status: Status, expect: Expect) -> bool:
@@ -348,5 +391,22 @@ class Span:
         return next((m for m in self.modes() if m.mode == mode), None)
 
     def status(self, expect: Expect) -> Status | None:
+        """The first status that says so."""
+        return next((s for s in self._statuses(expect.concern) if matches(s, expect)), None)
+
+    def clear_ns(self, says: Iterable[Expect], after_ns: int) -> int | None:
+        """When the first report came that says none of it any more."""
+        found = []
+        for expect in says:
+            later = [s for s in self._statuses(expect.concern) if s.seen_ns > after_ns]
+            found.append(next((s.seen_ns for s in later if not matches(s, expect)), None))
+        return None if None in found else max(found)
+
+    def grown(self, concern: str, key: str) -> int:
+        """By how much a counter has grown since the first report of the span."""
+        counts = [int(s.values[key]) for s in self._statuses(concern)]
+        return counts[-1] - counts[0] if counts else 0
+
+    def _statuses(self, concern: str) -> list[Status]:
         seen = self.observer.seen.statuses[self.first_status :]
-        return next((s for s in seen if matches(s, expect)), None)
+        return [s for s in seen if s.concern == concern]

@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OK, WARN, ERROR = 0, 1, 2
+LEVELS = ("OK", "WARN", "ERROR")
+
+FUSED = "fused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Expect:
     Attributes:
         concern: name of the status.
         level: 0 OK, 1 WARN, 2 ERROR.
-        state: value of its key `state`, empty for any.
+        state: value of its key `state`.
         text: regular expression found in its message.
     """
 
@@ -23,6 +26,21 @@ class Expect:
     level: int
     state: str
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A counter of the diagnostics that must grow: it shows that the fault reached the node.
+
+    Attributes:
+        concern: name of the status.
+        key: key of the counter.
+        least: by how much it must grow.
+    """
+
+    concern: str
+    key: str
+    least: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +52,163 @@ class Row:
         fault: what happens, in words.
         inject: faults of the rig; empty when the test does it by other means.
         mode: mode while it lasts; "fused" means that nothing changes.
-        expect: what the diagnostics must say meanwhile, None for nothing special.
-        recovery_s: longest time from the end of the fault to the next fused output.
+        says: what the diagnostics must say meanwhile.
+        counted: what they must count meanwhile.
+        recovery_s: longest time from the end of the fault to the next fused result.
+        results: whether results come while it lasts.
+        lasts_s: shortest duration.
         clocks_off_s: how far stamps may be from the truth meanwhile.
+        results_hz: highest rate of the results by their stamps, 0 for any.
+        latency_ms: shortest median time from stamp to result.
+        via: modes between the end of the fault and fused results.
+        clears: whether the recovery includes that the diagnostics say nothing any more.
         known: why the row fails today; empty when it must pass.
     """
 
     name: str
     fault: str
-    inject: str
-    mode: str
-    expect: Expect | None
+    inject: str = ""
+    mode: str = FUSED
+    says: tuple[Expect, ...] = ()
+    counted: tuple[Counted, ...] = ()
     recovery_s: float = 3.0
+    results: bool = True
+    lasts_s: float = 0.0
     clocks_off_s: tuple[float, ...] = (0.0,)
+    results_hz: float = 0.0
+    latency_ms: float = 0.0
+    via: tuple[str, ...] = ()
+    clears: bool = False
     known: str = ""
 
     def modes(self, *, from_start: bool = False) -> list[str]:
-        """Return the modes that must be seen, in order; at a start the first one is waiting."""
-        modes = ["stopped", "waiting"] if from_start else ["fused"]
-        for mode in (self.mode, "fused"):
+        """Return the modes that must be seen, in order; at a start the node waits first."""
+        modes = ["stopped", "waiting"] if from_start else [FUSED]
+        for mode in (self.mode, *self.via, FUSED):
             if mode != modes[-1]:
                 modes.append(mode)
         return modes if from_start else modes[1:]
 
 
+def _mode(mode: str, reason: str) -> Expect:
+    return Expect("mode", ERROR if mode == "stopped" else WARN, mode, reason)
+
+
 THERMAL_ABSENT = Row(
-    "thermal absent", "thermal camera is absent from the start", "thermal:stop", "rgb_only",
-    Expect("mode", WARN, "", "no thermal image yet"),
+    "thermal absent", "thermal camera sends nothing from the start", "thermal:stop", "rgb_only",
+    (_mode("rgb_only", "no thermal image yet"), Expect("thermal", ERROR, "never_seen")),
+)  # fmt: skip
+RGB_ABSENT = Row(
+    "rgb absent", "RGB camera sends nothing from the start", "rgb:stop", "thermal_only",
+    (_mode("thermal_only", "no rgb image yet"), Expect("rgb", ERROR, "never_seen")),
+)  # fmt: skip
+BOTH_ABSENT = Row(
+    "both absent", "no camera sends from the start", "both:stop", "waiting",
+    (Expect("rgb", ERROR, "never_seen"), Expect("thermal", ERROR, "never_seen")),
+    results=False,
 )  # fmt: skip
 
 STEADY: tuple[Row, ...] = (
     Row("thermal lost", "thermal camera goes silent", "thermal:stop", "rgb_only",
-        Expect("mode", WARN, "", "no thermal image any more")),
+        (_mode("rgb_only", "no thermal image any more"), Expect("thermal", ERROR, "stale"))),
     Row("rgb lost", "RGB camera goes silent", "rgb:stop", "thermal_only",
-        Expect("mode", WARN, "", "no rgb image any more")),
+        (_mode("thermal_only", "no rgb image any more"), Expect("rgb", ERROR, "stale"))),
     Row("both lost", "both cameras go silent", "both:stop", "stopped",
-        Expect("mode", ERROR, "", "no rgb image any more; no thermal image any more")),
+        (_mode("stopped", "no rgb image any more; no thermal image any more"),), results=False),
+    Row("short gap", "thermal camera misses 0.3 s", "thermal:stop@0+0.3", lasts_s=0.3,
+        counted=(Counted("pairing", "dropped.rgb.too_old", 4),)),
+    Row("rgb frozen", "RGB camera repeats one picture", "rgb:freeze", "thermal_only",
+        (Expect("rgb", ERROR, "frozen", "one and the same picture"),)),
+    Row("thermal frozen", "thermal camera repeats one picture", "thermal:freeze", "rgb_only",
+        (Expect("thermal", ERROR, "frozen", "one and the same picture"),)),
+    Row("shutter", "thermal shutter (FFC): the picture stands still for 3 s", "thermal:freeze@0+3",
+        says=(Expect("thermal", OK, "shutter", "expected"),), lasts_s=3.0),
     Row("late 80 ms", "thermal images arrive 80 ms late, stamps are right", "thermal:late=0.08",
-        "fused", None),
-    Row("9/30 Hz", "thermal camera at 9 Hz", "thermal:rate=9", "fused", None),
-    Row("30/60 Hz", "thermal camera at 60 Hz", "thermal:rate=60", "fused", None),
-    Row("25/30 Hz", "thermal camera at 25 Hz", "thermal:rate=25", "fused", None),
-    Row("3x rate", "RGB camera at three times its rate", "rgb:rate=90", "fused", None),
-    Row("10 % loss", "one message in ten is lost", "both:drop=0.1", "fused", None),
+        latency_ms=75.0),
+    Row("9/30 Hz", "thermal camera slows down to 9 Hz", "thermal:rate=9",
+        says=(Expect("thermal", WARN, "low_rate"),), results_hz=10.0),
+    Row("25/30 Hz", "thermal camera at 25 Hz", "thermal:rate=25", results_hz=27.0),
+    Row("30/60 Hz", "thermal camera at 60 Hz", "thermal:rate=60",
+        counted=(Counted("pairing", "dropped.thermal.surplus", 10),)),
+    Row("3x rate", "RGB camera at three times its rate", "rgb:rate=90",
+        says=(Expect("rgb", WARN, "high_rate"),),
+        counted=(Counted("pairing", "dropped.rgb.surplus", 30),)),
+    Row("10 % loss", "one message in ten is lost", "both:drop=0.1",
+        results_hz=27.5),
+    Row("duplicates", "half of the messages come twice", "both:duplicate=0.5",
+        counted=(Counted("pairing", "dropped.rgb.duplicate"),
+                 Counted("pairing", "dropped.thermal.duplicate"))),
+    Row("reordered", "three in ten messages overtake their neighbour", "both:reorder=0.3",
+        counted=(Counted("pairing", "dropped.rgb.reordered"),
+                 Counted("pairing", "dropped.thermal.reordered"))),
+    Row("zero stamps", "thermal driver leaves its stamps zero", "thermal:zero_stamp", "rgb_only",
+        (Expect("thermal", ERROR, "zero_stamps"),)),
+    Row("clock jump", "all clocks jump by 1 h and back", "both:clock=3600",
+        says=(Expect("rgb", WARN, "clock_jumped"), Expect("thermal", WARN, "clock_jumped")),
+        clocks_off_s=(0.0, 3600.0)),
+    Row("one clock jumps", "the thermal clock jumps by 1 h and back", "thermal:clock=3600",
+        "rgb_only", (_mode("rgb_only", "stamps do not make pairs"),
+                     Expect("pairing", ERROR, "no_pairs"))),
+    Row("bag looped", "stamps go back by 20 s", "both:clock=-20",
+        says=(Expect("pairing", WARN, "clock_jumped", "bag looped"),), clocks_off_s=(0.0, -20.0)),
+    Row("rgb encoding", "RGB images change to an unknown encoding", "rgb:encoding", "thermal_only",
+        (Expect("rgb", ERROR, "refused", "encoding '64FC1'"),)),
+    Row("thermal encoding", "thermal images change to an unknown encoding", "thermal:encoding",
+        "rgb_only", (Expect("thermal", ERROR, "refused", "encoding '64FC1'"),)),
+    Row("rgb size", "RGB images become half as wide and high", "rgb:size"),
+    Row("thermal size", "thermal images become half as wide and high", "thermal:size"),
+    Row("step", "thermal images have a `step` too small for a row", "thermal:step", "rgb_only",
+        (Expect("thermal", ERROR, "refused", "step 80 is too small"),)),
+    Row("cut off", "RGB images lack their last row", "rgb:data", "thermal_only",
+        (Expect("rgb", ERROR, "refused", "data has"),)),
 )  # fmt: skip
 """Faults that the rig makes while node and rig go on, one after the other."""
+
+NOT_ALLOWED = Row(
+    "thermal lost, none", "thermal camera goes silent, `degraded_mode` is none", "thermal:stop",
+    "stopped", (_mode("stopped", "no thermal image any more; degraded_mode is none"),),
+    results=False,
+)  # fmt: skip
+RELIABILITY = Row(
+    "reliability",
+    "RGB publisher is best effort, the node asks for reliable; then another driver",
+    mode="thermal_only", via=("stopped",),
+    says=(Expect("rgb", ERROR, "qos_incompatible", "reliability.*qos_overrides"),),
+)  # fmt: skip
+DRIVERS_KILLED = Row(
+    "drivers killed", "SIGKILL to both camera drivers, then they are started again",
+    mode="stopped", says=(_mode("stopped", "any more"), Expect("rgb", ERROR, "stale")),
+    results=False,
+)  # fmt: skip
+NO_CLOCK = Row(
+    "no /clock", "`use_sim_time` is set and nobody publishes /clock",
+    says=(Expect("node", ERROR, "no_clock", "--clock"),), clears=True,
+)  # fmt: skip
+STUCK = Row(
+    "worker stuck", "one inference takes 5 s",
+    says=(Expect("engine", ERROR, "stuck"),), results=False, clears=True,
+)  # fmt: skip
+RAISING = Row(
+    "engine fails", "every inference fails",
+    says=(Expect("engine", ERROR, "failed", "out of memory"),), results=False,
+)  # fmt: skip
+UNEXPECTED = Row(
+    "engine surprises", "every inference raises something that is no engine error",
+    says=(Expect("engine", ERROR, "failed", "ZeroDivisionError"),), results=False,
+)  # fmt: skip
+SOMETIMES = Row(
+    "engine fails at times", "every third inference fails",
+    says=(Expect("engine", WARN, "failing", "out of memory"),),
+)  # fmt: skip
+RESTARTS: tuple[Row, ...] = (
+    Row("SIGINT", "SIGINT to the node, then it is started again", mode="stopped", recovery_s=20.0),
+    Row("SIGTERM", "SIGTERM to the node, then it is started again", mode="stopped",
+        recovery_s=20.0),
+    Row("SIGKILL", "SIGKILL to the node, then it is started again", recovery_s=20.0),
+)  # fmt: skip
+
+ROWS: tuple[Row, ...] = (
+    THERMAL_ABSENT, RGB_ABSENT, BOTH_ABSENT, *STEADY, NOT_ALLOWED, RELIABILITY, DRIVERS_KILLED,
+    NO_CLOCK, STUCK, RAISING, UNEXPECTED, SOMETIMES, *RESTARTS,
+)  # fmt: skip
+"""The whole matrix in the order of the table."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import monotonic_ns
+from statistics import median
+from time import monotonic_ns, time_ns
 from typing import Any
 
 from fault_bench import Bench, Span
-from fault_rows import Row
+from fault_rows import FUSED, Row
 
 _OUTPUTS = 12
 """So many results show that the node goes on."""
-_SILENT = ("stopped", "waiting")
+_MEASURED_OUTPUTS = 25
+"""So many tell their rate."""
+_WIND_DOWN_NS = 500_000_000
+"""Results that were under way when the node stopped may still arrive, on a busy machine."""
 
 
 def run_row(
@@ -33,13 +37,16 @@ def run_row(
         results: the row is appended here, whether it passes or not.
         begin: makes the fault and returns when, steady nanoseconds; default: at the rig.
         end: ends it and returns when; default: at the rig.
-        from_start: the fault is there since the bench was made, so nothing was sound before.
+        from_start: the fault is there since the node was started, so nothing was sound before.
     """
-    with _recorded(row, results) as record:
-        if not from_start:
-            bench.settle(row.expect)
-        span = bench.span() if not from_start else Span(bench.observer, 0, 0, 0, bench.began_ns)
-        began = (begin or (lambda: bench.faults(row.inject)))()
+    with recorded(row, results) as record:
+        if from_start:
+            span = bench.since_start
+            began = bench.observer.until(lambda: span.entered("waiting"), "an active node").seen_ns
+        else:
+            bench.settle(row.says)
+            span = bench.span()
+            began = (begin or (lambda: bench.faults(row.inject)))()
         _suffer(bench, row, span, began, record)
         ended = (end or (lambda: bench.faults("")))()
         _recover(bench, row, span, ended, record)
@@ -52,26 +59,46 @@ def run_row(
 def _suffer(bench: Bench, row: Row, span: Span, began_ns: int, record: dict[str, Any]) -> None:
     observer = bench.observer
     noticed = []
-    if row.mode != "fused":
+    if row.mode != FUSED:
         entered = observer.until(lambda: span.entered(row.mode), f"mode {row.mode}")
         noticed.append(entered.seen_ns)
         record["reason"] = entered.reason
-    if row.expect is not None:
-        expect = row.expect
-        status = observer.until(lambda: span.status(expect), f"{expect}")
+    for expect in row.says:
+        status = observer.until(lambda expect=expect: span.status(expect), f"{expect}")
         noticed.append(status.seen_ns)
-        record["diagnostic"] = status.text
+        record["said"] = [*record.get("said", []), status.text]
     record["noticed_s"] = round((min(noticed) - began_ns) / 1e9, 3) if noticed else None
-    since = monotonic_ns()
-    if row.mode in _SILENT:
-        late = span.pictures(after_ns=noticed[0] + 500_000_000)
-        assert not late, f"{len(late)} results in mode {row.mode}"
-        return
-    for topic in ("fused", "confidence"):
+    if row.results:
+        _see_results(bench, row, span)
+    else:
+        late = span.pictures(after_ns=max(noticed) + _WIND_DOWN_NS)
+        assert not late, f"{len(late)} results although there should be none"
+    for count in row.counted:
         observer.until(
-            lambda topic=topic: len(span.pictures(topic, since)) >= _OUTPUTS,
-            f"{_OUTPUTS} {topic} images in mode {row.mode}",
+            lambda count=count: span.grown(count.concern, count.key) >= count.least, f"{count}"
         )
+    end_ns = began_ns + round(row.lasts_s * 1e9)
+    observer.until(lambda: monotonic_ns() >= end_ns, f"{row.lasts_s} s")
+
+
+def _see_results(bench: Bench, row: Row, span: Span) -> None:
+    """Wait for results made of pictures that were taken since the fault was noticed."""
+    since = monotonic_ns()
+    wanted = _MEASURED_OUTPUTS if row.results_hz or row.latency_ms else _OUTPUTS
+    for topic in ("fused", "confidence"):
+        bench.observer.until(
+            lambda topic=topic: len(span.pictures(topic, since)) >= wanted,
+            f"{wanted} {topic} images in mode {row.mode}",
+        )
+    pictures = span.pictures("fused", since)
+    if row.results_hz:
+        seconds = (pictures[-1].stamp_ns - pictures[0].stamp_ns) / 1e9
+        hz = (len(pictures) - 1) / seconds
+        assert hz <= row.results_hz, f"{hz:.1f} Hz of results: no fault"
+    if row.latency_ms:
+        wall = time_ns() - monotonic_ns()
+        latency = median((p.seen_ns + wall - p.stamp_ns) / 1e6 for p in pictures)
+        assert latency >= row.latency_ms, f"results are {latency:.0f} ms old: no fault"
 
 
 def _recover(bench: Bench, row: Row, span: Span, ended_ns: int, record: dict[str, Any]) -> None:
@@ -79,15 +106,19 @@ def _recover(bench: Bench, row: Row, span: Span, ended_ns: int, record: dict[str
 
     def recovered_ns() -> int | None:
         """When the first fused result came after the fault, in the mode for it."""
-        fused_since = ended_ns
-        if row.mode != "fused":
-            changes = [m for m in span.modes() if m.mode == "fused" and m.seen_ns > ended_ns]
+        fused_ns = ended_ns
+        if row.mode != FUSED:
+            changes = [m for m in span.modes() if m.mode == FUSED and m.seen_ns > ended_ns]
             if not changes:
                 return None
-            fused_since = changes[0].seen_ns
+            fused_ns = changes[0].seen_ns
         # The worker may have handed out the result before the message of the mode got here.
-        whole = [p for p in span.pictures("confidence", ended_ns) if p.bars[0] is not None]
-        return max(whole[0].seen_ns, fused_since) if whole else None
+        thermal = [p for p in span.pictures("confidence", ended_ns) if p.bars[0] is not None]
+        rgb = span.pictures("fused", ended_ns)
+        clear_ns = span.clear_ns(row.says, ended_ns) if row.clears else ended_ns
+        if not (rgb and thermal and clear_ns):
+            return None
+        return max(thermal[0].seen_ns, rgb[0].seen_ns, fused_ns, clear_ns)
 
     recovered = observer.until(recovered_ns, "fused results again")
     record["recovery_s"] = round((recovered - ended_ns) / 1e9, 3)
@@ -95,7 +126,8 @@ def _recover(bench: Bench, row: Row, span: Span, ended_ns: int, record: dict[str
 
 
 @contextmanager
-def _recorded(row: Row, results: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def recorded(row: Row, results: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Append a record of the row; it says that the row passed only when nothing was raised."""
     record: dict[str, Any] = {"name": row.name, "passed": False}
     results.append(record)
     yield record

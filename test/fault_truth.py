@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import product
 from typing import NamedTuple
 
 from segmif_ros.rig.timecode import WRAP_MS
 
-PAIR_MS = 31
-"""`tolerance_ms` of the node, and a millisecond because codes are whole ones."""
+LARGEST_LAG_MS = {"fused": 1, "confidence": 31}
+"""The stamp is that of the RGB picture; the thermal one may be `tolerance_ms` away. And a
+millisecond, because codes are whole ones."""
 JUMP_NS = 1_000_000_000
 
 
@@ -40,46 +42,52 @@ def start_ms(picture: Picture) -> int:
 
 def complaints(
     pictures: Iterable[Picture],
-    rig_start_ms: int,
+    rig_starts_ms: Collection[int],
     *,
-    clocks_off_s: Iterable[float] = (0.0,),
+    clocks_off_s: Collection[float] = (0.0,),
     clocks_go_back: bool = False,
 ) -> list[str]:
     """Return what is wrong with the outputs of one node, in words.
 
-    A picture that stays the same from one output to the next is a frozen camera and may be old.
+    A picture that two neighbouring outputs of a topic show is that of a frozen camera; it may be
+    old.
 
     Args:
         pictures: in order of arrival, of any topics.
-        rig_start_ms: see `start_ms`.
+        rig_starts_ms: see `start_ms`; several, if the rig was started again.
         clocks_off_s: how far the stamps may be from the truth.
         clocks_go_back: whether the stamps were set back meanwhile.
     """
-    found = []
-    before: dict[str, Picture] = {}
-    stamps: set[tuple[str, int]] = set()
+    by_topic: dict[str, list[Picture]] = {}
     for picture in pictures:
-        last = before.get(picture.topic)
-        where = f"{picture.topic} {picture.stamp_ns}"
-        if (picture.topic, picture.stamp_ns) in stamps:
-            found.append(f"{where}: this stamp came before")
-        elif (
-            last is not None
-            and picture.stamp_ns < last.stamp_ns
-            and not (clocks_go_back and last.stamp_ns - picture.stamp_ns > JUMP_NS)
-        ):
-            found.append(f"{where}: older than {last.stamp_ns}, which came before it")
-        stamps.add((picture.topic, picture.stamp_ns))
-        top, bottom = picture.bars
-        if top != bottom:
-            found.append(f"{where}: torn, {top} ms on top and {bottom} ms at the bottom")
-        elif top is not None and not (last is not None and last.bars == picture.bars):
-            most = 1 if picture.topic == "fused" else PAIR_MS
-            lags = [_lag_ms(picture, rig_start_ms, off) for off in clocks_off_s]
-            if min(abs(lag) for lag in lags) > most:
-                found.append(f"{where}: its picture was taken {lags} ms before its stamp")
-        before[picture.topic] = picture
+        by_topic.setdefault(picture.topic, []).append(picture)
+    found = []
+    for topic, shown in by_topic.items():
+        stamps: set[int] = set()
+        for index, picture in enumerate(shown):
+            before = shown[index - 1] if index else None
+            where = f"{topic} {picture.stamp_ns}"
+            if picture.stamp_ns in stamps:
+                found.append(f"{where}: this stamp came before")
+            elif before is not None and _goes_back(before, picture, clocks_go_back):
+                found.append(f"{where}: older than {before.stamp_ns}, which came before it")
+            stamps.add(picture.stamp_ns)
+            top, bottom = picture.bars
+            neighbours = shown[max(index - 1, 0) : index + 2]
+            frozen = sum(other.bars == picture.bars for other in neighbours) > 1
+            if top != bottom:
+                found.append(f"{where}: torn, {top} ms on top and {bottom} ms at the bottom")
+            elif top is not None and not frozen:
+                starts = product(rig_starts_ms, clocks_off_s)
+                lags = [_lag_ms(picture, start, off) for start, off in starts]
+                if min(abs(lag) for lag in lags) > LARGEST_LAG_MS[topic]:
+                    found.append(f"{where}: its picture was taken {lags} ms before its stamp")
     return found
+
+
+def _goes_back(before: Picture, picture: Picture, allowed: bool) -> bool:
+    step_ns = before.stamp_ns - picture.stamp_ns
+    return step_ns > 0 and not (allowed and step_ns > JUMP_NS)
 
 
 def _lag_ms(picture: Picture, rig_start_ms: int, clocks_off_s: float) -> int:

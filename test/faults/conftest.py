@@ -62,3 +62,10 @@ def make_bench(
     yield make
     for bench in made:
         bench.close()
+
+
+@pytest.fixture(scope="module")
+def module_environment() -> Iterator[pytest.MonkeyPatch]:
+    """Environment variables for the processes of one module."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
