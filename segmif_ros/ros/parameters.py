@@ -14,6 +14,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from segmif_ros.engines import ENGINES
 from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
 from segmif_ros.ros.modes import MAY_GO_ON, ModePolicy
+from segmif_ros.ros.scheduling import SchedulingError, parse_cores
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
 
 Value = bool | int | float | str
@@ -146,6 +147,21 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "CPU threads of the engine; 0 uses all cores.",
         minimum=0,
         maximum=256,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "cpu_affinity",
+        "",
+        "Cores for the worker and the engine, as taskset writes them: 2,3 or 0-3, one as 2-2; "
+        "empty for all.",
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "realtime_priority",
+        0,
+        "SCHED_FIFO priority of the worker and the engine; 0 is ordinary scheduling.",
+        minimum=0,
+        maximum=99,
         change=_OFFLINE,
     ),
     ParameterSpec(
@@ -379,6 +395,8 @@ class Settings:
     model: str
     engine: str
     engine_threads: int
+    cpu_affinity: tuple[int, ...]
+    realtime_priority: int
     autostart: bool
     compressed_inputs: frozenset[Stream]
     calibration_file: str
@@ -424,12 +442,15 @@ class Settings:
                 plateau=float(values["thermal_plateau"]),
                 clahe=float(values["thermal_clahe"]),
             )
-        except ThermalError as err:
+            cores = parse_cores(values["cpu_affinity"])
+        except (ThermalError, SchedulingError) as err:
             raise ParameterError(str(err)) from err
         return cls(
             model=values["model"],
             engine=values["engine"],
             engine_threads=values["engine_threads"],
+            cpu_affinity=cores,
+            realtime_priority=values["realtime_priority"],
             autostart=values["autostart"],
             compressed_inputs=INPUT_TRANSPORTS[values["input_transport"]],
             calibration_file=values["calibration_file"],

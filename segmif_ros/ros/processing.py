@@ -20,8 +20,9 @@ from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
 from segmif_ros.ros.camera_infos import output_camera_info
 from segmif_ros.ros.images import ImageView
-from segmif_ros.ros.parameters import Settings
+from segmif_ros.ros.parameters import ParameterError, Settings
 from segmif_ros.ros.publishers import Publishers
+from segmif_ros.ros.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.ros.statistics import Statistics
 from segmif_ros.thermal import ThermalNormaliser
 
@@ -92,7 +93,13 @@ class Processor:
 
         Raises:
             EngineError, RegistrationError: the model or the calibration cannot be used.
+            ParameterError: the system refuses the cores or the priority.
         """
+        try:
+            bind_thread(settings.cpu_affinity)
+            raise_priority(settings.realtime_priority)
+        except SchedulingError as err:
+            raise ParameterError(str(err)) from err
         self._model = bundle.manifest.name
         self._buffers = Buffers()
         calibration = None
