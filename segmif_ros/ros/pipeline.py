@@ -20,6 +20,7 @@ from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.processing import Job, Processor
 from segmif_ros.ros.publishers import Publishers
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.transport import return_memory
 from segmif_ros.ros.worker import LatestWorker
 from segmif_ros.share import share_path
 from segmif_ros.thermal import ThermalError
@@ -155,6 +156,8 @@ class Pipeline:
         processor, self._processor = self._processor, None
         if processor is not None:
             processor.close()
+            del processor
+            return_memory()
 
     def _process(self, job: Job) -> None:
         """Worker thread: one job. Nothing may escape from here, it would vanish unseen."""

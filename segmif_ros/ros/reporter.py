@@ -28,7 +28,7 @@ from segmif_ros.ros.levels import BUDGET_ERROR, BUDGET_WARN
 from segmif_ros.ros.modes import Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import DEFAULTS, ParameterError, Settings
-from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC
+from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable
 from segmif_ros.ros.qos_check import mismatches
 from segmif_ros.ros.stamps import ClockWatch
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
@@ -84,7 +84,10 @@ class Reporter:
         self._parameters = parameters
         self._snapshot = snapshot
         self._publisher = node.create_publisher(
-            DiagnosticArray, DIAGNOSTICS_TOPIC, QoSProfile(depth=10)
+            DiagnosticArray,
+            DIAGNOSTICS_TOPIC,
+            QoSProfile(depth=10),
+            qos_overriding_options=overridable(),
         )
         self._lock = Lock()
         self._stop = Event()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process that sends or receives images must set before it imports rclpy.
+"""What a process that sends or receives images must set before it imports rclpy, and undo after.
 
 Fast DDS's default shared-memory segment holds less than one colour image, so best-effort images get
 lost; and image-sized memory blocks are returned to the kernel and faulted in again every frame.
@@ -8,6 +8,7 @@ lost; and image-sized memory blocks are returned to the kernel and faulted in ag
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 
@@ -52,3 +53,11 @@ def prepare_process() -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
             mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system; `prepare_process` made malloc keep it."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
