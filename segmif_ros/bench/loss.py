@@ -12,12 +12,16 @@ REPLACED = "gave way to a newer pair"
 SKIPPED = "nobody subscribed"
 FAILED = "failed"
 WITHDRAWN = "withdrawn"
+WITHHELD = "withheld: a camera was not well"
 IN_WORK = "still in work"
 LOST_AFTER = "lost after the node"
 
 
 def account(sent: int, counters: Mapping[str, int], heard: int | None) -> dict[str, int]:
     """Return frames by reason of loss; the sum and the frames heard make `sent`.
+
+    A frame that the node used without its partner counts twice: as not paired, and as heard. The
+    sum is then larger by `counters["singles"]`.
 
     Args:
         sent: RGB frames sent.
@@ -41,6 +45,7 @@ def account(sent: int, counters: Mapping[str, int], heard: int | None) -> dict[s
         SKIPPED: counters["skipped"],
         FAILED: counters["failures"],
         WITHDRAWN: counters["withdrawn"],
+        WITHHELD: counters.get("withheld", 0),
     }
     published = counters["published"]
     found = {
@@ -49,7 +54,7 @@ def account(sent: int, counters: Mapping[str, int], heard: int | None) -> dict[s
         **dropped,
         HELD: received - refused - sum(dropped.values()) - pairs,
         **ended,
-        IN_WORK: pairs - sum(ended.values()) - published,
+        IN_WORK: pairs + counters.get("singles", 0) - sum(ended.values()) - published,
         LOST_AFTER: 0 if heard is None else published - heard,
     }
     return {reason: number for reason, number in found.items() if number}

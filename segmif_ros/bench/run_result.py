@@ -169,6 +169,9 @@ def _doubts(scenario: Scenario, observed: Observed, result: Mapping[str, Any]) -
         doubts.append(f"cameras sent {result['sent_hz']:.1f} Hz, {scenario.rate_hz:g} were asked")
     if observed.publisher["left_out"]:
         doubts.append(f"cameras left out {observed.publisher['left_out']} pairs")
+    singles = sum(node["counters"].get("singles", 0) for node in observed.nodes)
+    if singles:
+        doubts.append(f"{singles} images were used without a partner: a camera paused")
     boots = {part["boot_id"] for part in (*observed.nodes, observed.publisher)}
     if observed.consumer is not None:
         boots.add(observed.consumer["boot_id"])

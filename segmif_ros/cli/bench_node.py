@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"segmif bench node: {err}\n")
         return 2
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    report: dict[str, Any] = {"created": created, "machine": machine_facts()}
+    report: dict[str, Any] = {"created": created, "machine": machine_facts() | _software()}
     try:
         with tempfile.TemporaryDirectory(prefix="segmif_bench_") as scratch:
             bench = _Bench(Stage(args.keep or Path(scratch)), args.domain)
@@ -61,6 +64,15 @@ def main(argv: Sequence[str]) -> int:
         args.out.write_text(json.dumps(rounded(report), indent=1) + "\n", encoding="utf-8")
         say(f"wrote {args.out}")
     return 0
+
+
+def _software() -> dict[str, str]:
+    """Return what the processes run on; ROS may be of wheels or of a distribution."""
+    try:
+        ros = f"rclpy {version('ros-jazzy-rclpy')} (Jazzy wheels)"
+    except PackageNotFoundError:
+        ros = f"ROS 2 {os.environ.get('ROS_DISTRO', 'of unknown distribution')}"
+    return {"ros": ros, "python": platform.python_version()}
 
 
 def rounded(value: Any) -> Any:

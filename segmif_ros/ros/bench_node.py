@@ -22,12 +22,14 @@ from segmif_ros.ros.bench_signals import Cues, Settled, announce, boot_id, write
 from segmif_ros.ros.statistics import Statistics
 
 
+_BEGINS = ("pairs", "singles")
+_ENDS = ("published", "replaced", "skipped", "withdrawn", "withheld", "failures")
+"""How work for the worker begins, and every way in which it ends."""
+
+
 def counters(statistics: Statistics) -> dict[str, int]:
     """Return every counter of the node under one name each."""
-    found = {
-        name: int(getattr(statistics, name))
-        for name in ("pairs", "replaced", "skipped", "withdrawn", "published", "failures")
-    }
+    found = {name: int(getattr(statistics, name)) for name in (*_BEGINS, *_ENDS)}
     for stream in Stream:
         counts = statistics.streams[stream]
         found[f"received.{stream.value}"] = counts.received
@@ -39,8 +41,7 @@ def counters(statistics: Statistics) -> dict[str, int]:
 
 def is_idle(found: Mapping[str, int]) -> bool:
     """Tell whether every pair has come to an end."""
-    ends = ("replaced", "skipped", "withdrawn", "published", "failures")
-    return found["pairs"] == sum(found[name] for name in ends)
+    return sum(found[name] for name in _BEGINS) == sum(found[name] for name in _ENDS)
 
 
 class Observer:

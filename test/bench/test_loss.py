@@ -41,6 +41,15 @@ def test_losses_and_results_always_make_what_was_sent(seed: int) -> None:
     assert sum(account(sent, counters, heard).values()) + heard == sent
 
 
+def test_what_went_on_alone_counts_twice_and_what_was_withheld_once() -> None:
+    counters = CALM | {
+        "dropped.rgb.no_partner": 10, "pairs": 90, "singles": 4, "withheld": 6, "published": 88
+    }  # fmt: skip
+    loss = account(100, counters, 88)
+    assert loss == {"not paired: no_partner": 10, "withheld: a camera was not well": 6}
+    assert sum(loss.values()) + 88 == 100 + counters["singles"]
+
+
 def test_without_a_listener_published_is_the_end() -> None:
     assert account(100, CALM, None) == {}
 
