@@ -9,8 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-WORKER_THREAD = "segmif-worker"
-"""Name that a measured node gives its worker thread."""
+THREAD_PREFIX = "segmif-"
+"""Threads of a node that are counted apart are named so, what they do behind it."""
+NAME_LENGTH = 15
+"""Characters that the kernel keeps of a thread's name."""
+
+THREAD_KINDS = ("executor", "intake", "worker", "transport", "other")
+"""Those that are always counted."""
 
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 _IDLE_COLUMNS = (3, 4)
@@ -24,7 +29,8 @@ class Reading:
     Attributes:
         at_s: steady time, seconds.
         cpu_s: processor time of the whole process since its start, user and system, seconds.
-        threads_s: the same by kind of thread: executor, worker, transport, other.
+        threads_s: the same by kind of thread: executor (the first one), what named threads do
+            (worker, intake, ...), transport (of Fast DDS), other.
         rss_mb: resident memory with the shared memory it has touched.
         anonymous_mb: resident memory that is its own.
         peak_mb: largest resident memory since its start.
@@ -121,7 +127,7 @@ def _memory_mb(status: str) -> dict[str, float]:
 
 
 def _threads_s(folder: Path, pid: int) -> dict[str, float]:
-    found = dict.fromkeys(("executor", "worker", "transport", "other"), 0.0)
+    found = dict.fromkeys(THREAD_KINDS, 0.0)
     for task in (folder / "task").iterdir():
         try:
             name = (task / "comm").read_text().strip()
@@ -129,13 +135,14 @@ def _threads_s(folder: Path, pid: int) -> dict[str, float]:
         except (FileNotFoundError, ProcessLookupError):
             continue  # the thread has ended since the folder was listed
         spent = (int(fields[11]) + int(fields[12])) * _TICK_S
-        found[_kind(name, is_main=int(task.name) == pid)] += spent
+        kind = _kind(name, is_main=int(task.name) == pid)
+        found[kind] = found.get(kind, 0.0) + spent
     return found
 
 
 def _kind(name: str, *, is_main: bool) -> str:
     if is_main:
         return "executor"
-    if name == WORKER_THREAD:
-        return "worker"
+    if name.startswith(THREAD_PREFIX):
+        return name.removeprefix(THREAD_PREFIX).partition("_")[0]
     return "transport" if name.startswith("dds.") else "other"

@@ -14,13 +14,12 @@ from threading import enumerate as living_threads
 from time import monotonic
 from typing import Any
 
-from segmif_ros.bench.processes import WORKER_THREAD
+from segmif_ros.bench.processes import NAME_LENGTH, THREAD_PREFIX
 from segmif_ros.bench.protocol import MARKED, READY
 from segmif_ros.pairing import Stream
 from segmif_ros.ros import node
 from segmif_ros.ros.bench_signals import Cues, Settled, announce, boot_id, write_result
 from segmif_ros.ros.statistics import Statistics
-
 
 _BEGINS = ("pairs", "singles")
 _ENDS = ("published", "replaced", "skipped", "withdrawn", "withheld", "failures")
@@ -65,7 +64,7 @@ class Observer:
         if self._node is None:
             self._node = watched
             self.engine = watched.engine_facts
-            _name_worker_thread()
+            _name_threads()
             announce(READY)
         if self._cues.next():
             self._wanted += 1
@@ -103,11 +102,12 @@ class Observer:
         return {"counters": counters(statistics), "samples": samples}
 
 
-def _name_worker_thread() -> None:
-    """Let the kernel know the worker by name: its processor time is then counted apart."""
+def _name_threads() -> None:
+    """Let the kernel know our threads by name: their processor time is then counted apart."""
     for thread in living_threads():
-        if thread.name.startswith(WORKER_THREAD) and thread.native_id is not None:
-            Path(f"/proc/self/task/{thread.native_id}/comm").write_text(WORKER_THREAD)
+        if thread.name.startswith(THREAD_PREFIX) and thread.native_id is not None:
+            comm = Path(f"/proc/self/task/{thread.native_id}/comm")
+            comm.write_text(thread.name[:NAME_LENGTH])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

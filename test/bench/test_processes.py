@@ -65,7 +65,14 @@ def test_threads_are_told_apart_by_their_names(tmp_path: Path) -> None:
     fields = " ".join(["S", *["0"] * 10, str(3 * tick), str(tick), *["0"] * 30])
     (folder / "stat").write_text(f"7 (odd) name (x) {fields}")
     (folder / "status").write_text("VmHWM:\t 4096 kB\nVmRSS:\t 2048 kB\nRssAnon:\t 1024 kB\n")
-    names = {7: "python", 8: "segmif-worker", 9: "dds.shm.7", 10: "dds.ev", 11: "pool"}
+    names = {
+        7: "python",
+        8: "segmif-worker_0",
+        9: "dds.shm.7",
+        10: "dds.ev",
+        11: "pool",
+        12: "segmif-intake",
+    }
     for number, name in names.items():
         (folder / "task" / str(number)).mkdir()
         (folder / "task" / str(number) / "comm").write_text(f"{name}\n")
@@ -73,6 +80,6 @@ def test_threads_are_told_apart_by_their_names(tmp_path: Path) -> None:
     found = read_process(7, tmp_path)
     assert found.cpu_s == pytest.approx(4.0)
     assert found.threads_s == pytest.approx(
-        {"executor": 4.0, "worker": 4.0, "transport": 8.0, "other": 4.0}
+        {"executor": 4.0, "intake": 4.0, "worker": 4.0, "transport": 8.0, "other": 4.0}
     )
     assert (found.rss_mb, found.anonymous_mb, found.peak_mb) == (2.0, 1.0, 4.0)
