@@ -28,6 +28,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "turn released SegMiF checkpoints into model bundles",
     ),
     "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
+    "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),
     "bench": ("segmif_ros.cli.bench", "measure time, memory and agreement of a network"),
 }
 

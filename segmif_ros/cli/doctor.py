@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif doctor`: what stands between this machine and fused images, line by line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from segmif_ros.cli import camera_checks, machine_checks, ros_checks
+from segmif_ros.cli.console import say
+from segmif_ros.cli.finding import Finding, Verdict, as_json, as_text, exit_status
+
+DESCRIPTION = (
+    "Looks at ROS, the transport, both cameras' topics, engines, GPU, shared memory and Python "
+    "packages. Each line is OK, WARN or FAIL, with the remedy below it."
+)
+EPILOG = "exit status: 0 all OK, 1 something to look at, 2 something will not work (or wrong use)"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="segmif doctor", description=DESCRIPTION, epilog=EPILOG)
+    add = parser.add_argument
+    add("--rgb", metavar="TOPIC", help="topic of the RGB camera (default: guessed)")
+    add("--thermal", metavar="TOPIC", help="topic of the thermal camera (default: guessed)")
+    add("--seconds", type=_seconds, default=3.0, help="how long to listen to the cameras (3)")
+    add("--json", action="store_true", help="print a JSON list instead of lines")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.0 < value <= 60.0:
+        raise argparse.ArgumentTypeError(f"{text}: expected above 0 and up to 60 seconds")
+    return value
+
+
+def _cameras(args: argparse.Namespace) -> list[Finding]:
+    named = {"rgb": args.rgb, "thermal": args.thermal}
+    chosen = {camera: topic for camera, topic in named.items() if topic}
+    # With one topic named the other is still to be guessed, so all are listened to.
+    topics = list(chosen.values()) if len(chosen) == len(named) else []
+    return camera_checks.graph_checks(camera_checks.look_at_graph(topics, args.seconds), chosen)
+
+
+def examine(args: argparse.Namespace) -> list[Finding]:
+    """Run every check, side by side, and return the findings in reading order."""
+    checks: list[Callable[[], Finding]] = [
+        machine_checks.python_check,
+        machine_checks.numpy_check,
+        machine_checks.engines_check,
+        machine_checks.gpu_check,
+        machine_checks.shared_memory_check,
+    ]
+    with ThreadPoolExecutor() as pool:
+        machine = [pool.submit(check) for check in checks]
+        ros = ros_checks.ros_check()
+        rest = [ros]
+        if ros.verdict is Verdict.FAIL:
+            rest.append(Finding("cameras", Verdict.WARN, "not looked at: that needs ROS 2"))
+        else:
+            rest += [ros_checks.transport_check(), *_cameras(args)]
+        return [*rest, *(future.result() for future in machine)]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the findings and return the exit status."""
+    args = _parser().parse_args(argv)
+    findings = examine(args)
+    say(as_json(findings) if args.json else as_text(findings))
+    return exit_status(findings)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

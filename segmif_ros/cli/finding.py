@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One line of `segmif doctor`: what was looked at, how it is, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """How a thing is; the worst one is the exit status."""
+
+    OK = 0
+    WARN = 1
+    """Works, or may be meant so; look at it."""
+    FAIL = 2
+    """Something will not work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: what was looked at, one word.
+        verdict: how it is.
+        fact: one sentence.
+        remedy: what to do, empty for nothing.
+    """
+
+    check: str
+    verdict: Verdict
+    fact: str
+    remedy: str = ""
+
+
+def exit_status(findings: Iterable[Finding]) -> int:
+    """Return 0 when all is well, 1 after a WARN, 2 after a FAIL."""
+    return max((int(finding.verdict) for finding in findings), default=0)
+
+
+def as_text(findings: Iterable[Finding]) -> str:
+    """Return one line per finding, and its remedy below it."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.verdict.name:<4}  {finding.check:<9}  {finding.fact}")
+        if finding.remedy:
+            lines.append(f"{'':<17}-> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def as_json(findings: Iterable[Finding]) -> str:
+    """Return a JSON list of objects with check, verdict, fact and remedy."""
+    rows = [
+        {"check": f.check, "verdict": f.verdict.name, "fact": f.fact, "remedy": f.remedy}
+        for f in findings
+    ]
+    return json.dumps(rows, indent=2)

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif doctor` on broken machines: stand-ins on disk for what would be installed or missing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segmif_ros.cli import doctor, machine_checks, ros_checks
+from segmif_ros.cli.ask import Answer, ask, ask_python
+from segmif_ros.cli.finding import Finding, Verdict, as_json, as_text, exit_status
+from segmif_ros.cli.machine_checks import (
+    engines_check,
+    gpu_check,
+    numpy_check,
+    python_check,
+    shared_memory_check,
+)
+from segmif_ros.cli.ros_checks import ros_check, transport_check
+
+ABSENT = 'raise ModuleNotFoundError("No module named {0!r}", name={0!r})'
+NUMPY_1 = (
+    "import sys\nsys.stderr.write('AttributeError: _ARRAY_API not found\\n')\n"
+    "raise ImportError('numpy.core.multiarray failed to import')"
+)
+DEVICE = {"0000:01:00.0/vendor": "0x10de\n"}
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Put modules on the PYTHONPATH of the processes that are asked."""
+
+    def install(**modules: str) -> Path:
+        folder = tmp_path / "modules"
+        folder.mkdir(exist_ok=True)
+        for name, code in modules.items():
+            (folder / f"{name}.py").write_text(code.format(name) + "\n")
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+        return folder
+
+    return install
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_the_verb_without_ros_numpy_1_and_engines(stand_in):
+    folder = stand_in(
+        rclpy=ABSENT, cv_bridge=NUMPY_1, onnxruntime=ABSENT, openvino="raise RuntimeError('no AVX')"
+    )
+    command = [sys.executable, "-m", "segmif_ros.cli.main", "doctor", "--json"]
+    home = Path(__file__).resolve().parents[2]
+    path = os.pathsep.join([str(folder), str(home)])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"PYTHONPATH": path, "AMENT_PREFIX_PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    found = {row["check"]: row for row in json.loads(done.stdout)}
+    assert list(found) == ["ros", "cameras", "python", "numpy", "engines", "gpu", "shm"]
+    assert found["ros"]["verdict"] == "FAIL"
+    assert "installed and not sourced" in found["ros"]["fact"] or "no ROS 2" in found["ros"]["fact"]
+    assert found["cameras"]["fact"] == "not looked at: that needs ROS 2"
+    assert found["numpy"]["verdict"] == "WARN"
+    assert "cv_bridge was built for NumPy 1" in found["numpy"]["fact"]
+    assert "'numpy<2'" in found["numpy"]["remedy"]
+    assert found["engines"]["verdict"] == "FAIL"
+    assert "openvino: RuntimeError: no AVX; onnxruntime: not installed" in found["engines"]["fact"]
+    assert "Traceback" not in done.stderr
+
+
+def test_ros_that_is_not_sourced(stand_in, tmp_path):
+    stand_in(rclpy=ABSENT)
+    opt = write(tmp_path / "opt", {"humble/setup.bash": "", "jazzy/setup.bash": "", "junk/x": ""})
+    found = ros_check({}, opt)
+    assert found.verdict is Verdict.FAIL
+    assert "ROS 2 humble, jazzy is installed and not sourced" in found.fact
+    assert found.remedy == f"source {opt}/jazzy/setup.bash"
+    assert "pip install" in ros_check({"AMENT_PREFIX_PATH": "/opt/ros/jazzy"}, opt).remedy
+    assert "no ROS 2 here" in ros_check({}, tmp_path / "nothing").fact
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise ImportError(\"No module named 'rclpy._rclpy_pybind11'\")", "another Python"),
+        ("raise RuntimeError('failed to load RMW library')", "middleware does not load"),
+        ("raise OSError('libspdlog.so: cannot open')", "libspdlog.so: cannot open"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal 11"),
+    ],
+)
+def test_ros_that_does_not_start_says_why(stand_in, tmp_path, code, words):
+    stand_in(rclpy=code)
+    found = ros_check({"AMENT_PREFIX_PATH": "/opt/ros/jazzy"}, tmp_path)
+    assert found.verdict is Verdict.FAIL
+    assert words in found.fact
+    assert found.remedy
+
+
+def test_ros_from_wheels_and_from_a_sourced_folder_do_not_mix(monkeypatch):
+    monkeypatch.setattr(ros_checks, "ask_python", lambda _: Answer(0, "rmw_x\n", ""))
+    monkeypatch.setattr(ros_checks, "_wheel_distro", lambda: "jazzy")
+    fine = ros_check({"ROS_DOMAIN_ID": "7", "ROS_LOCALHOST_ONLY": "1"})
+    assert fine.verdict is Verdict.OK
+    assert fine.fact == "ROS 2 jazzy (wheels), rmw_x, domain 7, discovery LOCALHOST"
+    assert ros_check({"ROS_DISTRO": "jazzy"}).verdict is Verdict.OK
+    mixed = ros_check({"ROS_DISTRO": "humble"})
+    assert mixed.verdict is Verdict.FAIL
+    assert "wheels of jazzy and a sourced humble" in mixed.fact
+
+
+PROFILE = "<profiles><t><segment_size>{}</segment_size></t></profiles>"
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "words"),
+    [
+        (PROFILE.format(16 * 2**20), Verdict.OK, "shared-memory segment 16 MiB"),
+        (PROFILE.format(2**19), Verdict.WARN, "segment of 0.5 MiB"),
+        ("<profiles/>", Verdict.WARN, "segment of 0.0 MiB"),
+        ("<profiles>", Verdict.FAIL, "cannot be read"),
+        (PROFILE.format("big"), Verdict.FAIL, "cannot be read"),
+        (None, Verdict.FAIL, "is missing"),
+    ],
+)
+def test_the_fast_dds_profile_in_force(tmp_path, text, verdict, words):
+    path = tmp_path / "profile.xml"
+    if text is not None:
+        path.write_text(text)
+    found = transport_check({"FASTDDS_DEFAULT_PROFILES_FILE": str(path)})
+    assert found.verdict is verdict
+    assert words in found.fact
+    if verdict is not Verdict.OK:
+        assert found.remedy.startswith("export FASTRTPS_DEFAULT_PROFILES_FILE=")
+        assert "config/fastdds_shm.xml" in found.remedy
+
+
+def test_without_a_profile_or_with_another_middleware():
+    assert transport_check({}).verdict is Verdict.WARN
+    other = transport_check({"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"})
+    assert other.verdict is Verdict.WARN
+    assert "rmw_fastrtps_cpp" in other.remedy
+
+
+def programs(folder: Path, **code: str) -> Path:
+    for name, text in code.items():
+        path = folder / name
+        path.write_text(f"#!{sys.executable}\n{text}\n")
+        path.chmod(0o755)
+    return folder
+
+
+def test_ros2_would_start_another_python(tmp_path, monkeypatch):
+    bare = (
+        "import json; print('noise'); print(json.dumps({'numpy': ['ok', '1'], 'cv2': ['ok', '']}))"
+    )
+    programs(tmp_path, ros2="", python3=bare)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = python_check()
+    assert found.verdict is Verdict.WARN
+    assert f"{tmp_path}/python3 and lacks segmif_ros" in found.fact
+    (tmp_path / "ros2").unlink()
+    assert python_check().verdict is Verdict.OK, (
+        "without ros2 nobody starts python3 behind our back"
+    )
+    programs(tmp_path, ros2="", python3=bare.replace("'cv2'", "'segmif_ros': ['ok', ''], 'cv2'"))
+    assert python_check().verdict is Verdict.OK
+
+
+def test_numpy_with_a_good_and_a_broken_cv_bridge(stand_in):
+    stand_in(cv_bridge="__version__ = '4'")
+    assert numpy_check().verdict is Verdict.OK
+    assert "with cv_bridge" in numpy_check().fact
+    stand_in(cv_bridge="import no_such_library")
+    found = numpy_check()
+    assert found.verdict is Verdict.WARN
+    assert "No module named 'no_such_library'" in found.fact
+    stand_in(cv_bridge=ABSENT, numpy="raise ImportError('numpy was torn apart')")
+    found = numpy_check()
+    assert found.verdict is Verdict.FAIL
+    assert "numpy was torn apart" in found.fact
+
+
+def test_an_engine_that_crashes_hides_no_other(stand_in):
+    stand_in(openvino="import os; os.abort()", onnxruntime="__version__ = '1.2.3'", tensorrt=ABSENT)
+    found = engines_check()
+    assert found.verdict is Verdict.WARN
+    expected = "openvino: ended by signal 6; onnxruntime 1.2.3; tensorrt: not installed"
+    assert found.fact == expected
+    assert "engine:=onnxruntime" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("answer", "files", "verdict", "words"),
+    [
+        ({"code": 0, "version": 12080, "names": ["Orin"]}, DEVICE, Verdict.OK, "Orin; driver for"),
+        ({"code": 803, "version": 12080, "names": []}, DEVICE, Verdict.WARN, "CUDA error 803"),
+        (None, DEVICE, Verdict.WARN, "cannot open shared object"),
+        (None, {"0000:00:02.0/vendor": "0x8086\n"}, Verdict.OK, "no NVIDIA GPU"),
+        ({"code": 100, "version": 12080, "names": []}, {}, Verdict.OK, "no NVIDIA GPU"),
+    ],
+    ids=["good", "mismatch", "no driver", "other vendor", "driver alone"],
+)  # fmt: skip
+def test_gpu_and_driver(tmp_path, monkeypatch, answer, files, verdict, words):
+    error = "OSError: libcuda.so.1: cannot open shared object file"
+    said = Answer(1, "", error) if answer is None else Answer(0, json.dumps(answer), "")
+    monkeypatch.setattr(machine_checks, "ask_python", lambda _: said)
+    monkeypatch.setattr(machine_checks, "DEVICE_FILES", ())
+    found = gpu_check(write(tmp_path, files))
+    assert found.verdict is verdict
+    assert words in found.fact
+
+
+def test_the_question_about_the_gpu_ends_well_on_this_machine():
+    answer = ask_python(machine_checks._CUDA)
+    assert answer.code == 0 or "libcuda" in answer.last_line
+
+
+def test_segments_of_killed_processes(tmp_path):
+    names = ("fastrtps_0a", "fastdds_0b", "fastrtps_0c", "fastrtps_port7411")
+    write(tmp_path, {f"{name}_el": "" for name in names})
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(2**20))
+    (tmp_path / "fastrtps_0d_el").write_text("")
+    with (tmp_path / "fastrtps_0a_el").open("rb") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        found = shared_memory_check(tmp_path)
+    assert found.verdict is Verdict.WARN
+    assert "2 Fast DDS segment(s) of killed processes hold 2 MiB" in found.fact
+    assert found.remedy.endswith("shm clean") or found.remedy.startswith("stop all ROS processes")
+
+
+def test_shared_memory_that_is_missing_small_or_fine(tmp_path, monkeypatch):
+    assert shared_memory_check(tmp_path / "none").verdict is Verdict.WARN
+    assert shared_memory_check(tmp_path).verdict is Verdict.OK
+
+    def docker(_: Path) -> Any:
+        return os.statvfs_result((4096, 4096, 16384, 16384, 16384, 0, 0, 0, 0, 255))
+
+    monkeypatch.setattr(machine_checks.os, "statvfs", docker)
+    found = shared_memory_check(tmp_path)
+    assert found.verdict is Verdict.WARN
+    assert "64 of 64 MiB free" in found.fact
+    assert "--shm-size" in found.remedy
+
+
+def test_a_question_without_an_answer(tmp_path):
+    assert "no answer in 0.2 s" in ask_python("import time; time.sleep(9)", seconds=0.2).err
+    assert "nowhere" in ask([str(tmp_path / "nowhere")]).err
+    assert ask_python("print('x'); raise ValueError('y')").last_line == "ValueError: y"
+
+
+FINDINGS = [
+    Finding("ros", Verdict.OK, "there"),
+    Finding("shm", Verdict.WARN, "left", "clean"),
+]
+
+
+def test_lines_json_and_exit_status(monkeypatch, capsys):
+    assert as_text(FINDINGS).splitlines() == [
+        "OK    ros        there",
+        "WARN  shm        left",
+        "                 -> clean",
+    ]
+    assert json.loads(as_json(FINDINGS))[1] == {
+        "check": "shm", "verdict": "WARN", "fact": "left", "remedy": "clean",
+    }  # fmt: skip
+    assert [exit_status(FINDINGS[:n]) for n in (0, 1, 2)] == [0, 0, 1]
+    assert exit_status([*FINDINGS, Finding("gpu", Verdict.FAIL, "")]) == 2
+    monkeypatch.setattr(doctor, "examine", lambda _: FINDINGS)
+    assert doctor.main([]) == 1
+    assert "-> clean" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("seconds", ["0", "61", "soon"])
+def test_a_wrong_time_is_named(seconds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        doctor.main(["--seconds", seconds])
+    assert ended.value.code == 2
+    assert seconds in capsys.readouterr().err
