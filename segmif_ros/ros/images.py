@@ -213,7 +213,7 @@ def _through_cv_bridge(message: Image, bridge_to: str, expected: str) -> ImageVi
             Refusal.ENCODING, f"encoding {message.encoding!r} is not known, expected {expected}"
         )
     try:
-        from cv_bridge import CvBridge, CvBridgeError
+        from cv_bridge import CvBridge
     except ImportError as err:
         raise ImageRefused(
             Refusal.ENCODING,
@@ -222,11 +222,19 @@ def _through_cv_bridge(message: Image, bridge_to: str, expected: str) -> ImageVi
         ) from None
     try:
         pixels = CvBridge().imgmsg_to_cv2(message, desired_encoding=bridge_to)
-    except (CvBridgeError, cv2.error, ValueError, TypeError, KeyError) as err:
+    except Exception as err:
+        # Half of it is compiled for one NumPy and one OpenCV: it raises whatever they raise.
         raise ImageRefused(
             Refusal.CONVERSION,
-            f"cv_bridge cannot turn encoding {message.encoding!r} into {bridge_to!r}: {err}",
+            f"cv_bridge cannot turn encoding {message.encoding!r} into {bridge_to!r}: {err!r}",
         ) from err
+    if pixels.shape[:2] != (message.height, message.width):
+        # It does not compare step and width, and makes a narrower image of too small a step.
+        raise ImageRefused(
+            Refusal.CONVERSION,
+            f"cv_bridge made {pixels.shape[1]}x{pixels.shape[0]} pixels of a {message.encoding!r} "
+            f"image of {message.width}x{message.height} with step {message.step}",
+        )
     return ImageView(pixels, bridge_to)
 
 

@@ -174,7 +174,6 @@ def test_odd_step_of_sixteen_bit_rows_is_read_right():
 def install_cv_bridge(monkeypatch, convert):
     """Stand in for ROS's cv_bridge, which is not on PyPI."""
     module = types.ModuleType("cv_bridge")
-    module.CvBridgeError = type("CvBridgeError", (TypeError,), {})
     module.CvBridge = type(
         "CvBridge",
         (),
@@ -211,12 +210,23 @@ def test_a_cv_bridge_that_does_not_load_says_why(monkeypatch):
         view_rgb(broken(encoding="bayer_rggb8"))
 
 
-def test_a_failing_cv_bridge_is_a_refusal(monkeypatch):
+@pytest.mark.parametrize("error", [ValueError, AttributeError, ImportError, SystemError])
+def test_a_failing_cv_bridge_is_a_refusal(monkeypatch, error):
+    """NumPy 2 makes some of its versions fail in ways of their own."""
+
     def fail(_to):
-        raise ValueError("not this one")
+        raise error("not this one")
 
     install_cv_bridge(monkeypatch, fail)
     with pytest.raises(ImageRefused, match="not this one") as caught:
+        view_rgb(broken(encoding="yuv422"))
+    assert caught.value.reason is Refusal.CONVERSION
+
+
+def test_a_cv_bridge_image_of_another_size_is_a_refusal(monkeypatch):
+    """Too small a step makes a narrower image there, without a word."""
+    install_cv_bridge(monkeypatch, lambda _to: colour(4, 5))
+    with pytest.raises(ImageRefused, match="made 5x4 pixels of a 'yuv422' image of 6x4") as caught:
         view_rgb(broken(encoding="yuv422"))
     assert caught.value.reason is Refusal.CONVERSION
 
