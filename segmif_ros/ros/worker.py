@@ -78,7 +78,10 @@ class LatestWorker(Generic[Item]):
             self._closed = True
             self._last = self._pool.submit(last or (lambda: None))
             self._pool.shutdown(wait=False)
-        return not wait((self._last,), timeout=patience_s).not_done
+        ended = not wait((self._last,), timeout=patience_s).not_done
+        if ended:
+            self._pool.shutdown(wait=True)
+        return ended
 
     def _take(self) -> None:
         item = self.withdraw()
