@@ -18,7 +18,9 @@ from threading import Event
 from time import monotonic_ns
 from typing import Any
 
+import cv2
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -37,7 +39,7 @@ from segmif_ros.ros.pipeline import GivenUpError, Pipeline
 from segmif_ros.ros.publishers import Publishers
 from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.reporter import Reporter, Snapshot
-from segmif_ros.ros.statistics import Statistics
+from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.transport import prepare_process
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -49,7 +51,11 @@ CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError,
 
 _POLL_S = 0.2
 _INACTIVE = Standing(Mode.STOPPED, "the node is not active")
+_ASLEEP = Standing(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
 _LAST_REPORT_S = 0.5
+_LOOK_S = 0.2
+_ASLEEP_AFTER_NS = 2 * NANOSECONDS
+"""Readers that restart, or whose discovery lags, do not cost a subscription to the cameras."""
 _LIFECYCLE = {
     "configure": ("configuring", "inactive"),
     "activate": ("activating", "active"),
@@ -82,6 +88,8 @@ class SegmifNode(LifecycleNode):
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
         self._intake: Intake | None = None
+        self._readers_timer: Any = None
+        self._readers_ns = 0
         self._standing = _INACTIVE
         self._lifecycle = "unconfigured"
         self._reporter = Reporter(self, self.parameters, self._snapshot)
@@ -134,7 +142,7 @@ class SegmifNode(LifecycleNode):
 
     def close(self) -> None:
         """Leave the active state properly and free everything."""
-        if self._inputs is not None:
+        if self._readers_timer is not None:
             self.trigger_deactivate()
         self._release()
         self._reporter.close()
@@ -185,6 +193,14 @@ class SegmifNode(LifecycleNode):
         )
 
     def _activate(self) -> None:
+        self._listen()
+        self._readers_ns = monotonic_ns()
+        self._readers_timer = self.create_timer(
+            _LOOK_S, self._look_for_readers, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _listen(self) -> None:
+        """Subscribe to the cameras."""
         assert self._pipeline is not None
         self._inputs = Inputs(
             self, self.parameters, self._statistics, self._pipeline.offer, self._announce
@@ -202,6 +218,7 @@ class SegmifNode(LifecycleNode):
 
     def _deactivate(self) -> None:
         assert self._pipeline is not None
+        self._stop_looking()
         self._stop_listening()
         self._pipeline.drain()
         self._announce(_INACTIVE)
@@ -213,6 +230,7 @@ class SegmifNode(LifecycleNode):
 
     def _release(self) -> None:
         """Free what there is; safe in any state."""
+        self._stop_looking()
         self._stop_listening()
         self._inputs = None
         self._active_since_ns = None
@@ -228,9 +246,28 @@ class SegmifNode(LifecycleNode):
         self.parameters.configured = False
 
     def _shut_down(self) -> None:
-        if self._inputs is not None:
+        if self._readers_timer is not None:
             self._deactivate()
         self._release()
+
+    def _look_for_readers(self) -> None:
+        """Fall asleep when lazy and nobody subscribes to an output; wake up when somebody does."""
+        assert self._outputs is not None
+        now_ns = monotonic_ns()
+        if self._outputs.wanted() or not self.parameters.settings().lazy:
+            self._readers_ns = now_ns
+            if self._inputs is None:
+                self._listen()
+        elif self._inputs is not None and now_ns - self._readers_ns >= _ASLEEP_AFTER_NS:
+            self._stop_listening()
+            self._inputs = None
+            self._active_since_ns = None
+            self._announce(_ASLEEP)
+
+    def _stop_looking(self) -> None:
+        if self._readers_timer is not None:
+            self.destroy_timer(self._readers_timer)
+            self._readers_timer = None
 
     def _stop_listening(self) -> None:
         """Take no more messages; safe in any state."""
@@ -248,7 +285,8 @@ class SegmifNode(LifecycleNode):
         if standing.mode is before.mode:
             return
         text = f"mode {before.mode.value} -> {standing.mode.value}: {standing.reason}"
-        lost = standing.mode not in (Mode.FUSED, Mode.WAITING) and standing is not _INACTIVE
+        lost = standing.mode not in (Mode.FUSED, Mode.WAITING)
+        lost = lost and standing not in (_INACTIVE, _ASLEEP)
         # Two calls: rclpy refuses another severity from a place that has logged already.
         if lost:
             self.get_logger().warning(text)
@@ -301,6 +339,9 @@ def main(
         command = _command_line(args)
         _on_signals(lambda *_: stop.set())
         prepare_process()
+        # Two threads warp one image a little sooner, for twice the processor time, and one of them
+        # often waits for a core that the engine, DDS or a driver has.
+        cv2.setNumThreads(1)
         rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
     except (RuntimeError, FileNotFoundError) as err:
         # The transport profile is not installed; or rcl's own error for bad --ros-args and for a

@@ -171,6 +171,11 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         change=Change.START,
     ),
     ParameterSpec(
+        "lazy",
+        False,
+        "Stop listening to the cameras while no output has a subscriber; nobody watches them then.",
+    ),
+    ParameterSpec(
         "tolerance_ms",
         30.0,
         "Largest time difference of a pair, after the offsets.",
@@ -398,6 +403,7 @@ class Settings:
     cpu_affinity: tuple[int, ...]
     realtime_priority: int
     autostart: bool
+    lazy: bool
     compressed_inputs: frozenset[Stream]
     calibration_file: str
     pairing: PairingConfig
@@ -452,6 +458,7 @@ class Settings:
             cpu_affinity=cores,
             realtime_priority=values["realtime_priority"],
             autostart=values["autostart"],
+            lazy=values["lazy"],
             compressed_inputs=INPUT_TRANSPORTS[values["input_transport"]],
             calibration_file=values["calibration_file"],
             pairing=PairingConfig(

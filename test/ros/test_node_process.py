@@ -236,6 +236,24 @@ def test_without_a_subscriber_nothing_is_computed(active):
     assert int(active.status("pairing")["pairs"]) >= int(pairing["pairs"]) + 5
 
 
+def test_lazy_it_sleeps_without_subscribers_and_wakes_up_for_one(active):
+    operator = Operator(active)
+    active.listen()
+    assert operator.set_parameter("lazy", True) == (True, "")
+    cameras = active.cameras.values()
+    active.until(
+        lambda: not any(camera.get_subscription_count() for camera in cameras), "no subscription"
+    )
+    active.until(lambda: "asleep" in active.status("mode").get("reason", ""), "the reason")
+    assert active.status("mode")["mode"] == "stopped"
+    # Nothing is wrong with a camera that nobody listens to.
+    assert {active.status(concern)["level"] for concern in ("mode", "rgb", "thermal")} == {"0"}
+    active.listen("fused", "mask")
+    active.until_heard()
+    one_result(active)
+    assert operator.set_parameter("lazy", False) == (True, "")
+
+
 def test_only_the_wanted_output_is_published(active):
     active.listen("mask")
     active.spin(0.5)
