@@ -169,11 +169,10 @@ def environment() -> dict[str, str]:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed here")
 def test_systemd_understands_the_unit(tmp_path: Path):
     """A line for everything that systemd does not know or cannot find."""
-    program = tmp_path / "segmif_node"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    text = UNIT.read_text().replace("/opt/segmif/bin/segmif_node", str(program))
-    assert str(program) in text
+    for name in ("segmif_node", "fastdds"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    text = UNIT.read_text().replace("/opt/segmif/bin", str(tmp_path))
 
     def complaints(content: str) -> str:
         (tmp_path / UNIT.name).write_text(content)
