@@ -190,7 +190,9 @@ class Inputs:
         if stream is Stream.RGB:
             self._rgb_size = (int(view.pixels.shape[0]), int(view.pixels.shape[1]))
             self._rgb_frame_id = arrival.header.frame_id
-        decisions = self._pairer.push(stream, stamp_ns, received, arrival_ns=now_ns)
+        # Now, not at its arrival: while it was decoded, the other camera's may have overtaken it.
+        pushed_ns = self._node.get_clock().now().nanoseconds
+        decisions = self._pairer.push(stream, stamp_ns, received, arrival_ns=pushed_ns)
         usable = not any(Drop(stream, stamp_ns, reason) in decisions.drops for reason in _UNUSABLE)
         if frozen or not usable:
             problem = Problem.FROZEN if frozen else Problem.UNUSABLE
