@@ -131,8 +131,9 @@ def engine_section(facts: Facts) -> Finding:
         text = f"{failures} pairs failed: {statistics.last_failure}"
         share = failures / (failures + published)
         finding.check(levels.FAILED, share, text) or finding.check(levels.FAILING, failures, text)
-    offered = statistics.pairs - before.pairs + statistics.singles - before.singles
-    replaced = statistics.replaced - before.replaced
+    window = facts.window
+    offered = statistics.pairs - window.pairs + statistics.singles - window.singles
+    replaced = statistics.replaced - window.replaced
     if offered:
         finding.check(
             levels.SLOW, replaced / offered,
@@ -215,9 +216,9 @@ def node_section(facts: Facts) -> Finding:
     process, finding = facts.process, Finding("node")
     finding.text = process.lifecycle
     finding.check(
-        levels.EXECUTOR_BLOCKED, facts.blocked_s,
-        f"no message or request was taken for {facts.blocked_s:.1f} s: a transition waits for the "
-        "engine, or the machine is overloaded",
+        levels.INTAKE_BLOCKED, facts.blocked_s,
+        f"no image was taken for {facts.blocked_s:.1f} s: a transition waits for the engine, or "
+        "the machine is overloaded",
     )  # fmt: skip
     still_s = process.clock_still_ns / NANOSECONDS
     if process.clock is ClockState.MISSING:

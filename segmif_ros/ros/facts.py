@@ -108,7 +108,7 @@ class Facts:
 
     @property
     def blocked_s(self) -> float:
-        """For how long the executor took no message and no request, seconds."""
+        """For how long the thread that takes images stood still, seconds."""
         ticked_ns = self.statistics.ticked_ns
         if self.active_since_ns is None or ticked_ns is None:
             return 0.0
@@ -117,7 +117,7 @@ class Facts:
     def silent_s(self, last_ns: int | None) -> float | None:
         """Return for how long nothing came, seconds; None while inactive.
 
-        The time in which the executor was blocked does not count: nobody listened.
+        The time in which that thread stood still does not count: nobody listened.
         """
         if self.active_since_ns is None:
             return None

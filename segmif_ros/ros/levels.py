@@ -111,7 +111,7 @@ STUCK = Threshold(
 )
 FAILED = Threshold("failed", "engine", _ERROR, 0.99, "share", "pairs that failed")
 FAILING = Threshold("failing", "engine", _WARN, 0.0, "pairs", "pairs that failed")
-SLOW = Threshold("slow", "engine", _WARN, 0.1, "share", "pairs that gave way to newer ones")
+SLOW = Threshold("slow", "engine", _WARN, 0.1, "share", "pairs that gave way to newer ones, 5 s")
 BUDGET_ERROR = Threshold(
     "over_budget", "latency", _ERROR, math.nan, "ms", _STAMP_TO_PUBLISHED,
     parameter="latency_budget_error_ms",
@@ -120,8 +120,8 @@ BUDGET_WARN = Threshold(
     "over_budget", "latency", _WARN, math.nan, "ms", _STAMP_TO_PUBLISHED,
     parameter="latency_budget_warn_ms",
 )  # fmt: skip
-EXECUTOR_BLOCKED = Threshold(
-    "blocked", "node", _ERROR, 0.9, "s", "time that the node took no message and no request"
+INTAKE_BLOCKED = Threshold(
+    "blocked", "node", _ERROR, 0.9, "s", "time that the thread that takes images stood still"
 )
 NO_CLOCK = Threshold(
     "no_clock", "node", _ERROR, 2.0, "s", "time with use_sim_time and nothing on /clock"
@@ -140,7 +140,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
     NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
     STUCK, FAILED, FAILING, SLOW,
     BUDGET_ERROR, BUDGET_WARN,
-    EXECUTOR_BLOCKED, NO_CLOCK, CLOCK_STOPPED, CLOCK_JUMPED, GROWTH,
+    INTAKE_BLOCKED, NO_CLOCK, CLOCK_STOPPED, CLOCK_JUMPED, GROWTH,
 )  # fmt: skip
 
 

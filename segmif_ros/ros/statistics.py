@@ -135,7 +135,7 @@ class Statistics:
     """Everything since the node was configured.
 
     Attributes:
-        ticked_ns: steady time of the executor's newest round, None while inactive.
+        ticked_ns: steady time when the thread that takes images last showed life, None before.
         working_since_ns: steady time when the worker took the pair at hand, None while it has none.
     """
 

@@ -214,7 +214,7 @@ def test_a_shutter_is_told_and_is_no_fault():
     assert "shutter closed for 1.5 s" in found.message
 
 
-def test_while_the_executor_is_blocked_no_camera_is_blamed():
+def test_while_nobody_takes_images_no_camera_is_blamed():
     statistics = running()
     since = NOW - 5 * NANOSECONDS
     statistics.ticked_ns = since

@@ -182,7 +182,7 @@ SCENARIOS: dict[Threshold, tuple[Callable[[float], Scenario], float, float]] = {
     levels.SLOW: (slow, 0.1, 0.15),
     levels.BUDGET_ERROR: (budget(300.0, 0.0), 290, 310),
     levels.BUDGET_WARN: (budget(0.0, 300.0), 290, 310),
-    levels.EXECUTOR_BLOCKED: (blocked, 0.85, 0.95),
+    levels.INTAKE_BLOCKED: (blocked, 0.85, 0.95),
     levels.NO_CLOCK: (clock(ClockState.MISSING), 1.9, 2.1),
     levels.CLOCK_STOPPED: (clock(ClockState.STOPPED), 1.9, 2.1),
     levels.CLOCK_JUMPED: (clock_jump, 0.9, -1.1),

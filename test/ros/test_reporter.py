@@ -146,7 +146,7 @@ def test_a_worker_that_hangs_is_told_while_the_executor_waits_for_it(start, list
 
 def test_at_one_report_a_second_a_stuck_worker_is_told_within_two():
     assert levels.STUCK.limit + 1.0 / DEFAULTS.diagnostics_rate_hz < 2.0
-    assert levels.EXECUTOR_BLOCKED.limit + 1.0 / DEFAULTS.diagnostics_rate_hz < 2.0
+    assert levels.INTAKE_BLOCKED.limit + 1.0 / DEFAULTS.diagnostics_rate_hz < 2.0
 
 
 def test_a_publisher_that_cannot_be_heard_is_named(start, listener):
