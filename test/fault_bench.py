@@ -187,11 +187,20 @@ class Observer:
         return monotonic_ns()
 
 
-def free_memory(left: set[Path]) -> None:
-    """Remove what a killed process has left in /dev/shm, as far as nobody else uses it."""
-    for path in left - shared_memory_of("self"):
-        if "port" not in path.name:
-            path.unlink(missing_ok=True)
+def own_memory(child: int, others: Iterable[int] = ()) -> set[Path]:
+    """Files in /dev/shm that Fast DDS made for a process alone, and for none of the others.
+
+    The ports are common to all processes of a machine.
+    """
+    common = shared_memory_of("self").union(*(shared_memory_of(pid) for pid in others))
+    files = shared_memory_of(child) - common
+    return {path for path in files if path.name.startswith("fast") and "port" not in path.name}
+
+
+def free_memory(files: set[Path]) -> None:
+    """Remove what a killed process has left."""
+    for path in files:
+        path.unlink(missing_ok=True)
 
 
 class RigProcess:
@@ -215,7 +224,7 @@ class RigProcess:
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process.poll() is None:
-            memory = shared_memory_of(self.process.pid)
+            memory = own_memory(self.process.pid)
             self.process.send_signal(number)
             try:
                 self.process.wait(5.0)
@@ -376,12 +385,14 @@ class Span:
         seen = self.observer.seen.pictures[self.first_picture :]
         return [p for p in seen if topic in ("", p.topic) and p.seen_ns > after_ns]
 
+    def mode_messages(self) -> list[ModeSeen]:
+        return self.observer.seen.modes[self.first_mode :]
+
     def modes(self) -> list[ModeSeen]:
         """Changes of the mode; a new reason alone is none."""
-        seen = self.observer.seen.modes
         changes = []
-        last = seen[self.first_mode - 1].mode if self.first_mode else ""
-        for mode in seen[self.first_mode :]:
+        last = self.observer.seen.modes[self.first_mode - 1].mode if self.first_mode else ""
+        for mode in self.mode_messages():
             if mode.mode != last:
                 changes.append(mode)
             last = mode.mode

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 OK, WARN, ERROR = 0, 1, 2
 LEVELS = ("OK", "WARN", "ERROR")
@@ -61,7 +62,7 @@ class Row:
         results_hz: highest rate of the results by their stamps, 0 for any.
         latency_ms: shortest median time from stamp to result.
         via: modes between the end of the fault and fused results.
-        clears: whether the recovery includes that the diagnostics say nothing any more.
+        clears: whether the recovery includes that the diagnostics take it back.
         known: why the row fails today; empty when it must pass.
     """
 
@@ -81,13 +82,31 @@ class Row:
     clears: bool = False
     known: str = ""
 
-    def modes(self, *, from_start: bool = False) -> list[str]:
-        """Return the modes that must be seen, in order; at a start the node waits first."""
-        modes = ["stopped", "waiting"] if from_start else [FUSED]
+    def modes(self) -> list[str]:
+        """Return the changes of the mode that must be seen, in order; before it was fused."""
+        modes = [FUSED]
         for mode in (self.mode, *self.via, FUSED):
             if mode != modes[-1]:
                 modes.append(mode)
-        return modes if from_start else modes[1:]
+        return modes[1:]
+
+    def modes_from_start(self) -> list[str]:
+        """Return those of a node that was started with the fault, after it began to wait."""
+        modes = [mode for mode in (self.mode, *self.via) if mode not in (FUSED, "waiting")]
+        return [*modes, FUSED]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the table of docs/faults.md shows of it."""
+        return {
+            "name": self.name,
+            "fault": self.fault,
+            "inject": self.inject,
+            "mode": self.mode,
+            "says": [[e.concern, LEVELS[e.level], e.state] for e in self.says],
+            "results": self.results,
+            "recovery_limit_s": self.recovery_s,
+            "known": self.known,
+        }
 
 
 def _mode(mode: str, reason: str) -> Expect:

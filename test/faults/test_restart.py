@@ -9,10 +9,9 @@ from time import monotonic_ns
 from typing import Any
 
 import pytest
-from fault_bench import Bench, free_memory
+from fault_bench import Bench, free_memory, own_memory
 from fault_rows import RELIABILITY, RESTARTS, Row
 from fault_run import recorded, run_row
-from node_process import shared_memory_of
 
 pytestmark = pytest.mark.system
 
@@ -38,18 +37,20 @@ def test_reliability(bench: Bench, results: Results) -> None:
 def test_the_node_ends_and_is_started_again(bench: Bench, results: Results, row: Row) -> None:
     number = signal.Signals[row.name]
     with recorded(row, results) as record:
+        if bench.node.process.poll() is not None:
+            bench.start_node()  # the row before failed half-way
         bench.settle(())
         span = bench.span()
-        memory = shared_memory_of(bench.node.pid)
+        memory = own_memory(bench.node.pid, [bench.rig.process.pid])
         code, seconds = bench.node.stop(number)
-        record["noticed_s"] = round(seconds, 3)
+        record["ended_s"] = round(seconds, 3)
         if number == signal.SIGKILL:
             free_memory(memory)
             assert code == -number
         else:
             assert code == 0
-            left = {path for path in memory if path.exists() and "port" not in path.name}
-            assert left <= shared_memory_of("self"), left
+            left = {path for path in memory if path.exists()}
+            assert not left, left
             bench.observer.until(lambda: span.entered("stopped"), "word of the end")
         assert seconds < EXIT_S
         began = monotonic_ns()
@@ -57,11 +58,11 @@ def test_the_node_ends_and_is_started_again(bench: Bench, results: Results, row:
 
         def recovered() -> list[Any]:
             since = bench.since_start
-            return since.pictures("confidence") if since.entered("fused") else []
+            fused = any(mode.mode == "fused" for mode in since.mode_messages())
+            return since.pictures("confidence") if fused else []
 
         first = bench.observer.until(recovered, "fused results of the new node")[0]
         record["recovery_s"] = round((first.seen_ns - began) / 1e9, 3)
-        record["modes"] = [mode.mode for mode in span.modes()]
-        assert record["modes"] == ["stopped", "waiting", "fused"]
-        assert not bench.complaints(span, row.clocks_off_s)
+        found = bench.complaints(span, row.clocks_off_s)
+        assert not found, found[:5]
         assert record["recovery_s"] <= row.recovery_s
