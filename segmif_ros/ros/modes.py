@@ -8,8 +8,10 @@ is silent, sends nothing usable, or repeats one picture; or when both deliver an
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
+from statistics import median
 
 from segmif_ros.pairing import JUMP_NS, MILLISECOND, Stream
 
@@ -42,6 +44,13 @@ MAY_GO_ON = {
 
 RECOVERY_PAIRS = 5
 """A single camera gives way to pairs after so many in a row, so that a bad cable cannot flap."""
+
+_GAPS = 5
+"""Gaps whose median is the period: one outage or one burst does not bend it."""
+_PERIODS = 2.5
+_UNKNOWN_PERIOD_NS = 1_200 * MILLISECOND
+"""Assumed after the first of its kind, so that a camera at 1 Hz is not lost before the second."""
+_LONGEST_NS = 10_000 * MILLISECOND
 
 _STALL_NS = 500 * MILLISECOND
 """`decide` runs 25 times a second; a gap this long is our own, and says nothing about cameras."""
@@ -82,13 +91,54 @@ class Standing:
     reason: str
 
 
+class _Beat:
+    """Tells whether something that comes again and again still does."""
+
+    __slots__ = ("_gaps", "_last_ns")
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._gaps: deque[int] = deque(maxlen=_GAPS)
+
+    @property
+    def ever(self) -> bool:
+        """Whether it has come at all."""
+        return self._last_ns is not None
+
+    def add(self, now_ns: int) -> None:
+        """Take note that it came."""
+        if self._last_ns is not None:
+            self._gaps.append(now_ns - self._last_ns)
+        self._last_ns = now_ns
+
+    def forget(self) -> None:
+        """What came so far counts for nothing."""
+        self._last_ns = None
+
+    def shift(self, by_ns: int, now_ns: int) -> None:
+        """Forgive a time in which nobody looked."""
+        if self._last_ns is not None:
+            self._last_ns = min(now_ns, self._last_ns + by_ns)
+
+    def lasts(self, after_ns: int, now_ns: int) -> bool:
+        """Tell whether the last time is not longer ago than it should be.
+
+        That is `after_ns`, or a few of its own periods where it is slower than that.
+        """
+        if self._last_ns is None:
+            return False
+        period_ns = median(self._gaps) if self._gaps else _UNKNOWN_PERIOD_NS
+        allowed_ns = max(after_ns, min(_PERIODS * period_ns, _LONGEST_NS))
+        return now_ns - self._last_ns <= allowed_ns
+
+
 class _Camera:
     """What is known about one camera."""
 
-    __slots__ = ("problem", "problem_ns", "usable_ns")
+    __slots__ = ("problem", "problem_ns", "usable")
 
     def __init__(self) -> None:
-        self.usable_ns: int | None = None
+        self.usable = _Beat()
         self.problem: Problem | None = None
         self.problem_ns = 0
 
@@ -96,7 +146,7 @@ class _Camera:
         """Say why the camera is lost."""
         if self.problem is not None and now_ns - self.problem_ns <= after_ns:
             return self.problem
-        never = self.usable_ns is None and self.problem is None
+        never = not self.usable.ever and self.problem is None
         return Problem.UNSEEN if never else Problem.SILENT
 
 
@@ -107,7 +157,7 @@ class ModeTracker:
         self.standing = Standing(Mode.WAITING, "no rgb image yet; no thermal image yet")
         self._next_reason = ("", 0)
         self._cameras = {stream: _Camera() for stream in Stream}
-        self._pair_ns: int | None = None
+        self._pairs = _Beat()
         self._pairs_in_a_row = 0
         self._heard_ns: int | None = None
         self._decided_ns = now_ns
@@ -115,7 +165,7 @@ class ModeTracker:
     def image(self, stream: Stream, now_ns: int) -> None:
         """Take note of a usable image."""
         camera = self._cameras[stream]
-        camera.usable_ns = now_ns
+        camera.usable.add(now_ns)
         camera.problem = None
 
     def trouble(self, stream: Stream, problem: Problem, now_ns: int) -> None:
@@ -123,11 +173,11 @@ class ModeTracker:
         camera = self._cameras[stream]
         camera.problem, camera.problem_ns = problem, now_ns
         if problem is Problem.FROZEN:
-            camera.usable_ns = None  # what came before was the same picture
+            camera.usable.forget()  # what came before was the same picture
 
     def pair(self, now_ns: int) -> None:
         """Take note of a pair of usable images."""
-        self._pair_ns = now_ns
+        self._pairs.add(now_ns)
         self._pairs_in_a_row += 1
 
     def decide(self, policy: ModePolicy, now_ns: int) -> bool:
@@ -137,8 +187,9 @@ class ModeTracker:
             Whether `standing` changed: another mode, or the same one for another reason.
         """
         self._forgive_own_stall(now_ns)
-        alive = {s for s in Stream if self._recent(self._cameras[s].usable_ns, policy, now_ns)}
-        paired = self._recent(self._pair_ns, policy, now_ns) and len(alive) == len(Stream)
+        after_ns = policy.after_ns
+        alive = {s for s in Stream if self._cameras[s].usable.lasts(after_ns, now_ns)}
+        paired = self._pairs.lasts(after_ns, now_ns) and len(alive) == len(Stream)
         if not paired:
             self._pairs_in_a_row = 0
         if not alive:
@@ -169,8 +220,8 @@ class ModeTracker:
 
     def _patient(self, policy: ModePolicy, now_ns: int) -> bool:
         """Tell whether the missing camera still has time to come."""
-        return self._recent(self._pair_ns, policy, now_ns) or self._recent(
-            self._heard_ns, policy, now_ns
+        return self._pairs.lasts(policy.after_ns, now_ns) or (
+            self._heard_ns is not None and now_ns - self._heard_ns <= policy.after_ns
         )
 
     def _reason(self, mode: Mode, policy: ModePolicy, alive: set[Stream], now_ns: int) -> str:
@@ -199,18 +250,12 @@ class ModeTracker:
         self._decided_ns = now_ns
         if gap_ns <= _STALL_NS:
             return
+        self._pairs.shift(gap_ns, now_ns)
         for camera in self._cameras.values():
-            if camera.usable_ns is not None:
-                camera.usable_ns = min(now_ns, camera.usable_ns + gap_ns)
+            camera.usable.shift(gap_ns, now_ns)
             camera.problem_ns = min(now_ns, camera.problem_ns + gap_ns)
-        if self._pair_ns is not None:
-            self._pair_ns = min(now_ns, self._pair_ns + gap_ns)
         if self._heard_ns is not None:
             self._heard_ns = min(now_ns, self._heard_ns + gap_ns)
-
-    @staticmethod
-    def _recent(time_ns: int | None, policy: ModePolicy, now_ns: int) -> bool:
-        return time_ns is not None and now_ns - time_ns <= policy.after_ns
 
 
 class StampGate:

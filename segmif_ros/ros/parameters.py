@@ -316,8 +316,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "degraded_after_ms",
         1000.0,
-        "Time without a usable pair after which one camera goes on alone, or the node stops; must "
-        "be longer than the period of the slower camera.",
+        "Time without a usable pair after which one camera goes on alone, or the node stops; for "
+        "cameras slower than 2.5 Hz two and a half of their periods.",
         unit="ms",
         minimum=100.0,
         maximum=60000.0,

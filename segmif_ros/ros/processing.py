@@ -203,7 +203,13 @@ class Processor:
     @staticmethod
     def _publish_camera_info(job: Job, publishers: Publishers, statistics: Statistics) -> None:
         """Publish where the results lie, if that is known."""
-        if job.camera_info is None or job.rgb_size is None:
+        if job.rgb_size is None:
+            return
+        if job.camera_info is None:
+            statistics.camera_info_problem = (
+                "no camera_info has come, so none is published; remap ~/input/rgb/camera_info to "
+                "the driver's"
+            )
             return
         try:
             info = output_camera_info(job.camera_info, job.header, job.rgb_size)

@@ -194,6 +194,31 @@ def test_a_slow_camera_within_the_set_time_stays_fused():
     assert cameras.modes_passed() == [Mode.FUSED]
 
 
+@pytest.mark.parametrize(
+    ("period_ms", "passed"),
+    [
+        (1_000, [Mode.FUSED]),
+        (2_000, [Mode.FUSED]),
+        (4_000, [Mode.FUSED, Mode.STOPPED, Mode.FUSED]),
+    ],
+)
+def test_cameras_slower_than_the_set_time_are_not_lost_between_two_images(period_ms, passed):
+    cameras = Cameras()
+    for _ in range(20):
+        cameras.run(TICK, RGB, THERMAL)
+        cameras.run(period_ms - TICK)
+    assert cameras.modes_passed() == passed, "a period must be seen once to be known"
+    assert cameras.run(3 * period_ms) is Mode.STOPPED, "two and a half periods end it"
+
+
+def test_one_slow_camera_goes_on_alone_without_a_break():
+    cameras = Cameras()
+    for _ in range(30):
+        cameras.run(TICK, RGB)
+        cameras.run(1_500 - TICK)
+    assert cameras.modes_passed() == [Mode.RGB_ONLY]
+
+
 def test_the_own_process_standing_still_is_no_silent_camera():
     cameras = Cameras()
     cameras.run(2_000, RGB, THERMAL)

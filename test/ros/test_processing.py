@@ -127,7 +127,7 @@ def test_the_camera_info_goes_out_with_the_header_of_the_result(processor):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"camera_info": None}, ""),
+        ({"camera_info": None}, "no camera_info has come"),
         ({"rgb_size": None}, ""),
         ({"rgb_size": (H, W // 2)}, "is for 640x480 pixels, the images have 320x480"),
         ({"camera_info": CameraInfo(width=W, height=H)}, "K[0] = 0"),
