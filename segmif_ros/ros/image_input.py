@@ -107,18 +107,19 @@ class ImageInput:
             self._decoder.close()
 
     def _on_image(self, message: Image) -> None:
+        outcome: ImageView | ImageRefused
+        received_ns = monotonic_ns()
         text = f"{message.width}x{message.height} {message.encoding}"
-        arrival = self._arrival(message, text)
         try:
-            view = VIEWS[self._stream.value](message)
+            outcome = VIEWS[self._stream.value](message)
         except ImageRefused as refusal:
-            self._deliver(replace(arrival, outcome=refusal))
-        else:
-            self._deliver(replace(arrival, outcome=view))
+            outcome = refusal
+        self._deliver(self._arrival(message, text, received_ns, outcome))
 
     def _on_compressed(self, message: CompressedImage) -> None:
         assert self._decoder is not None
-        arrival = self._arrival(message, message.format)
+        busy = ImageRefused(Refusal.BUSY, "a newer image came before this one could be decoded")
+        arrival = self._arrival(message, message.format, monotonic_ns(), busy)
         replaced = self._decoder.offer((message, arrival))
         if replaced is not None:
             self._deliver(replaced[1])
@@ -138,12 +139,8 @@ class ImageInput:
             outcome = ImageRefused(Refusal.DECODING, f"decoding failed: {err!r}")
         self._deliver(replace(arrival, format=text, outcome=outcome))
 
-    def _arrival(self, message: Any, text: str) -> Arrival:
-        return Arrival(
-            self._stream,
-            message.header,
-            text,
-            monotonic_ns(),
-            self._node.get_clock().now().nanoseconds,
-            ImageRefused(Refusal.BUSY, "a newer image came before this one could be decoded"),
-        )
+    def _arrival(
+        self, message: Any, text: str, received_ns: int, outcome: ImageView | ImageRefused
+    ) -> Arrival:
+        now_ns = self._node.get_clock().now().nanoseconds
+        return Arrival(self._stream, message.header, text, received_ns, now_ns, outcome)

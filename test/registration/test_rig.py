@@ -359,3 +359,23 @@ def test_cameras_that_look_apart_are_refused_when_the_table_is_made() -> None:
 def test_frames_of_another_resolution_are_refused() -> None:
     with pytest.raises(RegistrationError, match=r"thermal \(512, 640\).*\(256, 320\).*again"):
         registered(BARREL, BARREL).apply(np.zeros((256, 320), np.uint8), RGB)
+
+
+@pytest.mark.parametrize(
+    ("rgb", "thermal"), [((479, 641), (255, 319)), ((1, 1), (1, 1)), ((7, 3), (2, 9))]
+)
+def test_odd_and_tiny_sizes_are_sizes(rgb: tuple[int, int], thermal: tuple[int, int]) -> None:
+    """One ray through the middle of both images: they meet there, whatever the size."""
+
+    def camera(size: tuple[int, int]) -> Intrinsics:
+        height, width = size
+        matrix = np.array([[width, 0, (width - 1) / 2], [0, height, (height - 1) / 2], [0, 0, 1.0]])
+        return Intrinsics(size, matrix)
+
+    same_place = RigCalibration(camera(rgb), camera(thermal), np.eye(3), np.zeros(3), 5.0, 5.0)
+    frame = np.random.default_rng(2).integers(100, 200, thermal, np.uint8)
+    registration = Registration(same_place)
+    out = registration.apply(frame, rgb)
+    assert out.shape == rgb
+    assert registration.valid_area(thermal, rgb)[rgb[0] // 2, rgb[1] // 2] == 255
+    assert 100 <= out[rgb[0] // 2, rgb[1] // 2] < 200
