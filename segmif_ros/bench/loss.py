@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 LOST_BEFORE = "lost before the node"
+ASLEEP = "not listened to: nobody subscribed, and lazy is set"
 REFUSED = "refused by the node"
 HELD = "still waiting for a partner"
 REPLACED = "gave way to a newer pair"
@@ -17,7 +18,9 @@ IN_WORK = "still in work"
 LOST_AFTER = "lost after the node"
 
 
-def account(sent: int, counters: Mapping[str, int], heard: int | None) -> dict[str, int]:
+def account(
+    sent: int, counters: Mapping[str, int], heard: int | None, *, asleep: bool = False
+) -> dict[str, int]:
     """Return frames by reason of loss; the sum and the frames heard make `sent`.
 
     A frame that the node used without its partner counts twice: as not paired, and as heard. The
@@ -27,6 +30,7 @@ def account(sent: int, counters: Mapping[str, int], heard: int | None) -> dict[s
         sent: RGB frames sent.
         counters: of the node between two moments without traffic.
         heard: complete results at the consumer, None where nobody listened.
+        asleep: the node does not subscribe to the cameras.
 
     Returns:
         Reason -> frames, zeros left out. A negative number means that the counters contradict
@@ -49,7 +53,7 @@ def account(sent: int, counters: Mapping[str, int], heard: int | None) -> dict[s
     }
     published = counters["published"]
     found = {
-        LOST_BEFORE: sent - received,
+        ASLEEP if asleep else LOST_BEFORE: sent - received,
         REFUSED: refused,
         **dropped,
         HELD: received - refused - sum(dropped.values()) - pairs,

@@ -56,14 +56,15 @@ def figures(scenario: Scenario, observed: Observed) -> dict[str, Any]:
     if observed.consumer is not None:
         heard = [len(ages) for ages in complete]
     losses = [
-        account(n, node["counters"], h)
+        account(n, node["counters"], h, asleep=scenario.asleep)
         for n, node, h in zip(sent, observed.nodes, heard, strict=True)
     ]
     loss = _summed(losses)
     counters = _summed([node["counters"] for node in observed.nodes])
-    pairs, published = max(counters["pairs"], 1), counters["published"]
+    published = counters["published"]
     nodes = [c for name, c in observed.costs.items() if name.startswith("node")]
-    cpu_ms = 1e3 * sum(c.cpu_s for c in nodes) / pairs
+    cpu_ms = 1e3 * sum(c.cpu_s for c in nodes)
+    cpu_ms_per_pair = cpu_ms / max(sum(sent), 1)
     seconds = observed.publisher["seconds"]
     ages = [age for rig in complete for age in rig]
     stages = distributions(_stages(observed.nodes))
@@ -85,9 +86,9 @@ def figures(scenario: Scenario, observed: Observed) -> dict[str, Any]:
             "all": _json(Distribution.of(ages)),
         },
         "age_by_tenth_ms": _medians_by_tenth(complete[0]),
-        "cpu_ms_per_pair": cpu_ms,
-        "cpu_ms_per_result": cpu_ms * pairs / published if published else None,
-        "core_percent_per_hz": cpu_ms / 10.0,
+        "cpu_ms_per_pair": cpu_ms_per_pair,
+        "cpu_ms_per_result": cpu_ms / published if published else None,
+        "core_percent_per_hz": cpu_ms_per_pair / 10.0,
         "costs": {name: asdict(cost) for name, cost in observed.costs.items()},
         "memory_mb_per_minute": slope_per_minute(observed.memory),
         "others_cores": observed.others_cores,

@@ -34,6 +34,7 @@ class Scenario:
         warm_up_s: what is sent before that.
         outputs: image outputs that the consumer subscribes to; empty: there is no consumer.
         rigs: how many pairs of cameras, each with a node of its own.
+        lazy: the node's parameter of that name.
     """
 
     subject: str = SEGMIF
@@ -48,6 +49,7 @@ class Scenario:
     warm_up_s: float = 1.0
     outputs: tuple[str, ...] = ("fused", "mask")
     rigs: int = 1
+    lazy: bool = False
 
     def __post_init__(self) -> None:
         if self.subject != SEGMIF and self.subject not in PEERS:
@@ -81,6 +83,11 @@ class Scenario:
         return max(round(self.warm_up_s * self.rate_hz), 2)
 
     @property
+    def asleep(self) -> bool:
+        """Whether the node does not even listen to the cameras."""
+        return self.lazy and not self.outputs
+
+    @property
     def title(self) -> str:
         """One line for people."""
         rgb, thermal = self.rgb_size, self.thermal_size
@@ -90,7 +97,7 @@ class Scenario:
             f"{f' with {self.model}' if self.model else ''}, {rgb[0]}x{rgb[1]} rgb8 + "
             f"{thermal[0]}x{thermal[1]} mono16, {self.rate_hz:g} Hz"
             f"{f', {self.rigs} rigs' if self.rigs > 1 else ''}, listening to "
-            f"{' and '.join(self.outputs) or 'nothing'}"
+            f"{' and '.join(self.outputs) or 'nothing'}{', lazy' if self.lazy else ''}"
         )
 
     def to_json(self) -> dict[str, Any]:

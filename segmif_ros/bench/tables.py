@@ -56,7 +56,7 @@ def run_table(result: Mapping[str, Any]) -> str:
         f"{pairs['published']} published, {pairs['heard']} heard; "
         f"lost {100 * result['lost_share']:.2f} %"
         + "".join(f", {number} {reason}" for reason, number in result["loss"].items()),
-        f"node: {result['cpu_ms_per_pair']:.2f} ms of processor time a pair = "
+        f"node: {result['cpu_ms_per_pair']:.2f} ms of processor time a pair sent = "
         f"{result['core_percent_per_hz']:.2f} core-percent per Hz",
     ]
     for name, cost in result["costs"].items():

@@ -169,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         "--subscribe", type=_outputs, default=("fused", "mask"), metavar="NAMES",
         help=f"outputs the listener wants, with commas: {', '.join(OUTPUTS)}; or all, or none",
     )  # fmt: skip
+    node.add_argument("--lazy", action="store_true", help="set the node's parameter lazy")
     run = parser.add_argument_group("run")
     run.add_argument("--seconds", type=float, default=10.0, help="measured time (default 10)")
     run.add_argument(
@@ -231,6 +232,7 @@ def _scenario(args: argparse.Namespace) -> Scenario:
         warm_up_s=args.warm_up,
         outputs=args.subscribe,
         rigs=args.rigs,
+        lazy=args.lazy,
     )
     if args.engine == "null":
         return replace(base, delay_ms=args.delay_ms)

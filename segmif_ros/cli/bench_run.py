@@ -116,7 +116,8 @@ class Run:
                 self.start(name, *self._node_command(rig))
             if self._scenario.outputs:
                 self.start("consumer", *self._consumer_command())
-            self.start("publisher", *self._publisher_command())
+            unheard = ("--unheard",) if self._scenario.asleep else ()
+            self.start("publisher", *self._publisher_command(), *unheard)
             for name in tuple(self._children):
                 self.wait_for(name, READY, READY_S)
             self._children["publisher"].send(signal.SIGUSR1)
@@ -227,7 +228,7 @@ class Run:
                 *("--rgb", topics["rgb"], "--thermal", topics["thermal"]),
                 *("--node", node_name(rig), "--parameters", json.dumps(parameters)),
             )
-        parameters["autostart"] = autostart
+        parameters |= {"autostart": autostart, "lazy": scenario.lazy}
         settings = self._folder / f"{name}.yaml"
         settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmif_ros.bench.loss import LOST_AFTER, LOST_BEFORE, REPLACED, account, contradictions
+from segmif_ros.bench.loss import ASLEEP, LOST_AFTER, LOST_BEFORE, REPLACED, account, contradictions
 
 CALM = {
     "received.rgb": 100, "refused.rgb": 0, "dropped.rgb.no_partner": 0, "pairs": 100,
@@ -39,6 +39,11 @@ def test_losses_and_results_always_make_what_was_sent(seed: int) -> None:
     counters = {name: int(rng.integers(0, 50)) for name in CALM}
     sent, heard = (int(n) for n in rng.integers(0, 300, 2))
     assert sum(account(sent, counters, heard).values()) + heard == sent
+
+
+def test_a_node_that_is_asleep_loses_nothing() -> None:
+    nothing = dict.fromkeys(CALM, 0)
+    assert account(100, nothing, None, asleep=True) == {ASLEEP: 100}
 
 
 def test_what_went_on_alone_counts_twice_and_what_was_withheld_once() -> None:

@@ -93,6 +93,14 @@ def test_without_a_listener_the_worker_rests(bench: Bench, compared: Report) -> 
 
 
 @pytest.mark.system
+def test_without_a_listener_a_lazy_node_costs_next_to_nothing(
+    bench: Bench, compared: Report
+) -> None:
+    (asleep,) = bench("--seconds", "2", "--subscribe", "none", "--lazy")["runs"]
+    assert asleep["cpu_ms_per_pair"] < compared["runs"][0]["cpu_ms_per_pair"] / 5.0
+
+
+@pytest.mark.system
 def test_overload_drops_old_pairs_and_nothing_grows_old(bench: Bench) -> None:
     report = bench("--seconds", "2", "--rate", "3", "--delay-ms", "150", "--overload", "3")
     overloaded = report["runs"][1]
