@@ -6,6 +6,7 @@ The truth is the virtual rig's own projection of street points (`Pose`), with Op
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import replace
 from functools import cache
@@ -379,3 +380,47 @@ def test_odd_and_tiny_sizes_are_sizes(rgb: tuple[int, int], thermal: tuple[int, 
     assert out.shape == rgb
     assert registration.valid_area(thermal, rgb)[rgb[0] // 2, rgb[1] // 2] == 255
     assert 100 <= out[rgb[0] // 2, rgb[1] // 2] < 200
+
+
+JUNK: list[Any] = [
+    None,
+    "",
+    "x",
+    [],
+    {},
+    [[]],
+    float("nan"),
+    float("inf"),
+    -1,
+    0,
+    1e300,
+    True,
+    10**400,
+]
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in the file, of a list the first one."""
+    inner = value.items() if isinstance(value, dict) else []
+    inner = [(0, value[0])] if isinstance(value, list) else inner
+    return [path, *(found for key, each in inner for found in _paths(each, (*path, key)))]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: str(junk)[:8])
+def test_junk_anywhere_in_the_file_is_refused_or_harmless(tmp_path: Path, junk: Any) -> None:
+    refused: list[str] = []
+    for path in _paths(GOOD)[1:]:
+        content = copy.deepcopy(GOOD)
+        place_of = content
+        for key in path[:-1]:
+            place_of = place_of[key]
+        place_of[path[-1]] = junk
+        try:
+            calibration = read(tmp_path, content)
+        except RegistrationError as err:
+            refused.append(str(err))
+        else:
+            assert np.isfinite(calibration.to_thermal(np.array([[320.0, 240.0]]))[0]).all()
+            assert calibration.describe()
+    assert len(refused) > 10
+    assert not [text for text in refused if "\n" in text]
