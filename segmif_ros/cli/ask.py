@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+_ROS_NOISE = re.compile(r"^\[\w+\] \[[\d.]+\] \[[\w.]+\]: |, at /\S+:\d+$")
+"""Level, time and logger before a message of ROS, and the source line behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Answer:
         """The last line of the error output: where Python names the exception."""
         lines = [line.strip() for line in self.err.splitlines() if line.strip()]
         if lines:
-            return lines[-1]
+            return _ROS_NOISE.sub("", lines[-1])
         return f"ended by signal {-self.code}" if self.code is not None and self.code < 0 else ""
 
 

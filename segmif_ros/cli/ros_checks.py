@@ -11,12 +11,14 @@ from importlib.metadata import distributions
 from pathlib import Path
 from xml.etree import ElementTree
 
-from segmif_ros.cli.ask import ask_python
+from segmif_ros.cli.ask import Answer, ask_python
 from segmif_ros.cli.finding import Finding, Verdict
 
 OPT_ROS = Path("/opt/ros")
 SEGMENT_WANTED_MIB = 4
 """An image needs several times its size; Fast DDS has half a MiB by default."""
+MOST_DOMAIN = 232
+"""Higher ones have no ports left."""
 
 _START = """
 import rclpy
@@ -29,26 +31,41 @@ _MIB = 1024 * 1024
 
 def ros_check(environment: Mapping[str, str] = os.environ, opt_ros: Path = OPT_ROS) -> Finding:
     """Whether rclpy can be imported, and which ROS it is."""
+    domain = environment.get("ROS_DOMAIN_ID") or "0"
+    if not domain.isdecimal() or int(domain) > MOST_DOMAIN:
+        return Finding(
+            "ros",
+            Verdict.FAIL,
+            f"ROS_DOMAIN_ID is {domain!r}, expected 0 to {MOST_DOMAIN}",
+            "export ROS_DOMAIN_ID=0, the same in every shell",
+        )
     answer = ask_python(_START)
     if answer.code == 0:
         return _ros_found(environment, answer.out.split()[-1])
+    if "No module named 'rclpy'" in answer.err:
+        return _ros_absent(environment, opt_ros)
+    return _ros_broken(answer, environment)
+
+
+def _ros_absent(environment: Mapping[str, str], opt_ros: Path) -> Finding:
     installed = sorted(path.name for path in opt_ros.glob("*/") if (path / "setup.bash").exists())
-    absent = "No module named 'rclpy'" in answer.err
-    if absent and installed and not environment.get("AMENT_PREFIX_PATH"):
+    if installed and not environment.get("AMENT_PREFIX_PATH"):
         return Finding(
             "ros",
             Verdict.FAIL,
             f"ROS 2 {', '.join(installed)} is installed and not sourced",
             f"source {opt_ros}/{installed[-1]}/setup.bash",
         )
-    if absent:
-        return Finding(
-            "ros",
-            Verdict.FAIL,
-            "no ROS 2 here: the node, the demo and bags cannot run",
-            "source a ROS 2 installation, or pip install 'segmif_ros[ros]' (x86-64)",
-        )
-    if "_rclpy_pybind11" in answer.err:
+    return Finding(
+        "ros",
+        Verdict.FAIL,
+        "no ROS 2 here: the node, the demo and bags cannot run",
+        "source a ROS 2 installation, or pip install 'segmif_ros[ros]' (x86-64)",
+    )
+
+
+def _ros_broken(answer: Answer, environment: Mapping[str, str]) -> Finding:
+    if "No module named 'rclpy._rclpy_pybind11'" in answer.err:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         return Finding(
             "ros",
@@ -64,7 +81,12 @@ def ros_check(environment: Mapping[str, str] = os.environ, opt_ros: Path = OPT_R
             f"the middleware does not load (RMW_IMPLEMENTATION={chosen!r}): {answer.last_line}",
             "unset RMW_IMPLEMENTATION, or install that middleware",
         )
-    return Finding("ros", Verdict.FAIL, f"rclpy does not start: {answer.last_line}", "mend it")
+    return Finding(
+        "ros",
+        Verdict.FAIL,
+        f"rclpy does not start: {answer.last_line}",
+        f"see all of it: {sys.executable} -c 'import rclpy; rclpy.init()'",
+    )
 
 
 def _ros_found(environment: Mapping[str, str], rmw: str) -> Finding:

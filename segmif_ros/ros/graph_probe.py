@@ -154,14 +154,15 @@ class Probe:
         found = []
         for info in self._node.get_publishers_info_by_topic(topic):
             gid = bytes(info.endpoint_gid)
-            local = gid[:2] == _FAST_DDS and gid[2:4] == own
+            fast_dds = bool(own) and gid[:2] == _FAST_DDS
+            local = fast_dds and gid[2:4] == own
             found.append(
                 {
                     "node": f"{info.node_namespace.rstrip('/')}/{info.node_name}",
                     "type": info.topic_type,
                     "reliability": str(info.qos_profile.reliability.name).lower(),
                     "durability": str(info.qos_profile.durability.name).lower(),
-                    "other_host": gid[:2] == _FAST_DDS and not local,
+                    "other_host": fast_dds and not local,
                     # Fast DDS writes the low 16 bits of the process id into its identifiers.
                     "pid_low": int.from_bytes(gid[4:6], "little") if local else None,
                 }
@@ -169,7 +170,7 @@ class Probe:
         return found
 
     def _own_host(self) -> bytes:
-        """Return the part of our own identifier that names the machine."""
+        """Return the part of our own identifier that names the machine, empty if it is unknown."""
         name = self._node.get_name()
         for info in self._node.get_publishers_info_by_topic("/rosout"):
             if info.node_name == name:

@@ -97,6 +97,7 @@ def test_ros_that_is_not_sourced(stand_in, tmp_path):
     [
         ("raise ImportError(\"No module named 'rclpy._rclpy_pybind11'\")", "another Python"),
         ("raise RuntimeError('failed to load RMW library')", "middleware does not load"),
+        ("raise RuntimeError('_rclpy_pybind11 is in every traceback')", "rclpy does not start"),
         ("raise OSError('libspdlog.so: cannot open')", "libspdlog.so: cannot open"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal 11"),
     ],
@@ -119,6 +120,16 @@ def test_ros_from_wheels_and_from_a_sourced_folder_do_not_mix(monkeypatch):
     mixed = ros_check({"ROS_DISTRO": "humble"})
     assert mixed.verdict is Verdict.FAIL
     assert "wheels of jazzy and a sourced humble" in mixed.fact
+
+
+@pytest.mark.parametrize(
+    ("domain", "good"), [("", True), ("232", True), ("233", False), ("x", False)]
+)
+def test_the_domain_must_be_one(monkeypatch, domain, good):
+    monkeypatch.setattr(ros_checks, "ask_python", lambda _: Answer(0, "rmw_x\n", ""))
+    found = ros_check({"ROS_DOMAIN_ID": domain})
+    assert (found.verdict is Verdict.OK) == good
+    assert good or f"ROS_DOMAIN_ID is {domain!r}" in found.fact
 
 
 PROFILE = "<profiles><t><segment_size>{}</segment_size></t></profiles>"
@@ -260,6 +271,8 @@ def test_a_question_without_an_answer(tmp_path):
     assert "no answer in 0.2 s" in ask_python("import time; time.sleep(9)", seconds=0.2).err
     assert "nowhere" in ask([str(tmp_path / "nowhere")]).err
     assert ask_python("print('x'); raise ValueError('y')").last_line == "ValueError: y"
+    noisy = "[ERROR] [1795357744.968756319] [rcl]: no such RMW, at /project/src/rcl/check.c:154"
+    assert Answer(1, "", noisy).last_line == "no such RMW"
 
 
 FINDINGS = [
