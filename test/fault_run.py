@@ -10,7 +10,8 @@ from statistics import median
 from time import monotonic_ns, time_ns
 from typing import Any
 
-from fault_bench import Bench, Span
+from fault_bench import Bench
+from fault_observer import Span
 from fault_rows import FUSED, Row
 
 _OUTPUTS = 12
@@ -47,7 +48,7 @@ def run_row(
             began = bench.observer.until(span.mode_messages, "a node with a mode")[0].seen_ns
         else:
             bench.settle(row.says)
-            span = bench.span()
+            span = bench.observer.span()
             began = (begin or (lambda: bench.faults(row.inject)))()
         _suffer(bench, row, span, began, record)
         ended = (end or (lambda: bench.faults("")))()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,20 +48,14 @@ def results() -> Iterator[list[dict[str, Any]]]:
         Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
-@pytest.fixture(scope="module")
-def make_bench(
+@pytest.fixture(scope="session")
+def fault_bench(
     tmp_path_factory: pytest.TempPathFactory, fault_domain: int, small_bundle: Path
-) -> Iterator[Callable[..., Bench]]:
-    """Start benches; what still runs at the end is ended."""
-    made: list[Bench] = []
-
-    def make(**options: Any) -> Bench:
-        made.append(Bench(tmp_path_factory.mktemp("bench"), fault_domain, small_bundle, **options))
-        return made[-1]
-
-    yield make
-    for bench in made:
-        bench.close()
+) -> Iterator[Bench]:
+    """The bench; every module begins with a node of its own."""
+    bench = Bench(tmp_path_factory.mktemp("bench"), fault_domain, small_bundle)
+    yield bench
+    bench.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -41,12 +40,10 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 
 @pytest.fixture(scope="module")
-def bench(
-    make_bench: Callable[..., Bench], command: Command, module_environment: pytest.MonkeyPatch
-) -> Bench:
+def bench(fault_bench: Bench, command: Command, module_environment: pytest.MonkeyPatch) -> Bench:
     module_environment.setenv(COMMAND_VARIABLE, str(command.path))
-    program = [str(Path(faulty_engine_node.__file__))]
-    return make_bench(rig_options=["--fault", RGB_ABSENT.inject], program=program)
+    fault_bench.begin(RGB_ABSENT.inject, program=[str(Path(faulty_engine_node.__file__))])
+    return fault_bench
 
 
 def test_rgb_absent_from_the_start(bench: Bench, results: Results) -> None:

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
 
 import pytest
-from fault_bench import Bench, free_memory, own_memory
+from fault_bench import Bench
 from fault_rows import RELIABILITY, RESTARTS, Row
 from fault_run import recorded, run_row
 
@@ -20,15 +19,17 @@ EXIT_S = 5.0
 
 
 @pytest.fixture(scope="module")
-def bench(make_bench: Callable[..., Bench]) -> Bench:
+def bench(fault_bench: Bench) -> Bench:
     """The node asks for reliable RGB images; the first rig does not offer them."""
     wish = "qos_overrides./rig/rgb/image_raw.subscription.reliability"
-    return make_bench(parameters={wish: "reliable"})
+    fault_bench.begin(parameters={wish: "reliable"})
+    return fault_bench
 
 
 def test_reliability(bench: Bench, results: Results) -> None:
     def end() -> int:
-        return bench.another_rig(signal.SIGTERM, "--reliable")
+        bench.end_rig(signal.SIGTERM)
+        return bench.another_rig("--reliable")
 
     run_row(bench, RELIABILITY, results, end=end, from_start=True)
 
@@ -37,20 +38,14 @@ def test_reliability(bench: Bench, results: Results) -> None:
 def test_the_node_ends_and_is_started_again(bench: Bench, results: Results, row: Row) -> None:
     number = signal.Signals[row.name]
     with recorded(row, results) as record:
-        if bench.node.process.poll() is not None:
+        if bench.node is None:
             bench.start_node()  # the row before failed half-way
         bench.settle(())
-        span = bench.span()
-        memory = own_memory(bench.node.pid, [bench.rig.process.pid])
-        code, seconds = bench.node.stop(number)
+        span = bench.observer.span()
+        code, seconds = bench.end_node(number)
         record["ended_s"] = round(seconds, 3)
-        if number == signal.SIGKILL:
-            free_memory(memory)
-            assert code == -number
-        else:
-            assert code == 0
-            left = {path for path in memory if path.exists()}
-            assert not left, left
+        assert code == (-number if number == signal.SIGKILL else 0)
+        if number != signal.SIGKILL:
             bench.observer.until(lambda: span.entered("stopped"), "word of the end")
         assert seconds < EXIT_S
         began = monotonic_ns()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,8 +21,9 @@ def marked(row: Row) -> Any:
 
 
 @pytest.fixture(scope="module")
-def bench(make_bench: Callable[..., Bench]) -> Bench:
-    return make_bench(rig_options=["--fault", THERMAL_ABSENT.inject])
+def bench(fault_bench: Bench) -> Bench:
+    fault_bench.begin(THERMAL_ABSENT.inject)
+    return fault_bench
 
 
 def test_thermal_absent_from_the_start(bench: Bench, results: Results) -> None:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from time import monotonic_ns
 from typing import Any
 
 import pytest
@@ -19,10 +17,9 @@ Results = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def bench(make_bench: Callable[..., Bench]) -> Bench:
-    return make_bench(
-        rig_options=["--fault", BOTH_ABSENT.inject], parameters={"use_sim_time": True}
-    )
+def bench(fault_bench: Bench) -> Bench:
+    fault_bench.begin(BOTH_ABSENT.inject, parameters={"use_sim_time": True})
+    return fault_bench
 
 
 def test_both_absent_from_the_start(bench: Bench, results: Results) -> None:
@@ -34,12 +31,7 @@ def test_simulated_time_without_a_clock(bench: Bench, results: Results) -> None:
 
 
 def test_drivers_are_killed(bench: Bench, results: Results) -> None:
-    def begin() -> int:
-        bench.observer.alarm = lambda: ""
-        bench.rig.end(signal.SIGKILL)
-        return monotonic_ns()
-
     run_row(
         bench, DRIVERS_KILLED, results,
-        begin=begin, end=lambda: bench.another_rig(signal.SIGKILL),
+        begin=lambda: bench.end_rig(signal.SIGKILL), end=bench.another_rig,
     )  # fmt: skip
