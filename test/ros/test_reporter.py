@@ -113,10 +113,16 @@ def start(ros_domain: int) -> Iterator[Callable[..., Node]]:
         node.close()
 
 
-@pytest.fixture
-def listener(ros_domain: int) -> Iterator[Peer]:
+@pytest.fixture(scope="module")
+def peer_of_all(ros_domain: int) -> Iterator[Peer]:
     with Peer(ros_domain, "reporting") as peer:
         yield peer
+
+
+@pytest.fixture
+def listener(peer_of_all: Peer) -> Peer:
+    peer_of_all.forget()
+    return peer_of_all
 
 
 def test_it_reports_before_the_node_is_configured(start, listener):
@@ -193,6 +199,7 @@ def test_a_bad_start_value_and_a_failing_report_do_not_end_it(start, listener, m
     node = start(overlay_alpha=7.0)
     assert node.parameters.problems
     listener.until(lambda: listener.diagnostics, "a report with a bad parameter")
+    node.node.set_parameters([Parameter("overlay_alpha", value=0.5)])
     said: list[str] = []
     monkeypatch.setattr(node.node, "get_logger", lambda: SimpleNamespace(error=said.append))
     engine = node.snapshot.engine
