@@ -148,7 +148,8 @@ def _corners(picture: Image8, pattern: Pattern) -> Points | None:
 
 
 def _circles(picture: Image8, pattern: Pattern) -> Points | None:
-    settings = cv2.SimpleBlobDetector.Params()
+    # The only name that OpenCV 4.5 of apt has; the stubs know the newer one.
+    settings = cv2.SimpleBlobDetector_Params()  # type: ignore[attr-defined]
     settings.minArea, settings.maxArea = 12.0, picture.size / 60.0
     settings.minDistBetweenBlobs = 4.0
     detector = cv2.SimpleBlobDetector.create(settings)
