@@ -12,6 +12,9 @@ from segmif_ros.ros.freshness import Content, FrozenWatch
 from segmif_ros.ros.levels import Finding, Level
 from segmif_ros.ros.statistics import NANOSECONDS, StreamStatistics
 
+USUAL_PERIODS = 3.0
+"""A camera may be silent for so many of its usual periods."""
+
 
 def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
     """Return the section of one camera."""
@@ -23,7 +26,7 @@ def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
         silent_s = facts.silent_s(counts.last_arrival_ns)
         if silent_s is None:
             finding.state = finding.text = "inactive"
-        elif silent_s > levels.SILENT.limit:
+        elif silent_s > silent_after_s(own.usual_hz):
             state, text = _silence(silent_s, own, counts.received)
             finding.raise_to(levels.SILENT.level, state, text)
         elif counts.received == 0:
@@ -40,6 +43,17 @@ def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
         return finding
 
     return section
+
+
+def silent_after_s(usual_hz: float | None) -> float:
+    """Return the time without an image after which a camera counts as silent, seconds.
+
+    Args:
+        usual_hz: its expected rate, None while unknown; slow cameras are given more time.
+    """
+    if not usual_hz:
+        return levels.SILENT.limit
+    return max(levels.SILENT.limit, USUAL_PERIODS / usual_hz)
 
 
 def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:

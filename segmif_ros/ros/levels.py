@@ -61,7 +61,9 @@ _CAMERA = "rgb, thermal"
 _ERROR, _WARN = Level.ERROR, Level.WARN
 _STAMP_TO_PUBLISHED = "95th percentile from stamp to publishing, 5 s"
 
-SILENT = Threshold("stale", _CAMERA, _ERROR, 2.0, "s", "time without an image")
+SILENT = Threshold(
+    "stale", _CAMERA, _ERROR, 2.0, "s", "time without an image, if over 3 usual periods"
+)
 REFUSED_ALL = Threshold(
     "refused", _CAMERA, _ERROR, 0.99, "share", "images refused in the last second"
 )

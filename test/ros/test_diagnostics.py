@@ -97,6 +97,15 @@ def test_a_camera_has_two_seconds_after_activation():
     assert found.level == OK
 
 
+def test_a_camera_of_one_image_in_two_seconds_may_be_silent_for_longer():
+    statistics = running()
+    statistics.streams[Stream.RGB].last_arrival_ns = NOW - 5 * NANOSECONDS
+    for usual, level in ((0.5, OK), (1.0, ERROR)):
+        inputs = INPUTS | {Stream.RGB: replace(INPUTS[Stream.RGB], usual_hz=usual)}
+        found = status(statistics, "rgb", inputs=inputs)
+        assert (values(found)["state"] == "stale") == (level == ERROR), usual
+
+
 def test_refused_images_are_a_warning_once():
     statistics = running()
     counts = statistics.streams[Stream.THERMAL]
