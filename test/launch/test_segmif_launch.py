@@ -14,7 +14,7 @@ import launch_stand_in
 
 from segmif_ros.engines import ENGINES
 from segmif_ros.ros.parameters import SPECS
-from segmif_ros.ros.qos import INPUT_TOPICS
+from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS
 
 FILE = "segmif.launch.py"
 
@@ -40,9 +40,9 @@ def test_defaults_leave_every_parameter_to_the_node(tmp_path):
 
 
 def test_what_is_remapped_are_inputs_of_the_node(tmp_path):
-    images = set(INPUT_TOPICS.values())
     node = started(tmp_path, rgb_info_topic="/a", thermal_info_topic="/b")
-    assert {old for old, _ in node["remappings"]} == images | {f"{t}/camera_info" for t in images}
+    inputs = {*INPUT_TOPICS.values(), *CAMERA_INFO_INPUTS.values()}
+    assert {old for old, _ in node["remappings"]} == inputs
 
 
 def test_arguments_become_remaps_and_parameters(tmp_path):

@@ -85,7 +85,7 @@ def test_what_is_published_lies_in_the_bag(record: Callable[..., Any], peer: Pee
 
 @pytest.mark.system
 def test_a_recording_without_a_message_fails(record: Callable[..., Any], peer: Peer, tmp_path):
-    recorder = record(tmp_path / "out", "/nobody", "/diagnostics")
+    recorder = record(tmp_path / "out", "/nobody", "/nobody_else")
     peer.until(lambda: "segmif_bag_recorder" in peer.node.get_node_names(), "the recorder")
     deadline = monotonic() + 10
     while not (tmp_path / "out").exists():
@@ -94,7 +94,7 @@ def test_a_recording_without_a_message_fails(record: Callable[..., Any], peer: P
     code, out, err = ended(recorder)
     assert code == 1
     assert "recorded 0 messages" in out
-    assert "nothing came on /nobody, /diagnostics" in err
+    assert "nothing came on /nobody, /nobody_else" in err
 
 
 def test_an_existing_bag_is_not_touched(tmp_path, capsys):
