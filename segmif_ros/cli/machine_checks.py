@@ -86,7 +86,10 @@ def python_check() -> Finding:
 
 def numpy_check() -> Finding:
     """Whether NumPy and cv_bridge were built for each other."""
-    answer = ask_python(_IMPORTS, "numpy", "cv2", "cv_bridge")
+    with ThreadPoolExecutor() as pool:
+        # cv_bridge alone: built for another NumPy it may take the process with it.
+        bridge = pool.submit(ask_python, _IMPORTS, "cv_bridge")
+        answer = ask_python(_IMPORTS, "numpy", "cv2")
     states = _states(answer.out)
     for name in ("numpy", "cv2"):
         state, detail = states.get(name, ["broken", answer.last_line])
@@ -98,7 +101,8 @@ def numpy_check() -> Finding:
                 "pip install --force-reinstall 'numpy<3' opencv-python-headless",
             )
     fact = f"numpy {states['numpy'][1]}"
-    state, detail = states.get("cv_bridge", ["broken", answer.last_line])
+    answer = bridge.result()
+    state, detail = _states(answer.out).get("cv_bridge", ["broken", answer.last_line])
     if "_ARRAY_API" in answer.err or "NumPy 1.x" in answer.err:
         return Finding(
             "numpy",
@@ -113,8 +117,8 @@ def numpy_check() -> Finding:
             f"{fact}; cv_bridge cannot be imported: {detail}",
             "reinstall ros-$ROS_DISTRO-cv-bridge; only Bayer and YUV images need it",
         )
-    bridge = "with cv_bridge" if state == "ok" else "no cv_bridge (only Bayer and YUV need it)"
-    return Finding("numpy", Verdict.OK, f"{fact}, {bridge}")
+    addition = "with cv_bridge" if state == "ok" else "no cv_bridge (only Bayer and YUV need it)"
+    return Finding("numpy", Verdict.OK, f"{fact}, {addition}")
 
 
 def engines_check() -> Finding:

@@ -27,7 +27,7 @@ from segmif_ros.cli.ros_checks import ros_check, transport_check
 
 ABSENT = 'raise ModuleNotFoundError("No module named {0!r}", name={0!r})'
 NUMPY_1 = (
-    "import sys\nsys.stderr.write('AttributeError: _ARRAY_API not found\\n')\n"
+    "import sys\nsys.stderr.write('AttributeError: _ARRAY_API not found\\n'); sys.stderr.flush()\n"
     "raise ImportError('numpy.core.multiarray failed to import')"
 )
 DEVICE = {"0000:01:00.0/vendor": "0x10de\n"}
@@ -191,13 +191,17 @@ def test_ros2_would_start_another_python(tmp_path, monkeypatch):
 
 
 def test_numpy_with_a_good_and_a_broken_cv_bridge(stand_in):
-    stand_in(cv_bridge="__version__ = '4'")
+    stand_in(numpy="__version__ = '2.4'", cv2="", cv_bridge="__version__ = '4'")
     assert numpy_check().verdict is Verdict.OK
     assert "with cv_bridge" in numpy_check().fact
     stand_in(cv_bridge="import no_such_library")
     found = numpy_check()
     assert found.verdict is Verdict.WARN
     assert "No module named 'no_such_library'" in found.fact
+    stand_in(cv_bridge=NUMPY_1.replace("raise ImportError", "import os; os.abort()  #"))
+    assert "built for NumPy 1" in numpy_check().fact, "even if it ends the process"
+    stand_in(cv_bridge="import os; os.abort()")
+    assert "ended by signal 6" in numpy_check().fact
     stand_in(cv_bridge=ABSENT, numpy="raise ImportError('numpy was torn apart')")
     found = numpy_check()
     assert found.verdict is Verdict.FAIL
