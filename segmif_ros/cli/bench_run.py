@@ -116,8 +116,8 @@ class Run:
                 self.start(name, *self._node_command(rig))
             if self._scenario.outputs:
                 self.start("consumer", *self._consumer_command())
-            unheard = ("--unheard",) if self._scenario.asleep else ()
-            self.start("publisher", *self._publisher_command(), *unheard)
+            audience = "nobody" if self._scenario.asleep else "subscribers"
+            self.start("publisher", *self._publisher_command(audience))
             for name in tuple(self._children):
                 self.wait_for(name, READY, READY_S)
             self._children["publisher"].send(signal.SIGUSR1)
@@ -132,7 +132,7 @@ class Run:
         """
         scenario = self._scenario
         with self._ended_together():
-            self.start("publisher", *self._publisher_command(), "--unheard")
+            self.start("publisher", *self._publisher_command("nothing"))
             self.start("node0", *self._node_command(0, autostart=False))
             for name in tuple(self._children):
                 self.wait_for(name, READY, READY_S)
@@ -246,13 +246,14 @@ class Run:
             *("--outputs", outputs, "--rigs", rigs, "--out", str(self.out("consumer"))),
         )
 
-    def _publisher_command(self) -> Sequence[str]:
+    def _publisher_command(self, audience: str) -> Sequence[str]:
         scenario = self._scenario
         return (
             "bench_publisher",
             *("--images", str(self._stage.images(scenario)), "--rigs", str(scenario.rigs)),
             *("--rate", str(scenario.rate_hz), "--pairs", str(scenario.pairs)),
             *("--warm-up", str(scenario.warm_up_pairs), "--out", str(self.out("publisher"))),
+            *("--wait-for", audience),
         )
 
     def _mark(self, number: int) -> None:

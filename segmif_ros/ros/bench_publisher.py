@@ -29,7 +29,10 @@ from segmif_ros.bench.source_images import read_source_images
 from segmif_ros.ros.bench_signals import Cues, announce, boot_id, write_result
 from segmif_ros.ros.transport import prepare_process
 
-EXIT_NO_SUBSCRIBER = 3
+EXIT_NOT_AS_WANTED = 3
+
+_WAITS = {"subscribers": (0, 0.0), "nobody": (1, 1.0), "nothing": (0, 0.0)}
+"""What to wait for -> share of topics without a subscriber, and for how many seconds."""
 
 _STAMP_AT = 4
 """Offset of header.stamp in a serialised image: behind the four bytes that name the encoding."""
@@ -89,10 +92,15 @@ class CameraNode(Node):
             for rig in range(rigs)
         ]
 
+    @property
+    def cameras(self) -> list[Camera]:
+        """All cameras of all rigs."""
+        return [camera for rig in self.rigs for camera in rig.values()]
+
     def unheard(self) -> list[str]:
         """Return the topics without a subscriber."""
-        cameras = [camera for rig in self.rigs for camera in rig.values()]
-        return [c.publisher.topic_name for c in cameras if not c.publisher.get_subscription_count()]
+        publishers = [camera.publisher for camera in self.cameras]
+        return [p.topic_name for p in publishers if not p.get_subscription_count()]
 
     def send(self, pairs: int, rate_hz: float, cues: Cues) -> dict[str, Any]:
         """Publish pairs of every rig at a rate; the rigs take turns within a period.
@@ -142,18 +150,27 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, required=True, help="pairs a second of each rig")
     parser.add_argument("--warm-up", type=int, required=True, help="pairs at the first cue")
     parser.add_argument("--pairs", type=int, required=True, help="pairs at the second cue")
-    parser.add_argument("--patience", type=float, default=20.0, help="seconds for subscribers")
-    parser.add_argument("--unheard", action="store_true", help="do not wait for subscribers")
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds for subscribers")
+    parser.add_argument(
+        "--wait-for", choices=tuple(_WAITS), default="subscribers", help="before the first pair"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     return parser.parse_args(argv)
 
 
-def _heard(node: CameraNode, patience_s: float, cues: Cues) -> bool:
+def _wait_for(what: str, node: CameraNode, patience_s: float, cues: Cues) -> bool:
+    """Wait until all topics have a subscriber, or none has had one for a while."""
+    unheard, lasting_s = _WAITS[what]
     deadline = time.monotonic() + patience_s
-    while node.unheard():
-        if time.monotonic() > deadline or cues.stop.wait(0.02):
+    since = time.monotonic()
+    while time.monotonic() < deadline:
+        if len(node.unheard()) != unheard * len(node.cameras):
+            since = time.monotonic()
+        elif time.monotonic() - since >= lasting_s:
+            return True
+        if cues.stop.wait(0.02):
             return False
-    return True
+    return False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,9 +185,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         announce(READY)
         if not cues.wait():
             return 1
-        if not args.unheard and not _heard(node, args.patience, cues):
-            sys.stderr.write(f"nobody subscribed to {', '.join(node.unheard())}\n")
-            return EXIT_NO_SUBSCRIBER
+        if args.wait_for != "nothing" and not _wait_for(args.wait_for, node, args.patience, cues):
+            sys.stderr.write(
+                f"waited for {args.wait_for} in vain; without: {', '.join(node.unheard())}\n"
+            )
+            return EXIT_NOT_AS_WANTED
         node.send(args.warm_up, args.rate, cues)
         announce(WARM)
         if not cues.wait():
