@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 import types
 from dataclasses import dataclass, field, replace
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,18 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from rclpy.clock import Clock
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.frames import Perception
+from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import PARAMETERS, Settings
+from segmif_ros.ros.processing import Job, Processor, Received
 from segmif_ros.ros.publishers import Publishers, label_info_message, labels_json
+from segmif_ros.ros.qos import OUTPUTS
+from segmif_ros.ros.statistics import Statistics
 
 SETTINGS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
 
@@ -151,3 +157,54 @@ def test_label_info_with_vision_msgs(loaded_bundle, monkeypatch):
     message = label_info_message(loaded_bundle.manifest)
     assert message is not None
     assert message.class_map[8] == VisionClass(8, "person")
+
+
+@pytest.mark.parametrize("engine", ["null", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
+def test_the_whole_way_of_a_pair_allocates_no_image(engine, encoding, loaded_bundle, node):
+    """From checked messages to serialised results, with each kind of engine."""
+    publishers = Publishers(node, loaded_bundle.manifest)
+    topics = {name: node.topics[name] for name in ("fused", "mask", "overlay")}
+    publishers.wanted = lambda: tuple(topics)
+    processor = Processor(loaded_bundle, replace(SETTINGS, engine=engine, engine_threads=1), print)
+    statistics, clock = Statistics(OUTPUTS), Clock()
+    rng = np.random.default_rng(7)
+    jobs = []
+    for number in range(5):
+        rgb = ImageView(rng.integers(0, 256, (480, 640, 3), np.uint8), encoding)
+        thermal = ImageView(rng.integers(7000, 9000, (512, 640), np.uint16), "mono16")
+        now = monotonic_ns()
+        jobs.append(
+            Job(
+                rgb=Received(rgb, Header(frame_id=f"{number}"), now),
+                thermal=Received(thermal, Header(), now),
+                header=Header(frame_id=f"{number}"),
+                stamp_ns=(number + 1) * 33_000_000,
+                thermal_stamp_ns=(number + 1) * 33_000_000,
+                decided_ns=now,
+                settings=SETTINGS,
+            )
+        )
+    try:
+        for job in jobs[:2]:
+            processor.process(job, publishers, statistics, clock)
+        sent = topics["fused"].images()
+        for topic in topics.values():
+            topic.keeps = False
+        tracemalloc.start()
+        processor.process(jobs[2], publishers, statistics, clock)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        for job in jobs[3:]:
+            processor.process(job, publishers, statistics, clock)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+        processor.close()
+    assert statistics.published == 5
+    assert peak < 480 * 640
+    # What had been sent before is what it was.
+    for number, message in enumerate(sent):
+        assert message.header.frame_id == str(number)
+        pixels = np.asarray(message.data).reshape(480, 640, 3)
+        np.testing.assert_array_equal(pixels, jobs[number].rgb.view.to_rgb())
