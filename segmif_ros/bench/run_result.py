@@ -19,6 +19,8 @@ WORK = ("conversion", "thermal", "registration", "inference", "publish")
 
 RATE_TOLERANCE = 0.02
 CLOCK_TOLERANCE_MS = 1.0
+LATE_SHARE = 0.25
+"""Of a camera period: pairs that leave later than this make a rate that is not steady."""
 QUIET_CORES = 0.2
 """More processor time of other programs than this makes the times of a run doubtful."""
 
@@ -170,6 +172,9 @@ def _doubts(scenario: Scenario, observed: Observed, result: Mapping[str, Any]) -
         doubts.append(f"cameras sent {result['sent_hz']:.1f} Hz, {scenario.rate_hz:g} were asked")
     if observed.publisher["left_out"]:
         doubts.append(f"cameras left out {observed.publisher['left_out']} pairs")
+    late = result["late_ms"]
+    if late is not None and late["p99"] > LATE_SHARE * 1e3 / scenario.rate_hz:
+        doubts.append(f"cameras were up to {late['p99']:.0f} ms late (p99)")
     singles = sum(node["counters"].get("singles", 0) for node in observed.nodes)
     if singles:
         doubts.append(f"{singles} images were used without a partner: a camera paused")

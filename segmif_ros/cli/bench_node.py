@@ -26,7 +26,7 @@ from segmif_ros.bench.machine import machine_facts
 from segmif_ros.bench.scenario import OUTPUTS, PEERS, SEGMIF, Scenario
 from segmif_ros.bench.tables import comparison_table, overload_table, run_table
 from segmif_ros.cli.bench_run import READY_S, BenchError, Run, Stage
-from segmif_ros.cli.children import private_domain
+from segmif_ros.cli.children import private_domain, terminable
 from segmif_ros.cli.console import say
 
 NANO = "segmif-nano"
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     report: dict[str, Any] = {"created": created, "machine": machine_facts() | _software()}
     try:
-        with tempfile.TemporaryDirectory(prefix="segmif_bench_") as scratch:
+        with terminable(), tempfile.TemporaryDirectory(prefix="segmif_bench_") as scratch:
             bench = _Bench(Stage(args.keep or Path(scratch)), args.domain)
             if args.warm_start:
                 report |= bench.warm_starts(scenario, args.warm_start)

@@ -120,6 +120,7 @@ class Run:
             self.start("publisher", *self._publisher_command(audience))
             for name in tuple(self._children):
                 self.wait_for(name, READY, READY_S)
+            self._note_shared_memory()
             self._children["publisher"].send(signal.SIGUSR1)
             self.wait_for("publisher", WARM, _PATIENCE_S + 2 * self._scenario.warm_up_s)
             return self._measured_part()
@@ -136,6 +137,7 @@ class Run:
             self.start("node0", *self._node_command(0, autostart=False))
             for name in tuple(self._children):
                 self.wait_for(name, READY, READY_S)
+            self._note_shared_memory()
             self._children["publisher"].send(signal.SIGUSR1)
             outputs = ",".join(scenario.outputs)
             self.start(
@@ -281,6 +283,11 @@ class Run:
                 memory.append((reading.at_s - begin_s, reading.anonymous_mb))
             time.sleep(_POLL_S)
         return memory
+
+    def _note_shared_memory(self) -> None:
+        """Remember it in case a process dies without removing it."""
+        for child in self._children.values():
+            child.note_shared_memory()
 
     def _results(self) -> dict[str, dict[str, Any]]:
         """End the processes, listener first, and read what they wrote."""

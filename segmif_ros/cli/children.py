@@ -112,6 +112,21 @@ class Child:
 
 
 @contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Treat `INTERRUPTS` like Ctrl-C: the children have sessions of their own and would stay."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let `INTERRUPTS` wait until the block is done; then raise KeyboardInterrupt.
 

@@ -13,7 +13,6 @@ import fcntl
 import json
 import math
 import shutil
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmif_ros.cli.chain import Chain, ChainError
-from segmif_ros.cli.children import INTERRUPTS, private_domain
+from segmif_ros.cli.children import private_domain, terminable
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.pictures import PANE, draw_sheet, draw_video
 from segmif_ros.cli.sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
@@ -53,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     """Run `segmif demo`; returns 0 if at least 95 % of the pairs came out, else 1 or 2."""
     args = _parser().parse_args(argv)
     try:
-        with _terminable():
+        with terminable():
             return _run(args)
     except (BagError, ClipError) as err:
         sys.stderr.write(f"segmif demo: {err}\n")
@@ -326,18 +325,3 @@ def _remedy(report: RunReport, worst: str) -> str:
         )
     rate = max(0.5, _SLOWER * report.rate_in_hz)
     return f"Run it again with --rate {rate:.1f}, or free the machine of other work"
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat `INTERRUPTS` like Ctrl-C: the children have sessions of their own and would stay."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

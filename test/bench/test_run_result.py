@@ -111,6 +111,7 @@ def test_a_good_run_raises_no_doubt_and_is_json() -> None:
         ({"others_cores": 0.9}, "other programs used 0.9 cores"),
         ({"publisher": observed().publisher | {"seconds": 1.2}}, "sent 8.3 Hz, 10 were asked"),
         ({"publisher": observed().publisher | {"left_out": 2}}, "left out 2 pairs"),
+        ({"publisher": observed().publisher | {"late_ms": [40.0] * 10}}, "40 ms late"),
         ({"publisher": observed().publisher | {"boot_id": "b"}}, "different machines"),
         (
             {"nodes": [{**observed().nodes[0],

@@ -7,9 +7,14 @@ busy machine too; ratios of wall times do not, so those are left out where other
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -20,6 +25,7 @@ from segmif_ros.cli.bench_node import _parser, _scenario, rounded
 from segmif_ros.cli.main import main
 
 BUSY_CORES = 0.3
+DEADLINE_S = 60.0
 
 Report = dict[str, Any]
 Bench = Callable[..., Report]
@@ -109,6 +115,33 @@ def test_overload_drops_old_pairs_and_nothing_grows_old(bench: Bench) -> None:
     (verdict,) = report["overload"]
     assert verdict["output_share"] > 0.8
     assert verdict["age_p50_ratio"] < 1.6
+
+
+@pytest.mark.system
+def test_ending_the_bench_ends_its_processes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segmif_ros.cli.main", "bench", "node", "--keep", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        log = tmp_path / "run1" / "node0.log"
+        deadline = monotonic() + DEADLINE_S
+        while not (log.is_file() and "bench: ready" in log.read_text()):
+            assert monotonic() < deadline, "the node did not start"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                bench.wait(0.05)
+        bench.send_signal(signal.SIGTERM)
+        assert bench.wait(DEADLINE_S) == 130
+    left = [
+        path
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(tmp_path).encode() in _content(path)
+    ]
+    assert left == []
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # it has ended since it was listed
 
 
 def test_a_rate_that_is_no_light_load_cannot_be_the_measure(

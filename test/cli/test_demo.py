@@ -126,7 +126,7 @@ def test_little_shared_memory_is_said_with_the_remedy(monkeypatch, capsys, free_
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_ends_the_demo_like_ctrl_c(number):
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), demo._terminable():
+    with pytest.raises(KeyboardInterrupt), demo.terminable():
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
 
