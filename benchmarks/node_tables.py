@@ -210,7 +210,13 @@ def memory(reports: Reports) -> str:
 
 def overloads(name: str) -> Callable[[Reports], str]:
     """Return the writer of what overload did."""
-    return lambda reports: overload_table(reports[name]["overload"])
+
+    def write(reports: Reports) -> str:
+        calm, *loaded = (run["scenario"]["seconds"] for run in reports[name]["runs"])
+        table = overload_table(reports[name]["overload"])
+        return f"{table}\n\n{calm:g} s at the light load, then {loaded[0]:g} s each."
+
+    return write
 
 
 def warm_start(reports: Reports) -> str:
