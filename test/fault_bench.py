@@ -55,7 +55,7 @@ class RigProcess:
         with log.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "segmif_ros.ros.rig_node",
-                 *fixed, "--prerender", "2", *options],
+                 *fixed, "--pattern", *options],
                 stdout=out, stderr=subprocess.STDOUT, env=environment,
             )  # fmt: skip
 

@@ -45,7 +45,7 @@ def run_row(
     with recorded(row, results) as record:
         if from_start:
             span = bench.since_start
-            began = bench.observer.until(span.mode_messages, "a node with a mode")[0].seen_ns
+            began = None  # what a node latched before it was discovered may not be heard
         else:
             bench.settle(row.says)
             span = bench.observer.span()
@@ -64,7 +64,9 @@ def run_row(
         assert record["recovery_s"] <= row.recovery_s, record
 
 
-def _suffer(bench: Bench, row: Row, span: Span, began_ns: int, record: dict[str, Any]) -> None:
+def _suffer(
+    bench: Bench, row: Row, span: Span, began_ns: int | None, record: dict[str, Any]
+) -> None:
     observer = bench.observer
     noticed = []
     if row.mode != FUSED:
@@ -75,7 +77,8 @@ def _suffer(bench: Bench, row: Row, span: Span, began_ns: int, record: dict[str,
         status = observer.until(lambda expect=expect: span.status(expect), f"{expect}")
         noticed.append(status.seen_ns)
         record["said"] = [*record.get("said", []), status.text]
-    record["noticed_s"] = round((min(noticed) - began_ns) / 1e9, 3) if noticed else None
+    if noticed and began_ns is not None:
+        record["noticed_s"] = round((min(noticed) - began_ns) / 1e9, 3)
     if row.results:
         _see_results(bench, row, span)
     else:
@@ -85,8 +88,9 @@ def _suffer(bench: Bench, row: Row, span: Span, began_ns: int, record: dict[str,
         observer.until(
             lambda count=count: span.grown(count.concern, count.key) >= count.least, f"{count}"
         )
-    end_ns = began_ns + round(row.lasts_s * 1e9)
-    observer.until(lambda: monotonic_ns() >= end_ns, f"{row.lasts_s} s")
+    if began_ns is not None:
+        end_ns = began_ns + round(row.lasts_s * 1e9)
+        observer.until(lambda: monotonic_ns() >= end_ns, f"{row.lasts_s} s")
 
 
 def _see_results(bench: Bench, row: Row, span: Span) -> None:

@@ -32,6 +32,7 @@ from segmif_ros.rig.faults import RGB, THERMAL, Damage
 from segmif_ros.rig.faults import Event as Message
 from segmif_ros.rig.footage import TOUR, Footage
 from segmif_ros.rig.lighting import Lighting
+from segmif_ros.rig.pattern import Pattern
 from segmif_ros.rig.render import ENCODINGS
 from segmif_ros.rig.scene import Scene
 from segmif_ros.rig.timecode import write_code
@@ -115,7 +116,7 @@ class RigNode(Node):
     def __init__(
         self,
         rig: Rig,
-        footage: Footage,
+        footage: Footage | Pattern,
         *,
         with_labels: bool,
         encoding: str,
@@ -285,6 +286,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--prerender", type=_count, default=PRERENDER, metavar="N",
         help="render N pairs ahead and show them to and fro, so that publishing costs little; "
         f"0 renders images when they are due (default {PRERENDER}, or --frames)")  # fmt: skip
+    add("--pattern", action="store_true",
+        help="a moving test pattern instead of the street: starts at once")  # fmt: skip
     add("--labels", action="store_true", help="also publish the true labels on rgb/labels (mono8)")
     add("--aligned", action="store_true", help="both cameras in one place with one geometry")
     add("--size", type=_size, metavar="WxH",
@@ -329,14 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(number, handler)
 
 
-def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
-    make = Rig.aligned if args.aligned else Rig.default
-    rig = make(rgb_rate_hz=args.rate, thermal_rate_hz=args.thermal_rate)
-    if args.size is not None:
-        rig = rig.with_size(*args.size)
-    if args.write_calibration is not None:
-        write_calibration(args.write_calibration, rig, seed=args.seed)
-    footage = Footage(
+def _street(args: argparse.Namespace, rig: Rig) -> Footage:
+    return Footage(
         Scene.random(args.seed),
         rig,
         TOUR if args.lighting == "tour" else [Lighting(args.lighting)],
@@ -345,6 +342,16 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
         encoding=args.thermal_encoding,
         thermal_phase_s=THERMAL_PHASE_S,
     )
+
+
+def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
+    make = Rig.aligned if args.aligned else Rig.default
+    rig = make(rgb_rate_hz=args.rate, thermal_rate_hz=args.thermal_rate)
+    if args.size is not None:
+        rig = rig.with_size(*args.size)
+    if args.write_calibration is not None:
+        write_calibration(args.write_calibration, rig, seed=args.seed)
+    footage = Pattern(rig, encoding=args.thermal_encoding) if args.pattern else _street(args, rig)
     prepare_process()
     rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
     node = RigNode(
@@ -384,8 +391,8 @@ def _publish(
             return EXIT_NO_SUBSCRIBER
     node.get_logger().info(
         f"publishing {node.rgb.images.topic_name} at {args.rate:g} Hz and "
-        f"{node.thermal.images.topic_name} at {args.thermal_rate:g} Hz, seed {args.seed}, "
-        f"{args.lighting}"
+        f"{node.thermal.images.topic_name} at {args.thermal_rate:g} Hz, "
+        + ("test pattern" if args.pattern else f"seed {args.seed}, {args.lighting}")
     )
 
     def idle(seconds: float) -> None:

@@ -230,7 +230,7 @@ def test_camera_info_describes_an_ideal_camera():
 @pytest.mark.system
 def test_faults_are_switched_while_it_runs_and_bad_ones_refused(start, ears):
     start(
-        "--prerender", "3", "--size", "64x48", "--aligned", "--thermal-encoding", "mono8",
+        "--pattern", "--size", "64x48", "--aligned", "--thermal-encoding", "mono8",
         "--time-code", "--reliable", "--fault", "thermal:stop", "--rate", "20",
     )  # fmt: skip
     rgb, thermal = ears.heard["rgb/image_raw"], ears.heard["thermal/image_raw"]
