@@ -92,7 +92,8 @@ class Deadline:
 
     def __init__(self) -> None:
         self.missed = 0
-        self._seen: dict[int, int] = {}
+        self._samples: Samples | None = None
+        self._seen = 0
 
     def observe(self, samples: Samples, limit_ms: float) -> None:
         """Look at what is new.
@@ -101,8 +102,10 @@ class Deadline:
             samples: the times to judge; another object starts where it stands.
             limit_ms: largest good value; 0 counts nothing.
         """
-        seen = self._seen.get(id(samples), 0)
-        count = samples.count
-        self._seen = {id(samples): count}
+        if self._samples is not samples:
+            self._seen = 0 if self._samples is None else samples.count
+            self._samples = samples
+        new = samples.count - self._seen
+        self._seen += new
         if limit_ms > 0:
-            self.missed += sum(value > limit_ms for value in samples.newest(count - seen))
+            self.missed += sum(value > limit_ms for value in samples.newest(new))

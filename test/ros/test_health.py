@@ -76,3 +76,16 @@ def test_missed_deadlines_are_counted_once():
     samples.add(99.0)
     deadline.observe(samples, 50.0)
     assert deadline.missed == 3
+
+
+def test_a_stage_that_is_judged_from_now_on_has_missed_nothing_before():
+    total, node, deadline = Samples(), Samples(), Deadline()
+    for samples in (total, node):
+        samples.add(99.0)
+    deadline.observe(total, 50.0)
+    assert deadline.missed == 1
+    deadline.observe(node, 50.0)
+    assert deadline.missed == 1
+    node.add(99.0)
+    deadline.observe(node, 50.0)
+    assert deadline.missed == 2

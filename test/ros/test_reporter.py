@@ -156,14 +156,14 @@ def test_at_one_report_a_second_a_stuck_worker_is_told_within_two():
 
 
 def test_a_publisher_that_cannot_be_heard_is_named(start, listener):
-    node = start()
+    node = start(rgb_expected_hz=15.0)
     long_ago = monotonic_ns() - 10_000_000_000
     node.become(inputs=inputs(RELIABLE), active_since_ns=long_ago)
     # The peer's cameras are best effort, the subscription asks for reliable.
     named = "/peer offers reliability best_effort"
     listener.until(lambda: named in listener.status("rgb").get("message", ""), "the mismatch")
     found = listener.status("rgb")
-    assert found["state"] == "qos_incompatible"
+    assert (found["state"], found["usual_hz"]) == ("qos_incompatible", "15.00")
     assert found["level"] == "2"
     assert "qos_overrides./reporting/input/rgb.subscription.reliability" in found["message"]
 
