@@ -3,6 +3,7 @@
 
 The environment variable `SEGMIF_TEST_ENGINE` names a file; what is in it happens at every
 inference: "stuck" (it takes `STUCK_S`, then the file is emptied), "fail", "surprise", "sometimes".
+With "loading" the model takes `LOADING_S` to load.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from segmif_ros.ros import node, processing
 
 COMMAND_VARIABLE = "SEGMIF_TEST_ENGINE"
 STUCK_S = 5.0
+LOADING_S = 20.0
 FAILURE = "the device is out of memory"
 
 
@@ -58,7 +60,10 @@ class FaultyEngine:
 
 
 def open_faulty_engine(*args: Any, **options: Any) -> FaultyEngine:
-    return FaultyEngine(open_engine(*args, **options), Path(os.environ[COMMAND_VARIABLE]))
+    command = Path(os.environ[COMMAND_VARIABLE])
+    if command.read_text() == "loading":
+        time.sleep(LOADING_S)
+    return FaultyEngine(open_engine(*args, **options), command)
 
 
 if __name__ == "__main__":

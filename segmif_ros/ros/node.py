@@ -9,6 +9,7 @@ is left with transitions and parameters.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -367,6 +368,10 @@ def main(
         node.destroy_node()
         rclpy.shutdown()
         if node.left_behind:
+            # The DDS participant ends with its last user, and takes its shared memory with it.
+            del node, executor
+            gc.collect()
+            rclpy.get_default_context().destroy()
             # A thread inside a runtime would hold up the interpreter's end, or crash in it.
             sys.stdout.flush()
             sys.stderr.flush()

@@ -33,7 +33,7 @@ PATIENCE_S = 10.0
 LAST_PATIENCE_S = 0.7
 """The same while the process ends: supervisors and people do not wait long."""
 
-_PROGRESS_S = 5.0
+_PROGRESS_S = 3.0
 _LOG_EVERY_NS = 10 * NANOSECONDS
 
 

@@ -102,6 +102,8 @@ class Publishers:
             self._node.destroy_lifecycle_publisher(publisher)
         for publisher in self._latched:
             self._node.destroy_publisher(publisher)
+        # A worker that hangs keeps this object alive; it must not keep the node.
+        del self._node
 
     def _image(self, perception: Perception, name: str, settings: Settings) -> Image8:
         if name != "overlay":
