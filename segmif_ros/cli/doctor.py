@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from segmif_ros.cli import camera_checks, machine_checks, ros_checks
-from segmif_ros.cli.console import say
 from segmif_ros.cli.finding import Finding, Verdict, as_json, as_text, exit_status
 
 DESCRIPTION = (
@@ -68,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the findings and return the exit status."""
     args = _parser().parse_args(argv)
     findings = examine(args)
-    say(as_json(findings) if args.json else as_text(findings))
+    print(as_json(findings) if args.json else as_text(findings))
     return exit_status(findings)
 
 

@@ -81,6 +81,13 @@ def test_the_verb_without_ros_numpy_1_and_engines(stand_in):
     assert "Traceback" not in done.stderr
 
 
+def test_it_starts_in_a_python_with_nothing_installed():
+    home = Path(__file__).resolve().parents[2]
+    code = f"import sys; sys.path.insert(0, {str(home)!r}); import segmif_ros.cli.doctor"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_ros_that_is_not_sourced(stand_in, tmp_path):
     stand_in(rclpy=ABSENT)
     opt = write(tmp_path / "opt", {"humble/setup.bash": "", "jazzy/setup.bash": "", "junk/x": ""})
