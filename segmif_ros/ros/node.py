@@ -19,7 +19,6 @@ from threading import Event
 from time import monotonic_ns
 from typing import Any
 
-import cv2
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
@@ -340,9 +339,6 @@ def main(
         command = _command_line(args)
         _on_signals(lambda *_: stop.set())
         prepare_process()
-        # Two threads warp one image a little sooner, for twice the processor time, and one of them
-        # often waits for a core that the engine, DDS or a driver has.
-        cv2.setNumThreads(1)
         rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
     except (RuntimeError, FileNotFoundError) as err:
         # The transport profile is not installed; or rcl's own error for bad --ros-args and for a

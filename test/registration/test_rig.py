@@ -85,8 +85,7 @@ def street_points(depth_m: float, count: int = 400) -> NDArray[np.float64]:
 def looked_up(calibration: RigCalibration, rgb_pixels: NDArray[np.float64]) -> Any:
     """Thermal pixels that the node's own fixed-point table reads at (fractional) RGB pixels."""
     table = remap_table(calibration)
-    fraction = np.stack([table.fine & 31, table.fine >> 5], axis=-1)
-    exact = (table.coarse + fraction / 32).astype(np.float32)
+    exact = np.dstack([table.x, table.y])
     x, y = rgb_pixels.T.astype(np.float32)
     return cv2.remap(exact, x[None], y[None], cv2.INTER_LINEAR)[0]
 
