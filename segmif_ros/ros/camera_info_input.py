@@ -8,6 +8,7 @@ once a second.
 
 from __future__ import annotations
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
@@ -39,6 +40,8 @@ class CameraInfoInput:
             camera_info_input(),
             callback_group=IntakeGroup(),
             qos_overriding_options=overridable(),
+            # As in `ImageInput`: they would wake the executor for every message.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self.topic = str(self._subscription.topic_name)
 

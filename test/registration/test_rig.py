@@ -83,7 +83,7 @@ def street_points(depth_m: float, count: int = 400) -> NDArray[np.float64]:
 
 
 def looked_up(calibration: RigCalibration, rgb_pixels: NDArray[np.float64]) -> Any:
-    """Thermal pixels that the node's own fixed-point table reads at (fractional) RGB pixels."""
+    """Thermal pixels that the node's own table reads at (fractional) RGB pixels."""
     table = remap_table(calibration)
     exact = np.dstack([table.x, table.y])
     x, y = rgb_pixels.T.astype(np.float32)
