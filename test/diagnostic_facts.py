@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.diagnostics import report
+from segmif_ros.ros.diagnostics import findings_of, to_message
 from segmif_ros.ros.facts import Budget, Facts, InputFacts
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
@@ -56,7 +56,8 @@ def facts(statistics: Statistics, **changes: Any) -> Facts:
 
 def status(statistics: Statistics, concern: str, **changes: Any) -> DiagnosticStatus:
     """One status of the report."""
-    message = report(facts(statistics, **changes), node="/veh/segmif", stamp=Time(sec=5))
+    findings = findings_of(facts(statistics, **changes))
+    message = to_message(findings, node="/veh/segmif", stamp=Time(sec=5))
     assert message.header.stamp.sec == 5
     assert [s.name for s in message.status] == [f"veh/segmif: {name}" for name in CONCERNS]
     (found,) = [s for s in message.status if s.name == f"veh/segmif: {concern}"]

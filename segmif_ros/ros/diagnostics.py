@@ -8,7 +8,7 @@ the time since the node was configured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -258,18 +258,22 @@ SECTIONS: tuple[Callable[[Facts], Finding], ...] = (
 )
 
 
-def report(facts: Facts, *, node: str, stamp: Any) -> DiagnosticArray:
+def findings_of(facts: Facts) -> list[Finding]:
+    """Return what every section says."""
+    return [section(facts) for section in SECTIONS]
+
+
+def to_message(findings: Iterable[Finding], *, node: str, stamp: Any) -> DiagnosticArray:
     """Build the message.
 
     Args:
-        facts: what is known.
+        findings: what there is to say.
         node: full name of the node.
         stamp: builtin_interfaces/Time.
     """
     out = DiagnosticArray()
     out.header.stamp = stamp
-    for section in SECTIONS:
-        finding = section(facts)
+    for finding in findings:
         judged = {"state": finding.state, "also": ", ".join(finding.also)}
         values = [
             KeyValue(key=key, value=value) for key, value in (judged | finding.values).items()

@@ -21,7 +21,8 @@ from rclpy.qos import QoSProfile
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.camera_infos import CameraInfoWatch
-from segmif_ros.ros.diagnostics import judged_stage, report
+from segmif_ros.ros.diagnostics import findings_of, judged_stage, to_message
+from segmif_ros.ros.error_log import ErrorLog
 from segmif_ros.ros.facts import Budget, Facts, InputFacts, ProcessFacts
 from segmif_ros.ros.health import Deadline, Memory, UsualRate
 from segmif_ros.ros.levels import BUDGET_ERROR, BUDGET_WARN
@@ -93,6 +94,7 @@ class Reporter:
         self._stop = Event()
         self._clock = ClockWatch()
         self._memory = Memory()
+        self._errors = ErrorLog()
         self._camera_infos = {stream: CameraInfoWatch() for stream in Stream}
         self._logged_ns = -_LOG_EVERY_NS
         self._begin(snapshot().statistics)
@@ -102,10 +104,16 @@ class Reporter:
     def report(self) -> None:
         """Publish now, from any thread."""
         with self._lock:
-            facts = self._gather(self._snapshot(), self._settings(), monotonic_ns())
+            now_ns = monotonic_ns()
+            findings = findings_of(self._gather(self._snapshot(), self._settings(), now_ns))
             stamp = self._node.get_clock().now().to_msg()
             name = self._node.get_fully_qualified_name()
-            self._publisher.publish(report(facts, node=name, stamp=stamp))
+            self._publisher.publish(to_message(findings, node=name, stamp=stamp))
+            # Two calls: rclpy refuses another severity from a place that has logged already.
+            for line in self._errors.errors(findings, now_ns):
+                self._node.get_logger().warning(line)
+            for line in self._errors.recoveries(findings):
+                self._node.get_logger().info(line)
 
     def flush(self, seconds: float) -> None:
         """Wait until those who listen have the last report."""

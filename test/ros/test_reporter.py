@@ -155,8 +155,11 @@ def test_at_one_report_a_second_a_stuck_worker_is_told_within_two():
     assert levels.INTAKE_BLOCKED.limit + 1.0 / DEFAULTS.diagnostics_rate_hz < 2.0
 
 
-def test_a_publisher_that_cannot_be_heard_is_named(start, listener):
+def test_a_publisher_that_cannot_be_heard_is_named(start, listener, monkeypatch):
     node = start(rgb_expected_hz=15.0)
+    said: list[str] = []
+    logger = SimpleNamespace(warning=said.append, info=said.append)
+    monkeypatch.setattr(node.node, "get_logger", lambda: logger)
     long_ago = monotonic_ns() - 10_000_000_000
     node.become(inputs=inputs(RELIABLE), active_since_ns=long_ago)
     # The peer's cameras are best effort, the subscription asks for reliable.
@@ -166,6 +169,7 @@ def test_a_publisher_that_cannot_be_heard_is_named(start, listener):
     assert (found["state"], found["usual_hz"]) == ("qos_incompatible", "15.00")
     assert found["level"] == "2"
     assert "qos_overrides./reporting/input/rgb.subscription.reliability" in found["message"]
+    assert len([line for line in said if line.startswith("rgb: ")]) == 1, said
 
 
 def test_simulated_time_is_missed_followed_and_missed_again(start, listener):
