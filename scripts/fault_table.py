@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the table of docs/faults.md from the results of a test run.
+"""Writes the tables of docs/faults.md: the results of a test run, and the kinds of faults.
 
 Usage: fault_table.py RESULTS.json DOCUMENT.md
 """
@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- fault table -->", "<!-- end of fault table -->"
+from segmif_ros.rig.fault_requests import KINDS
+
 _USAGE = 2
 
 
@@ -27,17 +28,25 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def replaced(document: str, rows: list[dict[str, Any]]) -> str:
-    """Return a document with the table between its two marks.
+def kinds() -> str:
+    """Return the Markdown table of the kinds of faults."""
+    lines = ["| kind | value | what the camera does |", "|---|---|---|"]
+    lines += [f"| `{name}` | {kind.value} | {kind.meaning} |" for name, kind in KINDS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def replaced(document: str, name: str, content: str) -> str:
+    """Return a document with other content between the two marks of a name.
 
     Raises:
         ValueError: a mark is missing.
     """
-    for mark in (BEGIN, END):
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    for mark in (begin, end):
         if document.count(mark) != 1:
             raise ValueError(f"expected {mark!r} once, found it {document.count(mark)} times")
-    head, rest = document.split(BEGIN)
-    return f"{head}{BEGIN}\n{table(rows)}{END}{rest.split(END)[1]}"
+    head, rest = document.split(begin)
+    return f"{head}{begin}{content}{end}{rest.split(end)[1]}"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -48,7 +57,11 @@ def _cells(row: dict[str, Any]) -> list[str]:
     noticed = _seconds(row.get("noticed_s"))
     if "ended_s" in row:
         mode, noticed = f"ends in {_seconds(row['ended_s'])}", ""
-    again = _seconds(row.get("recovery_s")) if row["passed"] else f"fails: {row['known']}"
+    again, limit = _seconds(row.get("recovery_s")), f"{row['recovery_limit_s']:g} s"
+    if row["mode"] == "fused" and row["results"] and not row["clears"] and "ended_s" not in row:
+        again, limit = "no break", ""
+    if not row["passed"]:
+        again = f"fails: {row['known']}"
     return [
         row["fault"],
         f"`{row['inject']}`" if row["inject"] else "",
@@ -56,12 +69,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
         "<br>".join(said),
         noticed,
         again,
-        f"{row['recovery_limit_s']:g} s",
+        limit,
     ]
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f} s"
+    if value is None:
+        return ""
+    return "under 0.1 s" if value < 0.1 else f"{value:.1f} s"
 
 
 def main(argv: list[str]) -> int:
@@ -71,7 +86,8 @@ def main(argv: list[str]) -> int:
         return _USAGE
     rows = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
     path = Path(argv[1])
-    path.write_text(replaced(path.read_text(encoding="utf-8"), rows), encoding="utf-8")
+    text = replaced(path.read_text(encoding="utf-8"), "fault table", table(rows))
+    path.write_text(replaced(text, "fault kinds", kinds()), encoding="utf-8")
     return 0
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from threading import Event, Thread
 from time import monotonic, monotonic_ns
 from typing import Any
@@ -14,21 +15,24 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from fault_rows import Expect
+from fault_rows import Expect, Shown
 from fault_truth import Picture
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from segmif_ros.rig.timecode import read_bars
 
 DEADLINE_S = 40.0
 """A wait that needs this long has failed, however busy the machine is."""
+
+LONGEST_STALL_S = 15.0
+"""Between two stamps; a longer step is a clock that was set."""
 
 PICTURES = {"fused": 3, "confidence": 1}
 """Outputs that show a camera's picture as it is, and their channels: RGB, and thermal."""
@@ -57,6 +61,15 @@ class Status:
     seen_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One message of a camera, known by its camera_info."""
+
+    camera: str
+    stamp_ns: int
+    seen_ns: int
+
+
 @dataclass(slots=True)
 class Seen:
     """Everything the observer has received, in order of arrival."""
@@ -64,6 +77,7 @@ class Seen:
     pictures: list[Picture] = field(default_factory=list)
     modes: list[ModeSeen] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
 
 
 class Observer:
@@ -83,6 +97,9 @@ class Observer:
             subscribe(Image, name, self._taker(topic), FULL_QUEUE)
         subscribe(String, f"/{node}/output/mode", self._on_mode, LATCHED)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, 100)
+        for camera in ("rgb", "thermal"):
+            name = f"/rig/{camera}/camera_info"
+            subscribe(CameraInfo, name, self._counter(camera), qos_profile_sensor_data)
         self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -113,6 +130,13 @@ class Observer:
             stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
             bars = read_bars(pixels.reshape(shape))
             self.seen.pictures.append(Picture(topic, stamp, seen_ns, bars, size))
+
+        return take
+
+    def _counter(self, camera: str) -> Callable[[CameraInfo], None]:
+        def take(message: CameraInfo) -> None:
+            stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+            self.seen.sent.append(Sent(camera, stamp, monotonic_ns()))
 
         return take
 
@@ -171,7 +195,8 @@ class Observer:
     def span(self) -> Span:
         """Begin to look at what happens from now on."""
         seen = self.seen
-        return Span(self, len(seen.pictures), len(seen.modes), len(seen.statuses))
+        firsts = (len(seen.pictures), len(seen.modes), len(seen.statuses), len(seen.sent))
+        return Span(self, *firsts)
 
     def publish_clock(self) -> int:
         """Publish this machine's time on /clock from now on; return when it began."""
@@ -198,6 +223,7 @@ class Span:
     first_picture: int
     first_mode: int
     first_status: int
+    first_sent: int
 
     def pictures(self, topic: str = "", after_ns: int = 0) -> list[Picture]:
         seen = self.observer.seen.pictures[self.first_picture :]
@@ -223,6 +249,10 @@ class Span:
         """The first status that says so."""
         return next((s for s in self._statuses(expect.concern) if matches(s, expect)), None)
 
+    def shows(self, shown: Shown) -> bool:
+        """Tell whether a status had this value."""
+        return any(s.values[shown.key] == shown.value for s in self._statuses(shown.concern))
+
     def clear_ns(self, says: Iterable[Expect], after_ns: int) -> int | None:
         """When the first report came that says none of it any more."""
         found = []
@@ -235,6 +265,13 @@ class Span:
         """By how much a counter has grown since the first report of the span."""
         counts = [int(s.values[key]) for s in self._statuses(concern)]
         return counts[-1] - counts[0] if counts else 0
+
+    def longest_silence_s(self, camera: str) -> float:
+        """The longest time between two stamps of a camera; jumps of its clock are none."""
+        stamps = [s.stamp_ns for s in self.observer.seen.sent[self.first_sent :]
+                  if s.camera == camera]  # fmt: skip
+        gaps = [(b - a) / 1e9 for a, b in pairwise(stamps)]
+        return max((gap for gap in gaps if gap < LONGEST_STALL_S), default=0.0)
 
     def _statuses(self, concern: str) -> list[Status]:
         seen = self.observer.seen.statuses[self.first_status :]

@@ -45,6 +45,21 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A value of the diagnostics that must appear.
+
+    Attributes:
+        concern: name of the status.
+        key: key of the value.
+        value: the value.
+    """
+
+    concern: str
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row.
 
@@ -55,11 +70,14 @@ class Row:
         mode: mode while it lasts; "fused" means that nothing changes.
         says: what the diagnostics must say meanwhile.
         counted: what they must count meanwhile.
+        shown: what else they must show meanwhile.
         recovery_s: longest time from the end of the fault to the next fused result.
         results: whether results come while it lasts.
         lasts_s: shortest duration.
         clocks_off_s: how far stamps may be from the truth meanwhile.
+        size: height and width of the results; None for any.
         results_hz: highest rate of the results by their stamps, 0 for any.
+        measured: so many results are waited for.
         latency_ms: shortest median time from stamp to result.
         via: modes between the end of the fault and fused results.
         clears: whether the recovery includes that the diagnostics take it back.
@@ -72,11 +90,14 @@ class Row:
     mode: str = FUSED
     says: tuple[Expect, ...] = ()
     counted: tuple[Counted, ...] = ()
+    shown: tuple[Shown, ...] = ()
     recovery_s: float = 3.0
     results: bool = True
     lasts_s: float = 0.0
     clocks_off_s: tuple[float, ...] = (0.0,)
+    size: tuple[int, int] | None = None
     results_hz: float = 0.0
+    measured: int = 12
     latency_ms: float = 0.0
     via: tuple[str, ...] = ()
     clears: bool = False
@@ -104,6 +125,7 @@ class Row:
             "mode": self.mode,
             "says": [[e.concern, LEVELS[e.level], e.state] for e in self.says],
             "results": self.results,
+            "clears": self.clears,
             "recovery_limit_s": self.recovery_s,
             "known": self.known,
         }
@@ -146,14 +168,15 @@ STEADY: tuple[Row, ...] = (
         latency_ms=75.0),
     Row("9/30 Hz", "thermal camera slows down to 9 Hz", "thermal:rate=9",
         says=(Expect("thermal", WARN, "low_rate"),), results_hz=10.0),
-    Row("25/30 Hz", "thermal camera at 25 Hz", "thermal:rate=25", results_hz=27.0),
+    Row("25/30 Hz", "thermal camera at 25 Hz", "thermal:rate=25", results_hz=27.0,
+        measured=25),
     Row("30/60 Hz", "thermal camera at 60 Hz", "thermal:rate=60",
         counted=(Counted("pairing", "dropped.thermal.surplus", 10),)),
     Row("3x rate", "RGB camera at three times its rate", "rgb:rate=90",
         says=(Expect("rgb", WARN, "high_rate"),),
         counted=(Counted("pairing", "dropped.rgb.surplus", 30),)),
     Row("10 % loss", "one message in ten is lost", "both:drop=0.1",
-        results_hz=27.5),
+        results_hz=28.9, measured=60),
     Row("duplicates", "half of the messages come twice", "both:duplicate=0.5",
         counted=(Counted("pairing", "dropped.rgb.duplicate"),
                  Counted("pairing", "dropped.thermal.duplicate"))),
@@ -174,8 +197,10 @@ STEADY: tuple[Row, ...] = (
         (Expect("rgb", ERROR, "refused", "encoding '64FC1'"),)),
     Row("thermal encoding", "thermal images change to an unknown encoding", "thermal:encoding",
         "rgb_only", (Expect("thermal", ERROR, "refused", "encoding '64FC1'"),)),
-    Row("rgb size", "RGB images become half as wide and high", "rgb:size"),
-    Row("thermal size", "thermal images become half as wide and high", "thermal:size"),
+    Row("rgb size", "RGB images become half as wide and high; so do the results", "rgb:size",
+        shown=(Shown("rgb", "format", "80x60 rgb8"),), size=(60, 80)),
+    Row("thermal size", "thermal images become half as wide and high", "thermal:size",
+        shown=(Shown("thermal", "format", "80x60 mono8"),), size=(120, 160)),
     Row("step", "thermal images have a `step` too small for a row", "thermal:step", "rgb_only",
         (Expect("thermal", ERROR, "refused", "step 80 is too small"),)),
     Row("cut off", "RGB images lack their last row", "rgb:data", "thermal_only",
@@ -191,13 +216,13 @@ NOT_ALLOWED = Row(
 RELIABILITY = Row(
     "reliability",
     "RGB publisher is best effort, the node asks for reliable; then another driver",
-    mode="thermal_only", via=("stopped",),
+    mode="thermal_only", via=("stopped",), recovery_s=10.0,
     says=(Expect("rgb", ERROR, "qos_incompatible", "reliability.*qos_overrides"),),
 )  # fmt: skip
 DRIVERS_KILLED = Row(
     "drivers killed", "SIGKILL to both camera drivers, then they are started again",
     mode="stopped", says=(_mode("stopped", "any more"), Expect("rgb", ERROR, "stale")),
-    results=False,
+    results=False, recovery_s=10.0,
 )  # fmt: skip
 NO_CLOCK = Row(
     "no /clock", "`use_sim_time` is set and nobody publishes /clock",

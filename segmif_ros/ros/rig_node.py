@@ -189,11 +189,14 @@ class RigNode(Node):
             faults = self._switch.changed()
             if faults is not None:
                 timeline.switch(faults, now)
-            for message in timeline.take(now):
+            due = timeline.take(now)
+            newest = {message.camera: message for message in due}
+            for message in due:
                 driver = self._drivers[message.camera]
                 if end_ns is not None and (message.camera == RGB or message.taken_ns > end_ns):
                     continue
-                if end_ns is None and now - message.arrival_ns >= driver.period_ns:
+                late = now - message.arrival_ns >= driver.period_ns
+                if late and end_ns is None and message is not newest[message.camera]:
                     # Its successor is due already: a camera does not wait for its host.
                     self.skipped += 1
                     continue

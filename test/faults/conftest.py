@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from fault_bench import SIZE, Bench
+from fault_rows import ROWS
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.ros.transport import prepare_process
@@ -45,6 +46,8 @@ def results() -> Iterator[list[dict[str, Any]]]:
     yield rows
     path = os.environ.get(RESULTS_VARIABLE)
     if path:
+        order = [row.name for row in ROWS]
+        rows.sort(key=lambda row: order.index(row["name"]))
         Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
