@@ -2,42 +2,51 @@
 """Finds the homography from ordinary pairs: no target, no clicks, edges only.
 
 First every scale, small roll and shift on small pictures, all frames together, so that a wrong
-frame is outvoted; then a refinement on larger ones. Two halves of the picture are refined on their
-own: where they disagree, or nothing stands out, the scene cannot tell and there is no result.
+frame is outvoted; then a refinement on larger ones. Where nothing stands out, only what lies almost
+on each other already is tried, against the chance level of mirrored pictures. Two halves of the
+picture are refined on their own: where they disagree, the scene cannot tell and there is no result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.calibration.fields import Field, orientation_field, shrink
+from segmif_ros.calibration.alignment_search import Range, search
+from segmif_ros.calibration.edge_agreement import Level
 from segmif_ros.calibration.points import CalibrationError, rms_between
+from segmif_ros.calibration.turned_camera import Matrix, Placement, TurnedCamera, climb
 from segmif_ros.registration import Calibration
-
-Matrix = NDArray[np.float64]
 
 MOST_FRAMES = 12
 LARGEST_DISAGREEMENT_PX = 6.0
 """At 640 pixels of width: what the two halves of the picture may differ."""
+LARGEST_DISAGREEMENT_SHARE = 1 / 3
+"""The same as a share of what the calibration changes, where that is more."""
 LEAST_PROMINENCE = 2.0
-"""How far the best alignment must stand out over the best one elsewhere.
+"""How far the best alignment must stand out over the best one elsewhere, or over chance.
 
 Pairs of different places reach 1.4, several good pairs of one rig 2.2 and more.
 """
-_COARSE_WIDTH = 160
+ACCURACY_PX = 2.0
+"""At 640 pixels of width: a smaller change is within what edges at many distances can tell."""
+USUAL_HFOV_DEG = 60.0
+"""Of the RGB camera where it is not given; matters only for how much a turned picture narrows."""
 _FINE_WIDTHS = (160, 320)
-_SCALES = np.geomspace(0.7, 1.6, 29)
-_ROLLS_DEG = (-3.0, 0.0, 3.0)
-_LEAST_OVERLAP = 0.5
-_FINEST_STEP_PX = 0.1
-_GROUND_WEIGHT = 0.1
-"""What an edge on the lowest row counts; what is above the middle of the picture counts 1."""
+_WIDE_SCALES = np.geomspace(0.7, 1.6, 29)
+_NEAR_SCALES = np.geomspace(0.93, 1.07, 8)
+_KNOWN_SCALES = np.geomspace(0.97, 1.03, 3)
+_WIDE_ROLLS_DEG = (-3.0, 0.0, 3.0)
+_NEAR_ROLLS_DEG = (-4.0, -2.0, 0.0, 2.0, 4.0)
+_NEAR_REACH = 0.09
+_TURNED = (0.0, 0.5, 1.0)
+_LEAST_CHANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,14 +55,17 @@ class AutomaticFit:
 
     Attributes:
         calibration: ready to be saved.
+        change_px: what the pictures asked for against thermal only scaled, RMS over the RGB image.
+            Below the accuracy of the method, the calibration leaves thermal only scaled.
         disagreement_px: between two halves of the picture, RMS over the RGB image.
-        prominence: how far the alignment stands out over the best one elsewhere; 1 is not at all.
+        prominence: how far the alignment stands out; 1 is not at all.
         agreement_before: correlation of the edges when thermal is only scaled, -1 to 1.
         agreement: the same with the calibration.
         frames: pairs used.
     """
 
     calibration: Calibration
+    change_px: float
     disagreement_px: float
     prominence: float
     agreement_before: float
@@ -61,11 +73,28 @@ class AutomaticFit:
     frames: int
 
 
+class _Fitted(NamedTuple):
+    """A refined homography, one for each half of the picture, and its agreement."""
+
+    matrix: Matrix
+    halves: tuple[Matrix, Matrix]
+    agreement: float
+
+
+class _Verdict(NamedTuple):
+    """How far a fit moves thermal, how far its halves differ (RMS, px), and why it is refused."""
+
+    change_px: float
+    disagreement_px: float
+    reason: str
+
+
 def align(
     rgb: Sequence[NDArray[Any]],
     thermal: Sequence[NDArray[Any]],
     *,
     scale: float | None = None,
+    focal_px: float | None = None,
 ) -> AutomaticFit:
     """Find where thermal pixels lie in the RGB image.
 
@@ -73,6 +102,7 @@ def align(
         rgb: grey HxW pictures of one size; evenly spaced ones are picked where there are many.
         thermal: hxw of any depth, one for each of `rgb`.
         scale: RGB pixels per thermal pixel where it is known (from the fields of view).
+        focal_px: focal length of the RGB camera in pixels where it is known.
 
     Raises:
         CalibrationError: no pictures, sizes that change, or the scene cannot tell.
@@ -80,112 +110,52 @@ def align(
     rgb, thermal = _checked(rgb, thermal)
     rgb_size = (int(rgb[0].shape[0]), int(rgb[0].shape[1]))
     thermal_size = (int(thermal[0].shape[0]), int(thermal[0].shape[1]))
-    level = _Level(rgb, thermal, _COARSE_WIDTH)
-    start, prominence = _search(level, scale)
-    matrix, halves = start, [start, start]
-    for width in _FINE_WIDTHS:
-        level = _Level(rgb, thermal, width)
-        halves = [
-            _refine(level, half, tiles)
-            for half, tiles in zip(halves, level.checkerboard(), strict=True)
-        ]
-        matrix = _refine(level, matrix, None)
+    if focal_px is None:
+        focal_px = rgb_size[1] / 2 / math.tan(math.radians(USUAL_HFOV_DEG) / 2)
+    camera = TurnedCamera(rgb_size, thermal_size, focal_px)
+    levels = [Level(rgb, thermal, width) for width in _FINE_WIDTHS]
     plain = np.diag([rgb_size[1] / thermal_size[1], rgb_size[0] / thermal_size[0], 1.0])
     plain[:2, 2] = (np.diag(plain)[:2] - 1.0) / 2.0
-    calibration = Calibration(rgb_size, thermal_size, matrix)
-    disagreement = rms_between(halves[0], halves[1], calibration)
-    allowed = LARGEST_DISAGREEMENT_PX * rgb_size[1] / 640
-    if prominence < LEAST_PROMINENCE or disagreement > allowed:
+
+    base = rgb_size[1] / thermal_size[1]
+    scales = base * _WIDE_SCALES if scale is None else scale * _KNOWN_SCALES
+    wide = Range(scales, _WIDE_ROLLS_DEG, math.inf)
+    start, prominence = search(levels[0], wide)
+    fitted = None
+    if prominence >= LEAST_PROMINENCE:
+        fitted = _refined(levels, camera, start)
+    verdict = _judged(fitted, prominence, plain, camera, 0.0)
+    if verdict.reason and scale is None:
+        near = Range(base * _NEAR_SCALES, _NEAR_ROLLS_DEG, _NEAR_REACH)
+        start, _ = search(levels[0], near)
+        fitted = _refined(levels, camera, start)
+        prominence = fitted.agreement / _chance(rgb, thermal, camera, near)
+        verdict = _judged(fitted, prominence, plain, camera, LARGEST_DISAGREEMENT_SHARE)
+    if fitted is None or verdict.reason:
         raise CalibrationError(
-            f"the {len(rgb)} pairs do not tell where thermal lies in the RGB image (halves of the "
-            f"picture disagree by {disagreement:.1f} px, at most {allowed:.1f}; prominence "
-            f"{prominence:.2f}, at least {LEAST_PROMINENCE}); take daylight pairs with buildings, "
-            "vehicles or people over the whole picture, or calibrate from points"
+            f"the {len(rgb)} pairs do not tell where thermal lies in the RGB image "
+            f"({verdict.reason}); take daylight pairs with buildings, vehicles or people over the "
+            "whole picture, or calibrate from points"
         )
-    source = f"automatic from {len(rgb)} pairs, halves agree within {disagreement:.1f} px RMS"
+    source = (
+        f"automatic from {len(rgb)} pairs, halves agree within {verdict.disagreement_px:.1f} px RMS"
+    )
+    matrix = fitted.matrix
+    if verdict.change_px < ACCURACY_PX * rgb_size[1] / 640:
+        matrix = plain
+        source = (
+            f"automatic from {len(rgb)} pairs: registered already, {verdict.change_px:.1f} px RMS "
+            "is less than can be told"
+        )
     return AutomaticFit(
         Calibration(rgb_size, thermal_size, matrix, source),
-        disagreement,
+        verdict.change_px,
+        verdict.disagreement_px,
         prominence,
-        level.agreement(plain),
-        level.agreement(matrix),
+        levels[-1].agreement(plain),
+        levels[-1].agreement(matrix),
         len(rgb),
     )
-
-
-class _Level:
-    """All pairs at one resolution."""
-
-    def __init__(
-        self, rgb: Sequence[NDArray[Any]], thermal: Sequence[NDArray[Any]], width: int
-    ) -> None:
-        self.factor = max(rgb[0].shape[1] / width, 1.0)
-        self.rgb = [_less_below(orientation_field(shrink(image, self.factor))) for image in rgb]
-        # Both at about one resolution; what the thermal camera does not resolve is left as it is.
-        self.thermal_factor = max(thermal[0].shape[1] / width, 1.0)
-        self.grey = [shrink(image, self.thermal_factor) for image in thermal]
-        self.thermal = [orientation_field(image) for image in self.grey]
-        self.rgb_size = (int(self.rgb[0].shape[0]), int(self.rgb[0].shape[1]))
-        self.thermal_size = (int(self.thermal[0].shape[0]), int(self.thermal[0].shape[1]))
-        ys, xs = np.mgrid[0 : self.rgb_size[0], 0 : self.rgb_size[1]]
-        self._grid = np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
-
-    def to_level(self, matrix: Matrix) -> Matrix:
-        """From full pictures to this level."""
-        return np.asarray(
-            np.linalg.inv(_zoom(self.factor)) @ matrix @ _zoom(self.thermal_factor), np.float64
-        )
-
-    def to_full(self, matrix: Matrix) -> Matrix:
-        """From this level to full pictures."""
-        return np.asarray(
-            _zoom(self.factor) @ matrix @ np.linalg.inv(_zoom(self.thermal_factor)), np.float64
-        )
-
-    def checkerboard(self) -> Iterator[NDArray[np.float32]]:
-        """Two halves of the picture that both reach all over it."""
-        ys, xs = np.mgrid[0 : self.rgb_size[0], 0 : self.rgb_size[1]]
-        cell = self.rgb_size[1] / 8
-        odd = ((xs // cell + ys // cell) % 2).astype(np.float32)
-        yield odd
-        yield 1.0 - odd
-
-    def agreement(self, matrix: Matrix, tiles: NDArray[np.float32] | None = None) -> float:
-        """Correlation of the edges, mean over the pairs."""
-        return self.score(self.to_level(matrix), tiles)
-
-    def score(self, matrix: Matrix, tiles: NDArray[np.float32] | None) -> float:
-        """The same for a matrix of this level."""
-        source = np.linalg.inv(matrix) @ self._grid
-        x, y = (source[:2] / source[2]).astype(np.float32).reshape(2, *self.rgb_size)
-        inside = (x >= 0) & (y >= 0) & (x <= self.thermal_size[1] - 1)
-        inside &= y <= self.thermal_size[0] - 1
-        weight = inside.astype(np.float32)
-        share = float(weight.mean())
-        if tiles is not None:
-            weight *= tiles
-        first, second = cv2.convertMaps(x, y, cv2.CV_16SC2)
-        total = 0.0
-        for seen, warm in zip(self.rgb, self.thermal, strict=True):
-            warped = cv2.remap(warm, first, second, cv2.INTER_LINEAR) * weight[..., None]
-            visible = seen * weight[..., None]
-            power = float(np.vdot(warped, warped)) * float(np.vdot(visible, visible))
-            total += float(np.vdot(warped, visible)) / (power**0.5 + 1e-6)
-        # Without it, ever smaller overlaps would win by chance.
-        return float(total / len(self.rgb) * share**0.5)
-
-
-def _less_below(field: Field) -> Field:
-    """Let the ground count less: it is near, and shifted against the rest by parallax."""
-    rows = np.linspace(0.0, 1.0, len(field))
-    weight = np.interp(rows, (0.55, 1.0), (1.0, _GROUND_WEIGHT)).astype(np.float32)
-    return np.asarray(field * weight[:, None, None], np.float32)
-
-
-def _zoom(factor: float) -> Matrix:
-    """From a reduced picture to the full one, pixel centres kept."""
-    offset = (factor - 1.0) / 2.0
-    return np.array([[factor, 0.0, offset], [0.0, factor, offset], [0.0, 0.0, 1.0]])
 
 
 def _checked(
@@ -204,157 +174,62 @@ def _checked(
     return [rgb[i] for i in picked], [thermal[i] for i in picked]
 
 
-def _search(level: _Level, scale: float | None) -> tuple[Matrix, float]:
-    """Try every scale, roll and shift; return the best and how far it stands out."""
-    height, width = level.rgb_size
-    base = width / level.thermal_size[1]
-    scales = base * _SCALES
-    if scale is not None:
-        scales = scale * level.thermal_factor / level.factor * np.geomspace(0.97, 1.03, 3)
-    padded = (_even(2 * height), _even(2 * width))
-    seen = _Spectra.of(_unit(level.rgb), np.ones((height, width), np.float32), padded)
-    found: list[tuple[float, Matrix]] = []
-    for factor in scales:
-        for roll in _ROLLS_DEG:
-            turned = _turned(level, float(factor), roll, padded)
-            if turned is not None:
-                matrix, fields, mask = turned
-                score = _scores(seen, _Spectra.of(_unit(fields), mask, padded), padded)
-                found.extend(_peaks(score, matrix, padded))
-    found.sort(key=lambda item: -item[0])
-    if not found or found[0][0] <= 0.0:
-        raise CalibrationError(
-            "the pictures hold no edges that both cameras share; take pairs with buildings, "
-            "vehicles or people, or calibrate from points"
-        )
-    best = found[0]
-    frame = Calibration((height, width), (1, 1), np.eye(3))
-    elsewhere = [
-        score for score, matrix in found if rms_between(best[1], matrix, frame) > 0.08 * width
-    ]
-    prominence = best[0] / max(max(elsewhere, default=0.0), 0.02)
-    return level.to_full(best[1]), prominence
+def _judged(
+    fitted: _Fitted | None, prominence: float, plain: Matrix, camera: TurnedCamera, share: float
+) -> _Verdict:
+    """Judge a fit; `share` is what of a change the halves may differ."""
+    if fitted is None or prominence < LEAST_PROMINENCE:
+        reason = f"prominence {prominence:.2f}, at least {LEAST_PROMINENCE}"
+        return _Verdict(math.nan, math.nan, reason)
+    frame = Calibration(camera.rgb_size, camera.thermal_size, fitted.matrix)
+    change = rms_between(plain, fitted.matrix, frame)
+    disagreement = rms_between(*fitted.halves, frame)
+    allowed = max(LARGEST_DISAGREEMENT_PX * camera.rgb_size[1] / 640, share * change)
+    reason = ""
+    if disagreement > allowed:
+        reason = f"halves of the picture disagree by {disagreement:.1f} px, at most {allowed:.1f}"
+    return _Verdict(change, disagreement, reason)
 
 
-class _Spectra(NamedTuple):
-    """Fourier transforms of all pictures of one camera."""
-
-    fields: list[NDArray[Any]]
-    power: NDArray[Any]
-    area: NDArray[Any]
-    pixels: float
-
-    @classmethod
-    def of(
-        cls, fields: Sequence[Field], mask: NDArray[np.float32], padded: tuple[int, int]
-    ) -> _Spectra:
-        """Transform fields and where they have data, padded with 0."""
-        power = np.sum([np.sum(each**2, axis=2) for each in fields], axis=0)
-        return cls(
-            [np.fft.rfft2(each, padded, axes=(0, 1)) for each in fields],
-            np.fft.rfft2(power, padded),
-            np.fft.rfft2(mask, padded),
-            float(mask.sum()),
-        )
+def _refined(levels: Sequence[Level], camera: TurnedCamera, start: Matrix) -> _Fitted:
+    """Climb from `start` for several shares of turning; keep the best."""
+    place = camera.placement(start)
+    tried = [replace(camera, turned=turned) for turned in _TURNED]
+    found = [_climbed(levels, turning, place) for turning in tried]
+    best = int(np.argmax([agreement for agreement, _ in found]))
+    agreement, whole = found[best]
+    camera = tried[best]
+    halves = []
+    for half in (0, 1):
+        # From the first guess: from the common result a half would hardly move.
+        _, alone = _climbed(levels, camera, place, half)
+        halves.append(camera.matrix(alone))
+    return _Fitted(camera.matrix(whole), (halves[0], halves[1]), agreement)
 
 
-def _scores(seen: _Spectra, warm: _Spectra, padded: tuple[int, int]) -> NDArray[np.float64]:
-    """Correlation for every shift at once, all pairs together; -1 where the overlap is small."""
-    cross = np.sum(
-        [np.sum(a * np.conj(b), axis=2) for a, b in zip(seen.fields, warm.fields, strict=True)],
-        axis=0,
-    )
-    match, area, left, right = (
-        np.fft.irfft2(each, padded)
-        for each in (
-            cross,
-            seen.area * np.conj(warm.area),
-            seen.power * np.conj(warm.area),
-            seen.area * np.conj(warm.power),
-        )
-    )
-    share = np.sqrt(np.maximum(area, 0.0) / seen.pixels)
-    score = match / np.sqrt(np.maximum(left * right, 1e-6)) * share
-    score[area < _LEAST_OVERLAP * min(seen.pixels, warm.pixels)] = -1.0
-    return np.asarray(score, np.float64)
+def _climbed(
+    levels: Sequence[Level], camera: TurnedCamera, place: Placement, half: int | None = None
+) -> tuple[float, Placement]:
+    """Refine from level to level, on the whole picture or on one half of it."""
+    agreement = -1.0
+    for level in levels:
+        tiles = None if half is None else level.checkerboard()[half]
+        score = partial(level.agreement, tiles=tiles)
+        place, agreement = climb(score, camera, place, level.factor)
+    return agreement, place
 
 
-def _unit(fields: Sequence[Field]) -> list[Field]:
-    return [each / (float(np.linalg.norm(each)) + 1e-6) for each in fields]
-
-
-def _turned(
-    level: _Level, factor: float, roll_deg: float, padded: tuple[int, int]
-) -> tuple[Matrix, list[Field], NDArray[np.float32]] | None:
-    """Thermal fields scaled and rolled, the matrix that did it, and where they have data."""
-    height, width = level.thermal_size
-    size = (round(height * factor), round(width * factor))
-    if size[0] > padded[0] or size[1] > padded[1] or min(size) < 16:
-        return None
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    turn = cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), roll_deg, factor)
-    turn[:, 2] += np.array([(size[1] - 1) / 2, (size[0] - 1) / 2]) - middle
-    fields = [
-        orientation_field(
-            np.asarray(
-                cv2.warpAffine(grey, turn, size[::-1], borderMode=cv2.BORDER_REPLICATE), np.float32
-            )
-        )
-        for grey in level.grey
-    ]
-    mask = np.ones(size, np.float32)
-    return np.vstack([turn, [0.0, 0.0, 1.0]]), fields, mask
-
-
-def _peaks(
-    score: NDArray[np.float64], matrix: Matrix, padded: tuple[int, int]
-) -> Iterator[tuple[float, Matrix]]:
-    """Best shifts of one scale and roll."""
-    rest = score.copy()
-    for _ in range(3):
-        y, x = np.unravel_index(int(rest.argmax()), rest.shape)
-        value = float(rest[y, x])
-        dx = int(x) if 2 * x < padded[1] else int(x) - padded[1]
-        dy = int(y) if 2 * y < padded[0] else int(y) - padded[0]
-        shift = np.array([[1.0, 0.0, dx], [0.0, 1.0, dy], [0.0, 0.0, 1.0]])
-        yield value, shift @ matrix
-        rows, columns = np.arange(y - 8, y + 9) % padded[0], np.arange(x - 8, x + 9) % padded[1]
-        rest[np.ix_(rows, columns)] = -1.0
-
-
-def _even(length: int) -> int:
-    return int(cv2.getOptimalDFTSize(length))
-
-
-def _refine(level: _Level, matrix: Matrix, tiles: NDArray[np.float32] | None) -> Matrix:
-    """Climb to the best agreement nearby: scale, roll and shift.
-
-    Tilt is left out: edges at many distances would pull it more than they tell about it.
-    """
-    start = level.to_level(matrix)
-    best, here = np.zeros(4), level.score(start, tiles)
-    step = 2.0
-    while step > _FINEST_STEP_PX:
-        improved = False
-        for axis in range(4):
-            for sign in (1.0, -1.0):
-                trial = best.copy()
-                trial[axis] += sign * step
-                score = level.score(_nudge(trial, level.rgb_size) @ start, tiles)
-                if score > here:
-                    best, here, improved = trial, score, True
-                    break
-        if not improved:
-            step /= 2.0
-    return level.to_full(_nudge(best, level.rgb_size) @ start)
-
-
-def _nudge(by: NDArray[np.float64], size: tuple[int, int]) -> Matrix:
-    """A small change around the picture's centre; each entry moves its rim by so many pixels."""
-    scale, roll, dx, dy = by
-    half = size[1] / 2.0
-    c, s = 1.0 + scale / half, roll / half
-    change = np.array([[c, -s, dx], [s, c, dy], [0.0, 0.0, 1.0]])
-    centre = np.eye(3)
-    centre[:2, 2] = (size[1] - 1) / 2.0, (size[0] - 1) / 2.0
-    return np.asarray(centre @ change @ np.linalg.inv(centre), np.float64)
+def _chance(
+    rgb: Sequence[NDArray[Any]],
+    thermal: Sequence[NDArray[Any]],
+    camera: TurnedCamera,
+    tried: Range,
+) -> float:
+    """Return what the same search finds where there is nothing to find: thermal mirrored."""
+    best = _LEAST_CHANCE
+    for mirror in (np.s_[::-1], np.s_[:, ::-1]):
+        levels = [Level(rgb, [image[mirror] for image in thermal], w) for w in _FINE_WIDTHS]
+        start, _ = search(levels[0], tried)
+        agreement, _ = _climbed(levels, camera, camera.placement(start))
+        best = max(best, agreement)
+    return best

@@ -202,13 +202,13 @@ def _auto(args: argparse.Namespace) -> int:
     if (args.rgb_hfov is None) != (args.thermal_hfov is None):
         raise CalibrationError("a field of view helps only with both --rgb-hfov and --thermal-hfov")
     pairs = _read(args, MOST_FRAMES)
-    scale = None
+    scale = rgb_focal = None
     if args.rgb_hfov is not None:
         rgb_focal = pairs[0].rgb.shape[1] / math.tan(math.radians(args.rgb_hfov) / 2)
         thermal_focal = pairs[0].thermal.shape[1] / math.tan(math.radians(args.thermal_hfov) / 2)
         scale = rgb_focal / thermal_focal
     grey = [np.asarray(cv2.cvtColor(pair.rgb, cv2.COLOR_RGB2GRAY)) for pair in pairs]
-    fit = align(grey, [pair.thermal for pair in pairs], scale=scale)
+    fit = align(grey, [pair.thermal for pair in pairs], scale=scale, focal_px=rgb_focal)
     middle = pairs[len(pairs) // 2]
     thermal8 = ThermalNormaliser().normalise(middle.thermal)
     picture = before_after(middle.rgb, thermal8, fit.calibration)

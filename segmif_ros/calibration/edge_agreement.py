@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All pairs at one resolution, and how well their edges agree under a homography."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.calibration.fields import Field, orientation_field, shrink
+from segmif_ros.calibration.turned_camera import Matrix
+
+Mask = NDArray[np.float32]
+"""HxW, 1 where a picture has data, else 0."""
+
+_GROUND_WEIGHT = 0.1
+"""What an edge on the lowest row counts; what is above the middle of the picture counts 1."""
+_WIDEST_MARGIN = 0.12
+"""Empty strips along a side up to this share of the length are no scene but padding."""
+_EDGE_REACH_PX = 3
+"""How far the edge of the padding reaches into the field."""
+
+_FILL_PX = 8.0
+
+
+class Level:
+    """All pairs at one resolution."""
+
+    def __init__(
+        self, rgb: Sequence[NDArray[Any]], thermal: Sequence[NDArray[Any]], width: int
+    ) -> None:
+        self.factor = max(rgb[0].shape[1] / width, 1.0)
+        self.rgb = [_less_below(orientation_field(shrink(image, self.factor))) for image in rgb]
+        # Both at about one resolution; what the thermal camera does not resolve is left as it is.
+        self.thermal_factor = max(thermal[0].shape[1] / width, 1.0)
+        self.masks = [shrink(has_data(image), self.thermal_factor) for image in thermal]
+        self.grey = [
+            _filled(shrink(image, self.thermal_factor), mask)
+            for image, mask in zip(thermal, self.masks, strict=True)
+        ]
+        self.thermal = [
+            orientation_field(image) * inside(mask)[..., None]
+            for image, mask in zip(self.grey, self.masks, strict=True)
+        ]
+        self.rgb_size = (int(self.rgb[0].shape[0]), int(self.rgb[0].shape[1]))
+        self.thermal_size = (int(self.thermal[0].shape[0]), int(self.thermal[0].shape[1]))
+        ys, xs = np.mgrid[0 : self.rgb_size[0], 0 : self.rgb_size[1]]
+        self._grid = np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
+
+    def to_level(self, matrix: Matrix) -> Matrix:
+        """From full pictures to this level."""
+        return np.asarray(
+            np.linalg.inv(_zoom(self.factor)) @ matrix @ _zoom(self.thermal_factor), np.float64
+        )
+
+    def to_full(self, matrix: Matrix) -> Matrix:
+        """From this level to full pictures."""
+        return np.asarray(
+            _zoom(self.factor) @ matrix @ np.linalg.inv(_zoom(self.thermal_factor)), np.float64
+        )
+
+    def checkerboard(self) -> tuple[Mask, Mask]:
+        """Return two halves of the picture that both reach all over it."""
+        ys, xs = np.mgrid[0 : self.rgb_size[0], 0 : self.rgb_size[1]]
+        cell = self.rgb_size[1] / 8
+        odd = ((xs // cell + ys // cell) % 2).astype(np.float32)
+        return odd, 1.0 - odd
+
+    def agreement(self, matrix: Matrix, tiles: Mask | None = None) -> float:
+        """Correlation of the edges, mean over the pairs."""
+        return self.score(self.to_level(matrix), tiles)
+
+    def score(self, matrix: Matrix, tiles: Mask | None) -> float:
+        """The same for a matrix of this level."""
+        source = np.linalg.inv(matrix) @ self._grid
+        x, y = (source[:2] / source[2]).astype(np.float32).reshape(2, *self.rgb_size)
+        covered = (x >= 0) & (y >= 0) & (x <= self.thermal_size[1] - 1)
+        covered &= y <= self.thermal_size[0] - 1
+        weight = covered.astype(np.float32)
+        share = float(weight.mean())
+        if tiles is not None:
+            weight *= tiles
+        first, second = cv2.convertMaps(x, y, cv2.CV_16SC2)
+        total = 0.0
+        for seen, warm in zip(self.rgb, self.thermal, strict=True):
+            warped = cv2.remap(warm, first, second, cv2.INTER_LINEAR) * weight[..., None]
+            visible = seen * weight[..., None]
+            power = float(np.vdot(warped, warped)) * float(np.vdot(visible, visible))
+            total += float(np.vdot(warped, visible)) / (power**0.5 + 1e-6)
+        # Without it, ever smaller overlaps would win by chance.
+        return float(total / len(self.rgb) * share**0.5)
+
+
+def has_data(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which pixels are not padding: pictures that were warped before have empty strips."""
+    empty = image == 0
+    padding = np.zeros_like(empty)
+    for axis in (0, 1):
+        for side in (slice(None), slice(None, None, -1)):
+            turned = (side, slice(None)) if axis == 0 else (slice(None), side)
+            run = np.logical_and.accumulate(empty[turned], axis=axis)
+            narrow = run.sum(axis=axis, keepdims=True) <= _WIDEST_MARGIN * image.shape[axis]
+            padding |= (run & narrow)[turned]
+    return np.asarray(~padding)
+
+
+def inside(mask: Mask) -> Mask:
+    """Return the mask without what the edge of the padding reaches."""
+    kernel = np.ones((2 * _EDGE_REACH_PX + 1,) * 2, np.uint8)
+    whole = (mask > 0.99).astype(np.uint8)
+    return np.asarray(cv2.erode(whole, kernel, borderValue=1), np.float32)
+
+
+def _filled(image: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
+    """Continue a picture into its padding, so that no edge stands there."""
+    whole = (mask > 0.99).astype(np.float32)
+    if whole.all():
+        return image
+    weight = cv2.GaussianBlur(whole, (0, 0), _FILL_PX)
+    around = cv2.GaussianBlur(image * whole, (0, 0), _FILL_PX) / np.maximum(weight, 1e-6)
+    return np.asarray(np.where(whole > 0.0, image, around), np.float32)
+
+
+def _less_below(field: Field) -> Field:
+    """Let the ground count less: it is near, and shifted against the rest by parallax."""
+    rows = np.linspace(0.0, 1.0, len(field))
+    weight = np.interp(rows, (0.55, 1.0), (1.0, _GROUND_WEIGHT)).astype(np.float32)
+    return np.asarray(field * weight[:, None, None], np.float32)
+
+
+def _zoom(factor: float) -> Matrix:
+    """From a reduced picture to the full one, pixel centres kept."""
+    offset = (factor - 1.0) / 2.0
+    return np.array([[factor, 0.0, offset], [0.0, factor, offset], [0.0, 0.0, 1.0]])
