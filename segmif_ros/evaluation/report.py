@@ -182,6 +182,7 @@ def summarize_run(
         OVERTAKEN: _count(pairing, "replaced"),
         "nobody listened": _count(pairing, "skipped"),
         "left when the node stopped": _count(pairing, "withdrawn"),
+        "one camera went on alone": _count(diagnostics.get("mode", {}), "withheld"),
         "failed in the node": _count(engine, "failures"),
         "lost between node and subscriber": published - out,
     }

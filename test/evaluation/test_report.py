@@ -12,6 +12,7 @@ def diagnostics(**changes: str) -> dict[str, dict[str, str]]:
         "rgb": {"received": "100", "refused": "0", "refused.step": "0"},
         "thermal": {"received": "100", "refused": "0"},
         "pairing": {"pairs": "100", "replaced": "0", "skipped": "0", "withdrawn": "0"},
+        "mode": {"withheld": "0"},
         "engine": {"name": "openvino", "warmup_ms": "12.0", "published": "100", "failures": "0"},
         "latency": {
             "latency.inference.p50_ms": "12.500",
@@ -79,16 +80,18 @@ def test_every_lost_pair_has_its_reason():
         pairing__dropped_DOT_rgb_DOT_no_partner="5",
         pairing__replaced="4",
         pairing__withdrawn="1",
+        mode__withheld="2",
         engine__failures="3",
-        engine__published="82",
+        engine__published="80",
     )
-    report = run(values, out=80)
+    report = run(values, out=78)
     assert report.dropped == {
         "lost between camera and node": 3,
         "refused by the node (malformed image)": 1,
         "without a partner in the other stream": 6,
         "overtaken by a newer pair (machine too slow)": 4,
         "left when the node stopped": 1,
+        "one camera went on alone": 2,
         "failed in the node": 3,
         "lost between node and subscriber": 2,
     }
