@@ -214,7 +214,8 @@ class ModeTracker:
         if not alive:
             return Mode.WAITING if current is Mode.WAITING else Mode.STOPPED
         frozen = any(camera.problem is Problem.FROZEN for camera in self._cameras.values())
-        if current not in ALONE.values() and not frozen and self._patient(policy, now_ns):
+        patient = self._patient(policy, now_ns) or self._fading(policy, alive, now_ns)
+        if current not in ALONE.values() and not frozen and patient:
             return current
         return ALONE[goes_on[0]] if goes_on else Mode.STOPPED
 
@@ -222,6 +223,17 @@ class ModeTracker:
         """Tell whether the missing camera still has time to come."""
         return self._pairs.lasts(policy.after_ns, now_ns) or (
             self._heard_ns is not None and now_ns - self._heard_ns <= policy.after_ns
+        )
+
+    def _fading(self, policy: ModePolicy, alive: set[Stream], now_ns: int) -> bool:
+        """Tell whether a camera that still counts as alive is on its way to be lost.
+
+        Its last images may have been in no pair, so the pairs are missed before it is. Which camera
+        can go on is known only when that one is lost.
+        """
+        half_ns = policy.after_ns // 2
+        return len(alive) == len(Stream) and not all(
+            camera.usable.lasts(half_ns, now_ns) for camera in self._cameras.values()
         )
 
     def _reason(self, mode: Mode, policy: ModePolicy, alive: set[Stream], now_ns: int) -> str:

@@ -57,6 +57,7 @@ class Cameras:
 
 
 RGB, THERMAL = Stream.RGB, Stream.THERMAL
+MODE_OF = {RGB: Mode.RGB_ONLY, THERMAL: Mode.THERMAL_ONLY}
 
 
 def test_it_waits_and_the_first_pair_is_enough():
@@ -174,6 +175,15 @@ def test_two_cameras_whose_stamps_do_not_pair(allowed, expected):
     assert "stamps do not make pairs" in cameras.modes.standing.reason
     assert cameras.run(20_000, RGB, THERMAL, pairs=False) is expected
     assert len(cameras.changes) == 2
+
+
+@pytest.mark.parametrize(("lost", "left"), [(THERMAL, RGB), (RGB, THERMAL)])
+def test_a_camera_whose_last_images_were_in_no_pair_is_the_one_that_is_lost(lost, left):
+    cameras = Cameras()
+    cameras.run(2_000, RGB, THERMAL)
+    cameras.run(2 * TICK, RGB, THERMAL, pairs=False)
+    cameras.run(2_000, left, trouble={lost: Problem.UNUSABLE})
+    assert cameras.modes_passed() == [Mode.FUSED, MODE_OF[left]]
 
 
 def test_a_loose_cable_does_not_flap():
