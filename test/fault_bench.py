@@ -18,26 +18,19 @@ from time import monotonic_ns
 from fault_observer import Observer, Span, matches
 from fault_rows import Expect
 from fault_truth import complaints, start_ms
-from node_process import NodeProcess, shared_memory_of
+from node_process import NodeProcess
+
+from segmif_ros.cli.children import remove_orphans
 
 SIZE = (120, 160)
 """Of all pictures, height and width."""
 
 
-def own_memory(child: int, others: Iterable[int] = ()) -> set[Path]:
-    """Files in /dev/shm that Fast DDS made for a process alone, and for none of the others.
-
-    The ports are common to all processes of a machine.
-    """
-    common = shared_memory_of("self").union(*(shared_memory_of(pid) for pid in others))
-    files = shared_memory_of(child) - common
-    return {path for path in files if path.name.startswith("fast") and "port" not in path.name}
-
-
-def free_memory(files: set[Path]) -> None:
-    """Remove what a killed process has left."""
-    for path in files:
-        path.unlink(missing_ok=True)
+def own_memory(pid: int) -> set[Path]:
+    """Files in /dev/shm that Fast DDS made for a process: it holds their lock files open."""
+    links = [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    locks = [link for link in links if link.name.startswith("fast") and link.name.endswith("_el")]
+    return {lock.with_name(lock.name[:-3]) for lock in locks if "port" not in lock.name}
 
 
 class RigProcess:
@@ -59,19 +52,17 @@ class RigProcess:
                 stdout=out, stderr=subprocess.STDOUT, env=environment,
             )  # fmt: skip
 
-    def end(self, number: int = signal.SIGTERM, others: Iterable[int] = ()) -> None:
-        """End it by a signal; `others` are the processes that go on."""
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """End it by a signal, and remove what it leaves if it is killed."""
         if self.process.poll() is None:
-            memory = own_memory(self.process.pid, others)
+            memory = own_memory(self.process.pid)
             self.process.send_signal(number)
             try:
                 self.process.wait(5.0)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                number = signal.SIGKILL
-            if number == signal.SIGKILL:
-                free_memory(memory)
-        self.process.wait()
+            self.process.wait()
+            remove_orphans(memory)
 
 
 class Bench:
@@ -91,6 +82,7 @@ class Bench:
         self._rig_starts_ms: list[int] = []
         self._program: list[str] = []
         self._parameters: dict[str, object] = {}
+        self._set_up = ""
         self.node: NodeProcess | None = None
         self.observer = Observer(domain)
         self.start_rig()
@@ -98,18 +90,27 @@ class Bench:
 
     def begin(
         self,
+        set_up: str,
         faults: str = "",
         *,
         program: Iterable[str] = (),
         parameters: dict[str, object] | None = None,
     ) -> None:
-        """End the node before and start one.
+        """Have a node of a set-up: nothing is done if it runs, else another one is ended.
 
         Args:
+            set_up: its name.
             faults: of the rig, in force before the node starts.
             program: what the process runs instead of the node itself.
             parameters: of the node, beside those of every node here.
         """
+        if self.rig is None:
+            self.start_rig()
+        if set_up == self._set_up:
+            if self.node is None:
+                self.start_node()
+            return
+        self._set_up = set_up
         self.faults(faults)
         self.end_node()
         self._program, self._parameters = list(program), dict(parameters or {})
@@ -126,7 +127,7 @@ class Bench:
         self._learn_starts()
         rig, self.rig = self.rig, None
         began = monotonic_ns()
-        rig.end(number, others=[] if self.node is None else [self.node.pid])
+        rig.end(number)
         return began
 
     def another_rig(self, *options: str) -> int:
@@ -159,11 +160,11 @@ class Bench:
         node, self.node = self.node, None
         if node is None:
             return 0, 0.0
-        memory = own_memory(node.pid, [self.rig.process.pid])
+        memory = own_memory(node.pid)
         assert memory
         ended = node.stop(number)
         left = {path for path in memory if path.exists()}
-        free_memory(left)
+        remove_orphans(left)
         assert number == signal.SIGKILL or not left, f"left in shared memory: {left}"
         return ended
 
@@ -187,7 +188,8 @@ class Bench:
         return self.observer.set_parameter("/rig/rig", "faults", text)
 
     def settle(self, says: Iterable[Expect]) -> None:
-        """Wait until the node fuses and does not report what the next fault must make it report."""
+        """Wait until the node fuses and does not report what the next row must make it report."""
+        self.faults("")  # a row that failed may have left some
         span = self.observer.span()
 
         def sound() -> bool:

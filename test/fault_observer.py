@@ -31,6 +31,7 @@ from segmif_ros.rig.timecode import read_bars
 DEADLINE_S = 40.0
 """A wait that needs this long has failed, however busy the machine is."""
 
+_ANSWER_S = 3.0
 LONGEST_STALL_S = 15.0
 """Between two stamps; a longer step is a clock that was set."""
 
@@ -175,14 +176,21 @@ class Observer:
         return self.seen.modes[-1].mode if self.seen.modes else ""
 
     def call(self, kind: type, service: str, request: Any) -> Any:
-        """Call a service and return the answer."""
+        """Call a service, again if there is no answer, and return the answer."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, service)
         client = self._clients[service]
         self.until(client.service_is_ready, service)
-        future = client.call_async(request)
-        self.until(future.done, f"the answer of {service}")
-        return future.result()
+        deadline = monotonic() + DEADLINE_S
+        while True:
+            future = client.call_async(request)
+            try:
+                self.until(future.done, f"the answer of {service}", _ANSWER_S)
+                return future.result()
+            except AssertionError:
+                # A server that was killed is known for some seconds, and nobody hears the request.
+                if monotonic() > deadline:
+                    raise
 
     def set_parameter(self, node: str, name: str, value: object) -> int:
         """Set a parameter; return the steady time when it was in force."""

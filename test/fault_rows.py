@@ -79,7 +79,7 @@ class Row:
         results_hz: highest rate of the results by their stamps, 0 for any.
         measured: so many results are waited for.
         latency_ms: shortest median time from stamp to result.
-        via: modes between the end of the fault and fused results.
+        via: modes that may or may not be seen on the way back.
         clears: whether the recovery includes that the diagnostics take it back.
         known: why the row fails today; empty when it must pass.
     """
@@ -105,16 +105,11 @@ class Row:
 
     def modes(self) -> list[str]:
         """Return the changes of the mode that must be seen, in order; before it was fused."""
-        modes = [FUSED]
-        for mode in (self.mode, *self.via, FUSED):
-            if mode != modes[-1]:
-                modes.append(mode)
-        return modes[1:]
+        return [] if self.mode == FUSED else [self.mode, FUSED]
 
     def modes_from_start(self) -> list[str]:
         """Return those of a node that was started with the fault, after it began to wait."""
-        modes = [mode for mode in (self.mode, *self.via) if mode not in (FUSED, "waiting")]
-        return [*modes, FUSED]
+        return [FUSED] if self.mode in (FUSED, "waiting") else [self.mode, FUSED]
 
     def facts(self) -> dict[str, Any]:
         """Return what the table of docs/faults.md shows of it."""

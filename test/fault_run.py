@@ -169,7 +169,7 @@ def _recover(bench: Bench, row: Row, span: Span, ended_ns: int, record: dict[str
 
     recovered = observer.until(recovered_ns, "fused results again")
     record["recovery_s"] = round((recovered - ended_ns) / 1e9, 3)
-    record["modes"] = [mode.mode for mode in span.modes()]
+    record["modes"] = [mode.mode for mode in span.modes() if mode.mode not in row.via]
 
 
 @contextmanager

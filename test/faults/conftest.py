@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bench of the fault matrix, and the file that its results go to."""
+"""Domain and model of the fault matrix, and the file that its results go to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from fault_bench import SIZE, Bench
+from fault_bench import SIZE
 from fault_rows import ROWS
 from tiny_model import write_tiny_bundle
 
@@ -49,20 +49,3 @@ def results() -> Iterator[list[dict[str, Any]]]:
         order = [row.name for row in ROWS]
         rows.sort(key=lambda row: order.index(row["name"]))
         Path(path).write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
-
-
-@pytest.fixture(scope="session")
-def fault_bench(
-    tmp_path_factory: pytest.TempPathFactory, fault_domain: int, small_bundle: Path
-) -> Iterator[Bench]:
-    """The bench; every module begins with a node of its own."""
-    bench = Bench(tmp_path_factory.mktemp("bench"), fault_domain, small_bundle)
-    yield bench
-    bench.close()
-
-
-@pytest.fixture(scope="module")
-def module_environment() -> Iterator[pytest.MonkeyPatch]:
-    """Environment variables for the processes of one module."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
