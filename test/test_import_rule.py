@@ -65,6 +65,7 @@ ROOMS: dict[str, Rule] = {
     "engines": Rule(_NO_ROS_NO_TORCH),
     "evaluation": Rule(_NO_ROS_NO_TORCH),
     "rig": Rule(_NO_ROS_NO_TORCH),
+    "sync": Rule(_NO_ROS_NO_TORCH),
     "ros": Rule(TORCH | RUNTIMES | TORCH_ROOMS | CLI),
     "network": Rule(ROS | RUNTIMES | ROS_ROOM | CLI | {"segmif_ros.training"}),
     "training": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),

@@ -21,6 +21,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "segmif_ros.cli.calibrate",
         "find where thermal pixels lie in the RGB image, from points or pictures",
     ),
+    "sync-check": (
+        "segmif_ros.cli.sync_check",
+        "tell rates, drops and clock offset of two cameras, and what to set",
+    ),
     "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
     "import-checkpoint": (

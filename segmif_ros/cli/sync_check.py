@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif sync-check`: rates, drops, frozen frames and clock offset of two cameras."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segmif_ros.cli.sources import BagSource
+from segmif_ros.evaluation.bags import BagError, BagReader, header_stamp_ns, message_types
+from segmif_ros.pairing import Stream
+from segmif_ros.sync.check import StreamLog, SyncReport, sync_report
+from segmif_ros.sync.timing import StreamTiming
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXAMPLES = """
+segmif sync-check drive.mcap
+segmif sync-check --live --rgb-topic /front/image_raw --thermal-topic /flir/image_raw
+
+For the clock offset, drive around a corner or tilt the rig by hand a few times while it records.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Look at a bag or at live topics; 0 when both cameras were seen, 1 otherwise."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.live == (args.bag is not None):
+        parser.error("give either a bag or --live")
+    if args.live and not (args.rgb_topic and args.thermal_topic):
+        parser.error("--live needs --rgb-topic and --thermal-topic")
+    try:
+        topics, logs = _live(args) if args.live else _recorded(args)
+    except (BagError, FileNotFoundError) as err:
+        sys.stderr.write(f"segmif sync-check: {err}\n")
+        return 1
+    empty = [topics[stream] for stream, log in logs.items() if not log.stamps_ns]
+    if empty:
+        refused = "; ".join(reason for log in logs.values() for reason in log.refused)
+        sys.stderr.write(
+            f"segmif sync-check: no image on {' and '.join(empty)}"
+            f"{'; ' + refused if refused else ''}; `segmif doctor` tells what is there\n"
+        )
+        return 1
+    report = sync_report(logs[Stream.RGB], logs[Stream.THERMAL])
+    print(to_text(report, topics))
+    if args.json is not None:
+        args.json.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def to_text(report: SyncReport, topics: Mapping[Stream, str]) -> str:
+    """Return what a person reads in a terminal."""
+    lines = [
+        _timing_line(topics[Stream.RGB], report.rgb),
+        _timing_line(topics[Stream.THERMAL], report.thermal),
+    ]
+    clocks = report.clocks
+    if clocks.offset_ms is None:
+        lines.append(f"clocks: cannot tell: {clocks.reason}")
+    else:
+        side = "late" if clocks.offset_ms > 0 else "early"
+        lines.append(
+            f"clocks: thermal stamps are {abs(clocks.offset_ms):.0f} ms {side} "
+            f"(+-{clocks.spread_ms:.0f} ms, agreement {clocks.agreement:.2f})"
+        )
+    lines += [f"look at: {problem}" for problem in report.problems]
+    values = ", ".join(f"{name}: {value:g}" for name, value in report.settings.items())
+    if values:
+        lines.append(f"set: {values}")
+        lines.append(f"with that, {report.paired:.1%} of the slower camera's frames find a partner")
+    return "\n".join(lines)
+
+
+def _timing_line(topic: str, timing: StreamTiming) -> str:
+    delay = "" if timing.delay_ms is None else f", {timing.delay_ms:.0f} ms from stamp to arrival"
+    return (
+        f"{topic}: {timing.frames} images, {timing.rate_hz:.2f} Hz, jitter {timing.jitter_ms:.1f} "
+        f"ms, {timing.dropped} missing, {timing.frozen_frames} repeated pictures{delay}"
+    )
+
+
+def _recorded(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, StreamLog]]:
+    # Messages of a bag have the fields of ROS messages, so the node's own checks apply.
+    from segmif_ros.ros.images import VIEWS, ImageRefused
+
+    source = BagSource(
+        args.bag, seconds=1e9, rgb_topic=args.rgb_topic, thermal_topic=args.thermal_topic
+    )
+    topics = {Stream.RGB: source.rgb_topic, Stream.THERMAL: source.thermal_topic}
+    streams = {topic: stream for stream, topic in topics.items()}
+    logs = {stream: StreamLog() for stream in topics}
+    with BagReader(args.bag) as reader:
+        for message in reader.messages(streams):
+            stream = streams[message.topic]
+            if message.time_ns - reader.start_ns > args.seconds * 1e9:
+                break
+            image = message_types().deserialize_cdr(message.cdr, message.type)
+            try:
+                view = VIEWS[stream.value](image)
+            except ImageRefused as refusal:
+                logs[stream].refuse(str(refusal))
+                continue
+            pixels = view.to_rgb() if stream is Stream.RGB else view.to_thermal()
+            logs[stream].add(header_stamp_ns(message.cdr), message.time_ns, pixels)
+    return topics, logs
+
+
+def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, StreamLog]]:
+    from segmif_ros.ros.transport import prepare_process
+
+    prepare_process()
+    from segmif_ros.ros.sync_listener import watch
+
+    topics = {Stream.RGB: args.rgb_topic, Stream.THERMAL: args.thermal_topic}
+    return topics, watch(topics, args.seconds)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="segmif sync-check",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("--live", action="store_true", help="listen to topics instead of a bag")
+    parser.add_argument("--rgb-topic", help="images of the RGB camera; guessed in a bag")
+    parser.add_argument("--thermal-topic", help="images of the thermal camera; guessed in a bag")
+    parser.add_argument("--seconds", type=float, default=60.0, help="look at most so long [60]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON too")
+    return parser

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""By how much the stamps of two cameras disagree, from when their pictures move."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.pairing import MILLISECOND
+
+STEP_MS = 4.0
+LARGEST_MS = 600.0
+LEAST_SECONDS = 5.0
+_HIGH_PASS = (round(1_500.0 / STEP_MS), 1)
+LARGEST_SPREAD_MS = 12.0
+_CLIP = 3.0
+_LEAST_AGREEMENT = 0.6
+_RIVAL_BEYOND_MS = 150.0
+_LARGEST_RIVAL = 0.85
+_PARTS = 6
+_NEAR = round(_RIVAL_BEYOND_MS / STEP_MS)
+
+Signal = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """How the thermal stamps lie to the RGB stamps.
+
+    Attributes:
+        offset_ms: positive when thermal stamps are late: what RGB shows at t, thermal shows at
+            t + offset. None when the pictures cannot tell, then `reason` says why.
+        spread_ms: how far the estimate moves when a sixth of the recording is left out.
+        agreement: correlation of the two cameras' motion at the offset, -1 to 1.
+        reason: why there is no estimate; empty otherwise.
+    """
+
+    offset_ms: float | None
+    spread_ms: float = 0.0
+    agreement: float = 0.0
+    reason: str = ""
+
+
+def clock_offset(
+    rgb_ns: NDArray[np.int64],
+    rgb_motion: Signal,
+    thermal_ns: NDArray[np.int64],
+    thermal_motion: Signal,
+) -> ClockOffset:
+    """Find the shift in time at which the motion of both cameras agrees best.
+
+    Args:
+        rgb_ns: N rising stamps.
+        rgb_motion: Nx2, see `motion.MotionMeter`; the first row is NaN.
+        thermal_ns: M rising stamps.
+        thermal_motion: Mx2.
+    """
+    begin, end = max(rgb_ns[0], thermal_ns[0]), min(rgb_ns[-1], thermal_ns[-1])
+    seconds = (end - begin) / MILLISECOND / 1e3
+    if seconds < LEAST_SECONDS:
+        return ClockOffset(
+            None,
+            reason=f"the cameras overlap for {max(0.0, seconds):.1f} s, expected at least "
+            f"{LEAST_SECONDS:g} s",
+        )
+    times = np.arange(begin / MILLISECOND, end / MILLISECOND, STEP_MS)
+    window = max(float(np.median(np.diff(stamps))) for stamps in (rgb_ns, thermal_ns)) / MILLISECOND
+    rgb = _speeds(times, rgb_ns, rgb_motion, window)
+    thermal = _speeds(times, thermal_ns, thermal_motion, window)
+    lags = np.arange(-round(LARGEST_MS / STEP_MS), round(LARGEST_MS / STEP_MS) + 1)
+    products = _products(rgb, thermal, lags)
+    curve = products.sum(axis=1)
+    peak = int(curve.argmax())
+    agreement = float(curve[peak])
+    if agreement < _LEAST_AGREEMENT:
+        return ClockOffset(
+            None,
+            agreement=agreement,
+            reason="the pictures hardly move, or not alike (agreement "
+            f"{agreement:.2f}, expected at least {_LEAST_AGREEMENT:g}); "
+            "record while the vehicle turns, or tilt the rig by hand a few times",
+        )
+    far = np.abs(lags - lags[peak]) * STEP_MS > _RIVAL_BEYOND_MS
+    if peak in (0, len(lags) - 1) or curve[far].max() > _LARGEST_RIVAL * agreement:
+        return ClockOffset(
+            None,
+            agreement=agreement,
+            reason="the motion repeats itself, so several offsets fit; record something that "
+            "starts and stops",
+        )
+    near = slice(max(0, peak - _NEAR), peak + _NEAR + 1)
+    without = [_top(lags[near], (curve - part)[near]) for part in products.T]
+    spread = float(np.ptp(without)) / 2.0
+    if spread > LARGEST_SPREAD_MS:
+        return ClockOffset(
+            None,
+            spread,
+            agreement,
+            f"the parts of the recording differ by +-{spread:.0f} ms, expected at most "
+            f"{LARGEST_SPREAD_MS:g} ms; record longer",
+        )
+    return ClockOffset(_top(lags, curve), spread, agreement)
+
+
+def _speeds(
+    times_ms: Signal, stamps_ns: NDArray[np.int64], motion: Signal, window_ms: float
+) -> Signal:
+    """Motion per window on an even grid, without its slow course, in units of its deviation; 2xT.
+
+    Summed up first, so that a camera of 9 Hz and one of 30 Hz are compared over the same window.
+    """
+    path = np.vstack([np.zeros(2), np.cumsum(motion[1:], axis=0)])
+    stamps_ms = stamps_ns / MILLISECOND
+    rows = []
+    for position in path.T:
+        speed = np.interp(times_ms + window_ms / 2.0, stamps_ms, position)
+        speed -= np.interp(times_ms - window_ms / 2.0, stamps_ms, position)
+        speed -= cv2.blur(speed[None], _HIGH_PASS, borderType=cv2.BORDER_REPLICATE)[0]
+        scale = np.median(np.abs(speed)) * 1.4826 + 1e-3 * speed.std() + 1e-12
+        rows.append(np.clip(speed / scale, -_CLIP, _CLIP))
+    return np.array(rows)
+
+
+def _products(rgb: Signal, thermal: Signal, lags: NDArray[np.int64]) -> Signal:
+    """Correlation by lag and by part of the recording; a signal counts as far as it agrees."""
+    margin, count = int(lags.max()), rgb.shape[1]
+    fixed = rgb[:, margin : count - margin]
+    starts = np.linspace(0, fixed.shape[1], _PARTS, endpoint=False).astype(int)
+    norm = np.sqrt((fixed**2).sum(axis=1))
+    curves = np.empty((len(lags), len(fixed), _PARTS))
+    for i, lag in enumerate(lags):
+        moved = thermal[:, margin + lag : count - margin + lag]
+        scale = np.maximum(norm * np.sqrt((moved**2).sum(axis=1)), 1e-12)
+        curves[i] = np.add.reduceat(fixed * moved / scale[:, None], starts, axis=1)
+    weight = np.maximum(curves.sum(axis=2).max(axis=0), 1e-6) ** 2
+    return np.asarray((curves * (weight / weight.sum())[:, None]).sum(axis=1))
+
+
+def _top(lags: NDArray[np.int64], curve: Signal) -> float:
+    """Place of the maximum in milliseconds, between the steps by a parabola."""
+    i = int(np.clip(curve.argmax(), 1, len(curve) - 2))
+    left, middle, right = curve[i - 1 : i + 2]
+    bend = left - 2.0 * middle + right
+    part = 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return float((lags[i] + part) * STEP_MS)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the stamps of one camera say: rate, jitter, drops, order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segmif_ros.pairing import MILLISECOND
+
+_DROP_FROM = 1.5
+"""A gap of so many periods has lost a frame."""
+_LEAST_FRAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTiming:
+    """Timing of one camera; times in milliseconds.
+
+    Attributes:
+        frames: images seen.
+        rate_hz: one over the median gap between stamps; 0 when it cannot be told.
+        jitter_ms: 95th percentile of how far a gap is from a whole number of periods.
+        longest_gap_ms: the longest time without a frame.
+        dropped: frames missing from the gaps.
+        out_of_order: stamps before the one that came earlier.
+        repeated_stamps: stamps equal to the one before.
+        zero_stamps: stamps that were never set; left out of everything else.
+        frozen_frames: images equal to the one before, bit by bit.
+        longest_freeze_ms: the longest time that such images lasted.
+        delay_ms: median of arrival minus stamp; None where the two clocks have nothing in common.
+        delay_p99_ms: its 99th percentile.
+    """
+
+    frames: int
+    rate_hz: float
+    jitter_ms: float
+    longest_gap_ms: float
+    dropped: int
+    out_of_order: int
+    repeated_stamps: int
+    zero_stamps: int
+    frozen_frames: int
+    longest_freeze_ms: float
+    delay_ms: float | None
+    delay_p99_ms: float | None
+
+    @property
+    def period_ms(self) -> float:
+        """Time between frames, 0 when it cannot be told."""
+        return 1e3 / self.rate_hz if self.rate_hz > 0 else 0.0
+
+
+def stream_timing(
+    stamps_ns: Sequence[int], arrivals_ns: Sequence[int], frozen: Sequence[bool]
+) -> StreamTiming:
+    """Judge one camera.
+
+    Args:
+        stamps_ns: header stamps in order of arrival.
+        arrivals_ns: when each was recorded or received.
+        frozen: whether each image equals the one before.
+    """
+    stamps, arrivals = np.array(stamps_ns, np.int64), np.array(arrivals_ns, np.int64)
+    set_ = stamps != 0
+    steps = np.diff(stamps[set_])
+    gaps = np.diff(np.unique(stamps[set_])) / MILLISECOND
+    period = float(np.median(gaps)) if len(gaps) + 1 >= _LEAST_FRAMES else 0.0
+    whole = np.maximum(1, np.rint(gaps / period)) if period else np.ones_like(gaps)
+    late = gaps > _DROP_FROM * period if period else np.zeros(len(gaps), bool)
+    delays = (arrivals - stamps)[set_] / MILLISECOND
+    # A driver that stamps with its own uptime is years away from the recorder's clock.
+    known = len(delays) > 0 and abs(float(np.median(delays))) < 10_000.0
+    return StreamTiming(
+        frames=len(stamps),
+        rate_hz=1e3 / period if period else 0.0,
+        jitter_ms=float(np.percentile(np.abs(gaps - whole * period), 95)) if period else 0.0,
+        longest_gap_ms=float(gaps.max()) if len(gaps) else 0.0,
+        dropped=int((whole[late] - 1).sum()),
+        out_of_order=int((steps < 0).sum()),
+        repeated_stamps=int((steps == 0).sum()),
+        zero_stamps=int((~set_).sum()),
+        frozen_frames=int(np.sum(frozen)),
+        longest_freeze_ms=_longest_freeze_ms(stamps, frozen),
+        delay_ms=float(np.median(delays)) if known else None,
+        delay_p99_ms=float(np.percentile(delays, 99)) if known else None,
+    )
+
+
+def _longest_freeze_ms(stamps: np.ndarray, frozen: Sequence[bool]) -> float:
+    longest, begin = 0, 0
+    for i, same in enumerate(frozen):
+        if same and i:
+            longest = max(longest, int(stamps[i] - stamps[begin]))
+        else:
+            begin = i
+    return longest / MILLISECOND
