@@ -17,7 +17,7 @@ from segmif_ros.ros.totals import Totals
 
 NOW = 100 * NANOSECONDS
 INPUTS = {stream: InputFacts(f"/cam/{stream.value}", 1) for stream in Stream}
-CONCERNS = ("rgb", "thermal", "pairing", "mode", "engine", "latency", "node")
+CONCERNS = ("rgb", "thermal", "pairing", "mode", "engine", "latency", "alignment", "node")
 
 
 def running() -> Statistics:

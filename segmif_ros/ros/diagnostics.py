@@ -13,8 +13,10 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from segmif_ros.calibration.alignment_watch import AlignmentState
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros import levels
+from segmif_ros.ros.alignment import alignment_values
 from segmif_ros.ros.camera_status import camera_section
 from segmif_ros.ros.facts import Facts
 from segmif_ros.ros.levels import Finding, Level
@@ -211,6 +213,39 @@ def judged_stage(facts: Facts) -> str:
     return "node" if implausible > totals else "total"
 
 
+_ALIGNMENT_TEXTS = {
+    AlignmentState.UNKNOWN: "the pictures do not tell yet whether thermal lies on RGB",
+    AlignmentState.ALIGNED: "ok",
+}
+
+
+def alignment_section(facts: Facts) -> Finding:
+    """Whether thermal still lies on RGB, or somebody bumped a camera."""
+    known, measured = facts.alignment, facts.alignment.measured
+    finding = Finding("alignment", state="unknown")
+    found = measured.alignment
+    if facts.active_since_ns is None:
+        finding.state = finding.text = "inactive"
+    elif known.check_s <= 0.0:
+        finding.state, finding.text = "off", "off: alignment_check_s is 0"
+    elif found is None:
+        finding.text = "no pair has been measured yet"
+    elif found.state is not AlignmentState.MOVED or found.told is None:
+        finding.state, finding.text = found.state.value, _ALIGNMENT_TEXTS[found.state]
+    else:
+        finding.state = found.state.value
+        shift = found.told
+        text = (
+            f"thermal lies {shift.rms_px:.1f} px off: {shift.dx:+.1f} px to the right, "
+            f"{shift.dy:+.1f} px down, turned by {shift.roll_deg:+.1f} deg; a camera was moved, or "
+            "all in view is nearer than the calibration is for. Fix the bracket or calibrate again"
+        )
+        finding.text = text
+        finding.check(levels.MOVED, found.relative_px(shift), text, limit=known.warn_px)
+    finding.values |= alignment_values(measured, facts.now_ns)
+    return finding
+
+
 def node_section(facts: Facts) -> Finding:
     """The process itself: does it listen, does its clock go, does its memory grow?"""
     process, finding = facts.process, Finding("node")
@@ -254,6 +289,7 @@ SECTIONS: tuple[Callable[[Facts], Finding], ...] = (
     mode_section,
     engine_section,
     latency_section,
+    alignment_section,
     node_section,
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from segmif_ros.pairing import Stream
+from segmif_ros.ros.alignment import Measured
 from segmif_ros.ros.freshness import FrozenWatch
 from segmif_ros.ros.modes import Standing
 from segmif_ros.ros.qos_check import Mismatch
@@ -56,6 +57,20 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class AlignmentFacts:
+    """How thermal and RGB edges agree.
+
+    Attributes:
+        measured: what the watch knows.
+        check_s, warn_px: parameters alignment_check_s and alignment_warn_px.
+    """
+
+    measured: Measured = field(default_factory=Measured)
+    check_s: float = 5.0
+    warn_px: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessFacts:
     """The process and its clock.
 
@@ -92,6 +107,7 @@ class Facts:
         budget: latency limits.
         standing: the mode in force and its reason.
         process: the process and its clock.
+        alignment: how thermal and RGB edges agree.
     """
 
     statistics: Statistics
@@ -105,6 +121,7 @@ class Facts:
     budget: Budget
     standing: Standing
     process: ProcessFacts = field(default_factory=ProcessFacts)
+    alignment: AlignmentFacts = field(default_factory=AlignmentFacts)
 
     @property
     def blocked_s(self) -> float:

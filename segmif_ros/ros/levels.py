@@ -122,6 +122,11 @@ BUDGET_WARN = Threshold(
     "over_budget", "latency", _WARN, math.nan, "ms", _STAMP_TO_PUBLISHED,
     parameter="latency_budget_warn_ms",
 )  # fmt: skip
+MOVED = Threshold(
+    "moved", "alignment", _WARN, math.nan, "px",
+    "shift of thermal against RGB that several measurements agree on, at 640 px of width",
+    parameter="alignment_warn_px",
+)  # fmt: skip
 INTAKE_BLOCKED = Threshold(
     "blocked", "node", _ERROR, 0.9, "s", "time that the thread that takes images stood still"
 )
@@ -142,6 +147,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
     NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
     STUCK, FAILED, FAILING, SLOW,
     BUDGET_ERROR, BUDGET_WARN,
+    MOVED,
     INTAKE_BLOCKED, NO_CLOCK, CLOCK_STOPPED, CLOCK_JUMPED, GROWTH,
 )  # fmt: skip
 

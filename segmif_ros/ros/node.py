@@ -30,6 +30,7 @@ from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
+from segmif_ros.ros.alignment import Measured
 from segmif_ros.ros.inputs import TICK_S, Inputs
 from segmif_ros.ros.intake import Intake
 from segmif_ros.ros.modes import Mode, Standing
@@ -303,6 +304,7 @@ class SegmifNode(LifecycleNode):
             engine=self.engine_facts,
             standing=self._standing,
             calibration=None if self._pipeline is None else self._pipeline.calibration,
+            measured=Measured() if self._pipeline is None else self._pipeline.measured,
         )
 
 

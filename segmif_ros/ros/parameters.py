@@ -373,6 +373,23 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         maximum=60000.0,
     ),
     ParameterSpec(
+        "alignment_check_s",
+        5.0,
+        "Time between two measurements of how well thermal lies on RGB; 0 is off.",
+        unit="s",
+        minimum=0.0,
+        maximum=3600.0,
+    ),
+    ParameterSpec(
+        "alignment_warn_px",
+        4.0,
+        "Diagnostics WARN when thermal lies further off (RMS over the picture), in pixels of an "
+        "RGB image 640 wide; 0 is off.",
+        unit="px",
+        minimum=0.0,
+        maximum=50.0,
+    ),
+    ParameterSpec(
         "rgb_expected_hz",
         0.0,
         "Rate that diagnostics expect of the RGB camera; 0 takes the median of the last minute.",
@@ -416,6 +433,8 @@ class Settings:
     diagnostics_rate_hz: float
     latency_budget_warn_ms: float
     latency_budget_error_ms: float
+    alignment_check_s: float
+    alignment_warn_px: float
     expected_hz: Mapping[Stream, float]
 
     @classmethod
@@ -480,6 +499,8 @@ class Settings:
             diagnostics_rate_hz=float(values["diagnostics_rate_hz"]),
             latency_budget_warn_ms=float(values["latency_budget_warn_ms"]),
             latency_budget_error_ms=float(values["latency_budget_error_ms"]),
+            alignment_check_s=float(values["alignment_check_s"]),
+            alignment_warn_px=float(values["alignment_warn_px"]),
             expected_hz={s: float(values[f"{s.value}_expected_hz"]) for s in Stream},
         )
 

@@ -16,6 +16,7 @@ from typing import Any
 from segmif_ros.bundle import Bundle, Manifest
 from segmif_ros.engines.base import EngineError
 from segmif_ros.registration import Geometry, RegistrationError
+from segmif_ros.ros.alignment import AlignmentCheck, Measured
 from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.processing import Job, Processor
 from segmif_ros.ros.publishers import Publishers
@@ -73,6 +74,7 @@ class Pipeline:
         self._publishers: Publishers | None = None
         self._abandoned = False
         self._logged_failure_ns = -_LOG_EVERY_NS
+        self._alignment = AlignmentCheck(logger.error)
         self._worker = LatestWorker(self._process)
 
     def load(self, settings: Settings) -> Manifest:
@@ -86,7 +88,7 @@ class Pipeline:
 
         def load() -> Manifest:
             bundle = Bundle.load(resolve_model(settings.model))
-            self._processor = Processor(bundle, settings, self._logger.warning)
+            self._processor = Processor(bundle, settings, self._logger.warning, self._alignment)
             return bundle.manifest
 
         def tell(seconds: float) -> None:
@@ -118,6 +120,11 @@ class Pipeline:
         processor = self._processor
         return None if processor is None else processor.calibration
 
+    @property
+    def measured(self) -> Measured:
+        """What the alignment watch knows."""
+        return self._alignment.measured
+
     def offer(self, job: Job) -> None:
         """Take a job; it replaces one that still waits."""
         if self._worker.offer(job) is not None:
@@ -138,6 +145,7 @@ class Pipeline:
                 raise GivenUpError(f"the engine has been busy with one pair for {seconds:.1f} s")
 
         self._worker.call(lambda: None, meanwhile=tell)
+        self._alignment.forget()
 
     def close(self) -> bool:
         """Free the model and end the thread.
@@ -148,6 +156,7 @@ class Pipeline:
         """
         patience_s = LAST_PATIENCE_S if self._stop.is_set() else PATIENCE_S
         ended = self._worker.close(last=self._free, patience_s=0 if self._abandoned else patience_s)
+        self._alignment.close()
         self._abandoned = not ended
         return ended
 

@@ -14,17 +14,18 @@ from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.frames import FramePair
+from segmif_ros.frames import FramePair, Image8
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
+from segmif_ros.ros.alignment import AlignmentCheck
 from segmif_ros.ros.camera_infos import output_camera_info
 from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import ParameterError, Settings
 from segmif_ros.ros.publishers import Publishers
 from segmif_ros.ros.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.ros.statistics import Statistics
-from segmif_ros.thermal import ThermalNormaliser
+from segmif_ros.thermal import ShutterState, ThermalNormaliser
 
 _SECOND_WARM_UP_BELOW_MS = 2_000.0
 
@@ -83,13 +84,20 @@ class Job:
 class Processor:
     """Owns the perceiver. Made, used and closed on the worker thread."""
 
-    def __init__(self, bundle: Bundle, settings: Settings, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        warn: Callable[[str], None],
+        alignment: AlignmentCheck | None = None,
+    ) -> None:
         """Open the engine and run it once on zeros, so that the first pair is not the slow one.
 
         Args:
             bundle: a verified bundle.
             settings: parameter values.
             warn: told why engine "auto" passed over a runtime.
+            alignment: given a pair now and then, none if None.
 
         Raises:
             EngineError, RegistrationError: the model or the calibration cannot be used.
@@ -101,6 +109,7 @@ class Processor:
         except SchedulingError as err:
             raise ParameterError(str(err)) from err
         self._model = bundle.manifest.name
+        self._alignment = alignment
         self._buffers = Buffers()
         calibration = None
         if settings.calibration_file:
@@ -195,6 +204,8 @@ class Processor:
         stages["publish"].add((published - perceived) / MILLISECOND)
         stages["node"].add((published - job.received_ns) / MILLISECOND)
         statistics.add_total((clock.now().nanoseconds - job.stamp_ns) / MILLISECOND)
+        if rgb is not None and thermal is not None:
+            self._check_alignment(job, rgb, thermal.shape, perception.thermal)
 
     def close(self) -> None:
         """Free the engine."""
@@ -219,6 +230,26 @@ class Processor:
         statistics.camera_info_problem = ""
         statistics.published_by_output["camera_info"] += 1
         publishers.publish_camera_info(info)
+
+    def _check_alignment(
+        self, job: Job, rgb: Image8, thermal_size: tuple[int, ...], registered: Image8
+    ) -> None:
+        """Hand over a pair if it is time to and both pictures show the same moment."""
+        alignment, now_ns = self._alignment, monotonic_ns()
+        if alignment is None or not alignment.due(job.settings.alignment_check_s, now_ns):
+            return
+        assert job.rgb is not None
+        assert job.thermal is not None
+        shutter = self._perceiver.normaliser.shutter.state
+        if shutter is not ShutterState.OPEN or job.rgb.frozen or job.thermal.frozen:
+            return
+        registration, valid = self._perceiver.registration, None
+        if registration.calibration is not None:
+            height, width = thermal_size
+            valid = registration.valid_area((height, width), registered.shape)
+        alignment.offer(
+            rgb, registered, valid, warn_px=job.settings.alignment_warn_px, now_ns=now_ns
+        )
 
     def _follow(self, settings: Settings) -> None:
         """Take over parameters that were changed since the last pair."""

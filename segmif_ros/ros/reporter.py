@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ from rclpy.qos import QoSProfile
 
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Geometry
+from segmif_ros.ros.alignment import Measured
 from segmif_ros.ros.camera_infos import CameraInfoWatch
 from segmif_ros.ros.diagnostics import findings_of, judged_stage, to_message
 from segmif_ros.ros.error_log import ErrorLog
-from segmif_ros.ros.facts import Budget, Facts, InputFacts, ProcessFacts
+from segmif_ros.ros.facts import AlignmentFacts, Budget, Facts, InputFacts, ProcessFacts
 from segmif_ros.ros.health import Deadline, Memory, UsualRate
 from segmif_ros.ros.levels import BUDGET_ERROR, BUDGET_WARN
 from segmif_ros.ros.modes import Standing
@@ -57,6 +58,7 @@ class Snapshot:
         engine: facts about the engine, empty while none is loaded.
         standing: the mode in force and its reason.
         calibration: thermal to RGB geometry, None without one.
+        measured: what the alignment watch knows.
     """
 
     lifecycle: str
@@ -66,6 +68,7 @@ class Snapshot:
     engine: Mapping[str, str]
     standing: Standing
     calibration: Geometry | None = None
+    measured: Measured = field(default_factory=Measured)
 
 
 class Reporter:
@@ -190,6 +193,9 @@ class Reporter:
             budget=Budget(settings.latency_budget_warn_ms, settings.latency_budget_error_ms),
             standing=seen.standing,
             process=self._process_facts(seen, now_ns),
+            alignment=AlignmentFacts(
+                seen.measured, settings.alignment_check_s, settings.alignment_warn_px
+            ),
         )
         return self._with_missed(facts)
 

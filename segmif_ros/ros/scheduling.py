@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 
 _LIMITS = "/etc/security/limits.d/realtime.conf"
+_BACKGROUND_NICENESS = 10
 
 
 class SchedulingError(ValueError):
@@ -73,6 +75,12 @@ def bind_thread(cores: tuple[int, ...]) -> None:
             "docker --cpuset-cpus)"
         )
     os.sched_setaffinity(0, cores)
+
+
+def lower_priority() -> None:
+    """Let the calling thread run when others leave time; where each thread has its own niceness."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
 
 
 def raise_priority(priority: int) -> None:

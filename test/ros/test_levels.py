@@ -16,9 +16,12 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from diagnostic_facts import INPUTS, NOW, running, status, values
 
+from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
+from segmif_ros.calibration.edge_shift import Shift
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.ros import levels
-from segmif_ros.ros.facts import Budget, ProcessFacts
+from segmif_ros.ros.alignment import Measured
+from segmif_ros.ros.facts import AlignmentFacts, Budget, ProcessFacts
 from segmif_ros.ros.freshness import FreezeLimits, FrozenWatch
 from segmif_ros.ros.images import Refusal
 from segmif_ros.ros.levels import THRESHOLDS, Finding, Level, Threshold, thresholds_markdown
@@ -137,6 +140,16 @@ def budget(error: float, warn: float) -> Callable[[float], Scenario]:
     return scenario
 
 
+def thermal_moved(pixels: float) -> Scenario:
+    """A picture of twice the width to which the limit belongs."""
+    shift = Shift(dx=2 * pixels, dy=0.0, roll_deg=0.0, rms_px=2 * pixels, score=0.2,
+                  score_here=0.1, prominence=12.0, loss=6.0)  # fmt: skip
+    state = AlignmentState.MOVED
+    found = Alignment(state, state, shift, shift, rgb_width=1280)
+    measured = Measured(found, measured_ns=NOW, told_ns=NOW, count=20)
+    return running(), {"alignment": AlignmentFacts(measured, warn_px=6.0)}
+
+
 def blocked(seconds: float) -> Scenario:
     statistics = running()
     statistics.ticked_ns = NOW - round(seconds * NANOSECONDS)
@@ -182,6 +195,7 @@ SCENARIOS: dict[Threshold, tuple[Callable[[float], Scenario], float, float]] = {
     levels.SLOW: (slow, 0.1, 0.15),
     levels.BUDGET_ERROR: (budget(300.0, 0.0), 290, 310),
     levels.BUDGET_WARN: (budget(0.0, 300.0), 290, 310),
+    levels.MOVED: (thermal_moved, 5.9, 6.1),
     levels.INTAKE_BLOCKED: (blocked, 0.85, 0.95),
     levels.NO_CLOCK: (clock(ClockState.MISSING), 1.9, 2.1),
     levels.CLOCK_STOPPED: (clock(ClockState.STOPPED), 1.9, 2.1),
