@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 
 from segmif_ros.registration import load_calibration
-from segmif_ros.ros.rig_node import _parser
+from segmif_ros.ros.rig_options import parser
 from segmif_ros.share import share_path
 
 FILE = "demo.launch.py"
@@ -26,7 +26,7 @@ def no_screen(monkeypatch):
 
 def rig_options(started):
     (rig,) = started.of("segmif_rig")
-    return _parser().parse_args(rig["arguments"])
+    return parser().parse_args(rig["arguments"])
 
 
 def test_rig_and_node_meet_on_the_same_topics_and_calibration(tmp_path):

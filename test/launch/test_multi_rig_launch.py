@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 
 from segmif_ros.registration import load_calibration
-from segmif_ros.ros.rig_node import _parser
+from segmif_ros.ros.rig_options import parser
 
 FILE = "multi_rig.launch.py"
 
@@ -43,7 +43,7 @@ def test_the_cores_are_shared_out(tmp_path):
 def test_virtual_rigs_are_different_streets_that_fit_their_nodes(tmp_path):
     started = launch_stand_in.start(FILE, tmp_path, count="2", virtual="true", rate="12")
     rigs, nodes = started.of("segmif_rig"), started.of("segmif_node")
-    options = [_parser().parse_args(rig["arguments"]) for rig in rigs]
+    options = [parser().parse_args(rig["arguments"]) for rig in rigs]
     assert [each.seed for each in options] == [1, 2]
     assert {each.rate for each in options} | {each.thermal_rate for each in options} == {12.0}
     for index, (rig, node) in enumerate(zip(rigs, nodes, strict=True)):
