@@ -189,7 +189,7 @@ class Observer:
                 return future.result()
             except AssertionError:
                 # A server that was killed is known for some seconds, and nobody hears the request.
-                if monotonic() > deadline:
+                if self.alarm() or monotonic() > deadline:
                     raise
 
     def set_parameter(self, node: str, name: str, value: object) -> int:

@@ -52,6 +52,7 @@ def run_row(
             _measure(bench, row, record, bench.since_start, None, end)
             record["modes"] = list(dropwhile(_SILENT.__contains__, record["modes"]))
             assert record["modes"] == row.modes_from_start(), record
+            assert record["recovery_s"] <= row.recovery_s, record
             return
         for attempt in range(_ATTEMPTS):
             bench.settle(row.says)
