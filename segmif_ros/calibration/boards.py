@@ -184,8 +184,10 @@ def fit_rig(
         halves = difference_px(one, other)
     source = (
         f"{pattern.describe()}, {len(used)} of {len(sightings)} views, residual "
-        f"{residual:.2f} px RMS, halves of the views agree within {halves:.2f} px"
+        f"{residual:.2f} px RMS"
     )
+    if math.isfinite(halves):
+        source += f", halves of the views agree within {halves:.2f} px"
     coverage = _coverage([view.rgb for view in used], rgb_size)
     return BoardFit(replace(calibration, source=source), residual, views, halves, coverage)
 

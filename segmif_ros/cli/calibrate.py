@@ -159,8 +159,10 @@ def _board(args: argparse.Namespace) -> int:
     say(f"the boards reached {100 * fit.coverage:.0f} % of the RGB picture")
     if fit.coverage < _LEAST_COVERAGE:
         say("warning: beyond them the lens is a guess; hold the board near the borders as well")
-    if not fit.halves_px <= _LARGEST_HALVES_PX:
-        say("warning: two halves of the views disagree or cannot be told; take more views")
+    if math.isnan(fit.halves_px):
+        say("warning: too few views to tell how good this is; 12 or more can be halved")
+    elif fit.halves_px > _LARGEST_HALVES_PX:
+        say(f"warning: two halves of the views differ by {fit.halves_px:.1f} px; take more views")
     used = {view.name: view.depth_m for view in fit.views if not view.reason}
     kept = [sighting for sighting in sightings if sighting.name in used]
     _write(args, fit.calibration, _largest(kept, shown, fit.calibration, used))
