@@ -78,6 +78,21 @@ class BlockOutput:
     guidance: Tensor
 
 
+class ResidualConvs(nn.Module):
+    """Two 3x3 convolutions beside the way through; adds nothing at the start of training."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """BxCxHxW -> BxCxHxW."""
+        return features + self.second(torch.relu(self.first(features)))
+
+
 class CompactSegMiF(nn.Module):
     """One encoder pass, blockwise fusion, one light head. Sizes must be multiples of 32."""
 
@@ -102,6 +117,7 @@ class CompactSegMiF(nn.Module):
             CompactInteraction(plan.trunk, plan.heads) for _ in range(2)
         )
         self.tail = nn.Conv2d(2 * plan.trunk, plan.detail, 3, padding=1)
+        self.sharpen = ResidualConvs(plan.detail)
         self.detail = nn.Conv2d(plan.detail, plan.detail, 3, padding=1)
         self.share = nn.Conv2d(plan.detail, FOLDED, 3, padding=1)
         self.offset = nn.Conv2d(plan.detail, FOLDED, 3, padding=1)
@@ -156,7 +172,7 @@ class CompactSegMiF(nn.Module):
 
     def _fuse(self, folded: Tensor, visible: Tensor, thermal: Tensor, maps: list[Tensor]) -> Tensor:
         """Fusion features at 1/4 size."""
-        detail = torch.relu(self.stem(folded))
+        detail = self.sharpen(torch.relu(self.stem(folded)))
         # Both cameras as one batch: infrared first, then visible.
         pair = torch.relu(torch.cat([self.stem_ir(thermal), self.stem_vis(visible)]))
         for dense, interaction, project, semantic in zip(
