@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import threading
 
 _LIMITS = "/etc/security/limits.d/realtime.conf"
 _BACKGROUND_NICENESS = 10
@@ -78,9 +77,12 @@ def bind_thread(cores: tuple[int, ...]) -> None:
 
 
 def lower_priority() -> None:
-    """Let the calling thread run when others leave time; where each thread has its own niceness."""
+    """Let the calling thread step back for all others.
+
+    On Linux alone: elsewhere niceness belongs to the whole process.
+    """
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)
+        os.nice(_BACKGROUND_NICENESS)
 
 
 def raise_priority(priority: int) -> None:
