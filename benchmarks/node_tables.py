@@ -132,7 +132,7 @@ def rates(reports: Reports) -> str:
 
 def nano(reports: Reports) -> str:
     """The shipped model."""
-    names = ("nano_onnxruntime", "nano_15hz", "nano_30hz")
+    names = ("nano_onnxruntime", "nano_15hz", "nano_40hz")
     return _overview(
         reports, names, lambda run: f"{run['engine']['name']}, {_rate(run):g} Hz", inference=True
     )
@@ -250,7 +250,7 @@ BLOCKS: dict[str, Callable[[Reports], str]] = {
     "sxga": stages("sxga"),
     "vga-peers": subjects("vga"),
     "sxga-peers": subjects("sxga"),
-    "nano-peers": subjects("nano_30hz"),
+    "nano-peers": subjects("nano_40hz"),
     "listeners": listeners,
     "rates": rates,
     "nano": nano,
