@@ -202,14 +202,20 @@ class Bench:
         newest = [s for s in self.observer.seen.statuses[-40:] if s.concern == expect.concern]
         return bool(newest) and matches(newest[-1], expect)
 
-    def complaints(self, span: Span, clocks_off_s: tuple[float, ...]) -> list[str]:
-        """Return what was wrong with the outputs of a span."""
+    def complaints(
+        self,
+        span: Span,
+        clocks_off_s: tuple[float, ...],
+        frozen_ms: tuple[int, int] | None = None,
+    ) -> list[str]:
+        """Return what was wrong with the outputs of a span; see `fault_truth.complaints`."""
         self._learn_starts()
         return complaints(
             span.pictures(),
             self._rig_starts_ms,
             clocks_off_s=clocks_off_s,
             clocks_go_back=any(clocks_off_s),
+            frozen_ms=frozen_ms,
         )
 
     def _learn_starts(self) -> None:

@@ -46,17 +46,17 @@ def complaints(
     *,
     clocks_off_s: Collection[float] = (0.0,),
     clocks_go_back: bool = False,
+    frozen_ms: tuple[int, int] | None = None,
 ) -> list[str]:
     """Return what is wrong with the outputs of one node, in words.
-
-    A picture that two neighbouring outputs of a topic show is that of a frozen camera; it may be
-    old.
 
     Args:
         pictures: in order of arrival, of any topics.
         rig_starts_ms: see `start_ms`; several, if the rig was started again.
         clocks_off_s: how far the stamps may be from the truth.
         clocks_go_back: whether the stamps were set back meanwhile.
+        frozen_ms: first and last time, on the clock of the stamps, at which a camera may have taken
+            the picture that it repeats; a picture of that time may be old.
     """
     by_topic: dict[str, list[Picture]] = {}
     for picture in pictures:
@@ -73,8 +73,10 @@ def complaints(
                 found.append(f"{where}: older than {before.stamp_ns}, which came before it")
             stamps.add(picture.stamp_ns)
             top, bottom = picture.bars
-            neighbours = shown[max(index - 1, 0) : index + 2]
-            frozen = sum(other.bars == picture.bars for other in neighbours) > 1
+            frozen = frozen_ms is not None and any(
+                (start + (top or 0) - frozen_ms[0]) % WRAP_MS <= frozen_ms[1] - frozen_ms[0]
+                for start in rig_starts_ms
+            )
             if top != bottom:
                 found.append(f"{where}: torn, {top} ms on top and {bottom} ms at the bottom")
             elif top is not None and not frozen:

@@ -54,9 +54,13 @@ def test_each_kind_of_wrong_result_is_seen(wrong: Picture, words: str) -> None:
     assert words in complaint[0]
 
 
-def test_a_frozen_picture_may_be_old_but_not_a_single_old_one() -> None:
-    assert found(picture(10, code_ms=300), picture(11, code_ms=300)) == []
-    assert found(picture(10, code_ms=200), picture(11)) != []
+def test_only_the_picture_that_was_frozen_may_be_old() -> None:
+    began_ms = START_NS // 1_000_000 + 300
+    frozen_ms = (began_ms - 40, began_ms + 40)
+    old = [picture(number, code_ms=300) for number in (10, 11, 40)]
+    assert len(found(*old)) == 3
+    assert found(*old, picture(41), frozen_ms=frozen_ms) == []
+    assert found(picture(12, code_ms=200), frozen_ms=frozen_ms)
 
 
 def test_clocks_may_be_off_only_as_far_as_they_were_set() -> None:
