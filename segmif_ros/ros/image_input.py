@@ -114,6 +114,9 @@ class ImageInput:
             outcome = VIEWS[self._stream.value](message)
         except ImageRefused as refusal:
             outcome = refusal
+        except Exception as err:
+            # A cv_bridge built for another NumPy raises anything, already when it is imported.
+            outcome = ImageRefused(Refusal.CONVERSION, f"reading {text} failed: {err!r}")
         self._deliver(self._arrival(message, text, received_ns, outcome))
 
     def _on_compressed(self, message: CompressedImage) -> None:

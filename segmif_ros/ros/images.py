@@ -36,6 +36,8 @@ class Refusal(Enum):
     """cv_bridge was asked for a rare encoding and failed."""
     DECODING = "decoding"
     """A compressed image that is damaged, cut short, or neither JPEG nor PNG."""
+    NO_VALUES = "no_values"
+    """A float image that is NaN or infinite everywhere."""
     BUSY = "busy"
     """A compressed image came while the one before was being decoded; a newer one replaced it."""
 

@@ -24,6 +24,7 @@ from segmif_ros.pairing import (
     Stream,
     StreamPairer,
 )
+from segmif_ros.registration import Geometry
 from segmif_ros.ros.camera_info_input import CameraInfoInput
 from segmif_ros.ros.freshness import Content, FreezeLimits, FrozenWatch
 from segmif_ros.ros.image_input import Arrival, ImageInput
@@ -33,6 +34,7 @@ from segmif_ros.ros.modes import ALONE, Mode, ModeTracker, Problem, StampGate, S
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.suitability import objection
 
 TICK_S = 0.04
 """How often the owner calls `Inputs.tick`."""
@@ -58,6 +60,8 @@ class Inputs:
         statistics: Statistics,
         offer: Callable[[Job], None],
         announce: Callable[[Standing], None],
+        *,
+        calibration: Geometry | None = None,
     ) -> None:
         """Subscribe.
 
@@ -67,6 +71,7 @@ class Inputs:
             statistics: the counters.
             offer: takes a finished pair, or one image alone; must return at once.
             announce: told of every change of the mode or its reason, and of the first.
+            calibration: what the worker registers with; images of another size are refused.
         """
         self._node = node
         self._parameters = parameters
@@ -75,6 +80,8 @@ class Inputs:
         self._pairer: StreamPairer[Received] = StreamPairer(parameters.settings().pairing)
         self._logged_ns: dict[Stream, int] = {}
         self._announce = announce
+        self._calibration = calibration
+        self._jumps = 0
         self._modes = ModeTracker(monotonic_ns())
         self._gate = StampGate()
         self._content = {stream: FrozenWatch(FreezeLimits.of(stream)) for stream in Stream}
@@ -145,13 +152,13 @@ class Inputs:
         """End what has waited long enough, and notice a camera that is silent."""
         now_ns = monotonic_ns()
         self._statistics.ticked_ns = now_ns
-        for info in self._camera_infos.values():
-            info.look(now_ns)
         with self._lock:
             self._follow_settings()
             if any(self._pairer.held(stream) for stream in Stream):
                 self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
             self._decide()
+        for info in self._camera_infos.values():
+            info.look(now_ns)
 
     def _on_arrival(self, arrival: Arrival) -> None:
         with self._lock:
@@ -162,10 +169,17 @@ class Inputs:
             counts.last_arrival_ns = arrival.received_ns
             counts.rate.add(arrival.received_ns)
             counts.format = arrival.format
-            if isinstance(arrival.outcome, ImageRefused):
-                self._refuse(arrival, arrival.outcome)
+            outcome = arrival.outcome
+            if isinstance(outcome, ImageView):
+                outcome = self._objection(arrival.stream, outcome) or outcome
+            if isinstance(outcome, ImageRefused):
+                self._refuse(arrival, outcome)
             else:
-                self._accept(arrival, arrival.outcome)
+                self._accept(arrival, outcome)
+
+    def _objection(self, stream: Stream, view: ImageView) -> ImageRefused | None:
+        mode = self._parameters.settings().thermal.mode
+        return objection(stream, view, thermal_mode=mode, calibration=self._calibration)
 
     def _refuse(self, arrival: Arrival, refusal: ImageRefused) -> None:
         counts = self._statistics.streams[arrival.stream]
@@ -213,8 +227,11 @@ class Inputs:
     def _take(self, decisions: Decisions[Received]) -> None:
         for drop in decisions.drops:
             self._statistics.streams[drop.stream].dropped[drop.reason] += 1
-        if self._statistics.clock_jumps != self._pairer.clock_jumps:
-            self._statistics.clock_jumps = self._pairer.clock_jumps
+        jumps = self._pairer.clock_jumps - self._jumps
+        if jumps:
+            # Added up: the pairer begins anew with every activation, the statistics do not.
+            self._jumps += jumps
+            self._statistics.clock_jumps += jumps
             self._gate.reset()
         now_ns = monotonic_ns()
         for pair in decisions.pairs:

@@ -204,7 +204,12 @@ class SegmifNode(LifecycleNode):
         """Subscribe to the cameras."""
         assert self._pipeline is not None
         self._inputs = Inputs(
-            self, self.parameters, self._statistics, self._pipeline.offer, self._announce
+            self,
+            self.parameters,
+            self._statistics,
+            self._pipeline.offer,
+            self._announce,
+            calibration=self._pipeline.calibration,
         )
         self._intake = Intake(
             self._inputs.subscriptions,
@@ -296,15 +301,16 @@ class SegmifNode(LifecycleNode):
 
     def _snapshot(self) -> Snapshot:
         """Return what the diagnostics look at; called on their thread."""
+        pipeline = self._pipeline  # read once: a transition may take it away meanwhile
         return Snapshot(
             lifecycle=self._lifecycle,
             statistics=self._statistics,
             inputs=self._inputs,
             active_since_ns=self._active_since_ns,
-            engine=self.engine_facts,
+            engine={} if pipeline is None else pipeline.describe(),
             standing=self._standing,
-            calibration=None if self._pipeline is None else self._pipeline.calibration,
-            measured=Measured() if self._pipeline is None else self._pipeline.measured,
+            calibration=None if pipeline is None else pipeline.calibration,
+            measured=Measured() if pipeline is None else pipeline.measured,
         )
 
 

@@ -159,3 +159,17 @@ def test_an_error_of_the_decoder_is_a_refusal_and_no_end(monkeypatch):
     node.send(png(2))
     assert isinstance(heard.wait(2)[1].outcome, ImageView)
     rgb.close()
+
+
+def test_whatever_reading_an_image_raises_is_a_refusal(monkeypatch):
+    def broken(_: Image) -> ImageView:
+        raise AttributeError("_ARRAY_API not found")
+
+    monkeypatch.setitem(image_input.VIEWS, "rgb", broken)
+    node, _, heard = camera(compressed=False)
+    node.send(Image(width=6, height=4, encoding="bayer_rggb8"))
+    (arrival,) = heard.wait(1)
+    assert isinstance(arrival.outcome, ImageRefused)
+    assert arrival.outcome.reason is Refusal.CONVERSION
+    assert "6x4 bayer_rggb8" in str(arrival.outcome)
+    assert "_ARRAY_API not found" in str(arrival.outcome)

@@ -19,6 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.registration import Calibration
 from segmif_ros.ros import image_input, inputs
 from segmif_ros.ros.images import Refusal, to_message
 from segmif_ros.ros.inputs import Inputs
@@ -80,7 +81,7 @@ class StandInNode:
 class Rig:
     """Inputs with everything around them."""
 
-    def __init__(self) -> None:
+    def __init__(self, calibration: Calibration | None = None) -> None:
         self.node = StandInNode()
         self.statistics = Statistics(())
         self.jobs: list[Job] = []
@@ -88,7 +89,14 @@ class Rig:
         parameters = SimpleNamespace(settings=lambda: self.settings)
         node: Any = self.node
         self.said: list[Standing] = []
-        self.inputs = Inputs(node, parameters, self.statistics, self.jobs.append, self.said.append)
+        self.inputs = Inputs(
+            node,
+            parameters,
+            self.statistics,
+            self.jobs.append,
+            self.said.append,
+            calibration=calibration,
+        )
 
     def send(self, stream: Stream, at_ms: float, **damage: Any) -> None:
         shape, encoding = ((4, 6, 3), "rgb8") if stream is Stream.RGB else ((3, 5), "mono8")
@@ -194,6 +202,52 @@ def test_clock_jumps_are_passed_on(rig):
     rig.send(Stream.RGB, 100_000)
     rig.send(Stream.RGB, 0)
     assert rig.statistics.clock_jumps == 1
+
+
+def test_clock_jumps_add_up_over_activations(rig):
+    rig.statistics.clock_jumps = 3
+    rig.send(Stream.RGB, 0)
+    assert rig.statistics.clock_jumps == 3
+    rig.send(Stream.RGB, 100_000)
+    rig.send(Stream.RGB, 0)
+    assert rig.statistics.clock_jumps == 4
+
+
+def test_a_camera_of_another_size_than_the_calibration_is_left_behind_and_comes_back(monkeypatch):
+    rig = Rig(Calibration((4, 6), (3, 5), np.eye(3)))
+    clock = SteadyClock(monkeypatch)
+
+    def second(offset: int, **damage: Any) -> None:
+        for i in range(offset, offset + 40):
+            clock.tick(rig)
+            rig.send(Stream.RGB, 40 * i)
+            rig.send(Stream.THERMAL, 40 * i, **damage)
+
+    second(0)
+    assert rig.said[-1].mode is Mode.FUSED
+    second(40, width=3, height=5, step=3)
+    counts = rig.statistics.streams[Stream.THERMAL]
+    assert counts.refused[Refusal.SIZE] == 40
+    assert "image of 3x5 pixels, the calibration is for 5x3" in counts.last_refusal
+    assert rig.said[-1].mode is Mode.RGB_ONLY
+    assert rig.jobs[-1].thermal is None
+    second(80)
+    assert rig.said[-1].mode is Mode.FUSED
+    assert rig.jobs[-1].thermal is not None
+
+
+def test_the_mode_is_decided_even_if_a_camera_info_cannot_be_read(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+    rig.send(Stream.RGB, 0)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("error deserializing message")
+
+    monkeypatch.setattr(Handle, "take_message", broken)
+    for _ in range(50):
+        with pytest.raises(RuntimeError):
+            clock.tick(rig)
+    assert rig.said[-1].mode is Mode.RGB_ONLY
 
 
 def test_one_camera_alone_is_handed_over_with_the_stamp_it_has(rig, monkeypatch):

@@ -361,18 +361,19 @@ def test_a_missing_parameter_file_is_named_without_a_traceback(start_node):
     assert "Traceback" not in process.text()
 
 
-def test_pairs_that_do_not_fit_the_calibration_are_counted(
+def test_a_camera_that_does_not_fit_the_calibration_is_refused_and_the_other_goes_on(
     start_node, tiny_bundle, ros_domain, tmp_path
 ):
     calibration = tmp_path / "other_size.yaml"
     calibration.write_text(
-        "rgb: {width: 320, height: 240}\nthermal: {width: 320, height: 240}\n"
+        f"rgb: {{width: {W}, height: {H}}}\nthermal: {{width: 320, height: 240}}\n"
         "homography: [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\nsource: another camera\n"
     )
     process = start_node(
         model=tiny_bundle,
         engine="onnxruntime",
         calibration_file=calibration,
+        freeze_detection=False,
         diagnostics_rate_hz=10.0,
         ros_args=["-r", "__node:=misfit"],
     )
@@ -381,16 +382,15 @@ def test_pairs_that_do_not_fit_the_calibration_are_counted(
         peer.until_heard()
         peer.listen("mask")
 
-        def failed() -> bool:
+        def alone() -> bool:
             peer.publish_pair(RGB, THERMAL)
             peer.spin(0.05)
-            return int(peer.status("engine").get("failures", 0)) >= 5
+            return bool(peer.images["mask"]) and peer.status("mode").get("mode") == "rgb_only"
 
-        peer.until(failed, "failures in diagnostics")
-        assert "calibration is for thermal (240, 320)" in peer.status("engine")["last_failure"]
-        assert peer.status("engine")["level"] == "2"
-        assert not peer.images["mask"]
-    assert process.text().count("pair failed") == 1
+        peer.until(alone, "masks of the RGB camera alone")
+        assert "calibration is for 320x240" in peer.status("thermal")["last_refusal"]
+        assert peer.status("thermal")["level"] == "2"
+        assert peer.status("engine")["failures"] == "0"
     assert process.stop()[0] == 0
 
 
