@@ -22,7 +22,7 @@ from segmif_ros.ros.facts import Facts
 from segmif_ros.ros.levels import Finding, Level
 from segmif_ros.ros.modes import Mode
 from segmif_ros.ros.stamps import ClockState
-from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.statistics import NANOSECONDS
 
 USUAL_TIMES = 4.0
 """The pair at hand may take so many times the usual inference before the worker counts as stuck."""
@@ -56,12 +56,12 @@ def pairing_section(facts: Facts) -> Finding:
     if facts.active_since_ns is None:
         finding.state = finding.text = "inactive"
     elif pairs == 0:
-        why = _main_drop(statistics)
+        why = _main_drop(facts)
         if useless:
             why = f"every {' and '.join(useless)} image was refused"
         finding.check(levels.NO_PAIRS, frames, f"no pairs: {why}")
     elif frames:
-        text = f"{pairs} pairs from {frames} frames of the slower camera: {_main_drop(statistics)}"
+        text = f"{pairs} pairs from {frames} frames of the slower camera: {_main_drop(facts)}"
         finding.check(levels.FEW_PAIRS, pairs / frames, text)
     jumps = statistics.clock_jumps - before.clock_jumps
     finding.check(levels.PAIRING_JUMPS, jumps, "stamps went back: bag looped or a clock was set")
@@ -86,13 +86,14 @@ def pairing_section(facts: Facts) -> Finding:
     return finding
 
 
-def _main_drop(statistics: Statistics) -> str:
-    """Name the most frequent reason that is not normal, and what to do about it."""
+def _main_drop(facts: Facts) -> str:
+    """Name the most frequent reason of the last seconds that is not normal, and the remedy."""
+    before, streams = facts.window.dropped, facts.statistics.streams
     counts = {
         (stream, reason): n
         for stream in Stream
-        for reason, n in statistics.streams[stream].dropped.items()
-        if reason in _REMEDIES and n
+        for reason, total in streams[stream].dropped.items()
+        if reason in _REMEDIES and (n := total - before[stream, reason])
     }
     if not counts:
         return "the cameras have only just started"

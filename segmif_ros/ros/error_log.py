@@ -54,5 +54,6 @@ class ErrorLog:
         for finding in findings:
             if finding.level < Level.ERROR and finding.concern in self._state:
                 del self._state[finding.concern]
-                lines.append(f"{finding.concern}: no error any more: {finding.text}")
+                but = ", still a warning" if finding.level > Level.OK else ""
+                lines.append(f"{finding.concern}: no error any more{but}: {finding.text}")
         return lines

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from segmif_ros.pairing import MILLISECOND, Stream
+from segmif_ros.pairing import MILLISECOND, DropReason, Stream
 from segmif_ros.ros.statistics import Statistics
 
 SECOND_NS = 900 * MILLISECOND
@@ -22,6 +22,7 @@ class Totals:
     Attributes:
         samples: how many samples of each stage there were.
         transports: how many transport times of each camera.
+        dropped: frames in no pair, by camera and reason.
     """
 
     received: Mapping[Stream, int]
@@ -30,6 +31,7 @@ class Totals:
     future_stamps: Mapping[Stream, int]
     stamp_jumps: Mapping[Stream, int]
     transports: Mapping[Stream, int]
+    dropped: Mapping[tuple[Stream, DropReason], int]
     pairs: int
     singles: int
     clock_jumps: int
@@ -50,6 +52,7 @@ class Totals:
             future_stamps={s: streams[s].stamps.future for s in Stream},
             stamp_jumps={s: streams[s].stamps.jumps for s in Stream},
             transports={s: streams[s].transport_ms.count for s in Stream},
+            dropped={(s, reason): n for s in Stream for reason, n in streams[s].dropped.items()},
             pairs=statistics.pairs,
             singles=statistics.singles,
             clock_jumps=statistics.clock_jumps,

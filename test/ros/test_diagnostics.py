@@ -142,6 +142,17 @@ def test_no_pairs_for_want_of_usable_images_is_not_blamed_on_stamps():
     assert found.message == "no pairs: every thermal image was refused"
 
 
+def test_the_cause_is_one_of_the_last_seconds_and_not_the_most_frequent_ever():
+    statistics = running()
+    dropped = statistics.streams[Stream.RGB].dropped
+    dropped[DropReason.TOO_OLD] = 5000
+    window = Totals.of(statistics)
+    dropped[DropReason.NO_PARTNER] = 30
+    statistics.pairs = 0
+    found = status(statistics, "pairing", window=window)
+    assert found.message.startswith("no pairs: 30 rgb frames no_partner")
+
+
 def test_a_clock_jump_is_a_warning():
     statistics = running()
     statistics.clock_jumps = 1

@@ -22,7 +22,7 @@ def test_an_error_is_told_once_while_it_lasts_and_when_it_ends():
     assert log.errors([STALE, Finding("thermal")], 0) == ["rgb: no image for 2.1 s"]
     assert log.errors([STALE], 60 * S) == []
     assert log.recoveries([STALE]) == []
-    assert log.recoveries([LATE]) == ["rgb: no error any more: old images"]
+    assert log.recoveries([LATE]) == ["rgb: no error any more, still a warning: old images"]
     assert log.recoveries([GOOD]) == []
 
 
