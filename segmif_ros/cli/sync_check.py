@@ -35,11 +35,17 @@ def main(argv: Sequence[str]) -> int:
         parser.error("give either a bag or --live")
     if args.live and not (args.rgb_topic and args.thermal_topic):
         parser.error("--live needs --rgb-topic and --thermal-topic")
+    if not args.seconds > 0.0:
+        parser.error(f"--seconds is {args.seconds:g}, expected above 0")
     try:
-        topics, logs = _live(args) if args.live else _recorded(args)
-    except (BagError, FileNotFoundError) as err:
+        return _check(args)
+    except (BagError, OSError) as err:
         sys.stderr.write(f"segmif sync-check: {err}\n")
         return 1
+
+
+def _check(args: argparse.Namespace) -> int:
+    topics, logs = _live(args) if args.live else _recorded(args)
     empty = [topics[stream] for stream, log in logs.items() if not log.stamps_ns]
     if empty:
         refused = "; ".join(reason for log in logs.values() for reason in log.refused)
@@ -119,7 +125,10 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
     from segmif_ros.ros.sync_listener import watch
 
     topics = {Stream.RGB: args.rgb_topic, Stream.THERMAL: args.thermal_topic}
-    return topics, watch(topics, args.seconds)
+    try:
+        return topics, watch(topics, args.seconds)
+    except ValueError as err:
+        raise BagError(f"{err}; give the topic as `ros2 topic list` prints it") from err
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,8 +7,10 @@ import time
 from functools import partial
 
 import rclpy
+from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import Image
 
 from segmif_ros.pairing import Stream
@@ -24,7 +26,15 @@ def watch(topics: dict[Stream, str], seconds: float) -> dict[Stream, StreamLog]:
     Args:
         topics: image topic of each camera.
         seconds: how long to listen after both cameras were heard, and how long to wait for them.
+
+    Raises:
+        ValueError: a topic is no name of one.
     """
+    for topic in topics.values():
+        try:
+            validate_topic_name(topic)
+        except NameValidationException as err:
+            raise ValueError(f"{topic!r}: {str(err).splitlines()[0]}") from err
     logs = {stream: StreamLog() for stream in topics}
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("segmif_sync_check", start_parameter_services=False)

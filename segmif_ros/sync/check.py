@@ -115,8 +115,10 @@ def _settings(rgb: StreamTiming, thermal: StreamTiming, clocks: ClockOffset) -> 
         settings["tolerance_ms"] = float(math.ceil(min(periods) / 2.0 + jitter + 1.0))
         wait = max(periods) + jitter
         if rgb.delay_ms is not None and thermal.delay_ms is not None:
-            late = (rgb.delay_p99_ms or 0.0) - thermal.delay_ms
-            later = (thermal.delay_p99_ms or 0.0) - rgb.delay_ms
+            # Of stamps that are wrong, a delay is wrong by as much.
+            moved = settings.get("thermal_offset_ms", 0.0)
+            late = (rgb.delay_p99_ms or 0.0) - thermal.delay_ms + moved
+            later = (thermal.delay_p99_ms or 0.0) - moved - rgb.delay_ms
             wait += max(0.0, late, later)
         settings["max_wait_ms"] = max(_LEAST_WAIT_MS, 10.0 * math.ceil(wait / 10.0))
     return settings

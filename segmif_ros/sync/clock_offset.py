@@ -14,6 +14,8 @@ from segmif_ros.pairing import MILLISECOND
 STEP_MS = 4.0
 LARGEST_MS = 600.0
 LEAST_SECONDS = 5.0
+LONGEST_GAP_S = 60.0
+"""Between two images; a longer one is a clock that was set while it recorded."""
 _HIGH_PASS = (round(1_500.0 / STEP_MS), 1)
 LARGEST_SPREAD_MS = 12.0
 _CLIP = 3.0
@@ -65,6 +67,13 @@ def clock_offset(
             None,
             reason=f"the cameras overlap for {max(0.0, seconds):.1f} s, expected at least "
             f"{LEAST_SECONDS:g} s",
+        )
+    gap_s = max(float(np.diff(stamps).max()) for stamps in (rgb_ns, thermal_ns)) / MILLISECOND / 1e3
+    if gap_s > LONGEST_GAP_S:
+        return ClockOffset(
+            None,
+            reason=f"stamps jump by {gap_s:.0f} s, expected at most {LONGEST_GAP_S:g} s between "
+            "two images; a clock was set, or the recording was interrupted: record again",
         )
     times = np.arange(begin / MILLISECOND, end / MILLISECOND, STEP_MS)
     window = max(float(np.median(np.diff(stamps))) for stamps in (rgb_ns, thermal_ns)) / MILLISECOND

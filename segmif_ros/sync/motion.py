@@ -19,6 +19,8 @@ from segmif_ros.frames import Image8
 WIDTH, HEIGHT = 160, 120
 _BLUR = 1.5
 _FLAT = 1e-6
+_LARGEST_VALUE = 1e6
+"""No pixel is larger: neither counts nor degrees."""
 
 Plane = NDArray[np.float32]
 Motion = NDArray[np.float64]
@@ -54,16 +56,25 @@ class MotionMeter:
         last, self._last = self._last, small
         if last is None:
             return np.full(2, np.nan), False
+        if not (last.any() and small.any()):
+            return np.zeros(2), same  # of flat pictures a correlation says anything
         (dx, dy), _ = cv2.phaseCorrelate(_edges(last), _edges(small), self._window)
         return np.array([dx / WIDTH, dy / HEIGHT]), same
 
 
 def normalised(image: NDArray[Any]) -> Plane:
-    """HxW[x3] of any depth -> HEIGHTxWIDTH float32 of mean 0 and deviation 1."""
+    """HxW[x3] of any depth -> HEIGHTxWIDTH float32 of mean 0 and deviation 1; zeros if flat."""
     grey = luma(image) if image.ndim == 3 else image.astype(np.float32)
-    small = cv2.resize(np.nan_to_num(grey), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    sound = np.abs(grey) < _LARGEST_VALUE  # not so for NaN
+    if not sound.all():
+        # In the colour of the rest: a hole in the same place of every frame would hold it still.
+        grey[~sound] = grey[sound].mean() if sound.any() else 0.0
+    small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), _BLUR)
-    return np.asarray((small - small.mean()) / max(float(small.std()), _FLAT), np.float32)
+    mean, spread = float(small.mean()), float(small.std())
+    if spread <= _FLAT * max(1.0, abs(mean)):
+        return np.zeros_like(small)
+    return np.asarray((small - mean) / spread, np.float32)
 
 
 def luma(rgb: Image8) -> Plane:

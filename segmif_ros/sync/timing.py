@@ -13,6 +13,7 @@ from segmif_ros.pairing import MILLISECOND
 _DROP_FROM = 1.5
 """A gap of so many periods has lost a frame."""
 _LEAST_FRAMES = 3
+_LARGEST_DELAY_MS = 10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,10 @@ def stream_timing(
     whole = np.maximum(1, np.rint(gaps / period)) if period else np.ones_like(gaps)
     late = gaps > _DROP_FROM * period if period else np.zeros(len(gaps), bool)
     delays = (arrivals - stamps)[set_] / MILLISECOND
-    # A driver that stamps with its own uptime is years away from the recorder's clock.
-    known = len(delays) > 0 and abs(float(np.median(delays))) < 10_000.0
+    # A driver that stamps with its own uptime is years away from the recorder's clock, and one
+    # whose clock is set later is so for a while.
+    near = delays[np.abs(delays) < _LARGEST_DELAY_MS]
+    known = 2 * len(near) > len(delays)
     return StreamTiming(
         frames=len(stamps),
         rate_hz=1e3 / period if period else 0.0,
@@ -84,16 +87,17 @@ def stream_timing(
         zero_stamps=int((~set_).sum()),
         frozen_frames=int(np.sum(frozen)),
         longest_freeze_ms=_longest_freeze_ms(stamps, frozen),
-        delay_ms=float(np.median(delays)) if known else None,
-        delay_p99_ms=float(np.percentile(delays, 99)) if known else None,
+        delay_ms=float(np.median(near)) if known else None,
+        delay_p99_ms=float(np.percentile(near, 99)) if known else None,
     )
 
 
 def _longest_freeze_ms(stamps: np.ndarray, frozen: Sequence[bool]) -> float:
     longest, begin = 0, 0
-    for i, same in enumerate(frozen):
-        if same and i:
-            longest = max(longest, int(stamps[i] - stamps[begin]))
-        else:
-            begin = i
+    for stamp, same in zip(stamps.tolist(), frozen, strict=True):
+        if not same:
+            begin = 0
+        if stamp:  # one that was never set is no time to count from
+            begin = begin or stamp
+            longest = max(longest, stamp - begin)
     return longest / MILLISECOND

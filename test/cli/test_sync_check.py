@@ -85,6 +85,27 @@ def test_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[s
     assert "--live" in capsys.readouterr().err
 
 
+def test_a_look_of_no_length_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bag", "--seconds", "-1"])
+    assert "--seconds is -1, expected above 0" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_topic_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--live", "--rgb-topic", "/a", "--thermal-topic", "not a topic"]) == 1
+    error = capsys.readouterr().err
+    assert "'not a topic'" in error
+    assert len(error.splitlines()) == 1
+
+
+def test_figures_that_cannot_be_written_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(TiltedPairs(0.0, seconds=1.0), tmp_path / "bag")
+    assert main([str(tmp_path / "bag"), "--json", str(tmp_path / "none" / "sync.json")]) == 1
+    assert "sync.json" in capsys.readouterr().err
+
+
 @pytest.mark.system
 def test_live_topics(tmp_path: Path) -> None:
     environment = os.environ | {

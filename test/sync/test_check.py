@@ -58,6 +58,8 @@ def test_the_offset_of_a_tilted_rig_is_found(lighting: str, late_ms: float) -> N
     assert found.settings["thermal_offset_ms"] == pytest.approx(-late_ms, abs=10.0)
     assert 34.0 <= found.settings["tolerance_ms"] <= 37.0
     assert found.paired > 0.98
+    # Both cameras' images come 20 ms after their time: wrong stamps are no reason to wait longer.
+    assert found.settings["max_wait_ms"] == 120.0
 
 
 def test_a_rig_that_stands_still_tells_nothing() -> None:
@@ -99,3 +101,16 @@ def test_one_frame_a_camera_is_no_crash() -> None:
     assert found.clocks.offset_ms is None
     assert not found.settings
     assert found.paired == 0.0
+
+
+def test_a_clock_that_is_set_on_the_way_is_named() -> None:
+    logs = StreamLog(), StreamLog()
+    noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64), np.uint8)
+    for i in range(60):
+        for log in logs:
+            stamp = (START if i >= 20 else MS) + i * 100 * MS
+            log.add(stamp, START + i * 100 * MS, noise[i])
+    found = sync_report(*logs)
+    assert found.clocks.offset_ms is None
+    assert "stamps jump by 1700000000 s" in found.clocks.reason
+    assert found.settings["max_wait_ms"] < 200.0

@@ -57,6 +57,14 @@ def test_a_freeze_is_as_long_as_its_stamps() -> None:
     assert timing.longest_freeze_ms == pytest.approx(700.0)
 
 
+def test_a_freeze_is_not_counted_from_a_stamp_that_was_never_set() -> None:
+    stamps = even(30, 100.0)
+    stamps[8:12] = 0
+    frozen = [False] * 10 + [True] * 7 + [False] * 13
+    timing = stream_timing(stamps, stamps, frozen)
+    assert timing.longest_freeze_ms == pytest.approx(400.0)
+
+
 def test_an_uptime_clock_has_no_delay() -> None:
     stamps = even(10, 100.0)
     assert stream_timing(stamps - START, stamps, [False] * 10).delay_ms is None
