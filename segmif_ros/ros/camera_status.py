@@ -63,6 +63,12 @@ def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:
         first = own.mismatches[0]
         state = "wrong_type" if first.policy == "type" else "qos_incompatible"
         return state, f"nothing can come on {own.topic}: {first}"
+    if own.other_transport and received == 0:
+        return (
+            "never_seen",
+            f"nobody publishes {own.topic}, but {own.other_transport} is published: set the "
+            "parameter input_transport to what the camera sends",
+        )
     if own.publishers == 0 and received == 0:
         return (
             "never_seen",

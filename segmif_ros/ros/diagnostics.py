@@ -137,7 +137,7 @@ def engine_section(facts: Facts) -> Finding:
     window = facts.window
     offered = statistics.pairs - window.pairs + statistics.singles - window.singles
     replaced = statistics.replaced - window.replaced
-    if offered:
+    if offered and facts.active_since_ns is not None:
         finding.check(
             levels.SLOW, replaced / offered,
             f"slower than the cameras: {replaced} of {offered} pairs gave way to newer ones",
@@ -183,7 +183,7 @@ def latency_section(facts: Facts) -> Finding:
     if stage == "node":
         finding.text = "stamps and this machine's clock differ; judged from receipt to publishing"
     recent = statistics.stages_ms[stage].percentiles(window.samples[stage])
-    if recent is not None:
+    if recent is not None and facts.active_since_ns is not None:
         for threshold, limit in (
             (levels.BUDGET_ERROR, budget.error_ms),
             (levels.BUDGET_WARN, budget.warn_ms),

@@ -16,6 +16,7 @@ QUIET_NS = 10 * NANOSECONDS
 """A status that comes and goes is told at most this often."""
 _TOLD_ELSEWHERE = "mode"
 """Every change of the mode is in the log already."""
+_INACTIVE = "inactive"
 
 
 class ErrorLog:
@@ -54,6 +55,8 @@ class ErrorLog:
         for finding in findings:
             if finding.level < Level.ERROR and finding.concern in self._state:
                 del self._state[finding.concern]
+                if finding.state == _INACTIVE:
+                    continue  # nothing was mended, nobody looks any more
                 but = ", still a warning" if finding.level > Level.OK else ""
                 lines.append(f"{finding.concern}: no error any more{but}: {finding.text}")
         return lines

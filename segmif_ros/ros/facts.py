@@ -24,6 +24,8 @@ class InputFacts:
         topic: full name after remapping.
         publishers: how many publish it.
         mismatches: those of them that cannot be heard, and why.
+        other_transport: the compressed topic beside a raw one, or the raw one beside a compressed
+            one, if that one is published and this one is not; else empty.
         held: frames that wait for a partner.
         content: whether the camera repeats its picture.
         usual_hz: its expected rate, None while unknown.
@@ -34,6 +36,7 @@ class InputFacts:
     topic: str = ""
     publishers: int = 0
     mismatches: tuple[Mismatch, ...] = ()
+    other_transport: str = ""
     held: int = 0
     content: FrozenWatch | None = None
     usual_hz: float | None = None

@@ -228,12 +228,19 @@ class Reporter:
                     wanted_type=seen.inputs.type_name(stream),
                 )
             ),
+            other_transport="" if publishers else self._other_transport(topic),
             held=seen.inputs.pairer.held(stream),
             content=seen.inputs.content(stream),
             usual_hz=given or self._rates[stream].hz(),
             rate_is_given=given > 0,
             camera_info_problem=self._camera_info_problem(stream, seen),
         )
+
+    def _other_transport(self, topic: str) -> str:
+        """Return the topic of the same images, compressed or not, if somebody publishes that."""
+        raw = topic.removesuffix("/compressed")
+        other = raw if raw != topic else f"{topic}/compressed"
+        return other if self._node.count_publishers(other) else ""
 
     def _camera_info_problem(self, stream: Stream, seen: Snapshot) -> str:
         """Return why a camera_info cannot be right; of RGB also why none is published."""

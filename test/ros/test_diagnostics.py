@@ -43,6 +43,26 @@ def test_an_inactive_node_does_not_complain(concern):
     assert found.level == OK
 
 
+def test_an_inactive_node_is_not_blamed_for_its_last_seconds():
+    statistics = running()
+    statistics.replaced = 20
+    for _ in range(30):
+        statistics.add_total(5000.0)
+    for concern in ("engine", "latency"):
+        assert status(statistics, concern).level > OK
+        assert status(statistics, concern, active_since_ns=None).level == OK
+
+
+def test_a_camera_that_sends_the_other_transport_is_named():
+    statistics = running()
+    counts = statistics.streams[Stream.RGB]
+    counts.received, counts.last_arrival_ns = 0, None
+    own = InputFacts("/cam/rgb", other_transport="/cam/rgb/compressed")
+    found = status(statistics, "rgb", inputs=INPUTS | {Stream.RGB: own})
+    assert (found.level, values(found)["state"]) == (ERROR, "never_seen")
+    assert "/cam/rgb/compressed is published: set the parameter input_transport" in found.message
+
+
 def test_the_document_explains_every_stage_reason_and_key():
     text = (Path(__file__).resolve().parents[2] / "docs" / "diagnostics.md").read_text()
     keys = {key for concern in CONCERNS for key in values(status(running(), concern))}

@@ -26,6 +26,13 @@ def test_an_error_is_told_once_while_it_lasts_and_when_it_ends():
     assert log.recoveries([GOOD]) == []
 
 
+def test_an_error_that_ends_with_the_activation_was_not_mended():
+    log = ErrorLog()
+    log.errors([STALE], 0)
+    assert log.recoveries([Finding("rgb", state="inactive", text="inactive")]) == []
+    assert log.recoveries([GOOD]) == []
+
+
 def test_another_error_of_the_same_status_is_told():
     log = ErrorLog()
     log.errors([STALE], 0)

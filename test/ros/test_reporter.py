@@ -21,6 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.pairing import Stream
 from segmif_ros.ros import levels
@@ -170,6 +171,19 @@ def test_a_publisher_that_cannot_be_heard_is_named(start, listener, monkeypatch)
     assert found["level"] == "2"
     assert "qos_overrides./reporting/input/rgb.subscription.reliability" in found["message"]
     assert len([line for line in said if line.startswith("rgb: ")]) == 1, said
+
+
+@pytest.mark.parametrize(("wanted", "sent"), [("", "/compressed"), ("/compressed", "")])
+def test_a_camera_that_sends_the_other_transport_is_named(start, listener, wanted, sent):
+    node = start()
+    node.node.create_publisher(CompressedImage if sent else Image, f"/front/rgb{sent}", 1)
+    hears = inputs(RELIABLE)
+    hears.topic = lambda stream: f"/front/{stream.value}{wanted}"
+    long_ago = monotonic_ns() - 10_000_000_000
+    node.become(inputs=hears, active_since_ns=long_ago)
+    named = f"nobody publishes /front/rgb{wanted}, but /front/rgb{sent} is published"
+    listener.until(lambda: named in listener.status("rgb").get("message", ""), "the other topic")
+    assert "remap the input" in listener.status("thermal")["message"]
 
 
 def test_simulated_time_is_missed_followed_and_missed_again(start, listener):
