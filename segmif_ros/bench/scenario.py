@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from segmif_ros.bench.source_images import Size
+from segmif_ros.registration.lens import LONGEST_SIDE
 
 SEGMIF = "segmif"
 """The subject of a run that is this project's node."""
@@ -67,9 +68,11 @@ class Scenario:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}, expected {low:g} to {high:g}")
-        if min(*self.rgb_size, *self.thermal_size) < 16:
+        sides = (*self.rgb_size, *self.thermal_size)
+        if not 16 <= min(sides) <= max(sides) <= LONGEST_SIDE:
             raise ValueError(
-                f"image sizes {self.rgb_size} and {self.thermal_size}, expected 16 pixels or more"
+                f"image sizes {self.rgb_size} and {self.thermal_size}, expected 16 to "
+                f"{LONGEST_SIDE} pixels a side"
             )
 
     @property

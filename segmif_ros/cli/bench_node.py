@@ -32,6 +32,8 @@ from segmif_ros.cli.console import say
 NANO = "segmif-nano"
 UNLOADED_S = 30.0
 """Longest run at a light load before an overload."""
+LARGEST_DOMAIN = 232
+"""More has no port numbers left."""
 CALM_SHARE = 0.7
 """Of the rate that the worker holds: more is no light load."""
 
@@ -40,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     """Measure, print tables, and return the exit code: 0 done, 1 failed, 2 wrong use."""
     args = _parser().parse_args(argv)
     try:
+        _check_use(args)
         scenario = _scenario(args)
         peers = [replace(scenario, subject=peer) for peer in args.peer]
     except ValueError as err:
@@ -48,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     report: dict[str, Any] = {"created": created, "machine": machine_facts() | _software()}
     try:
+        if args.out is not None:
+            _check_writable(args.out)
         with terminable(), tempfile.TemporaryDirectory(prefix="segmif_bench_") as scratch:
             bench = _Bench(Stage(args.keep or Path(scratch)), args.domain)
             if args.warm_start:
@@ -60,10 +65,22 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"segmif bench node: {err}\n")
         return 1
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(rounded(report), indent=1) + "\n", encoding="utf-8")
         say(f"wrote {args.out}")
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before the measuring and not after it.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; --out takes a file")
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def _software() -> dict[str, str]:
@@ -96,8 +113,9 @@ class _Bench:
     def compared(self, scenarios: Sequence[Scenario]) -> dict[str, Any]:
         """Measure each scenario, and compare the subjects if there are several."""
         runs = [self._measured(scenario) for scenario in scenarios]
-        comparison = compare(runs) if any(s.subject != SEGMIF for s in scenarios) else {}
-        if comparison:
+        comparison = {}
+        if any(scenario.subject != SEGMIF for scenario in scenarios):
+            comparison = compare([_heard(run) for run in runs])
             say(comparison_table(comparison))
         return {"runs": runs, "comparison": comparison}
 
@@ -116,10 +134,10 @@ class _Bench:
                 f"give at most {CALM_SHARE * rate_hz:.1f}"
             )
         say(f"the worker holds {rate_hz:.2f} Hz")
-        runs, verdicts = [unloaded], []
+        runs, verdicts = [_heard(unloaded)], []
         for factor in factors:
             runs.append(self._measured(replace(scenario, rate_hz=factor * rate_hz)))
-            verdicts.append(overload(unloaded, runs[-1], rate_hz))
+            verdicts.append(overload(unloaded, _heard(runs[-1]), rate_hz))
             say(overload_table(verdicts[-1:]))
         return {"runs": runs, "overload": verdicts}
 
@@ -143,6 +161,20 @@ class _Bench:
     def _next(self, scenario: Scenario) -> Run:
         self._made += 1
         return Run(scenario, self._stage, domain=self._domain, number=self._made)
+
+
+def _heard(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a run that can be compared.
+
+    Raises:
+        BenchError: its listener heard nothing.
+    """
+    if run["age_ms"]["all"] is None:
+        raise BenchError(
+            f"nothing was heard of {run['title']}, so there is nothing to compare; the machine is "
+            "too busy, or --seconds too short"
+        )
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,7 +234,7 @@ def _size(text: str) -> tuple[int, int]:
 def _outputs(text: str) -> tuple[str, ...]:
     if text in ("all", "none"):
         return OUTPUTS if text == "all" else ()
-    names = tuple(text.split(","))
+    names = tuple(dict.fromkeys(text.split(",")))
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:
         raise argparse.ArgumentTypeError(
@@ -219,6 +251,30 @@ def _factors(text: str) -> tuple[float, ...]:
     if not factors or not all(1.0 < factor <= 20.0 for factor in factors):
         raise argparse.ArgumentTypeError(f"{text!r}, expected numbers above 1, for example 2,5")
     return factors
+
+
+def _check_use(args: argparse.Namespace) -> None:
+    """Refuse options that would be ignored, or fail only after the measuring.
+
+    Raises:
+        ValueError: naming them.
+    """
+    ways = {"--peer": args.peer, "--overload": args.overload, "--warm-start": args.warm_start}
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} are runs of their own; give one of them")
+    if given and not args.subscribe:
+        raise ValueError(f"{given[0]} needs a listener; leave out --subscribe none")
+    if args.warm_start and args.rigs > 1:
+        raise ValueError("--warm-start starts one node; leave out --rigs")
+    for name, value, least in (
+        ("--rounds", args.rounds, 1),
+        ("--warm-start", args.warm_start, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name} is {value}, expected {least} or more")
+    if not 0 <= args.domain <= LARGEST_DOMAIN:
+        raise ValueError(f"--domain is {args.domain}, expected 0 to {LARGEST_DOMAIN}")
 
 
 def _scenario(args: argparse.Namespace) -> Scenario:

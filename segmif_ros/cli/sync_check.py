@@ -128,7 +128,7 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
     try:
         return topics, watch(topics, args.seconds)
     except ValueError as err:
-        raise BagError(f"{err}; give the topic as `ros2 topic list` prints it") from err
+        raise BagError(str(err)) from err
 
 
 def _parser() -> argparse.ArgumentParser:

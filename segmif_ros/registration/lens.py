@@ -18,7 +18,7 @@ from segmif_ros.registration.errors import RegistrationError
 Points = NDArray[np.float64]
 
 LONGEST_SIDE = 16384
-"""Pixels; a longer one is a mistake, and the remap table holds 16-bit coordinates."""
+"""Pixels; a longer one is a mistake. `cv2.remap` takes no image of twice that."""
 
 COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 """Distortion model -> how many coefficients it has."""

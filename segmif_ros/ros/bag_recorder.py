@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.raw_bag import RawBag
 from segmif_ros.ros.player import message_class
+from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.ros.transport import prepare_process
 
 EXIT_NOTHING_RECORDED = 1
@@ -44,8 +45,13 @@ def record(out: Path, topics: Sequence[str]) -> int:
         Exit code: 0 recorded, 1 nothing came.
 
     Raises:
-        BagError: `out` exists or cannot be written.
+        BagError: `out` exists or cannot be written, or a topic is no name of one.
     """
+    try:
+        for topic in topics:
+            check_topic_name(topic)
+    except ValueError as err:
+        raise BagError(str(err)) from err
     bag = RawBag(out)
     stop = Event()
     previous = {

@@ -122,9 +122,10 @@ class CameraNode(Node):
             if late_s > period_s:
                 left_out += 1
                 continue
-            rig = turn % len(self.rigs)
-            stamps[rig].append(self.rigs[rig]["rgb"].send(turn))
-            self.rigs[rig]["thermal"].send(turn)
+            # Every rig sends all pictures: a camera that repeats one would be taken for frozen.
+            number, rig = divmod(turn, len(self.rigs))
+            stamps[rig].append(self.rigs[rig]["rgb"].send(number))
+            self.rigs[rig]["thermal"].send(number)
             late_ms.append(1e3 * late_s)
         # The last pair has its period too, or the rate would come out too high.
         _sleep_until(begin_s + pairs * period_s, cues)

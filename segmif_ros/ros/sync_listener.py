@@ -7,16 +7,15 @@ import time
 from functools import partial
 
 import rclpy
-from rclpy.exceptions import NameValidationException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
-from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import Image
 
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.images import VIEWS, ImageRefused
 from segmif_ros.ros.qos import sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS
+from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.sync.check import StreamLog
 
 
@@ -31,10 +30,7 @@ def watch(topics: dict[Stream, str], seconds: float) -> dict[Stream, StreamLog]:
         ValueError: a topic is no name of one.
     """
     for topic in topics.values():
-        try:
-            validate_topic_name(topic)
-        except NameValidationException as err:
-            raise ValueError(f"{topic!r}: {str(err).splitlines()[0]}") from err
+        check_topic_name(topic)
     logs = {stream: StreamLog() for stream in topics}
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("segmif_sync_check", start_parameter_services=False)

@@ -36,7 +36,7 @@ def test_it_is_plain_json() -> None:
         ("rate_hz", 0.0, "rate_hz is 0.0"),
         ("seconds", -1.0, "seconds is -1.0"),
         ("rigs", 0, "rigs is 0"),
-        ("rgb_size", (8, 480), "16 pixels"),
+        ("rgb_size", (8, 480), "expected 16 to 16384 pixels"),
         ("subject", "nobody", "'nobody'"),
         ("outputs", ("fused", "heat"), "no output heat"),
     ],

@@ -166,6 +166,14 @@ def test_a_rate_that_is_no_light_load_cannot_be_the_measure(
         (["--engine", "nano", "--delay-ms", "5"], "--delay-ms is for --engine null"),
         (["--rate", "0"], "rate_hz is 0.0"),
         (["--peer", "message-filters", "--subscribe", "all"], "has no output"),
+        (["--peer", "message-filters", "--subscribe", "none"], "--peer needs a listener"),
+        (["--overload", "2", "--subscribe", "none"], "--overload needs a listener"),
+        (["--warm-start", "1", "--subscribe", "none"], "--warm-start needs a listener"),
+        (["--warm-start", "1", "--rigs", "2"], "--warm-start starts one node"),
+        (["--overload", "2", "--peer", "message-filters"], "runs of their own"),
+        (["--rounds", "0"], "--rounds is 0"),
+        (["--domain", "233"], "--domain is 233"),
+        (["--rgb-size", "20000x480"], "expected 16 to 16384 pixels"),
     ],
 )
 def test_wrong_use_is_explained(
@@ -182,6 +190,26 @@ def test_wrong_use_is_explained(
 def test_a_model_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "node", "--engine", "no-such-model"]) == 1
     assert "no-such-model" in capsys.readouterr().err
+
+
+def test_figures_that_cannot_be_written_stop_the_bench_before_it_measures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmif_ros.cli.bench_run.Run.measure", lambda _: pytest.fail("measured"))
+    (tmp_path / "file").write_text("")
+    assert main(["bench", "node", "--out", str(tmp_path / "file" / "figures.json")]) == 1
+    assert main(["bench", "node", "--out", str(tmp_path)]) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_silence_cannot_be_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = {"age_ms": {"all": None}, "title": "some node", "scenario": {"subject": "segmif"}}
+    monkeypatch.setattr("segmif_ros.cli.bench_node.run_table", lambda _: "")
+    monkeypatch.setattr("segmif_ros.cli.bench_run.Run.measure", lambda _: silent)
+    assert main(["bench", "node", "--peer", "message-filters"]) == 1
+    assert "nothing was heard of some node" in capsys.readouterr().err
 
 
 def test_engines_are_the_shipped_model_a_folder_or_nothing() -> None:

@@ -101,3 +101,9 @@ def test_an_existing_bag_is_not_touched(tmp_path, capsys):
     assert bag_verb.main(["record", str(tmp_path), "--topics", "/a"]) == 2
     assert "exists already; give another name" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_topic_is_one_line(tmp_path, capsys):
+    assert bag_verb.main(["record", str(tmp_path / "bag"), "--topics", "not a topic"]) != 0
+    assert "'not a topic'" in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
