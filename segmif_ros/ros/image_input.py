@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The subscription of one camera: raw images, or compressed ones that a thread of its own decodes.
 
-Decoding takes milliseconds, in which the executor would hear nothing.
+Decoding takes milliseconds, in which the intake would hear nothing.
 """
 
 from __future__ import annotations

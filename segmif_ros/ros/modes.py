@@ -151,7 +151,7 @@ class _Camera:
 
 
 class ModeTracker:
-    """Follows both cameras and their pairs. Times are steady nanoseconds; one thread owns it."""
+    """Follows both cameras and their pairs. Times are steady nanoseconds; one caller at a time."""
 
     def __init__(self, now_ns: int) -> None:
         self.standing = Standing(Mode.WAITING, "no rgb image yet; no thermal image yet")

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from enum import Enum
 
-from segmif_ros.pairing import MILLISECOND
+from segmif_ros.pairing import JUMP_NS, MILLISECOND
 
 FUTURE_NS = 100 * MILLISECOND
 """A camera clock may be a little ahead, and /clock comes in steps; more than this is wrong."""
-JUMP_NS = 1_000 * MILLISECOND
-"""A stamp that gained or lost more than this against steady time jumped."""
 
 
 class StampWatch:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the node counts and times. Plain numbers, no ROS.
 
-The executor thread and the worker thread write different fields, and every key exists from the
+`Inputs`, under its lock, and the worker thread write different fields, and every key exists from the
 start, so reading while they write gives whole numbers without a lock.
 """
 
