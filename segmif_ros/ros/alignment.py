@@ -19,12 +19,13 @@ from segmif_ros.buffers import Buffers
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
 from segmif_ros.frames import Image8
 from segmif_ros.ros.scheduling import lower_priority
+from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import NANOSECONDS
 from segmif_ros.ros.worker import LatestWorker
 
 CLOSING_S = 0.5
 """Longest wait for the measurement at hand; it takes a tenth of that."""
-_LOG_EVERY_NS = 60 * NANOSECONDS
+_LOG_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class AlignmentCheck:
         self._closed = False
         self._generation = 0
         self._offered_ns: int | None = None
-        self._logged_ns = -_LOG_EVERY_NS
+        self._logged = Seldom(_LOG_EVERY_S)
         self.measured = Measured()
         """Newest result; replaced as a whole, so any thread may read it."""
         self._worker: LatestWorker[_Task] = LatestWorker(self._measure, name="segmif-alignment")
@@ -132,9 +133,7 @@ class AlignmentCheck:
         try:
             self._take_in(task)
         except Exception as err:
-            now_ns = monotonic_ns()
-            if now_ns - self._logged_ns >= _LOG_EVERY_NS:
-                self._logged_ns = now_ns
+            if self._logged.due(monotonic_ns()):
                 self._log(f"alignment check failed: {err!r}\n{traceback.format_exc()}")
         finally:
             self._busy = False

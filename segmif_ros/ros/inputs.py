@@ -33,13 +33,13 @@ from segmif_ros.ros.intake import IntakeGroup
 from segmif_ros.ros.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
+from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.suitability import objection
 
 TICK_S = 0.04
 """How often the owner calls `Inputs.tick`."""
 
-_LOG_EVERY_NS = 10 * NANOSECONDS
 _UNUSABLE = (DropReason.ZERO_STAMP, DropReason.DUPLICATE, DropReason.REORDERED)
 """Frames with such a stamp are of no use alone either."""
 _NEVER_FROZEN = FreezeLimits(frozen_after_ns=0)
@@ -78,7 +78,7 @@ class Inputs:
         self._statistics = statistics
         self._offer = offer
         self._pairer: StreamPairer[Received] = StreamPairer(parameters.settings().pairing)
-        self._logged_ns: dict[Stream, int] = {}
+        self._refusals = {stream: Seldom() for stream in Stream}
         self._announce = announce
         self._calibration = calibration
         self._jumps = 0
@@ -289,10 +289,8 @@ class Inputs:
         )
 
     def _log_refusal(self, stream: Stream, now_ns: int) -> None:
-        """Say it once in ten seconds: a bad driver sends thirty of them a second."""
-        if now_ns - self._logged_ns.get(stream, -_LOG_EVERY_NS) < _LOG_EVERY_NS:
+        if not self._refusals[stream].due(now_ns):
             return
-        self._logged_ns[stream] = now_ns
         counts = self._statistics.streams[stream]
         self._node.get_logger().warning(
             f"{self.topic(stream)}: image refused ({counts.refused_total()} so far): "

@@ -21,11 +21,10 @@ from rclpy.guard_condition import GuardCondition
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.subscription import Subscription
 
+from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import NANOSECONDS
 
 THREAD_NAME = "segmif-intake"
-
-_LOG_EVERY_NS = 10 * NANOSECONDS
 
 
 class IntakeGroup(ReentrantCallbackGroup):
@@ -71,7 +70,7 @@ class Intake:
             len(self._subscriptions), 1, 0, 0, 0, 0, context.handle
         )
         self._failures = 0
-        self._logged_ns = -_LOG_EVERY_NS
+        self._logged = Seldom()
         self._thread = Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
@@ -112,9 +111,7 @@ class Intake:
             action()
         except Exception as err:
             self._failures += 1
-            now_ns = monotonic_ns()
-            if now_ns - self._logged_ns >= _LOG_EVERY_NS:
-                self._logged_ns = now_ns
+            if self._logged.due(monotonic_ns()):
                 self._log(
                     f"taking an image failed ({self._failures} so far): {err!r}\n"
                     f"{traceback.format_exc()}"

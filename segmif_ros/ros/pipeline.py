@@ -20,7 +20,8 @@ from segmif_ros.ros.alignment import AlignmentCheck, Measured
 from segmif_ros.ros.parameters import Settings
 from segmif_ros.ros.processing import Job, Processor
 from segmif_ros.ros.publishers import Publishers
-from segmif_ros.ros.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.seldom import Seldom
+from segmif_ros.ros.statistics import Statistics
 from segmif_ros.ros.transport import return_memory
 from segmif_ros.ros.worker import LatestWorker
 from segmif_ros.share import share_path
@@ -35,7 +36,6 @@ LAST_PATIENCE_S = 0.7
 """The same while the process ends: supervisors and people do not wait long."""
 
 _PROGRESS_S = 3.0
-_LOG_EVERY_NS = 10 * NANOSECONDS
 
 
 class GivenUpError(RuntimeError):
@@ -73,7 +73,7 @@ class Pipeline:
         self._processor: Processor | None = None
         self._publishers: Publishers | None = None
         self._abandoned = False
-        self._logged_failure_ns = -_LOG_EVERY_NS
+        self._logged = Seldom()
         self._alignment = AlignmentCheck(logger.error)
         self._worker = LatestWorker(self._process)
 
@@ -188,7 +188,5 @@ class Pipeline:
             return  # the topics are gone already, and so is everybody who counts
         self._statistics.failures += 1
         self._statistics.last_failure = text
-        now_ns = monotonic_ns()
-        if now_ns - self._logged_failure_ns >= _LOG_EVERY_NS:
-            self._logged_failure_ns = now_ns
+        if self._logged.due(monotonic_ns()):
             self._logger.error(f"pair failed ({self._statistics.failures} so far): {text}{details}")

@@ -32,6 +32,7 @@ from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable
 from segmif_ros.ros.qos_check import mismatches
+from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.stamps import ClockWatch
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.totals import FIVE_SECONDS_NS, Totals, TotalsHistory
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from segmif_ros.ros.inputs import Inputs
 
-_LOG_EVERY_NS = 10 * NANOSECONDS
 _JOIN_S = 2.0
 _LONGEST_PAUSE_S = 0.2
 
@@ -99,7 +99,7 @@ class Reporter:
         self._memory = Memory()
         self._errors = ErrorLog()
         self._camera_infos = {stream: CameraInfoWatch() for stream in Stream}
-        self._logged_ns = -_LOG_EVERY_NS
+        self._logged = Seldom()
         self._begin(snapshot().statistics)
         self._thread = Thread(target=self._run, name="segmif-reporter", daemon=True)
         self._thread.start()
@@ -163,9 +163,7 @@ class Reporter:
         return max(0.0, min(left_ns / NANOSECONDS, _LONGEST_PAUSE_S))
 
     def _log(self, error: str) -> None:
-        now_ns = monotonic_ns()
-        if now_ns - self._logged_ns >= _LOG_EVERY_NS:
-            self._logged_ns = now_ns
+        if self._logged.due(monotonic_ns()):
             text = f"diagnostics failed: {error}\n{traceback.format_exc()}"
             self._node.get_logger().error(text)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the node counts and times. Plain numbers, no ROS.
 
-`Inputs`, under its lock, and the worker thread write different fields, and every key exists from the
-start, so reading while they write gives whole numbers without a lock.
+`Inputs`, under its lock, and the worker thread write different fields, and every key exists from
+the start, so reading while they write gives whole numbers without a lock.
 """
 
 from __future__ import annotations
