@@ -33,7 +33,7 @@ def load_calibration(path: str | Path) -> Calibration | RigCalibration:
     name = f"calibration {str(path)!r}"
     try:
         raw: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as err:
         raise RegistrationError(
             f"{name} cannot be read: {' '.join(str(err).split())}; give the path of a calibration "
             "YAML"

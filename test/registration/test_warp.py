@@ -207,7 +207,8 @@ def test_a_bad_calibration_names_the_file_and_the_value(
 
 def test_an_absent_or_binary_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
-    for name in ("absent.yaml", "binary.yaml", "."):
+    (tmp_path / "deep.yaml").write_text("[" * 3000)
+    for name in ("absent.yaml", "binary.yaml", "deep.yaml", "."):
         with pytest.raises(RegistrationError, match="cannot be read") as caught:
             load_calibration(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
