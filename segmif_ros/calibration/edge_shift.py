@@ -95,6 +95,13 @@ class Shift(NamedTuple):
         return min(1.0, max(0.0, self.score_here / self.score))
 
 
+def large_enough(size: tuple[int, int]) -> bool:
+    """Tell whether pictures of this (height, width) hold enough edges to compare at all."""
+    height, width = size
+    factor = max(width / WIDTH, 1.0)
+    return min(height, width) / factor >= REACH
+
+
 def tile_scores(rgb: Image8, thermal: Image8, valid: NDArray[Any] | None = None) -> TileScores:
     """Compare one pair.
 
@@ -105,10 +112,15 @@ def tile_scores(rgb: Image8, thermal: Image8, valid: NDArray[Any] | None = None)
             the sides are left out in any case.
 
     Raises:
-        ValueError: the two are not of one size.
+        ValueError: the two are not of one size, or too small (`large_enough`).
     """
     if rgb.shape[:2] != thermal.shape or rgb.ndim != 3:
         raise ValueError(f"RGB of shape {rgb.shape}, thermal {thermal.shape}; expected one size")
+    if not large_enough((rgb.shape[0], rgb.shape[1])):
+        raise ValueError(
+            f"pictures of {rgb.shape[1]}x{rgb.shape[0]} pixels are too small to compare, expected "
+            f"{REACH} pixels a side (of a picture up to {WIDTH} wide)"
+        )
     factor = max(thermal.shape[1] / WIDTH, 1.0)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     field = orientation_field(shrink(grey, factor))

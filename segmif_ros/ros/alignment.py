@@ -17,6 +17,7 @@ import numpy as np
 
 from segmif_ros.buffers import Buffers
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
+from segmif_ros.calibration.edge_shift import large_enough
 from segmif_ros.frames import Image8
 from segmif_ros.ros.scheduling import lower_priority
 from segmif_ros.ros.seldom import Seldom
@@ -96,6 +97,8 @@ class AlignmentCheck:
     ) -> None:
         """Copy a pair and have it measured. Call it when `due` says so, from one thread.
 
+        Pictures of a few pixels are passed over: they hold nothing to compare.
+
         Args:
             rgb: HxWx3.
             thermal: HxW, registered.
@@ -104,10 +107,12 @@ class AlignmentCheck:
             now_ns: steady time.
         """
         self._offered_ns = now_ns
-        self._busy = True
+        if not large_enough((rgb.shape[0], rgb.shape[1])):
+            return
         task = _Task(
             self._copy("rgb", rgb), self._copy("thermal", thermal), valid, warn_px, self._generation
         )
+        self._busy = True
         self._worker.offer(task)
 
     def forget(self) -> None:

@@ -93,3 +93,15 @@ def test_pictures_of_two_sizes_are_refused() -> None:
         tile_scores(rgb, thermal[::2])
     with pytest.raises(ValueError, match="expected one size"):
         tile_scores(thermal, thermal)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 640), (640, 1), (8, 5000)])
+def test_pictures_of_a_few_pixels_are_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="too small to compare"):
+        tile_scores(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
+
+
+def test_the_smallest_pictures_can_be_compared() -> None:
+    size = (24, 24)
+    found = tile_scores(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
+    assert best_shift(found).prominence < LEAST_PROMINENCE

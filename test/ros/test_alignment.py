@@ -135,6 +135,15 @@ def test_it_ends_within_a_second_even_while_it_measures(check, monkeypatch):
     until(lambda: held.seen)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 640), (640, 1), (8, 5000)])
+def test_pictures_of_a_few_pixels_are_passed_over(check, logged, size):
+    check.offer(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), None, warn_px=4, now_ns=0)
+    assert not check.due(5.0, NOW // 100)
+    offer(check)
+    until(lambda: check.measured.count == 1)
+    assert logged == []
+
+
 def test_an_error_is_logged_once_and_the_next_pair_is_measured(check, logged, monkeypatch):
     right = module.AlignmentWatch.measure
 
