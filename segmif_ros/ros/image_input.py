@@ -6,6 +6,7 @@ Decoding takes milliseconds, in which the intake would hear nothing.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic_ns
@@ -19,6 +20,7 @@ from segmif_ros.pairing import Stream
 from segmif_ros.ros.compressed import decode
 from segmif_ros.ros.images import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
+from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.worker import LatestWorker
 
 
@@ -74,6 +76,7 @@ class ImageInput:
         self._node = node
         self._stream = stream
         self._deliver = deliver
+        self._logged = Seldom()
         self._decoder: LatestWorker[tuple[CompressedImage, Arrival]] | None = None
         kind, topic, callback = Image, INPUT_TOPICS[stream], self._on_image
         if compressed:
@@ -140,7 +143,12 @@ class ImageInput:
             outcome = refusal
         except Exception as err:
             outcome = ImageRefused(Refusal.DECODING, f"decoding failed: {err!r}")
-        self._deliver(replace(arrival, format=text, outcome=outcome))
+        try:
+            self._deliver(replace(arrival, format=text, outcome=outcome))
+        except Exception as err:
+            if self._logged.due(monotonic_ns()):
+                trace = traceback.format_exc()
+                self._node.get_logger().error(f"taking an image failed: {err!r}\n{trace}")
 
     def _arrival(
         self, message: Any, text: str, received_ns: int, outcome: ImageView | ImageRefused

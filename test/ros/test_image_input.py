@@ -31,6 +31,10 @@ class StandInNode:
         self.kind: Any = None
         self.send: Any = None
         self.destroyed = 0
+        self.errors: list[str] = []
+
+    def get_logger(self) -> Any:
+        return SimpleNamespace(error=self.errors.append)
 
     def resolve_topic_name(self, topic: str) -> str:
         return topic.replace("~/input/rgb", "/front/image_raw")
@@ -173,3 +177,20 @@ def test_whatever_reading_an_image_raises_is_a_refusal(monkeypatch):
     assert arrival.outcome.reason is Refusal.CONVERSION
     assert "6x4 bayer_rggb8" in str(arrival.outcome)
     assert "_ARRAY_API not found" in str(arrival.outcome)
+
+
+def test_what_the_receiver_raises_on_the_decoder_is_logged_once_and_ends_nothing():
+    node: Any = StandInNode()
+    delivered = threading.Semaphore(0)
+
+    def broken(_: Arrival) -> None:
+        delivered.release()
+        raise RuntimeError("no topic")
+
+    ears = ImageInput(node, Stream.RGB, broken, compressed=True)
+    for number in range(3):
+        node.send(png(number))
+        assert delivered.acquire(timeout=PATIENCE_S)
+    ears.close()
+    (error,) = node.errors
+    assert "taking an image failed: RuntimeError('no topic')" in error
