@@ -478,3 +478,20 @@ def test_a_cold_sky_leaves_the_grey_levels_to_the_street() -> None:
     assert (out[:160] == 0).all()
     assert 100 <= out[200:].mean() <= 155
     assert out[300:400, 300:330].min() > 240
+
+
+@pytest.mark.parametrize("hole", [np.nan, np.inf, np.finfo(np.float32).max])
+@pytest.mark.parametrize("mode", ["percentile", "plateau"])
+def test_a_hole_in_the_picture_leaves_the_rest_its_contrast(mode: str, hole: float) -> None:
+    image = np.random.default_rng(4).normal(20.0, 5.0, (64, 80)).astype(np.float32)
+    holes = image.copy()
+    holes[:10] = hole
+    settings = ThermalSettings(mode)
+    plain = ThermalNormaliser(settings).normalise(image[10:])
+    seen = ThermalNormaliser(settings).normalise(holes)[10:]
+    assert np.abs(seen.astype(int) - plain).max() <= 2
+
+
+def test_a_frame_of_nothing_but_the_largest_float_is_refused() -> None:
+    with pytest.raises(ThermalError, match="without one finite value"):
+        ThermalNormaliser().normalise(np.full(SIZE, 3e38, np.float32))

@@ -30,6 +30,8 @@ _SAMPLES = 16384
 """Percentiles are taken on an even grid of at least so many pixels: the answer hardly differs."""
 _FINE_STEPS_PER_DEGREE = 50.0
 _ABSOLUTE_ZERO = -273.15
+_LARGEST = 1e6
+"""No float32 frame is so warm; some drivers write the largest float where there is no value."""
 
 
 class ThermalNormaliser:
@@ -127,15 +129,18 @@ class ThermalNormaliser:
 
     def _equalise(self, image: ThermalImage, state: ShutterState, out: Image8 | None) -> Image8:
         scale = 1.0
+        sample = _sample(image)
         if image.dtype == np.float32:
-            _sample(image)
             scale = _FINE_STEPS_PER_DEGREE
+            # Of the sample, not of the picture: there what is no number has become a step.
+            sample = _in_fine_steps(
+                sample, np.empty_like(sample), np.empty(sample.shape, np.uint16)
+            )
             values = self._buffers.take("values", image.shape, np.float32)
             steps = self._buffers.take("steps", image.shape, np.uint16)
             image = _in_fine_steps(image, values, steps)
         curve = self._curve
         if curve is None or state is not ShutterState.CLOSED:
-            sample = _sample(image)
             window = window_of(sample, self.settings, scale * self._span())
             new = plateau_curve(sample, window, self.settings.plateau)
             if curve is not None:
@@ -157,11 +162,11 @@ class ThermalNormaliser:
 
 
 def _sample(image: ThermalImage) -> NDArray[Any]:
-    """Return the values on an even grid, without NaN and infinities."""
+    """Return the values on an even grid, without NaN, infinities and what stands for "no value"."""
     step = max(1, min(math.isqrt(image.size // _SAMPLES), *image.shape))
     sample: NDArray[Any] = image[step // 2 :: step, step // 2 :: step]
     if image.dtype == np.float32:
-        sample = sample[np.isfinite(sample)]
+        sample = sample[np.abs(sample) < _LARGEST]
         if sample.size == 0:
             raise ThermalError("thermal frame without one finite value")
     return sample
@@ -174,7 +179,7 @@ def _in_fine_steps(
     np.copyto(values, image)
     cv2.patchNaNs(values, _ABSOLUTE_ZERO)
     values -= np.float32(_ABSOLUTE_ZERO)
+    np.clip(values, 0.0, 65535.0 / _FINE_STEPS_PER_DEGREE, out=values)
     values *= np.float32(_FINE_STEPS_PER_DEGREE)
-    np.clip(values, 0.0, 65535.0, out=values)
     np.copyto(steps, values, casting="unsafe")
     return steps
