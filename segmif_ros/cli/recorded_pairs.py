@@ -58,12 +58,11 @@ def read_bag(
         for message in reader.messages(topics):
             stamps[message.topic].append(header_stamp_ns(message.cdr))
         rgb, thermal = (np.array(stamps[topic], np.int64) for topic in topics)
-        nearest = np.abs(thermal[None, :] - rgb[:, None]).argmin(axis=1)
-        matched = np.flatnonzero(np.abs(thermal[nearest] - rgb) <= _FURTHEST_NS)
+        matched, nearest = _matched(rgb, thermal)
         if not len(matched):
             raise BagError(
-                f"{path}: no image on {topics[1]} within {_FURTHEST_NS / 1e6:g} ms of one on "
-                f"{topics[0]}; record both cameras with one clock"
+                f"{path}: no image on {topics[1]} with a stamp within {_FURTHEST_NS / 1e6:g} ms of "
+                f"one on {topics[0]}; record both cameras with one clock"
             )
         spread = np.linspace(0, len(matched) - 1, min(count, len(matched)))
         chosen = matched[spread.round().astype(int)]
@@ -84,3 +83,24 @@ def read_bag(
                 except ImageRefused as err:
                     raise BagError(f"{path}, {message.topic}: {err}") from err
     return [Pictures(kept[topics[0], int(i)], kept[topics[1], int(nearest[i])]) for i in chosen]
+
+
+def _matched(
+    rgb: NDArray[np.int64], thermal: NDArray[np.int64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which RGB images have a partner, and for every RGB image the nearest thermal one.
+
+    Args:
+        rgb: header stamps in order of arrival, nanoseconds; 0 was never set and has no partner.
+        thermal: the same.
+    """
+    if not len(rgb) or not len(thermal):
+        return np.empty(0, np.intp), np.zeros(len(rgb), np.intp)
+    order = np.argsort(thermal, kind="stable")
+    rising = thermal[order]
+    after = np.searchsorted(rising, rgb).clip(max=len(rising) - 1)
+    before = (after - 1).clip(min=0)
+    nearer = np.abs(rising[before] - rgb) <= np.abs(rising[after] - rgb)
+    nearest = order[np.where(nearer, before, after)]
+    close = np.abs(thermal[nearest] - rgb) <= _FURTHEST_NS
+    return np.flatnonzero(close & (rgb != 0) & (thermal[nearest] != 0)), nearest
