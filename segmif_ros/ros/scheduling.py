@@ -13,6 +13,8 @@ import sys
 
 _LIMITS = "/etc/security/limits.d/realtime.conf"
 _BACKGROUND_NICENESS = 10
+_MOST_DIGITS = 4
+"""Of a core number; Linux knows 8192 at most."""
 
 
 class SchedulingError(ValueError):
@@ -39,6 +41,8 @@ def parse_cores(text: str) -> tuple[int, ...]:
 
 
 def _is_run(first: str, dash: str, last: str) -> bool:
+    if max(len(first), len(last)) > _MOST_DIGITS:
+        return False  # a slip of the finger, and a list that would fill the memory
     return first.isdecimal() and (last.isdecimal() or not dash)
 
 

@@ -49,7 +49,9 @@ def test_cores_are_read_as_taskset_writes_them(text: str, cores: tuple[int, ...]
     assert parse_cores(text) == cores
 
 
-@pytest.mark.parametrize("text", ["all", "0x3", "1-", "-1", "1;2", "1.5", "2-x", "3-2"])
+@pytest.mark.parametrize(
+    "text", ["all", "0x3", "1-", "-1", "1;2", "1.5", "2-x", "3-2", "0-4000000000", "99999"]
+)
 def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
     with pytest.raises(SchedulingError, match="expected core numbers such as 2,3 or 0-3"):
         parse_cores(text)
