@@ -123,7 +123,8 @@ def camera_finding(
 
 
 def _absent(camera: str, name: str, topics: Mapping[str, Mapping[str, Any]]) -> Finding:
-    seen = ", ".join(topics) or "none"
+    # A topic that somebody only waits for exists as well, and helps nobody.
+    seen = ", ".join(name for name, topic in topics.items() if topic["publishers"]) or "none"
     remedy = f"start the driver in this ROS_DOMAIN_ID, or name its topic: --{camera} TOPIC"
     if name:
         fact = f"nobody publishes {name}; image topics: {seen}"

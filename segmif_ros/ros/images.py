@@ -27,7 +27,7 @@ class Refusal(Enum):
     ENCODING = "encoding"
     """An encoding that this input cannot use."""
     SIZE = "size"
-    """Width or height is zero, or absurdly large."""
+    """Width or height is zero, absurdly large, or not that of the calibration."""
     STEP = "step"
     """`step` is too small for one row."""
     DATA_LENGTH = "data_length"

@@ -219,8 +219,12 @@ class SegmifNode(LifecycleNode):
             tick_s=TICK_S,
         )
         self._active_since_ns = monotonic_ns()
-        topics = ", ".join(self._inputs.topic(stream) for stream in Stream)
-        self.get_logger().info(f"active: listening to {topics}")
+        rgb, thermal = (self._inputs.topic(stream) for stream in Stream)
+        self.get_logger().info(f"active: listening to {rgb}, {thermal}")
+        if rgb == thermal:
+            self.get_logger().warning(
+                f"both inputs are {rgb}: remap ~/input/rgb and ~/input/thermal to two cameras"
+            )
 
     def _deactivate(self) -> None:
         assert self._pipeline is not None

@@ -127,11 +127,6 @@ class Processor:
             raise
 
     @property
-    def engine_name(self) -> str:
-        """Runtime in use."""
-        return self._perceiver.engine.name
-
-    @property
     def calibration(self) -> Geometry | None:
         """Thermal -> RGB geometry in use, None without one."""
         return self._perceiver.registration.calibration

@@ -185,3 +185,9 @@ def test_the_segment_of_a_process_is_the_one_whose_lock_it_holds(tmp_path: Path)
     assert segment_mib(78, proc) == 1.0
     assert segment_mib(79, proc) is None
     assert segment_mib(80, proc) is None
+
+
+def test_a_topic_that_somebody_only_waits_for_is_not_offered():
+    waited_for, sent = topic("/front", publishers=[]), topic("/rear")
+    rgb, *_ = graph_checks(graph(waited_for, sent), {"rgb": "/front"})
+    assert rgb.fact == "nobody publishes /front; image topics: /rear"

@@ -8,6 +8,7 @@ import random
 import threading
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,12 +47,15 @@ def context(ros_domain):
 def make(context, tiny_bundle):
     nodes = []
 
-    def make(stop: threading.Event | None = None, **parameters: object) -> SegmifNode:
+    def make(
+        stop: threading.Event | None = None, remap: tuple[str, ...] = (), **parameters: object
+    ) -> SegmifNode:
         given = {"model": str(tiny_bundle), "engine": "onnxruntime", **parameters}
         node = SegmifNode(
             stop,
             context=context,
             parameter_overrides=[Parameter(name, value=value) for name, value in given.items()],
+            cli_args=["--ros-args", *(arg for rule in remap for arg in ("-r", rule))],
         )
         nodes.append(node)
         return node
@@ -122,6 +126,17 @@ def test_a_failed_configuration_can_be_mended(make, tiny_bundle, tmp_path):
         assert belongings(node) == idle
     node.set_parameters([Parameter("model", value=str(tiny_bundle))])
     assert node.trigger_configure() == SUCCESS
+
+
+@pytest.mark.parametrize(("thermal", "warnings"), [("/front", 1), ("/flir", 0)])
+def test_one_topic_for_both_cameras_is_named(make, monkeypatch, thermal, warnings):
+    node = make(remap=("~/input/rgb:=/front", f"~/input/thermal:={thermal}"))
+    assert node.trigger_configure() == SUCCESS
+    said: list[str] = []
+    logger = SimpleNamespace(info=str, error=str, warning=said.append)
+    monkeypatch.setattr(node, "get_logger", lambda: logger)
+    assert node.trigger_activate() == SUCCESS
+    assert [line.startswith("both inputs are /front: remap") for line in said] == [True] * warnings
 
 
 @pytest.mark.parametrize("name", ["activate", "deactivate", "cleanup"])
