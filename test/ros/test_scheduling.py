@@ -109,7 +109,7 @@ def test_priority_is_given_or_refused_with_the_way_out() -> None:
     if on_a_thread(is_allowed):
         assert on_a_thread(work) == os.SCHED_FIFO
     else:
-        with pytest.raises(SchedulingError, match="realtime_priority is 3.*rtprio 3"):
+        with pytest.raises(SchedulingError, match=r"realtime_priority is 3.*rtprio 3"):
             on_a_thread(work)
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
