@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,22 @@ def image_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def favour(text: str) -> tuple[str, float]:
+    """Parse CLASS=LOGIT, for example person=0.8.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    name, _, value = text.partition("=")
+    try:
+        logit = float(value)
+    except ValueError:
+        logit = math.nan
+    if not name or not math.isfinite(logit):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected CLASS=LOGIT such as person=0.8")
+    return name, logit
+
+
 def main(argv: Sequence[str]) -> int:
     """Export and return the exit code."""
     parser = argparse.ArgumentParser(prog="segmif export", description=__doc__)
@@ -39,6 +56,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--labels", default="fmb15", help="class list under config/labels")
     parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
     parser.add_argument("--name", help="model name, default: the folder's")
+    parser.add_argument(
+        "--favour", type=favour, action="append", default=[], metavar="CLASS=LOGIT",
+        help="add to the score of a class: more of it is found, and more wrongly",
+    )  # fmt: skip
     parser.add_argument("--licence", default="", help="licence of weights and training data")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
     args = parser.parse_args(argv)
@@ -61,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
         network = build(variant, len(classes))
         if args.checkpoint is not None:
             _load_weights(network, args.checkpoint, variant)
+        _favour(network, [label.name for label in classes], dict(args.favour))
         bundle = write_bundle(
             network,
             args.out,
@@ -104,6 +126,18 @@ def _load_weights(network: Any, path: Path, variant: str) -> None:
         ) from err
 
 
+def _favour(network: Any, names: list[str], favoured: Mapping[str, float]) -> None:
+    """Add to the bias of the layer that scores the classes."""
+    import torch
+
+    for name, logit in favoured.items():
+        if name not in names:
+            raise ValueError(f"--favour {name!r} is no class of --labels, expected one of {names}")
+        head = network.predict if hasattr(network, "predict") else network.head.predict
+        with torch.no_grad():
+            head.bias[names.index(name)] += logit
+
+
 def _provenance(args: argparse.Namespace, torch_version: str) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "exported": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -114,6 +148,8 @@ def _provenance(args: argparse.Namespace, torch_version: str) -> dict[str, Any]:
     else:
         facts["weights"] = "trained"
         facts["recipes"] = [path.name for path in args.recipe or []]
+    if args.favour:
+        facts["favoured"] = dict(args.favour)
     return facts
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from segmif_ros.bundle import Bundle
 from segmif_ros.cli.export import main
+from segmif_ros.engines import open_engine
 from segmif_ros.network.variants import build
 
 
@@ -54,3 +57,27 @@ def test_a_checkpoint_that_is_missing_is_named(tmp_path, capsys):
     command = ["--checkpoint", str(checkpoint), "--variant", "nano", "--out", str(tmp_path / "o")]
     assert main(command) == 1
     assert str(checkpoint) in capsys.readouterr().err
+
+
+def test_a_favoured_class_is_found_everywhere(tmp_path):
+    out = tmp_path / "bundle"
+    command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
+    assert main([*command, "--favour", "car=50"]) == 0
+    bundle = Bundle.load(out)
+    assert bundle.manifest.provenance["favoured"] == {"car": 50.0}
+    grey = np.full((64, 64), 90, np.uint8)
+    mask = open_engine("onnxruntime", bundle).infer(np.dstack([grey] * 3), grey).mask
+    assert (mask == 9).all()
+
+
+@pytest.mark.parametrize("text", ["car", "car=", "=1", "car=nan", "car=much"])
+def test_a_favour_that_is_no_number_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["--random", "0", "--out", "x", "--favour", text])
+    assert "expected CLASS=LOGIT" in capsys.readouterr().err
+
+
+def test_a_favour_for_no_class_is_refused(tmp_path, capsys):
+    command = ["--random", "0", "--variant", "nano", "--out", str(tmp_path / "x")]
+    assert main([*command, "--favour", "cow=1"]) == 1
+    assert "'cow' is no class" in capsys.readouterr().err
