@@ -15,13 +15,14 @@ from segmif_ros.calibration.alignment_watch import (
     CONFIRMED_AFTER,
     CONFIRMED_IN_ONE_SCENE_AFTER,
     LEAST_PAIRS,
+    REFERENCE_WIDTH,
     WINDOW,
     Alignment,
     AlignmentState,
     AlignmentWatch,
 )
 from segmif_ros.registration import Calibration, Registration
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras import Pinhole, Rig
 from segmif_ros.rig.render import Renderer
 from segmif_ros.rig.scene import Scene
 from segmif_ros.thermal import ThermalNormaliser
@@ -56,27 +57,35 @@ FIRST = LEAST_PAIRS - 1 + CONFIRMED_AFTER
 """Pairs until the first conclusion."""
 
 
+def half_size(rig: Rig) -> Rig:
+    """The rig with half the pixels on a side."""
+    small = replace(rig.thermal, intrinsics=Pinhole.from_hfov(320, 256, 68.0))
+    return replace(rig.with_size(*SMALL[::-1]), thermal=small)
+
+
+RIG = half_size(Rig.default())
+
+
 def street(seed: int, lighting: str, rig: Rig, times: Iterable[float]) -> list[Pair]:
-    """Registered pairs of the virtual rig, thermal registered as `Rig.default` was calibrated."""
-    truth = Rig.default().thermal_to_rgb_homography(18.0)
-    registration = Registration(Calibration((480, 640), (512, 640), truth))
+    """Registered pairs of the virtual rig, thermal registered as `RIG` was calibrated."""
+    truth = RIG.thermal_to_rgb_homography(18.0)
+    registration = Registration(Calibration(SMALL, (256, 320), truth))
     normaliser, renderer = ThermalNormaliser(), Renderer(Scene.random(seed), rig, lighting)
     return [
         (
             renderer.visible(t)[0],
-            registration.apply(normaliser.normalise(renderer.thermal(t)[0]), (480, 640)).copy(),
+            registration.apply(normaliser.normalise(renderer.thermal(t)[0]), SMALL).copy(),
         )
         for t in times
     ]
 
 
 def bumped(right_px: float, down_px: float) -> Rig:
-    """The default rig after a blow that moves the registered picture so far."""
-    rig = Rig.default()
-    focal = rig.rgb.intrinsics.fx
-    roll, pitch, yaw = rig.thermal.rotation_rad
+    """`RIG` after a blow that moves the registered picture so far, pixels of 640 in width."""
+    focal = RIG.rgb.intrinsics.fx * REFERENCE_WIDTH / SMALL[1]
+    roll, pitch, yaw = RIG.thermal.rotation_rad
     turned = (roll, pitch - math.atan(down_px / focal), yaw + math.atan(right_px / focal))
-    return replace(rig, thermal=replace(rig.thermal, rotation_rad=turned))
+    return replace(RIG, thermal=replace(RIG.thermal, rotation_rad=turned))
 
 
 @pytest.mark.parametrize(
@@ -86,15 +95,16 @@ def test_a_bumped_camera_of_the_rig_is_told_with_its_shift(
     seed: int, lighting: str, blow: tuple[float, float]
 ) -> None:
     watch, times = AlignmentWatch(), [4.0 * number for number in range(FIRST)]
-    before = feed(watch, street(seed, lighting, Rig.default(), times))
+    before = feed(watch, street(seed, lighting, RIG, times))
     assert states(before)[-1] is ALIGNED
-    assert max(each.shift.rms_px for each in before[LEAST_PAIRS:]) < 3.0
+    assert max(each.relative_px(each.shift) for each in before[LEAST_PAIRS:]) < 3.0
     times = [40.0 + 4.0 * number for number in range(WINDOW + CONFIRMED_AFTER - 1)]
     after = feed(watch, street(seed, lighting, bumped(*blow), times))
     assert states(after)[-1] is MOVED
     told = after[-1].told
     assert told is not None
-    assert math.hypot(told.dx - blow[0], told.dy - blow[1]) < 2.0
+    zoom = REFERENCE_WIDTH / SMALL[1]
+    assert math.hypot(told.dx * zoom - blow[0], told.dy * zoom - blow[1]) < 2.0
     assert after[-1].shift.agreement < 0.6
 
 
