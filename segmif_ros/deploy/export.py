@@ -37,8 +37,8 @@ all pixels.
 """
 _EXACT = float(1 << 24)
 """float32 counts by ones up to here."""
-_LARGEST_LOGIT = 256.0
-"""Trained networks stay below a tenth of it."""
+_FURTHEST = 256.0
+"""How far behind the winner a score is still told apart."""
 GUIDANCE_INPUT = "guidance"
 """Name of the third input, HxW uint8, of a bundle whose guidance is supplied."""
 
@@ -135,15 +135,16 @@ class BytesInBytesOut(nn.Module):
     def _decide_at_half_size(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """The same for the compact network, decided at (height, width) and doubled.
 
-        Score and class share one float, so that a single maximum finds both: the class takes the
-        lowest bits of the 24 that are exact, the score the others, up to +-256. The confidence is
-        smooth and therefore computed at the logits' own size.
+        Score and class share one float32, so that a single maximum finds both: the class takes the
+        lowest bits of the 24 that are exact, the score the others. Scores count from the winner of
+        their block down to -256, beyond which no class can win. The confidence is smooth and
+        therefore computed at the logits' own size. A runtime must not compute this in 16 bits.
         """
-        best = logits.amax(dim=1, keepdim=True)
-        confidence = 1.0 / torch.exp(logits - best).sum(dim=1, keepdim=True)
-        scores = upsample_logits(logits, (height, width))
+        behind = logits - logits.amax(dim=1, keepdim=True)
+        confidence = 1.0 / torch.exp(behind).sum(dim=1, keepdim=True)
+        scores = upsample_logits(behind.clamp(min=-_FURTHEST), (height, width))
         ids = float(1 << (int(scores.shape[1]) - 1).bit_length())
-        steps = _EXACT / (_LARGEST_LOGIT * ids)
+        steps = _EXACT / (_FURTHEST * ids)
         packed = (torch.floor(scores * steps) * ids + _rank(scores)).amax(dim=1, keepdim=True)
         rank = packed - torch.floor(packed * (1.0 / ids)) * ids
         mask = scores.shape[1] - 1 - rank

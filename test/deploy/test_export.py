@@ -82,10 +82,11 @@ def test_equal_scores_give_the_first_class(decide: Callable[..., tuple[Tensor, T
     torch.testing.assert_close(confidence, torch.full_like(confidence, 1 / 15))
 
 
+@pytest.mark.parametrize("scale", [12.0, 3_000.0])
 @pytest.mark.parametrize("classes", [2, 9, 15, 16, 17])
-def test_packed_scores_find_the_winner_of_any_sign(classes: int) -> None:
+def test_packed_scores_find_the_winner_of_any_size(classes: int, scale: float) -> None:
     torch.manual_seed(0)
-    logits = torch.randn(1, classes, 6, 8) * 12.0 - 40.0
+    logits = (torch.randn(1, classes, 6, 8) - 3.0) * scale
     mask, _ = BytesInBytesOut._decide_at_half_size(logits, 6, 8)
     expected = logits.argmax(dim=1, keepdim=True)
     assert torch.equal(mask[..., ::2, ::2].long(), expected)
