@@ -74,6 +74,11 @@ class Intake:
         self._thread = Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """False when waiting itself failed: no message is taken any more."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Finish the callback at hand and end the thread; no callback runs afterwards."""
         self._stop.set()
@@ -84,7 +89,12 @@ class Intake:
     def _run(self) -> None:
         due_ns = monotonic_ns() + self._period_ns
         while not self._stop.is_set():
-            self._wait(max(0, due_ns - monotonic_ns()))
+            try:
+                self._wait(max(0, due_ns - monotonic_ns()))
+            except Exception as err:
+                # The middleware refuses the wait itself; it would refuse the next one too.
+                self._log(f"waiting for images failed: {err!r}\n{traceback.format_exc()}")
+                return
             if self._stop.is_set():
                 return
             now_ns = monotonic_ns()

@@ -141,6 +141,11 @@ class SegmifNode(LifecycleNode):
             return self._stop.is_set()
         return self._stop.is_set() or self.trigger_activate() == SUCCESS
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the thread that takes images ended by itself."""
+        return self._intake is not None and not self._intake.is_alive
+
     def close(self) -> None:
         """Leave the active state properly and free everything."""
         if self._readers_timer is not None:
@@ -365,6 +370,10 @@ def main(
             return 1
         while not stop.is_set():
             executor.spin_once(timeout_sec=_POLL_S)
+            if node.is_deaf:
+                # Nothing inside can mend it; whoever started the process can start it again.
+                node.get_logger().fatal("no image can be taken any more: ending the process")
+                return 1
             if watch is not None:
                 watch(node)
         return 0

@@ -150,3 +150,18 @@ def test_after_closing_nothing_runs_any_more(rig: Rig) -> None:
         rig.executor.spin_once(timeout_sec=0.005)
     assert (rig.taken, rig.ticks) == ([], ticks)
     rig.intake = None
+
+
+def test_a_wait_that_fails_ends_the_thread_and_says_so(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake = rig.start()
+    assert intake.is_alive
+
+    def refuse(timeout_ns: int) -> None:
+        raise RuntimeError(f"wait set refuses {timeout_ns}")
+
+    monkeypatch.setattr(intake, "_wait", refuse)
+    rig.until(lambda: not intake.is_alive)
+    assert len(rig.errors) == 1
+    assert "waiting for images failed: RuntimeError('wait set refuses" in rig.errors[0]
