@@ -69,7 +69,7 @@ class Recorder:
         self.counts = dict.fromkeys(("rgb", "thermal", *OUTPUTS), 0)
         self.refused = dict.fromkeys((*self.counts, "labels"), 0)
         self.ages_ms: dict[str, list[float]] = {name: [] for name in OUTPUTS}
-        self.diagnostics: dict[str, Mapping[str, str]] = {}
+        self.diagnostics: dict[str, dict[str, str]] = {}
         self.messages: dict[str, str] = {}
         self.classes: tuple[LabelClass, ...] = ()
         self.model = ""
@@ -158,7 +158,9 @@ class Recorder:
         for status in message.status:
             name, _, concern = status.name.partition(": ")
             if name == self._node_name and concern:
-                self.diagnostics[concern] = {entry.key: entry.value for entry in status.values}
+                # A node that ends reports once more without its engine; what it said before stands.
+                values = {entry.key: entry.value for entry in status.values}
+                self.diagnostics.setdefault(concern, {}).update(values)
                 self.messages[concern] = status.message
 
     def _on_labels(self, message: String) -> None:
