@@ -41,7 +41,7 @@ from segmif_ros.training.sources import open_sources
 
 RECIPE = Path(__file__).parents[1] / "config" / "training" / "candidates.yaml"
 SIZE = (480, 640)
-ROUNDS = 40
+ROUNDS = 30
 
 _DIMS, _HEADS, _REDUCTIONS = (32, 64, 128, 160), (0, 2, 4, 5), (1, 2, 1, 1)
 CANDIDATES: dict[str, CompactPlan] = {
