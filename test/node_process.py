@@ -27,6 +27,7 @@ from std_msgs.msg import Header, String
 
 from segmif_ros.ros.images import to_message
 
+ASK_AGAIN_S = 3.0
 DEADLINE_S = 30.0
 """A busy machine is slow; a wait that needs this long has failed."""
 
@@ -227,12 +228,14 @@ class Operator:
         self._name = node_name
         self._clients: dict[str, Any] = {}
 
-    def _call(self, kind: type, service: str, request: Any) -> Any:
+    def _client(self, kind: type, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = self._peer.node.create_client(kind, f"{self._name}/{service}")
-        client = self._clients[service]
-        self._peer.until(client.service_is_ready, f"service {service}")
-        future = client.call_async(request)
+        self._peer.until(self._clients[service].service_is_ready, f"service {service}")
+        return self._clients[service]
+
+    def _call(self, kind: type, service: str, request: Any) -> Any:
+        future = self._client(kind, service).call_async(request)
         self._peer.until(future.done, f"the answer of {service}")
         return future.result()
 
@@ -242,7 +245,20 @@ class Operator:
         return bool(self._call(ChangeState, "change_state", request).success)
 
     def state(self) -> str:
-        return str(self._call(GetState, "get_state", GetState.Request()).current_state.label)
+        # A server that has not discovered its client yet answers into the void: ask until it has.
+        client = self._client(GetState, "get_state")
+        asked: list[Any] = []
+        due = [0.0]
+
+        def answered() -> bool:
+            if monotonic() >= due[0]:
+                due[0] = monotonic() + ASK_AGAIN_S
+                asked.append(client.call_async(GetState.Request()))
+            return any(future.done() for future in asked)
+
+        self._peer.until(answered, "the answer of get_state")
+        answer = next(future.result() for future in asked if future.done())
+        return str(answer.current_state.label)
 
     def set_parameter(self, name: str, value: object) -> tuple[bool, str]:
         request = SetParameters.Request()

@@ -289,7 +289,8 @@ def test_a_signal_ends_it_cleanly_and_with_a_last_report(start_node, tiny_bundle
     assert seconds < 2.0
     assert "Traceback" not in process.text()
     left = {path for path in mapped if path.exists()} - shared_memory_of("self")
-    assert not left
+    # A port belongs to everybody who sends to it, and ends with the last of them.
+    assert not {path for path in left if "fastrtps_port" not in path.name}
     name = f"ending{int(number)}: pairing"
     peer.until(
         lambda: any(status.name == name for d in peer.diagnostics for status in d.status),
