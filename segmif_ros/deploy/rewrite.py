@@ -27,8 +27,6 @@ CHROMA_GREEN = (-0.713 * 0.714, -0.564 * 0.344)
 class FastSegMiF(nn.Module):
     """`SegMiF` for run time. Built by `rewrite`; takes and gives the same tensors."""
 
-    mask_stride = 1
-
     def __init__(self, plain: SegMiF) -> None:
         super().__init__()
         self.switches = plain.switches

@@ -96,8 +96,6 @@ class ResidualConvs(nn.Module):
 class CompactSegMiF(nn.Module):
     """One encoder pass, blockwise fusion, one light head. Sizes must be multiples of 32."""
 
-    mask_stride = 2
-    """The mask is decided at half size and doubled."""
     attention = "mean"
     """Attention logits are divided by the number of pixels."""
 

@@ -43,8 +43,6 @@ class NetworkOutput:
 class SegMiF(nn.Module):
     """The cascade of the paper; the encoder is shared by the guidance and the fused image."""
 
-    mask_stride = 1
-    """The mask is decided at full size."""
     attention = "sum"
     """Attention logits are sums over all pixels."""
 

@@ -14,8 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import Image8
-
 WIDTH, HEIGHT = 160, 120
 _BLUR = 1.5
 _FLAT = 1e-6
@@ -64,7 +62,8 @@ class MotionMeter:
 
 def normalised(image: NDArray[Any]) -> Plane:
     """HxW[x3] of any depth -> HEIGHTxWIDTH float32 of mean 0 and deviation 1; zeros if flat."""
-    grey = luma(image) if image.ndim == 3 else image.astype(np.float32)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    grey = grey.astype(np.float32)
     sound = np.abs(grey) < _LARGEST_VALUE  # not so for NaN
     if not sound.all():
         # In the colour of the rest: a hole in the same place of every frame would hold it still.
@@ -75,11 +74,6 @@ def normalised(image: NDArray[Any]) -> Plane:
     if spread <= _FLAT * max(1.0, abs(mean)):
         return np.zeros_like(small)
     return np.asarray((small - mean) / spread, np.float32)
-
-
-def luma(rgb: Image8) -> Plane:
-    """HxWx3 -> HxW float32, BT.601."""
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.float32)
 
 
 def _edges(picture: Plane) -> Plane:
