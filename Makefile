@@ -60,5 +60,5 @@ $(VENV)/.installed-demo: setup.py pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: setup.py pyproject.toml | $(BIN)/python
 	@echo "installing what the tests need into $(VENV) (with torch: some minutes the first time)"
-	$(PIP) --editable '.[ros,cpu,train,test]' || $(PIP_FAILED)
+	$(PIP) --editable '.[ros,cpu,train,cluster,test]' || $(PIP_FAILED)
 	@touch $@ $(VENV)/.installed-demo

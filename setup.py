@@ -59,7 +59,8 @@ setup(
         "ros": ROS_JAZZY,
         "cpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "openvino>=2025.0,<2027"],
         "gpu": ["onnx>=1.16,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
-        "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2"],
+        "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2", "tensorboard>=2.16,<3"],
+        "cluster": ["distributed>=2024.8,<2027"],
         "test": [
             "pytest>=8,<9",
             "ruff>=0.17,<0.18",
@@ -68,6 +69,7 @@ setup(
             "catkin_pkg>=1.0,<2",
             "dockerfile-parse>=2,<3",
             "mcap>=1.2,<2",
+            "playwright>=1.45,<2",
         ],
     },
     entry_points={
