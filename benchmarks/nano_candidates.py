@@ -25,6 +25,10 @@ import torch
 from tqdm import tqdm
 
 from segmif_ros.bundle import Bundle
+from segmif_ros.datasets.classes import load_classes
+from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.msrs import msrs_pairs
+from segmif_ros.datasets.sample import CAR, PERSON, Sample
 from segmif_ros.deploy.cost import graph_cost
 from segmif_ros.deploy.export import write_bundle
 from segmif_ros.engines import open_engine
@@ -33,8 +37,6 @@ from segmif_ros.evaluation.fusion import fusion_scores
 from segmif_ros.network.compact import CompactPlan, CompactSegMiF
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.variants import NANO, VARIANTS, Variant
-from segmif_ros.training.classes import load_classes
-from segmif_ros.training.datasets import CAR, PERSON, Sample, held_out, msrs_pairs
 from segmif_ros.training.loop import train
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.sources import open_sources

@@ -68,10 +68,10 @@ def main(argv: Sequence[str]) -> int:
     except ImportError:
         sys.stderr.write("export needs PyTorch: pip install 'segmif_ros[train]'\n")
         return 1
+    from segmif_ros.datasets.classes import load_classes
     from segmif_ros.deploy.export import ExportError, write_bundle
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
-    from segmif_ros.training.classes import load_classes
     from segmif_ros.training.recipe import Recipe, RecipeError
 
     try:

@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _classes(labels: str | None, count: int) -> tuple[LabelClass, ...]:
-    from segmif_ros.training.classes import load_classes
+    from segmif_ros.datasets.classes import load_classes
 
     if labels is None:
         if count not in LABELS_BY_COUNT:

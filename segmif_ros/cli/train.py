@@ -24,8 +24,8 @@ def main(argv: Sequence[str]) -> int:
     except ImportError:
         sys.stderr.write("training needs PyTorch: pip install 'segmif_ros[train]'\n")
         return 1
-    from segmif_ros.training.classes import load_classes
-    from segmif_ros.training.datasets import DatasetError
+    from segmif_ros.datasets.classes import load_classes
+    from segmif_ros.datasets.sample import DatasetError
     from segmif_ros.training.loop import train
     from segmif_ros.training.recipe import Recipe, RecipeError
     from segmif_ros.training.sources import open_sources

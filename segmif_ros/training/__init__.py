@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data, losses and the training loop."""
+"""Recipes, augmentation, losses and the training loop."""

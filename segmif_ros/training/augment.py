@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.datasets.sample import IGNORE, Sample
 from segmif_ros.frames import Image8
-from segmif_ros.training.datasets import IGNORE, Sample
 from segmif_ros.training.target import fusion_target
 
 Plane = NDArray[np.float32]
@@ -49,7 +49,7 @@ class Example:
     Attributes:
         rgb: HxWx3 float32 in [0, 255], degraded.
         thermal: HxW float32 in [0, 255], degraded.
-        labels: HxW uint8, see `datasets`; all 255 for unlabelled pairs.
+        labels: HxW uint8, see `datasets.sample`; all 255 for unlabelled pairs.
         target: HxW float32 in [0, 255], fused luma without the sensor noise of the inputs.
     """
 

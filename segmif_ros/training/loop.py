@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from segmif_ros.datasets.sample import Source
 from segmif_ros.network.variants import build
 from segmif_ros.training.augment import Example, make_example
-from segmif_ros.training.datasets import Source
 from segmif_ros.training.losses import fusion_loss, segmentation_loss
 from segmif_ros.training.recipe import Recipe
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.training.datasets import BACKGROUND, BICYCLE, CAR, PERSON
+from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, PERSON
 
 
 def gradient_magnitude(image: Tensor) -> Tensor:

@@ -5,15 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segmif_ros.training.datasets import (
-    DatasetError,
-    Source,
-    cached,
-    folder_pairs,
-    held_out,
-    msrs_pairs,
-    rig_pairs,
-)
+from segmif_ros.datasets.folder import folder_pairs
+from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.msrs import msrs_pairs
+from segmif_ros.datasets.rig import rig_pairs
+from segmif_ros.datasets.sample import DatasetError, Source, cached
 from segmif_ros.training.recipe import Recipe
 
 _RIG_TRAINING_SEEDS = 100_000

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from segmif_ros.datasets.sample import Sample
 from segmif_ros.training.augment import Augmentation, make_example
-from segmif_ros.training.datasets import Sample
 
 PLAIN = Augmentation(
     crop=(64, 96), darkness=0, smoke=0, glare=0, drop_visible=0, drop_thermal=0, shift_px=0

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from segmif_ros.datasets.sample import Sample
 from segmif_ros.training.augment import Augmentation
-from segmif_ros.training.datasets import Sample
 from segmif_ros.training.loop import draw_batch, learning_rate, train
 from segmif_ros.training.recipe import Recipe, RecipeError
 

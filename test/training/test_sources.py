@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segmif_ros.training.datasets import DatasetError
+from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.sources import open_sources
 

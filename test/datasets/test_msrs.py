@@ -7,18 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.training.datasets import (
-    BACKGROUND,
-    BICYCLE,
-    CAR,
-    IGNORE,
-    PERSON,
-    DatasetError,
-    folder_pairs,
-    held_out,
-    msrs_labels,
-    msrs_pairs,
-)
+from segmif_ros.datasets.msrs import msrs_labels, msrs_pairs
+from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, IGNORE, PERSON, DatasetError
 
 SIZE = (40, 80)
 
@@ -70,35 +60,3 @@ def test_pairs_are_listed_by_split(msrs: Path) -> None:
     assert sample.labels is not None
     with pytest.raises(DatasetError, match=r"val\.txt is missing"):
         msrs_pairs(msrs, "val")
-
-
-def test_folders_pair_by_name(tmp_path: Path) -> None:
-    for folder, names in (("visible", "abc"), ("infrared", "bcd")):
-        (tmp_path / folder / "clip").mkdir(parents=True)
-        for name in names:
-            cv2.imwrite(str(tmp_path / folder / "clip" / f"{name}.png"), np.zeros(SIZE, np.uint8))
-    samples = [load() for load in folder_pairs(tmp_path)]
-    assert [s.name for s in samples] == ["b", "c"]
-    assert all(s.labels is None for s in samples)
-
-
-def test_unequal_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="visible is missing"):
-        folder_pairs(tmp_path)
-    for folder, size in (("visible", (8, 8)), ("infrared", (8, 9))):
-        (tmp_path / folder).mkdir()
-        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(size, np.uint8))
-    (load,) = folder_pairs(tmp_path)
-    with pytest.raises(DatasetError, match=r"\(8, 8\).*\(8, 9\)"):
-        load()
-    (tmp_path / "infrared" / "a.png").rename(tmp_path / "infrared" / "b.png")
-    with pytest.raises(DatasetError, match="no pair"):
-        folder_pairs(tmp_path)
-
-
-def test_whole_blocks_are_held_out_and_none_by_default() -> None:
-    assert held_out(160, 0) == []
-    kept = held_out(160, 5)
-    assert len(kept) == 32
-    assert kept[:9] == [32, 33, 34, 35, 36, 37, 38, 39, 72]
-    assert held_out(36, 5) == [32, 33, 34, 35]

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from segmif_ros.datasets.folder import folder_pairs
+from segmif_ros.datasets.sample import DatasetError
+
+SIZE = (40, 80)
+
+
+def test_folders_pair_by_name(tmp_path: Path) -> None:
+    for folder, names in (("visible", "abc"), ("infrared", "bcd")):
+        (tmp_path / folder / "clip").mkdir(parents=True)
+        for name in names:
+            cv2.imwrite(str(tmp_path / folder / "clip" / f"{name}.png"), np.zeros(SIZE, np.uint8))
+    samples = [load() for load in folder_pairs(tmp_path)]
+    assert [s.name for s in samples] == ["b", "c"]
+    assert all(s.labels is None for s in samples)
+
+
+def test_unequal_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="visible is missing"):
+        folder_pairs(tmp_path)
+    for folder, size in (("visible", (8, 8)), ("infrared", (8, 9))):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(size, np.uint8))
+    (load,) = folder_pairs(tmp_path)
+    with pytest.raises(DatasetError, match=r"\(8, 8\).*\(8, 9\)"):
+        load()
+    (tmp_path / "infrared" / "a.png").rename(tmp_path / "infrared" / "b.png")
+    with pytest.raises(DatasetError, match="no pair"):
+        folder_pairs(tmp_path)
