@@ -65,6 +65,7 @@ ROOMS: dict[str, Rule] = {
     "engines": Rule(_NO_ROS_NO_TORCH),
     "datasets": Rule(_NO_ROS_NO_TORCH),
     "evaluation": Rule(_NO_ROS_NO_TORCH),
+    "messages": Rule(_NO_ROS_NO_TORCH),
     "rig": Rule(_NO_ROS_NO_TORCH),
     "sync": Rule(_NO_ROS_NO_TORCH),
     "ros": Rule(TORCH | RUNTIMES | TORCH_ROOMS | CLI),
@@ -78,6 +79,8 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
     "engines/onnxruntime.py": frozenset({"onnxruntime"}),
     "engines/openvino.py": frozenset({"openvino"}),
     "engines/tensorrt.py": frozenset({"tensorrt", "pycuda"}),
+    # Rare encodings (Bayer, YUV), where a ROS installation provides it.
+    "messages/images.py": frozenset({"cv_bridge"}),
     # An export is compared with the network before it becomes a bundle that an engine could open.
     "deploy/export.py": frozenset({"onnxruntime"}),
     # Measures the runtimes themselves, on a graph with one output more than engines accept.

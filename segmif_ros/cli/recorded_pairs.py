@@ -13,6 +13,7 @@ from segmif_ros.cli.sources import BagSource
 from segmif_ros.evaluation.bags import BagError, BagReader, header_stamp_ns, message_types
 from segmif_ros.evaluation.clips import FolderPairs
 from segmif_ros.frames import Image8
+from segmif_ros.messages.images import ImageRefused, view_rgb, view_thermal
 
 _FURTHEST_NS = 50_000_000
 """Images further apart in time are no pair."""
@@ -48,9 +49,6 @@ def read_bag(
     Raises:
         BagError: no bag, cameras that cannot be told apart, no pairs, or images of no use.
     """
-    # Messages of a bag have the fields of ROS messages, so the node's own checks apply.
-    from segmif_ros.ros.images import ImageRefused, view_rgb, view_thermal
-
     source = BagSource(path, seconds=1e9, rgb_topic=rgb_topic, thermal_topic=thermal_topic)
     topics = (source.rgb_topic, source.thermal_topic)
     stamps: dict[str, list[int]] = {topic: [] for topic in topics}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from segmif_ros.cli.sources import BagSource
 from segmif_ros.evaluation.bags import BagError, BagReader, header_stamp_ns, message_types
+from segmif_ros.messages.images import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
 from segmif_ros.sync.check import StreamLog, SyncReport, sync_report
 from segmif_ros.sync.timing import StreamTiming
@@ -93,9 +94,6 @@ def _timing_line(topic: str, timing: StreamTiming) -> str:
 
 
 def _recorded(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, StreamLog]]:
-    # Messages of a bag have the fields of ROS messages, so the node's own checks apply.
-    from segmif_ros.ros.images import VIEWS, ImageRefused
-
     source = BagSource(
         args.bag, seconds=1e9, rgb_topic=args.rgb_topic, thermal_topic=args.thermal_topic
     )

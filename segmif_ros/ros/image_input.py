@@ -16,9 +16,9 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
+from segmif_ros.messages.compressed import decode
+from segmif_ros.messages.images import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.compressed import decode
-from segmif_ros.ros.images import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.worker import LatestWorker

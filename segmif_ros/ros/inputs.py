@@ -15,6 +15,8 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from segmif_ros.messages.images import ImageRefused, ImageView, Refusal
+from segmif_ros.messages.suitability import objection
 from segmif_ros.pairing import (
     MILLISECOND,
     Decisions,
@@ -28,14 +30,12 @@ from segmif_ros.registration import Geometry
 from segmif_ros.ros.camera_info_input import CameraInfoInput
 from segmif_ros.ros.freshness import Content, FreezeLimits, FrozenWatch
 from segmif_ros.ros.image_input import Arrival, ImageInput
-from segmif_ros.ros.images import ImageRefused, ImageView, Refusal
 from segmif_ros.ros.intake import IntakeGroup
 from segmif_ros.ros.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
 from segmif_ros.ros.node_parameters import NodeParameters
 from segmif_ros.ros.processing import Job, Received
 from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
-from segmif_ros.ros.suitability import objection
 
 TICK_S = 0.04
 """How often the owner calls `Inputs.tick`."""

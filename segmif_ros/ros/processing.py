@@ -15,12 +15,12 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import FramePair, Image8
+from segmif_ros.messages.images import ImageView
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
 from segmif_ros.ros.alignment import AlignmentCheck
 from segmif_ros.ros.camera_infos import output_camera_info
-from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import ParameterError, Settings
 from segmif_ros.ros.publishers import Publishers
 from segmif_ros.ros.scheduling import SchedulingError, bind_thread, raise_priority

@@ -18,7 +18,7 @@ from std_msgs.msg import String
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.evaluation.recording import OUTPUTS, Decimated, FrameSet, Output, SetAssembler
-from segmif_ros.ros.images import ImageRefused, view_rgb, view_thermal
+from segmif_ros.messages.images import ImageRefused, view_rgb, view_thermal
 from segmif_ros.ros.qos import latched, sensor_input
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from segmif_ros.messages.images import Refusal
 from segmif_ros.pairing import DropReason, Stream
-from segmif_ros.ros.images import Refusal
 from segmif_ros.ros.stamps import StampWatch
 
 NANOSECONDS = 1_000_000_000

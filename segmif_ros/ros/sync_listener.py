@@ -11,8 +11,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
+from segmif_ros.messages.images import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.images import VIEWS, ImageRefused
 from segmif_ros.ros.qos import sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS
 from segmif_ros.ros.topic_names import check_topic_name

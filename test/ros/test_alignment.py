@@ -22,10 +22,10 @@ from std_msgs.msg import Header
 
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
 from segmif_ros.calibration.edge_shift import Shift
+from segmif_ros.messages.images import ImageView
 from segmif_ros.ros import alignment as module
 from segmif_ros.ros.alignment import AlignmentCheck, Measured, alignment_values
 from segmif_ros.ros.facts import AlignmentFacts
-from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import DEFAULTS
 from segmif_ros.ros.processing import Job, Processor, Received
 from segmif_ros.ros.qos import OUTPUTS

@@ -12,9 +12,9 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
+from segmif_ros.messages.images import view_rgb, view_thermal
 from segmif_ros.ros.bench_publisher import CameraNode, PreparedImage
 from segmif_ros.ros.bench_signals import Cues
-from segmif_ros.ros.images import view_rgb, view_thermal
 
 
 def test_a_prepared_image_carries_its_pixels_and_each_new_stamp() -> None:

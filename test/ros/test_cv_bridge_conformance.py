@@ -11,9 +11,10 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from sensor_msgs.msg import CompressedImage, Image
 
+from segmif_ros.messages.compressed import decode
+from segmif_ros.messages.images import view_rgb, view_thermal
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.compressed import decode
-from segmif_ros.ros.images import to_message, view_rgb, view_thermal
+from segmif_ros.ros.images import to_message
 
 cv_bridge = pytest.importorskip(
     "cv_bridge", reason="cv_bridge is not on PyPI; compared where ROS 2 is installed from packages"

@@ -14,11 +14,11 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from diagnostic_facts import CONCERNS, INPUTS, NOW, running, status, values
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from segmif_ros.messages.images import Refusal
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.diagnostics import stuck_after_s
 from segmif_ros.ros.facts import Budget, InputFacts, ProcessFacts
 from segmif_ros.ros.freshness import Content
-from segmif_ros.ros.images import Refusal
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.qos_check import Mismatch
 from segmif_ros.ros.statistics import NANOSECONDS, STAGES, Statistics

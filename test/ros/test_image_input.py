@@ -16,10 +16,11 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from segmif_ros.messages.images import ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
 from segmif_ros.ros import image_input
 from segmif_ros.ros.image_input import Arrival, ImageInput
-from segmif_ros.ros.images import ImageRefused, ImageView, Refusal, to_message
+from segmif_ros.ros.images import to_message
 
 PATIENCE_S = 10.0
 

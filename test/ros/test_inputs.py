@@ -18,10 +18,11 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from segmif_ros.messages.images import Refusal
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.registration import Calibration
 from segmif_ros.ros import image_input, inputs
-from segmif_ros.ros.images import Refusal, to_message
+from segmif_ros.ros.images import to_message
 from segmif_ros.ros.inputs import Inputs
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.parameters import PARAMETERS, Settings

@@ -18,12 +18,12 @@ from diagnostic_facts import INPUTS, NOW, running, status, values
 
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
 from segmif_ros.calibration.edge_shift import Shift
+from segmif_ros.messages.images import Refusal
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.ros import levels
 from segmif_ros.ros.alignment import Measured
 from segmif_ros.ros.facts import AlignmentFacts, Budget, ProcessFacts
 from segmif_ros.ros.freshness import FreezeLimits, FrozenWatch
-from segmif_ros.ros.images import Refusal
 from segmif_ros.ros.levels import THRESHOLDS, Finding, Level, Threshold, thresholds_markdown
 from segmif_ros.ros.parameters import SPECS
 from segmif_ros.ros.stamps import ClockState

@@ -18,9 +18,9 @@ from std_msgs.msg import Header
 
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import Perception
+from segmif_ros.messages.images import ImageView
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
-from segmif_ros.ros.images import ImageView
 from segmif_ros.ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.processing import Job, Processor, Received
 from segmif_ros.ros.qos import OUTPUTS

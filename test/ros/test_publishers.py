@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.frames import Perception
-from segmif_ros.ros.images import ImageView
+from segmif_ros.messages.images import ImageView
 from segmif_ros.ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.processing import Job, Processor, Received
 from segmif_ros.ros.publishers import Publishers, label_info_message, labels_json

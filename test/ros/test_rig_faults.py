@@ -10,8 +10,9 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from std_msgs.msg import Header
 
+from segmif_ros.messages.images import ImageRefused, Refusal, view_rgb, view_thermal
 from segmif_ros.rig.faults import Damage
-from segmif_ros.ros.images import ImageRefused, Refusal, to_message, view_rgb, view_thermal
+from segmif_ros.ros.images import to_message
 from segmif_ros.ros.rig_faults import spoil
 
 

@@ -26,11 +26,11 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
+from segmif_ros.messages.images import view_rgb, view_thermal
 from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras import Rig
 from segmif_ros.rig.labels import Label
 from segmif_ros.rig.timecode import read_bars
-from segmif_ros.ros.images import view_rgb, view_thermal
 from segmif_ros.ros.rig_node import camera_info, main
 
 TOPICS = {

@@ -8,15 +8,14 @@ gigabytes of pixels.
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage
 
+from segmif_ros.messages.images import MOST_PIXELS, ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.images import MOST_PIXELS, ImageRefused, ImageView, Refusal
 
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -25,6 +24,13 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MOST_SEGMENTS = 1000
 _PADDING = 1024
 """Drivers that send whole buffers leave so many zeros behind the last byte."""
+
+
+class CompressedMessage(Protocol):
+    """The fields of `sensor_msgs/CompressedImage` that are read."""
+
+    format: str
+    data: Any
 
 
 class Announced(NamedTuple):
@@ -45,7 +51,7 @@ class Announced(NamedTuple):
     grey: bool
 
 
-def announced(message: CompressedImage) -> Announced:
+def announced(message: CompressedMessage) -> Announced:
     """Read the header of a compressed image and check it, without decoding anything.
 
     Raises:
@@ -80,7 +86,7 @@ def announced(message: CompressedImage) -> Announced:
     return found
 
 
-def decode(stream: Stream, message: CompressedImage) -> ImageView:
+def decode(stream: Stream, message: CompressedMessage) -> ImageView:
     """Check and decode a compressed image.
 
     Returns:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from segmif_ros.messages.images import ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Geometry
-from segmif_ros.ros.images import ImageRefused, ImageView, Refusal
 from segmif_ros.thermal import ThermalMode
 
 _STRIDE = 8

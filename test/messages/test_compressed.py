@@ -14,9 +14,9 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from sensor_msgs.msg import CompressedImage
 
+from segmif_ros.messages.compressed import announced, decode
+from segmif_ros.messages.images import ImageRefused, Refusal
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.compressed import announced, decode
-from segmif_ros.ros.images import ImageRefused, Refusal
 
 RNG = np.random.default_rng(11)
 

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from segmif_ros.messages.images import ImageView, Refusal
+from segmif_ros.messages.suitability import objection
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Calibration
-from segmif_ros.ros.images import ImageView, Refusal
-from segmif_ros.ros.suitability import objection
 
 RGB, THERMAL = Stream.RGB, Stream.THERMAL
 CALIBRATION = Calibration((20, 30), (10, 15), np.eye(3))
