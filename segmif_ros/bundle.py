@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model on disk: a folder with one ONNX file and a manifest that says everything about it.
+"""A model on disk: a folder with an ONNX file and a manifest that says everything about it.
+
+The same weights may lie there in further precisions, a file each; `Bundle.select` takes one.
 
 Models are data. The manifest's sha256 is compared before any runtime sees the file, the file must
 lie inside the bundle, and an ONNX that keeps weights in other files is refused.
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,11 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_CLASSES = 255
 """Ids 0 to 254; 255 means unlabelled in every mask."""
+
+
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Precisions of model files. fp16 keeps what needs it in fp32; int8 has Q/DQ nodes."""
+_OLDER_WORDS = {"mixed-fp16": "fp16"}
 
 
 class BundleError(ValueError):
@@ -37,6 +44,14 @@ class LabelClass:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """An ONNX file inside the bundle and the hex digest of its bytes."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The facts about a model that its users need and code must not guess.
 
@@ -47,10 +62,13 @@ class Manifest:
         size: input (height, width) in pixels.
         classes: the label classes in id order.
         variant: row of `network.variants.VARIANTS` the weights belong to.
-        precision: "fp32" or "mixed-fp16".
+        precision: of `model`, one of `PRECISIONS`; "mixed-fp16" is an older word for "fp16".
         switches: behaviour choices baked into the graph (visible input, guidance, ...).
         provenance: how the weights came to be: data, recipe, seed, date.
         licence: licence of the weights and what the training data allows.
+        models: the same weights in other precisions, a file each. Readers that do not know this
+            field take `model`.
+        gate: thresholds of the accuracy gate that differ from its defaults, by name.
     """
 
     name: str
@@ -63,10 +81,22 @@ class Manifest:
     switches: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
+    models: Mapping[str, ModelFile] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> dict[str, ModelFile]:
+        """Every model file by its precision, `model` first."""
+        own = _OLDER_WORDS.get(self.precision, self.precision)
+        return {own: ModelFile(self.model, self.sha256), **self.models}
 
     def to_json(self) -> str:
-        """Return the text of manifest.json."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        """Return the text of manifest.json; optional blocks that are empty are left out."""
+        fields = {"format": FORMAT, **asdict(self)}
+        for name in ("models", "gate"):
+            if not fields[name]:
+                del fields[name]
+        return json.dumps(fields, indent=2) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +110,37 @@ class Bundle:
     def model_path(self) -> Path:
         """Full path of the ONNX file."""
         return self.path / self.manifest.model
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions there is a file for, that of `model_path` first."""
+        return tuple(self.manifest.files)
+
+    def select(self, precision: str) -> Bundle:
+        """Return the same bundle with the file of another precision as its model, verified.
+
+        Raises:
+            BundleError: there is none, or it is damaged.
+        """
+        files = self.manifest.files
+        if precision not in files:
+            raise BundleError(
+                f"{self.path} has no {precision!r} model, only {', '.join(files)}; make one with "
+                "`segmif quantise`"
+            )
+        if precision == self.precisions[0]:
+            return self
+        chosen = files.pop(precision)
+        manifest = replace(
+            self.manifest,
+            model=chosen.file,
+            sha256=chosen.sha256,
+            precision=precision,
+            models=files,
+        )
+        bundle = Bundle(self.path, manifest)
+        _verify_model(bundle)
+        return bundle
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -128,6 +189,8 @@ def parse_manifest(path: Path) -> Manifest:
             switches=dict(raw.get("switches", {})),
             provenance=dict(raw.get("provenance", {})),
             licence=str(raw.get("licence", "")),
+            models={name: _parse_file(name, v) for name, v in dict(raw.get("models", {})).items()},
+            gate=dict(raw.get("gate", {})),
         )
     except KeyError as err:
         raise BundleError(f"{path}: field {err} is missing; export it again") from err
@@ -147,6 +210,12 @@ def _text(raw: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} is {value!r}, expected text")
     return value
+
+
+def _parse_file(precision: str, raw: Mapping[str, Any]) -> ModelFile:
+    if precision not in PRECISIONS:
+        raise ValueError(f"models has {precision!r}, expected some of {PRECISIONS}")
+    return ModelFile(_text(raw, "file"), _text(raw, "sha256").lower())
 
 
 def _parse_size(value: object) -> tuple[int, int]:

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does an engine give the pictures of the reference? Asked before an engine is used.
+
+The candidate and the reference run the same pairs of pictures. Outputs are bytes, so a number that
+is not finite cannot be seen as such: it becomes a constant picture, a saturated one or a confidence
+of zero, and those are what is looked for. Nothing here knows a runtime.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.engines.base import Engine, EngineError, Inference
+from segmif_ros.frames import Image8
+
+SAME_DB = 120.0
+"""Stands for equal pictures, whose PSNR has no number."""
+_FORMAT = 1
+_SHOWN = 3
+"""Reasons in the one line for diagnostics."""
+
+
+class GateError(ValueError):
+    """Thresholds or a stored result cannot be read; the message names the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateThresholds:
+    """What an engine must reach. A manifest's `gate` block changes single values.
+
+    Attributes:
+        fused_psnr_db: PSNR of the fused image in every pair, at least.
+        mask_agreement: share of pixels with the same class in every pair, at least.
+        class_agreement: intersection over union of each class with the reference's, over all pairs
+            together, at least.
+        class_share: classes with a smaller share of the reference's pixels are not asked for.
+        confidence_error: mean absolute difference of the confidence in every pair, range 0 to 1,
+            at most.
+        saturation: how much larger the share of fused values at 0 or 255 may be than the
+            reference's.
+    """
+
+    fused_psnr_db: float = 38.0
+    mask_agreement: float = 0.98
+    class_agreement: float = 0.85
+    class_share: float = 0.005
+    confidence_error: float = 0.03
+    saturation: float = 0.01
+
+    @classmethod
+    def of(cls, changes: Mapping[str, Any]) -> GateThresholds:
+        """Return the defaults with the values of a manifest's `gate` block.
+
+        Raises:
+            GateError: a name that is none, or a value that is no number of its range.
+        """
+        names = [entry.name for entry in fields(cls)]
+        for name, value in changes.items():
+            if name not in names:
+                raise GateError(f"gate: {name!r} is no threshold, expected some of {names}")
+            highest = SAME_DB if name == "fused_psnr_db" else 1.0
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0.0 <= value <= highest:
+                raise GateError(f"gate: {name} is {value!r}, expected a number, 0 to {highest:g}")
+        return cls(**{name: float(value) for name, value in changes.items()})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferencePair:
+    """One pair of pictures that both engines are given.
+
+    Attributes:
+        name: for messages, for example "night 2".
+        rgb: HxWx3 uint8.
+        thermal: HxW uint8, registered to `rgb`.
+    """
+
+    name: str
+    rgb: Image8
+    thermal: Image8
+
+
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """How the candidate did on one pair; names as in `GateThresholds`."""
+
+    name: str
+    fused_psnr_db: float
+    mask_agreement: float
+    confidence_error: float
+    saturation: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The answer and where it comes from.
+
+    Attributes:
+        passed: the engine may be used.
+        reasons: why not, one sentence each; empty when passed.
+        candidate: facts of the engine that was tried: its name and `Engine.describe`.
+        reference: the same of the one it was compared with.
+        fused_psnr_db: worst pair.
+        mask_agreement: worst pair.
+        class_agreement: intersection over union by class name, of those that were asked for.
+        pairs: one row for each pair that ran.
+        thresholds: what was asked.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...]
+    candidate: Mapping[str, str]
+    reference: Mapping[str, str]
+    fused_psnr_db: float
+    mask_agreement: float
+    class_agreement: Mapping[str, float]
+    pairs: tuple[PairScores, ...]
+    thresholds: GateThresholds
+
+    def to_json(self) -> str:
+        """Return the text to store beside an engine."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> GateResult:
+        """Read a stored result.
+
+        Raises:
+            GateError: not the text of `to_json`.
+        """
+        try:
+            raw = json.loads(text)
+            number = raw.pop("format")
+            raw["reasons"] = tuple(raw["reasons"])
+            raw["pairs"] = tuple(PairScores(**row) for row in raw["pairs"])
+            raw["thresholds"] = GateThresholds.of(raw["thresholds"])
+            result = cls(**raw)
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise GateError(f"not a gate result ({err}); run the gate again") from err
+        if result.passed is not (not result.reasons):
+            raise GateError(f"gate result says passed {result.passed!r} beside {result.reasons}")
+        if number != _FORMAT:
+            raise GateError(f"gate result of format {number!r}, expected {_FORMAT}; run it again")
+        return result
+
+    def summary(self) -> str:
+        """Return one line for diagnostics and logs."""
+        if not self.passed:
+            more = len(self.reasons) - _SHOWN
+            rest = f"; and {more} more" if more > 0 else ""
+            return f"failed: {'; '.join(self.reasons[:_SHOWN])}{rest}"
+        text = f"passed: fused {self.fused_psnr_db:.1f} dB, mask {self.mask_agreement:.2%}"
+        if self.class_agreement:
+            name, value = min(self.class_agreement.items(), key=lambda item: item[1])
+            text += f", lowest class {name} {value:.1%}"
+        return f"{text}, {len(self.pairs)} pairs"
+
+
+def run_gate(
+    candidate: Engine,
+    reference: Engine,
+    pairs: Sequence[ReferencePair],
+    thresholds: GateThresholds | None = None,
+    *,
+    class_names: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> GateResult:
+    """Run every pair on both engines and compare.
+
+    Args:
+        candidate: the engine to judge; failing to run is an answer, not an error.
+        reference: usually ONNX Runtime in fp32, see `reference.open_reference`.
+        pairs: at least one, at the engines' size.
+        thresholds: what to ask for, the defaults if None.
+        class_names: of the mask ids in order, for messages; a mask with other ids fails.
+        progress: called with pairs done and pairs in all, before the first and after each.
+
+    Raises:
+        EngineError: the reference fails, the engines have different sizes, or no pair is given.
+    """
+    thresholds = thresholds or GateThresholds()
+    if candidate.size != reference.size:
+        raise EngineError(
+            f"{candidate.name} runs at {candidate.size} and {reference.name} at {reference.size}; "
+            "the gate compares engines of one bundle"
+        )
+    if not pairs:
+        raise EngineError("the gate was given no pair of pictures to compare on")
+    counts, rows = _ClassCounts(), list[PairScores]()
+    reasons: list[str] = []
+    dead: list[str] = []
+    report = progress or (lambda _done, _all: None)
+    report(0, len(pairs))
+    for pair in pairs:
+        expected = reference.infer(pair.rgb, pair.thermal)
+        try:
+            got = candidate.infer(pair.rgb, pair.thermal)
+        except EngineError as err:
+            reasons.append(f"{pair.name}: the engine failed: {err}")
+            break
+        rows.append(_score(pair.name, got, expected))
+        counts.add(expected.mask, got.mask)
+        dead += _lifeless(pair.name, got, expected)
+        report(len(rows), len(pairs))
+    classes = counts.agreement(thresholds.class_share, class_names)
+    if dead:
+        more = f" (and {len(dead) - 1} more of the kind)" if len(dead) > 1 else ""
+        reasons.append(f"{dead[0]}{more}")
+    reasons += _missed(rows, thresholds)
+    reasons += counts.strangers(class_names)
+    few = [f"{n} {v:.1%}" for n, v in classes.items() if v < thresholds.class_agreement]
+    if few:
+        least = f"at least {thresholds.class_agreement:.1%} asked"
+        reasons.append(f"of these classes too little agrees: {', '.join(few)}; {least}")
+    return GateResult(
+        passed=not reasons,
+        reasons=tuple(reasons),
+        candidate={"name": candidate.name, **candidate.describe()},
+        reference={"name": reference.name, **reference.describe()},
+        fused_psnr_db=min((row.fused_psnr_db for row in rows), default=0.0),
+        mask_agreement=min((row.mask_agreement for row in rows), default=0.0),
+        class_agreement=classes,
+        pairs=tuple(rows),
+        thresholds=thresholds,
+    )
+
+
+class _ClassCounts:
+    """Pixels by class id: in the reference, in the candidate, in both at one place."""
+
+    def __init__(self) -> None:
+        self._reference, self._candidate, self._both = np.zeros((3, 256), np.int64)
+
+    def add(self, expected: Image8, got: Image8) -> None:
+        self._reference += _histogram(expected)
+        self._candidate += _histogram(got)
+        self._both += _histogram(expected[expected == got])
+
+    def agreement(self, least_share: float, names: Sequence[str]) -> dict[str, float]:
+        """Intersection over union of the classes that the reference shows enough of."""
+        least = max(least_share * self._reference.sum(), 1.0)
+        union = self._reference + self._candidate - self._both
+        return {
+            names[i] if i < len(names) else str(i): round(float(self._both[i] / union[i]), 5)
+            for i in map(int, np.flatnonzero(self._reference >= least))
+        }
+
+    def strangers(self, names: Sequence[str]) -> list[str]:
+        """Say which ids are no class; without class names every id is one."""
+        if not names:
+            return []
+        ids = [int(i) for i in np.flatnonzero(self._candidate) if i >= len(names)]
+        return [f"mask ids {ids} are no class, expected 0 to {len(names) - 1}"] if ids else []
+
+
+def _histogram(ids: Image8) -> NDArray[np.int64]:
+    return np.bincount(ids.ravel(), minlength=256).astype(np.int64)
+
+
+def _score(name: str, got: Inference, expected: Inference) -> PairScores:
+    off = got.confidence.astype(np.int16) - expected.confidence
+    return PairScores(
+        name=name,
+        fused_psnr_db=round(psnr_db(got.fused, expected.fused), 2),
+        mask_agreement=round(float((got.mask == expected.mask).mean()), 5),
+        confidence_error=round(float(np.abs(off).mean()) / 255.0, 5),
+        saturation=round(max(_saturated(got.fused) - _saturated(expected.fused), 0.0), 5),
+    )
+
+
+def psnr_db(image: Image8, expected: Image8) -> float:
+    """Peak signal to noise ratio of two pictures of one shape, dB; `SAME_DB` for equal ones."""
+    square = float(np.square(image.astype(np.float32) - expected).mean())
+    return SAME_DB if square == 0.0 else min(10.0 * float(np.log10(255.0**2 / square)), SAME_DB)
+
+
+def _saturated(image: Image8) -> float:
+    return float(((image == 0) | (image == 255)).mean())
+
+
+def _lifeless(name: str, got: Inference, expected: Inference) -> list[str]:
+    """Outputs that say nothing although the reference's do: what NaN and overflow turn into."""
+    reasons = []
+    for output, image, reference in (
+        ("fused image", got.fused, expected.fused),
+        ("confidence", got.confidence, expected.confidence),
+    ):
+        lowest, highest = int(image.min()), int(image.max())
+        if lowest == highest and (reference != lowest).any():
+            reasons.append(f"{name}: the {output} is {lowest} everywhere")
+    return reasons
+
+
+def _missed(rows: Sequence[PairScores], asked: GateThresholds) -> list[str]:
+    """Say which thresholds are missed, each with its worst pair."""
+    reasons = []
+    for score, text, least in (
+        ("fused_psnr_db", "fused is at {:.1f} dB, at least {:.1f} asked", True),
+        ("mask_agreement", "{:.2%} of the mask agrees, at least {:.2%} asked", True),
+        ("confidence_error", "confidence is off by {:.3f}, at most {:.3f} asked", False),
+        ("saturation", "{:.2%} more of fused is 0 or 255, at most {:.2%} asked", False),
+    ):
+        limit = getattr(asked, score)
+        found = [(getattr(row, score), row.name) for row in rows]
+        missed = [(v, name) for v, name in found if (v < limit if least else v > limit)]
+        if missed:
+            value, name = min(missed) if least else max(missed)
+            share = f" ({len(missed)} of {len(rows)} pairs miss it)" if len(rows) > 1 else ""
+            reasons.append(f"{name}: {text.format(value, limit)}{share}")
+    return reasons
