@@ -35,3 +35,15 @@ def share_path(*parts: str) -> Path:
         f"{'/'.join(parts)!r} is not part of this installation of {PACKAGE} (looked in {tried}); "
         "reinstall the package, or give a full path"
     )
+
+
+def resolve_model(model: str) -> Path:
+    """Return the folder of a model given by path or by the name of a shipped bundle.
+
+    Raises:
+        FileNotFoundError: neither is there.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir() or path.name != model:
+        return path
+    return share_path("models", model)

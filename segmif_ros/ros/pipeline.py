@@ -8,7 +8,6 @@ waits gives up when the process is to end or after a patience, and the thread en
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 from threading import Event
 from time import monotonic_ns
 from typing import Any
@@ -24,7 +23,7 @@ from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import Statistics
 from segmif_ros.ros.transport import return_memory
 from segmif_ros.ros.worker import LatestWorker
-from segmif_ros.share import share_path
+from segmif_ros.share import resolve_model
 from segmif_ros.thermal import ThermalError
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
@@ -40,18 +39,6 @@ _PROGRESS_S = 3.0
 
 class GivenUpError(RuntimeError):
     """The runtime was still busy when waiting for it had to end; the message says with what."""
-
-
-def resolve_model(model: str) -> Path:
-    """Return the folder of a model given by path or by the name of a shipped bundle.
-
-    Raises:
-        FileNotFoundError: neither is there.
-    """
-    path = Path(model).expanduser()
-    if path.is_dir() or path.name != model:
-        return path
-    return share_path("models", model)
 
 
 class Pipeline:

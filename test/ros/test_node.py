@@ -11,8 +11,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from segmif_ros.ros import node
 from segmif_ros.ros.node import main
-from segmif_ros.ros.pipeline import resolve_model
-from segmif_ros.share import share_path
+from segmif_ros.share import resolve_model, share_path
 
 
 def test_a_model_is_a_folder_or_the_name_of_a_shipped_one(tmp_path, monkeypatch):
