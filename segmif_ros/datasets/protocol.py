@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels and classes a published score counts: mIoU differs by points between protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.datasets.classes import ClassList, list_with, load_class_list, shipped_lists
+from segmif_ros.datasets.sample import IGNORE
+from segmif_ros.frames import Image8
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A named way to count.
+
+    A true pixel of an ignored id is not looked at, whatever the network says there. A class that is
+    neither counted nor ignored is no part of the mean, but its pixels count: a network that calls
+    them a counted class loses there.
+
+    Attributes:
+        name: for example "fmb14".
+        labels: class list of the annotations, for example "fmb15".
+        classes: that list's classes, in the order of their ids.
+        counted: ids whose IoU goes into the mean.
+        ignored: ids of true pixels that are left out; always with 254 and 255.
+        about: one sentence for people.
+    """
+
+    name: str
+    labels: str
+    classes: tuple[LabelClass, ...]
+    counted: tuple[int, ...]
+    ignored: tuple[int, ...]
+    about: str = ""
+
+    def truth(self, labels: Image8) -> Image8:
+        """Return an annotation with everything that is ignored as 255.
+
+        Args:
+            labels: HxW uint8 ids of the class list `labels`.
+        """
+        return np.where(np.isin(labels, self.ignored), np.uint8(IGNORE), labels)
+
+    def prediction_table(self, classes: Sequence[LabelClass]) -> Image8:
+        """Return 256 ids: what a network with these classes says in the protocol's class list.
+
+        Apply it as `table[mask]`. Classes that the protocol's list does not have become the rest of
+        that list, usually unlabelled; 255 stays.
+
+        Raises:
+            ValueError: the classes are no shipped list, or nobody has written down how they read
+                in the protocol's list.
+        """
+        if [(c.id, c.name) for c in classes] == [(c.id, c.name) for c in self.classes]:
+            return np.arange(256, dtype=np.uint8)
+        theirs = list_with(classes)
+        if theirs is None:
+            raise ValueError(
+                f"the network's {len(classes)} classes ({_some(classes)}) are not those of "
+                f"protocol {self.name!r} ({_some(self.classes)}), nor any list under "
+                "config/labels; write one with `reads_as`, or score with a protocol of the "
+                "network's own classes"
+            )
+        return theirs.prediction_table(self.labels)
+
+
+def load_protocol(name: str) -> Protocol:
+    """Return a protocol by its name.
+
+    Args:
+        name: one of `protocol_names()`; or a class list, for the first protocol of its file, or
+            for all of its classes where it has none. A class list of one's own is named by its
+            path, which ends in .yaml, with the protocol after a colon if it is not the first:
+            "my.yaml:strict".
+
+    Raises:
+        ValueError: no such protocol, with the names that there are; or a file that is none.
+        FileNotFoundError: no such file.
+    """
+    path, _, own = name.partition(".yaml:")
+    if own or name.endswith(".yaml"):
+        found = f"{path.removesuffix('.yaml')}.yaml"
+        return _protocol(load_class_list(found), own) if own else default_protocol(found)
+    for each in shipped_lists():
+        if name in load_class_list(each).protocols:
+            return _protocol(load_class_list(each), name)
+    if name in shipped_lists():
+        return default_protocol(name)
+    raise ValueError(f"no protocol {name!r}, expected one of {', '.join(protocol_names())}")
+
+
+def default_protocol(labels: str) -> Protocol:
+    """Return the first protocol of a class list, which its file puts there on purpose."""
+    found = load_class_list(labels)
+    return _protocol(found, next(iter(found.protocols), found.name))
+
+
+def protocol_names() -> tuple[str, ...]:
+    """Return the names of all protocols under config/labels."""
+    return tuple(name for each in shipped_lists() for name in load_class_list(each).protocols)
+
+
+def _protocol(found: ClassList, name: str) -> Protocol:
+    ids = tuple(label.id for label in found.classes)
+    raw = found.protocols.get(name)
+    if raw is None:
+        if found.protocols:
+            raise ValueError(
+                f"class list {found.name!r} has no protocol {name!r}, only "
+                f"{', '.join(found.protocols)}"
+            )
+        raw = {"counted": [label for label in ids if label not in found.ignore]}
+    try:
+        counted = tuple(int(label) for label in raw["counted"])
+        ignored = {int(label) for label in raw.get("ignored", ())}
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
+        raise ValueError(
+            f"protocol {name!r} of {found.name!r} cannot be read ({err}); expected `counted` and "
+            "`ignored` with lists of ids"
+        ) from err
+    wrong = [label for label in counted if label not in ids or label in ignored]
+    if wrong:
+        raise ValueError(
+            f"protocol {name!r} counts id {wrong[0]}, which is no class of {found.name!r} or is "
+            "ignored at the same time"
+        )
+    left_out = tuple(sorted(ignored | {254, IGNORE}))
+    return Protocol(name, found.name, found.classes, counted, left_out, str(raw.get("about", "")))
+
+
+def _some(classes: Sequence[LabelClass]) -> str:
+    names = [label.name for label in classes[:3]]
+    return ", ".join(names) + (", ..." if len(classes) > 3 else "")
