@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from segmif_ros.evaluation.bags import IMAGE, BagError, BagReader, Topic, summarize
+from segmif_ros.evaluation.bags import BagReader, summarize
+from segmif_ros.evaluation.camera_topics import camera_topics
 from segmif_ros.rig.calibration import write_calibration
 from segmif_ros.rig.cameras import Rig
 from segmif_ros.rig.footage import TOUR
@@ -23,8 +22,6 @@ LIGHTINGS = (*(lighting.value for lighting in TOUR), ON_TOUR)
 WAIT_S = "30"
 """How long a source waits for the node to subscribe, seconds."""
 
-_THERMAL_NAME = re.compile(r"thermal|infrared|lwir|(?:^|[/_])ir(?:[/_]|$)|boson|lepton", re.I)
-_OTHER_NAME = re.compile(r"label|mask|depth|confidence|overlay|fused", re.I)
 _SETTLE_S = 1.0
 _RIG_HZ = 30.0
 
@@ -155,8 +152,7 @@ class BagSource:
             BagError: the bag cannot be read, or its camera topics cannot be told apart.
         """
         summary = summarize(path)
-        images = [topic for topic in summary.of_type(IMAGE) if topic.count > 0]
-        rgb, thermal = _camera_topics(path, images, summary.listing(), rgb_topic, thermal_topic)
+        rgb, thermal = camera_topics(summary, rgb_topic, thermal_topic)
         self.path = path
         self.title = title or path.name
         self.rgb_topic, self.thermal_topic = rgb.name, thermal.name
@@ -203,34 +199,6 @@ class BagSource:
         """Nothing is known about a bag's scenes."""
         del time_s
         return ""
-
-
-def _camera_topics(
-    path: Path,
-    images: Sequence[Topic],
-    listing: str,
-    rgb: str | None,
-    thermal: str | None,
-) -> tuple[Topic, Topic]:
-    by_name = {topic.name: topic for topic in images}
-    for wanted in (rgb, thermal):
-        if wanted is not None and wanted not in by_name:
-            raise BagError(f"no images on {wanted!r} in {path}; it holds {listing}")
-    cameras = [topic for topic in images if not _OTHER_NAME.search(topic.name)]
-    warm = [topic for topic in cameras if _THERMAL_NAME.search(topic.name)]
-    if not warm:
-        warm = [topic for topic in cameras if re.search(r" (mono|16UC1|8UC1|32FC1)", topic.detail)]
-    if thermal is not None:
-        warm = [by_name[thermal]]
-    plain = [topic for topic in cameras if topic not in warm]
-    if rgb is not None:
-        plain = [by_name[rgb]]
-    if len(warm) != 1 or len(plain) != 1:
-        raise BagError(
-            f"cannot tell the two cameras in {path} apart; name them with --rgb-topic and "
-            f"--thermal-topic. It holds {listing}"
-        )
-    return plain[0], warm[0]
 
 
 def _count_pairs(path: Path, topics: tuple[str, str], options: dict[str, Any]) -> int:

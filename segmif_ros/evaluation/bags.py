@@ -16,6 +16,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
 
 class BagError(ValueError):
@@ -129,11 +130,18 @@ class BagReader:
         if self._reader.is_open:
             self._reader.close()
 
-    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+    def messages(
+        self,
+        topics: Collection[str] | None = None,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> Iterator[BagMessage]:
         """Walk through the messages in recording order.
 
         Args:
             topics: only these; all if None.
+            start_ns: only those recorded then or later; what lies before is not read.
+            stop_ns: only those recorded before.
 
         Raises:
             BagError: the bag turns out to be damaged on the way.
@@ -142,7 +150,7 @@ class BagReader:
         if not wanted:
             return
         with _reading(self.path):
-            for connection, time_ns, cdr in self._reader.messages(wanted):
+            for connection, time_ns, cdr in self._reader.messages(wanted, start_ns, stop_ns):
                 yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(cdr))
 
     def summary(self) -> BagSummary:
