@@ -68,6 +68,7 @@ ROOMS: dict[str, Rule] = {
     "messages": Rule(_NO_ROS_NO_TORCH),
     "rig": Rule(_NO_ROS_NO_TORCH),
     "sync": Rule(_NO_ROS_NO_TORCH),
+    "view": Rule(_NO_ROS_NO_TORCH),
     "ros": Rule(TORCH | RUNTIMES | TORCH_ROOMS | CLI),
     "network": Rule(ROS | RUNTIMES | ROS_ROOM | CLI | {"segmif_ros.training"}),
     "training": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),
@@ -208,7 +209,7 @@ def test_the_check_leaves_the_rest_alone(path: str, source: str) -> None:
 
 def test_the_core_rooms_really_load_without_ros_torch_or_a_runtime() -> None:
     """The same promise at run time: what a module imports indirectly counts too."""
-    rooms = ("", "bench", "calibration", "datasets", "engines", "rig", "evaluation")
+    rooms = ("", "bench", "calibration", "datasets", "engines", "rig", "evaluation", "view")
     modules = [
         ".".join(["segmif_ros", *Path(path).with_suffix("").parts]).removesuffix(".__init__")
         for path in FILES

@@ -31,6 +31,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "segmif_ros.cli.import_checkpoint",
         "turn released SegMiF checkpoints into model bundles",
     ),
+    "view": ("segmif_ros.cli.view", "look at a bag, a folder, a report or a running node"),
     "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
     "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),
     "bench": ("segmif_ros.cli.bench", "measure a network, or the whole node over DDS"),

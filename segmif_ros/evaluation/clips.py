@@ -201,6 +201,20 @@ class FolderPairs:
         """Number of images of both cameras and the labels together."""
         return 2 * len(self._names) + sum(name in self._labels for name in self._names)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pairs in order, without extension."""
+        return tuple(self._names)
+
+    def pair(self, index: int) -> tuple[Image8, NDArray[Any]]:
+        """Return the RGB (HxWx3 uint8) and the thermal picture (HxW) of one pair.
+
+        Raises:
+            ClipError: a picture turns out to be unreadable.
+        """
+        name = self._names[index]
+        return read_rgb(self._visible[name]), read_thermal(self._infrared[name])
+
     def __iter__(self) -> Iterator[StampedImage]:
         """Yield thermal, RGB and, if there is one, labels of each pair with equal stamps."""
         for index, name in enumerate(self._names):

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bag that holds results already: they are shown as they were recorded, no engine runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from threading import Lock
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.evaluation.bags import BagError, BagSummary
+from segmif_ros.frames import Image8
+from segmif_ros.pairing import Stream
+from segmif_ros.registration import Registration, RegistrationError
+from segmif_ros.thermal import ThermalError, ThermalNormaliser
+from segmif_ros.view.bag_pairs import BagPairs
+from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
+
+RESULTS = ("fused", "mask", "confidence")
+
+
+def result_topics(summary: BagSummary) -> dict[str, str]:
+    """Return topic -> name of the results in a bag: /any/node/output/fused and so on.
+
+    Empty unless all three are there, from one node.
+    """
+    names = {topic.name for topic in summary.topics if topic.count}
+    for name in sorted(names):
+        node, found, _ = name.partition("/output/fused")
+        topics = {f"{node}/output/{result}": result for result in RESULTS}
+        if found and topics.keys() <= names:
+            return topics
+    return {}
+
+
+class RecordedResults:
+    """An `ImageSource` of the pairs whose results lie in the bag."""
+
+    def __init__(
+        self,
+        pairs: BagPairs,
+        topics: dict[str, str],
+        classes: Sequence[LabelClass],
+        registration: Registration | None = None,
+    ) -> None:
+        """Find the results of each pair; takes over `pairs`.
+
+        Args:
+            pairs: the camera images.
+            topics: from `result_topics`.
+            classes: used when the bag does not tell them on .../output/labels.
+            registration: thermal -> RGB geometry for the thermal pane, none if None.
+
+        Raises:
+            BagError: no pair has all its results.
+        """
+        self.title = f"{pairs.title} (recorded results)"
+        self._pairs = pairs
+        self._places = pairs.places(topics)
+        fused = next(topic for topic, name in topics.items() if name == "fused")
+        told = pairs.first_text(f"{fused.removesuffix('fused')}labels")
+        self.classes: Sequence[LabelClass] = _classes(told) or tuple(classes)
+        self._registration = registration or Registration()
+        self._lock = Lock()
+        self._whole = [
+            index
+            for index in range(len(pairs))
+            if all(pairs.stamp_ns(index) in self._places[name] for name in RESULTS)
+        ]
+        if not self._whole:
+            raise BagError(
+                f"{pairs.title}: no pair has its results on {', '.join(topics)} with the RGB "
+                "stamp; give --model to compute them anew"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of pairs with results."""
+        return len(self._whole)
+
+    def images(self, index: int) -> ViewImages:
+        """Read one pair and its results.
+
+        Raises:
+            ViewError: one of the images cannot be used.
+        """
+        number = self._whole[index]
+        with self._lock:
+            try:
+                pair = self._pairs.read(number)
+                fused = self._result("fused", number, Stream.RGB)
+                mask, confidence = (
+                    self._result(name, number, Stream.THERMAL) for name in ("mask", "confidence")
+                )
+                assert pair.rgb is not None
+                assert pair.thermal is not None
+                # Recorded frames are looked at one by one, so each has limits of its own.
+                thermal = ThermalNormaliser().normalise(pair.thermal, pair.thermal_stamp_ns)
+                thermal = self._registration.apply(thermal, mask.shape[:2])
+            except (BagError, ThermalError, RegistrationError) as err:
+                raise ViewError(str(err)) from err
+        caption = self._pairs.caption(number)
+        start_s = self._pairs.time_s(self._whole[0])
+        return ViewImages(
+            self._pairs.time_s(number) - start_s,
+            caption,
+            pair.rgb,
+            thermal.copy(),
+            fused,
+            mask,
+            confidence,
+        )
+
+    def frame(self, index: int) -> ViewFrame:
+        """Return one pair and its results, encoded.
+
+        Raises:
+            ViewError: as `images`.
+        """
+        return encoded(self.images(index))
+
+    def close(self) -> None:
+        """Close the bag."""
+        self._pairs.close()
+
+    def _result(self, name: str, number: int, stream: Stream) -> Image8:
+        view = self._pairs.image(self._places[name][self._pairs.stamp_ns(number)], stream)
+        return view.to_rgb() if stream is Stream.RGB else view.to_thermal()
+
+
+def _classes(text: str | None) -> tuple[LabelClass, ...]:
+    try:
+        raw = json.loads(text or "{}").get("classes", [])
+        return tuple(LabelClass(int(c["id"]), str(c["name"]), tuple(c["color"])) for c in raw)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()

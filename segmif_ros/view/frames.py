@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the viewer shows: one frame as encoded pictures, and the sources that deliver frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import cv2
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.frames import Image8
+
+JPEG_QUALITY = 88
+MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+
+
+class ViewError(RuntimeError):
+    """A source or a frame cannot be shown; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One encoded picture: "jpg" or "png", and its bytes."""
+
+    kind: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ViewFrame:
+    """One frame, ready for a browser.
+
+    Attributes:
+        time_s: seconds since the first frame of the source.
+        caption: one line for people.
+        pictures: by name: "visible", "thermal", "fused" (what people look at, any format), "mask"
+            (PNG of class ids) and "confidence" (PNG, probability x 255). Some may be absent.
+    """
+
+    time_s: float
+    caption: str
+    pictures: dict[str, Picture]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewImages:
+    """One frame as arrays of one height and width, which belong to whoever holds this.
+
+    Attributes:
+        time_s: seconds since the first frame of the source.
+        caption: one line for people.
+        visible: HxWx3 uint8 RGB.
+        thermal: HxW uint8, as the network saw it.
+        fused: HxWx3 uint8 RGB.
+        mask: HxW uint8 class ids, 255 = unlabelled.
+        confidence: HxW uint8, probability x 255.
+    """
+
+    time_s: float
+    caption: str
+    visible: Image8
+    thermal: Image8
+    fused: Image8
+    mask: Image8
+    confidence: Image8
+
+
+class RecordedSource(Protocol):
+    """Frames that can be asked for in any order."""
+
+    title: str
+    classes: Sequence[LabelClass]
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        ...
+
+    def frame(self, index: int) -> ViewFrame:
+        """Return one frame; called from several threads.
+
+        Raises:
+            ViewError: this frame cannot be shown; others may.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free files and engine."""
+        ...
+
+
+class ImageSource(RecordedSource, Protocol):
+    """Recorded frames that are at hand as arrays too, for pictures and videos."""
+
+    def images(self, index: int) -> ViewImages:
+        """Return one frame.
+
+        Raises:
+            ViewError: this frame cannot be shown; others may.
+        """
+        ...
+
+
+@runtime_checkable
+class LiveSource(Protocol):
+    """Frames as they come."""
+
+    title: str
+
+    @property
+    def classes(self) -> Sequence[LabelClass]:
+        """Classes known so far."""
+        ...
+
+    def newest(self, after: int, timeout_s: float) -> tuple[int, ViewFrame | None, str]:
+        """Wait for a frame with a number above `after`.
+
+        Returns:
+            Number of the newest frame, the frame (None when none came in time), and what is missing
+            in words (empty when a frame came).
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+def encoded(images: ViewImages) -> ViewFrame:
+    """Encode one frame: cameras as JPEG, mask and confidence without loss."""
+    return ViewFrame(
+        images.time_s,
+        images.caption,
+        {
+            "visible": jpeg(images.visible),
+            "thermal": jpeg(images.thermal),
+            "fused": jpeg(images.fused),
+            "mask": png(images.mask),
+            "confidence": png(images.confidence),
+        },
+    )
+
+
+def jpeg(image: Image8, quality: int = JPEG_QUALITY) -> Picture:
+    """Encode HxW or HxWx3 uint8 RGB."""
+    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return Picture("jpg", _encoded(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality]))
+
+
+def png(image: Image8) -> Picture:
+    """Encode HxW uint8 without loss."""
+    # Level 1 with run-length matching: a mask of VGA in 1 ms and 5 kB; higher levels save little.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, 3]
+    return Picture("png", _encoded(".png", image, options))
+
+
+def _encoded(suffix: str, image: Image8, options: list[int]) -> bytes:
+    done, coded = cv2.imencode(suffix, image, options)
+    if not done:
+        raise ViewError(f"OpenCV cannot encode a picture of shape {image.shape} as {suffix}")
+    return bytes(coded.tobytes())

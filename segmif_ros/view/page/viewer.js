@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: Apache-2.0
+// The viewer of `segmif view` and of report.html: four panes, one cursor, classes that can be hidden.
+// Frames come from the page itself (a JSON block, report.html) or from the local server.
+"use strict";
+
+(() => {
+  const UNLABELLED = 255;
+  const KINDS = ["visible", "thermal", "fused", "mask", "confidence"];
+  const LAYERS = ["overlay", "visible", "thermal", "mask", "confidence"];
+  const REPORT_GAP_MS = 900;
+  const SLOWEST_GAP_MS = 2000;
+
+  const byId = (name) => document.getElementById(`viewer-${name}`);
+  const root = document.getElementById("viewer");
+  const panes = new Map([...root.querySelectorAll(".pane")].map((pane) => [pane.dataset.pane, pane]));
+  const canvasOf = (name) => panes.get(name).querySelector("canvas");
+
+  // ---- where frames come from -------------------------------------------------------------------
+
+  function embedded(block) {
+    const data = JSON.parse(block.textContent);
+    return {
+      info: { ...data, count: data.frames.length, live: false },
+      frame: async (index) => data.frames[index],
+      gapMs: () => REPORT_GAP_MS,
+    };
+  }
+
+  async function fetched(path) {
+    const answer = await fetch(path, { cache: "no-store" });
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.error || `${answer.status} for ${path}`);
+    return body;
+  }
+
+  async function served() {
+    const info = await fetched("/api/info");
+    return {
+      info,
+      frame: (index) => fetched(`/api/frame/${index}`),
+      newest: (after) => fetched(`/api/newest?after=${after}`),
+      gapMs: (from, to) => Math.min(SLOWEST_GAP_MS, Math.max(0, 1000 * (to.time_s - from.time_s))),
+    };
+  }
+
+  // ---- pictures ---------------------------------------------------------------------------------
+
+  function picture(address) {
+    return new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => resolve(image);
+      image.onerror = () => reject(new Error("a picture of this frame cannot be read"));
+      image.src = address;
+    });
+  }
+
+  /** The grey values of a PNG: class ids or confidences, one byte a pixel. */
+  function bytes(image, width, height) {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.imageSmoothingEnabled = false;
+    context.drawImage(image, 0, 0, width, height);
+    const rgba = context.getImageData(0, 0, width, height).data;
+    const grey = new Uint8Array(width * height);
+    for (let i = 0; i < grey.length; i += 1) grey[i] = rgba[4 * i];
+    return grey;
+  }
+
+  async function decoded(entry) {
+    const named = KINDS.filter((kind) => entry.images[kind]);
+    const images = await Promise.all(named.map((kind) => picture(entry.images[kind])));
+    const frame = { entry, pictures: Object.fromEntries(named.map((kind, i) => [kind, images[i]])) };
+    const first = frame.pictures.mask || images[0];
+    [frame.width, frame.height] = [first.naturalWidth, first.naturalHeight];
+    for (const kind of ["mask", "confidence"]) {
+      if (frame.pictures[kind]) frame[kind] = bytes(frame.pictures[kind], frame.width, frame.height);
+    }
+    return frame;
+  }
+
+  // ---- state ------------------------------------------------------------------------------------
+
+  const state = {
+    source: null, index: 0, frame: null, playing: false, wanted: 0,
+    wipe: 0, blend: false, layer: "overlay", alpha: 0.55, floor: 0,
+    hidden: new Set(), cursor: null,
+  };
+  const colors = new Uint8Array(3 * 256);
+  const names = new Map([[UNLABELLED, "unlabelled"]]);
+  const rows = new Map();
+
+  function say(text, failed = false) {
+    const status = byId("status");
+    if (status.textContent !== text) status.textContent = text;
+    status.classList.toggle("failed", failed);
+  }
+
+  // ---- drawing ----------------------------------------------------------------------------------
+
+  function prepared(name) {
+    const canvas = canvasOf(name);
+    const { width, height } = state.frame;
+    if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
+    const context = canvas.getContext("2d");
+    context.globalAlpha = 1;
+    context.clearRect(0, 0, width, height);
+    return context;
+  }
+
+  function drawPlain(name) {
+    const context = prepared(name);
+    const image = state.frame.pictures[name];
+    if (image) context.drawImage(image, 0, 0, state.frame.width, state.frame.height);
+  }
+
+  function drawFused() {
+    const { width, height, pictures } = state.frame;
+    const context = prepared("fused");
+    if (pictures.fused) context.drawImage(pictures.fused, 0, 0, width, height);
+    if (!pictures.visible || state.wipe === 0) return;
+    if (state.blend) {
+      context.globalAlpha = state.wipe / 100;
+      context.drawImage(pictures.visible, 0, 0, width, height);
+      context.globalAlpha = 1;
+      return;
+    }
+    const edge = Math.round((width * state.wipe) / 100);
+    context.save();
+    context.beginPath();
+    context.rect(0, 0, edge, height);
+    context.clip();
+    context.drawImage(pictures.visible, 0, 0, width, height);
+    context.restore();
+    if (edge < width) {
+      context.fillStyle = "#ffffff";
+      context.fillRect(edge, 0, Math.max(1, Math.round(width / 320)), height);
+    }
+  }
+
+  /** Class colours of the pixels that are to be seen, transparent elsewhere. */
+  function colored() {
+    const { width, height, mask, confidence } = state.frame;
+    const shown = new Uint8Array(256);
+    for (const id of rows.keys()) shown[id] = state.hidden.has(id) ? 0 : 1;
+    const floor = Math.round(2.55 * state.floor);
+    const image = new ImageData(width, height);
+    const rgba = image.data;
+    for (let i = 0; i < mask.length; i += 1) {
+      const id = mask[i];
+      if (!shown[id] || (confidence && confidence[i] < floor)) continue;
+      rgba[4 * i] = colors[3 * id];
+      rgba[4 * i + 1] = colors[3 * id + 1];
+      rgba[4 * i + 2] = colors[3 * id + 2];
+      rgba[4 * i + 3] = 255;
+    }
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  function drawClasses() {
+    const { width, height, pictures, mask } = state.frame;
+    const context = prepared("classes");
+    const base = state.layer === "overlay" ? "fused" : state.layer;
+    if (state.layer !== "mask" && pictures[base]) context.drawImage(pictures[base], 0, 0, width, height);
+    if (!mask || state.layer === "confidence") return;
+    context.globalAlpha = state.layer === "mask" ? 1 : state.alpha;
+    context.drawImage(colored(), 0, 0);
+    context.globalAlpha = 1;
+  }
+
+  function draw() {
+    if (!state.frame) return;
+    drawPlain("visible");
+    drawPlain("thermal");
+    drawFused();
+    drawClasses();
+    readOut();
+  }
+
+  // ---- cursor -----------------------------------------------------------------------------------
+
+  function valuesUnder(kind, x, y) {
+    const image = state.frame.pictures[kind];
+    if (!image) return null;
+    const key = `${kind}Values`;
+    if (!state.frame[key]) {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [state.frame.width, state.frame.height];
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(image, 0, 0, canvas.width, canvas.height);
+      state.frame[key] = context;
+    }
+    return state.frame[key].getImageData(x, y, 1, 1).data;
+  }
+
+  function readOut() {
+    const holder = byId("panes");
+    const inside = state.cursor && state.frame
+      && state.cursor.x < state.frame.width && state.cursor.y < state.frame.height;
+    holder.classList.toggle("pointed", Boolean(inside));
+    if (!inside) return;
+    const { x, y } = state.cursor;
+    const { width, height, mask, confidence } = state.frame;
+    const at = y * width + x;
+    const readout = byId("readout");
+    const parts = [`x ${x}, y ${y}`];
+    readout.replaceChildren();
+    if (mask) {
+      const name = document.createElement("b");
+      name.textContent = names.get(mask[at]) || "not in the model's list";
+      readout.append(name, ` (id ${mask[at]})`);
+      readout.dataset.id = mask[at];
+    }
+    if (confidence) {
+      parts.unshift(`confidence ${((100 * confidence[at]) / 255).toFixed(1)} %`);
+      readout.dataset.confidence = confidence[at];
+    }
+    const thermal = valuesUnder("thermal", x, y);
+    if (thermal) parts.push(`thermal ${thermal[0]}`);
+    const visible = valuesUnder("visible", x, y);
+    if (visible) parts.push(`RGB ${visible[0]} ${visible[1]} ${visible[2]}`);
+    readout.append(`${mask ? ", " : ""}${parts.join(", ")}`);
+    for (const pane of panes.values()) {
+      pane.querySelector(".cross-x").style.left = `${(100 * (x + 0.5)) / width}%`;
+      pane.querySelector(".cross-y").style.top = `${(100 * (y + 0.5)) / height}%`;
+    }
+  }
+
+  function point(x, y, spoken) {
+    if (!state.frame) return;
+    const clamp = (value, end) => Math.min(end - 1, Math.max(0, value));
+    state.cursor = { x: clamp(x, state.frame.width), y: clamp(y, state.frame.height) };
+    byId("readout").setAttribute("aria-live", spoken ? "polite" : "off");
+    readOut();
+  }
+
+  function pointAt(event) {
+    const box = event.currentTarget.getBoundingClientRect();
+    if (!state.frame || !box.width) return;
+    const x = Math.floor(((event.clientX - box.left) * state.frame.width) / box.width);
+    const y = Math.floor(((event.clientY - box.top) * state.frame.height) / box.height);
+    point(x, y, false);
+    if (event.buttons & 1 && event.currentTarget === canvasOf("fused")) {
+      setWipe((100 * (event.clientX - box.left)) / box.width);
+    }
+  }
+
+  // ---- controls ---------------------------------------------------------------------------------
+
+  function setWipe(value) {
+    state.wipe = Math.min(100, Math.max(0, Math.round(value)));
+    byId("wipe").value = state.wipe;
+    if (state.frame) drawFused();
+  }
+
+  function setLayer(layer) {
+    state.layer = layer;
+    byId("layer").value = layer;
+    if (state.frame) drawClasses();
+  }
+
+  function showClass(id, shown) {
+    if (shown) state.hidden.delete(id);
+    else state.hidden.add(id);
+    rows.get(id).box.checked = shown;
+  }
+
+  function listClasses(classes) {
+    for (const { id, name, color } of classes) {
+      names.set(id, name);
+      colors.set(color, 3 * id);
+      const [item, label, box, swatch, text, share] = ["li", "label", "input", "span", "span", "span"]
+        .map((tag) => document.createElement(tag));
+      Object.assign(box, { type: "checkbox", checked: true });
+      box.dataset.id = id;
+      swatch.className = "swatch";
+      swatch.style.backgroundColor = `rgb(${color.join(",")})`;
+      text.textContent = name;
+      share.className = "share";
+      box.addEventListener("change", () => { showClass(id, box.checked); if (state.frame) drawClasses(); });
+      label.append(box, swatch, text, share);
+      item.append(label);
+      byId("classes").append(item);
+      rows.set(id, { item, box, share });
+    }
+  }
+
+  function showShares() {
+    const { mask } = state.frame;
+    const counts = new Uint32Array(256);
+    if (mask) for (let i = 0; i < mask.length; i += 1) counts[mask[i]] += 1;
+    for (const [id, row] of rows) {
+      const share = mask ? (100 * counts[id]) / mask.length : 0;
+      row.item.classList.toggle("absent", share === 0);
+      row.share.textContent = share === 0 ? "" : share < 0.1 ? "<0.1 %" : `${share.toFixed(1)} %`;
+    }
+  }
+
+  function enlarge(name) {
+    for (const [other, pane] of panes) {
+      const large = other === name && !pane.classList.contains("large");
+      pane.classList.toggle("large", large);
+      pane.querySelector(".enlarge").setAttribute("aria-pressed", String(large));
+    }
+  }
+
+  // ---- frames -----------------------------------------------------------------------------------
+
+  function adopt(frame) {
+    state.frame = frame;
+    const { entry } = frame;
+    byId("caption").textContent = entry.caption || "";
+    showShares();
+    draw();
+  }
+
+  function position() {
+    const { count } = state.source.info;
+    byId("scrub").value = state.index;
+    byId("scrub").setAttribute("aria-valuetext", `frame ${state.index + 1} of ${count}`);
+    byId("position").textContent = `${state.index + 1} / ${count}`;
+  }
+
+  /** Show a frame; of several asked for in a row only the last one is shown. */
+  async function go(index) {
+    const { count } = state.source.info;
+    const target = Math.min(count - 1, Math.max(0, index));
+    const ticket = (state.wanted += 1);
+    state.index = target;
+    position();
+    const slow = setTimeout(() => say("computing this frame"), 400);
+    try {
+      const frame = await decoded(await state.source.frame(target));
+      if (ticket !== state.wanted) return;
+      say("");
+      adopt(frame);
+    } catch (error) {
+      if (ticket === state.wanted) say(`frame ${target + 1}: ${error.message}`, true);
+    } finally {
+      clearTimeout(slow);
+    }
+  }
+
+  const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+  async function play() {
+    while (state.playing) {
+      if (state.index + 1 >= state.source.info.count) { setPlaying(false); return; }
+      const started = performance.now();
+      const before = state.frame && state.frame.entry;
+      await go(state.index + 1);
+      const after = state.frame && state.frame.entry;
+      const gap = before && after ? state.source.gapMs(before, after) : 100;
+      await pause(Math.max(0, gap - (performance.now() - started)));
+    }
+  }
+
+  async function follow() {
+    let after = 0;
+    while (true) {
+      try {
+        const answer = await state.source.newest(after);
+        after = answer.after;
+        if (answer.status) say(answer.status);
+        if (rows.size === 0) listClasses(answer.classes); // the node may start after this page
+        if (answer.frame && state.playing) {
+          const frame = await decoded(answer.frame);
+          say("");
+          adopt(frame);
+          byId("position").textContent = `result ${after}`;
+        }
+      } catch (error) {
+        say(`the connection to segmif view is lost (${error.message}); start it again`, true);
+        await pause(1000);
+      }
+    }
+  }
+
+  function setPlaying(playing) {
+    if (state.playing === playing) return;
+    state.playing = playing;
+    const { live } = state.source.info;
+    byId("play").textContent = playing ? "Pause" : live ? "Resume" : "Play";
+    byId("play").setAttribute("aria-pressed", String(playing));
+    if (!playing || live) return;
+    if (state.index + 1 >= state.source.info.count) state.index = -1;
+    play();
+  }
+
+  // ---- events -----------------------------------------------------------------------------------
+
+  const KEYS = {
+    " ": () => setPlaying(!state.playing),
+    ArrowLeft: (step) => stepBy(-step),
+    ArrowRight: (step) => stepBy(step),
+    Home: () => !state.source.info.live && go(0),
+    End: () => !state.source.info.live && go(state.source.info.count - 1),
+    "[": () => setWipe(state.wipe - 5),
+    "]": () => setWipe(state.wipe + 5),
+    b: () => byId("blend").click(),
+    l: () => setLayer(LAYERS[(LAYERS.indexOf(state.layer) + 1) % LAYERS.length]),
+    1: () => enlarge("visible"),
+    2: () => enlarge("thermal"),
+    3: () => enlarge("fused"),
+    4: () => enlarge("classes"),
+  };
+  const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+  function stepBy(by) {
+    if (state.source.info.live) return;
+    setPlaying(false);
+    go(state.index + by);
+  }
+
+  function onKey(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || !state.source) return;
+    const target = event.target;
+    const step = event.shiftKey ? 10 : 1;
+    if (target.tagName === "CANVAS" && MOVES[event.key]) {
+      const { x, y } = state.cursor || { x: 0, y: 0 };
+      const [dx, dy] = MOVES[event.key];
+      point(x + step * dx, y + step * dy, true);
+      event.preventDefault();
+      return;
+    }
+    // A control that uses the key itself keeps it.
+    if (target.closest("select, summary, input[type=range]") && /^(Arrow|Home|End| )/.test(event.key)) return;
+    if (target.closest("button, input") && event.key === " ") return;
+    // In a report the page around the viewer scrolls with these keys.
+    const elsewhere = !root.contains(target) && document.querySelector("[data-report]");
+    const action = KEYS[event.key];
+    if (!action || elsewhere) return;
+    action(step);
+    event.preventDefault();
+  }
+
+  function listen() {
+    byId("wipe").addEventListener("input", (event) => setWipe(Number(event.target.value)));
+    byId("blend").addEventListener("change", (event) => { state.blend = event.target.checked; draw(); });
+    byId("layer").addEventListener("change", (event) => setLayer(event.target.value));
+    byId("alpha").addEventListener("input", (event) => {
+      state.alpha = event.target.value / 100;
+      byId("alpha-text").textContent = `${event.target.value} %`;
+      if (state.frame) drawClasses();
+    });
+    byId("floor").addEventListener("input", (event) => {
+      state.floor = Number(event.target.value);
+      byId("floor-text").textContent = `${state.floor} % confidence`;
+      if (state.frame) drawClasses();
+    });
+    for (const [name, shown] of [["all", true], ["none", false]]) {
+      byId(name).addEventListener("click", () => {
+        for (const id of rows.keys()) showClass(id, shown);
+        if (state.frame) drawClasses();
+      });
+    }
+    for (const [name, pane] of panes) {
+      pane.querySelector(".enlarge").addEventListener("click", () => enlarge(name));
+      const canvas = pane.querySelector("canvas");
+      canvas.addEventListener("pointermove", pointAt);
+      canvas.addEventListener("pointerdown", pointAt);
+      canvas.addEventListener("focus", () => { if (!state.cursor && state.frame) point(state.frame.width >> 1, state.frame.height >> 1, true); });
+    }
+    byId("previous").addEventListener("click", () => stepBy(-1));
+    byId("next").addEventListener("click", () => stepBy(1));
+    byId("play").addEventListener("click", () => setPlaying(!state.playing));
+    byId("scrub").addEventListener("input", (event) => { setPlaying(false); go(Number(event.target.value)); });
+    document.addEventListener("keydown", onKey);
+  }
+
+  async function start() {
+    const block = document.getElementById("segmif-frames");
+    try {
+      state.source = block ? embedded(block) : await served();
+    } catch (error) {
+      say(`no answer from segmif view (${error.message}); is it still running?`, true);
+      return;
+    }
+    const { info } = state.source;
+    listClasses(info.classes);
+    listen();
+    if (info.live) {
+      byId("transport").classList.add("live");
+      setPlaying(true);
+      follow();
+      return;
+    }
+    byId("scrub").max = Math.max(0, info.count - 1);
+    if (info.count === 0) say("there are no pictures");
+    else await go(0);
+  }
+
+  start();
+})();

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pictures that an evaluation kept: for the viewer, and for the viewer inside report.html."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewError, ViewFrame
+
+NAMES = ("visible", "thermal", "fused", "mask", "confidence")
+_LARGEST_BYTES = 8 * 2**20
+
+
+class ReportPictures:
+    """A `RecordedSource` over the pictures of a report's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read report.json.
+
+        Raises:
+            ViewError: no report, or one without pictures.
+        """
+        try:
+            report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+            self.classes: Sequence[LabelClass] = classes_of(report)
+            self._entries: list[Mapping[str, Any]] = list(report["pictures"])
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            raise ViewError(
+                f"{folder / 'report.json'} is no report of `segmif evaluate` ({err})"
+            ) from err
+        self._folder = folder
+        self.title = f"report {folder.resolve().name}"
+        self._entries = [e for e in self._entries if (folder / str(e.get("mask", ""))).is_file()]
+        if not self._entries:
+            raise ViewError(
+                f"{folder} holds no pictures (any more); open {folder / 'report.html'} in a browser"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._entries)
+
+    def frame(self, index: int) -> ViewFrame:
+        """Return one entry.
+
+        Raises:
+            ViewError: a file is missing or lies outside the report.
+        """
+        return picture_frame(self._folder, index, self._entries[index])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def classes_of(report: Mapping[str, Any]) -> tuple[LabelClass, ...]:
+    """Return the model's classes as report.json tells them.
+
+    Raises:
+        KeyError, TypeError, ValueError: it does not.
+    """
+    return tuple(
+        LabelClass(int(c["id"]), str(c["name"]), (c["color"][0], c["color"][1], c["color"][2]))
+        for c in report["model"]["classes"]
+    )
+
+
+def picture_frames(folder: Path, report: Mapping[str, Any]) -> Iterator[ViewFrame]:
+    """Yield all pictures of a report.
+
+    Raises:
+        ViewError: a file is missing or lies outside the report.
+    """
+    for index, entry in enumerate(report["pictures"]):
+        yield picture_frame(folder, index, entry)
+
+
+def picture_frame(folder: Path, index: int, entry: Mapping[str, Any]) -> ViewFrame:
+    """Read the files of one entry of `pictures`.
+
+    Raises:
+        ViewError: a file is missing, too large to be one, or lies outside the report.
+    """
+    found = {name: _picture(folder, str(entry[name])) for name in NAMES if entry.get(name)}
+    score = entry.get("score")
+    parts = [
+        str(entry.get("kind", "")),
+        "" if score is None else f"score {score:.3g}",
+        str(entry.get("why") or ""),
+        str(entry.get("source") or ""),
+        f"stamp {int(entry.get('stamp_ns') or 0) / 1e9:.3f}",
+    ]
+    return ViewFrame(float(index), ", ".join(part for part in parts if part), found)
+
+
+def _picture(folder: Path, name: str) -> Picture:
+    path = (folder / name).resolve()
+    kind = path.suffix.lstrip(".").replace("jpeg", "jpg")
+    if not path.is_relative_to(folder.resolve()) or kind not in MEDIA_TYPES:
+        raise ViewError(f"picture {name!r} does not lie in the report, or is no jpg or png")
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ViewError(f"picture {name!r} is larger than {_LARGEST_BYTES >> 20} MB")
+        return Picture(kind, path.read_bytes())
+    except OSError as err:
+        raise ViewError(f"picture {name!r} cannot be read: {err.strerror}") from err
