@@ -136,9 +136,15 @@ class SegmifNode(LifecycleNode):
         return self._transition("error", state, self._release)
 
     def autostart(self) -> bool:
-        """Configure and activate; False when a transition failed (`last_error` says why)."""
+        """Configure and activate; False when a transition failed (`last_error` says why).
+
+        With `build_only` the process is to end after configure.
+        """
         if self.trigger_configure() != SUCCESS:
             return self._stop.is_set()
+        if self.parameters.settings().build_only:
+            self.get_logger().info("the engine is ready, and build_only is set: ending")
+            self._stop.set()
         return self._stop.is_set() or self.trigger_activate() == SUCCESS
 
     @property
@@ -199,6 +205,8 @@ class SegmifNode(LifecycleNode):
         )
 
     def _activate(self) -> None:
+        if self.parameters.settings().build_only:
+            raise ParameterError("build_only is set: the node does not listen; set it to false")
         self._listen()
         self._readers_ns = monotonic_ns()
         self._readers_timer = self.create_timer(

@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, cast
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from segmif_ros.engines import ENGINES
+from segmif_ros.engines import ENGINES, EngineChoices
+from segmif_ros.engines.tensorrt_build import PRECISIONS, WORKSPACE_MIB
 from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
 from segmif_ros.ros.modes import MAY_GO_ON, ModePolicy
 from segmif_ros.ros.scheduling import SchedulingError, parse_cores
@@ -139,6 +141,36 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "auto",
         "Runtime that executes the model; auto takes the fastest that is installed.",
         choices=ENGINES,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "engine_precision",
+        "auto",
+        "Precision of the engine; auto is the model's own on the CPU, and with TensorRT fp16 if "
+        "that is accurate enough, else fp32.",
+        choices=PRECISIONS,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "engine_cache",
+        "",
+        "Folder of the engines that TensorRT built; empty for segmif_ros/engines in the user's "
+        "cache.",
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "engine_workspace_mib",
+        WORKSPACE_MIB,
+        "GPU memory that TensorRT may use as scratch space.",
+        unit="MiB",
+        minimum=16,
+        maximum=65536,
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "build_only",
+        False,
+        "With engine tensorrt: build and check the engine when configured, then end the process.",
         change=_OFFLINE,
     ),
     ParameterSpec(
@@ -416,7 +448,8 @@ class Settings:
 
     model: str
     engine: str
-    engine_threads: int
+    engine_choices: EngineChoices
+    build_only: bool
     cpu_affinity: tuple[int, ...]
     realtime_priority: int
     autostart: bool
@@ -453,6 +486,11 @@ class Settings:
                 f"latency_budget_error_ms is {error:g}, expected 0 or at least "
                 f"latency_budget_warn_ms, {warn:g}"
             )
+        if values["build_only"] and values["engine"] != "tensorrt":
+            raise ParameterError(
+                f"build_only builds an engine of TensorRT, and engine is {values['engine']!r}; set "
+                "engine to tensorrt, or build_only to false"
+            )
         try:
             thermal = ThermalSettings(
                 mode=cast("ThermalMode", values["thermal_mode"]),
@@ -473,7 +511,13 @@ class Settings:
         return cls(
             model=values["model"],
             engine=values["engine"],
-            engine_threads=values["engine_threads"],
+            engine_choices=EngineChoices(
+                threads=values["engine_threads"],
+                precision=values["engine_precision"],
+                cache=Path(cache).expanduser() if (cache := values["engine_cache"]) else None,
+                workspace_mib=values["engine_workspace_mib"],
+            ),
+            build_only=values["build_only"],
             cpu_affinity=cores,
             realtime_priority=values["realtime_priority"],
             autostart=values["autostart"],

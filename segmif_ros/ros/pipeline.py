@@ -75,7 +75,8 @@ class Pipeline:
 
         def load() -> Manifest:
             bundle = Bundle.load(resolve_model(settings.model))
-            self._processor = Processor(bundle, settings, self._logger.warning, self._alignment)
+            log = self._logger
+            self._processor = Processor(bundle, settings, log.warning, self._alignment, log.info)
             return bundle.manifest
 
         def tell(seconds: float) -> None:

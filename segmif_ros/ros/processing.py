@@ -90,6 +90,7 @@ class Processor:
         settings: Settings,
         warn: Callable[[str], None],
         alignment: AlignmentCheck | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Open the engine and run it once on zeros, so that the first pair is not the slow one.
 
@@ -98,9 +99,10 @@ class Processor:
             settings: parameter values.
             warn: told why engine "auto" passed over a runtime.
             alignment: given a pair now and then, none if None.
+            tell: told what goes on while an engine is built.
 
         Raises:
-            EngineError, RegistrationError: the model or the calibration cannot be used.
+            BundleError, EngineError, RegistrationError: the model or calibration cannot be used.
             ParameterError: the system refuses the cores or the priority.
         """
         try:
@@ -115,7 +117,9 @@ class Processor:
         if settings.calibration_file:
             calibration = load_calibration(settings.calibration_file)
         self._perceiver = Perceiver(
-            open_engine(settings.engine, bundle, threads=settings.engine_threads, warn=warn),
+            open_engine(
+                settings.engine, bundle, choices=settings.engine_choices, warn=warn, tell=tell
+            ),
             ThermalNormaliser(settings.thermal),
             Registration(calibration),
             confidence_threshold=settings.confidence_threshold,

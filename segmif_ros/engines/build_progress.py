@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says every few seconds how far the build of an engine is, which takes minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Any
+
+EVERY_S = 4.0
+"""Time between two lines; people are promised one every 5 s."""
+
+
+class BuildProgress:
+    """Use as `with BuildProgress(...) as progress:` around the build.
+
+    Lines come from a thread of its own, and from TensorRT's calls where it makes some.
+    """
+
+    def __init__(self, tell: Callable[[str], None], what: str, *, every_s: float = EVERY_S) -> None:
+        """Take the listener.
+
+        Args:
+            tell: given each line, from any thread.
+            what: what is built, for the lines.
+            every_s: time between two lines, seconds.
+        """
+        self._tell = tell
+        self._what = what
+        self._every_s = every_s
+        self._lock = Lock()
+        self._stop = Event()
+        self._started = self._told = monotonic()
+        self._phases: dict[str, tuple[int, int]] = {}
+        self._watcher = Thread(target=self._watch, name="segmif-build", daemon=True)
+
+    def __enter__(self) -> BuildProgress:
+        self._started = self._told = monotonic()
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._watcher.join()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the build began."""
+        return monotonic() - self._started
+
+    def begin(self, phase: str, steps: int) -> None:
+        """Note that a phase begins."""
+        with self._lock:
+            self._phases[phase] = (0, steps)
+        self._tick()
+
+    def step(self, phase: str, step: int) -> None:
+        """Note that a step of a phase, counted from 0, is done."""
+        with self._lock:
+            _, steps = self._phases.get(phase, (0, 0))
+            self._phases[phase] = (step + 1, steps)
+        self._tick()
+
+    def end(self, phase: str) -> None:
+        """Note that a phase has ended."""
+        with self._lock:
+            self._phases.pop(phase, None)
+        self._tick()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._every_s / 4.0):
+            self._tick()
+
+    def _tick(self) -> None:
+        """Say a line if it is time to."""
+        now = monotonic()
+        with self._lock:
+            if now - self._told < self._every_s:
+                return
+            self._told = now
+            phases = [
+                f"{name} ({done} of {steps})" if steps else name
+                for name, (done, steps) in self._phases.items()
+            ]
+        where = f": {', '.join(phases)}" if phases else ""
+        self._tell(f"building {self._what}, {now - self._started:.0f} s so far{where}")
+
+
+def monitor_of(trt: Any, progress: BuildProgress) -> Any:
+    """Return an object that TensorRT tells its phases, None where the version has no such thing.
+
+    Args:
+        trt: the module `tensorrt`.
+        progress: what is told.
+    """
+    if not hasattr(trt, "IProgressMonitor"):
+        return None
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        """TensorRT calls this from threads of its own; what it raises would end the process."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            """A phase begins, inside another one or not."""
+            del parent_phase
+            progress.begin(phase_name, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            """A step is done; True goes on with the build."""
+            progress.step(phase_name, step)
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            """A phase has ended."""
+            progress.end(phase_name)
+
+    return Monitor()

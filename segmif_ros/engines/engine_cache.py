@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines that were built on this machine, kept on disk and never used where they do not belong.
+
+One entry is two files: NAME.plan, what TensorRT built, and NAME.json beside it with the whole key,
+the digest of the plan and the verdict of the accuracy gate. Every part of the key is compared when
+an entry is read. A refused entry has no plan: it says that building it again would be in vain.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+FORMAT = 1
+"""Number of this layout and of the way engines are built: another number is another engine."""
+LOCK_DEADLINE_S = 1800.0
+"""Longest wait for another process that builds the same engine."""
+
+_POLL_S = 0.2
+_TELL_S = 5.0
+_UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
+
+
+class _DamagedError(ValueError):
+    """A file of the cache is not as it was written."""
+
+
+class CacheError(RuntimeError):
+    """The cache cannot be written or locked; the message names the path and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineKey:
+    """All that an engine depends on; two engines are the same if all of it is equal.
+
+    Attributes:
+        model_sha256: digest of the ONNX file it was built from.
+        tensorrt: full version of TensorRT.
+        gpu: name of the GPU.
+        capability: its compute capability, for example "9.0".
+        memory_mib: its memory, where it is the machine's (one name comes in several sizes), else 0.
+        driver: major release of the driver.
+        precision: "fp32", "fp16" or "int8".
+        shapes: tensor name -> shape.
+        options: how it was built, and the thresholds it was accepted with.
+    """
+
+    model_sha256: str
+    tensorrt: str
+    gpu: str
+    capability: str
+    memory_mib: int
+    driver: str
+    precision: str
+    shapes: Mapping[str, tuple[int, ...]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the key as JSON gives it back, tuples as lists."""
+        return dict(json.loads(json.dumps({"format": FORMAT, **asdict(self)})))
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of the whole key."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the cache holds for a key.
+
+    Attributes:
+        plan: the engine as bytes, empty for a refused one.
+        gate: what the accuracy gate said, as JSON.
+        facts: what else is told of the build: seconds, date, sizes.
+    """
+
+    plan: bytes
+    gate: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate refused this engine."""
+        return not self.plan
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why there is no engine to use, in one line."""
+
+    reason: str
+
+
+def default_folder() -> Path:
+    """Return `$XDG_CACHE_HOME/segmif_ros/engines`, by default under ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification: a relative path is to be ignored.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "segmif_ros" / "engines"
+
+
+class EngineCache:
+    """A folder of engines."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Take a folder; it is made when the first engine is stored.
+
+        Args:
+            folder: None for `default_folder`.
+        """
+        self.folder = default_folder() if folder is None else folder
+
+    def plan_path(self, model: str, key: EngineKey) -> Path:
+        """Return where the engine of a key lies."""
+        return self._path(model, key, "plan")
+
+    def find(self, model: str, key: EngineKey) -> Entry | Missing:
+        """Return the engine of a key, or why it must be built; never raises for a bad file.
+
+        Args:
+            model: name of the model.
+            key: what the engine must have been built for.
+        """
+        plan_path = self.plan_path(model, key)
+        facts_path = plan_path.with_suffix(".json")
+        try:
+            facts = _description(facts_path)
+            if facts["key"] != key.to_json():
+                unlike = difference(facts["key"], key.to_json())
+                return Missing(f"{facts_path} is of another engine: {unlike}")
+            plan = b"" if facts["refused"] else _plan(plan_path, facts)
+        except FileNotFoundError:
+            return Missing(self._why_absent(model, key))
+        except _DamagedError as err:
+            return Missing(str(err))
+        rest = {name: facts[name] for name in facts if name not in ("key", "gate")}
+        return Entry(plan, facts["gate"], rest)
+
+    def store(
+        self, model: str, key: EngineKey, plan: bytes, gate: Mapping[str, Any], **facts: Any
+    ) -> Path:
+        """Write an engine; a reader sees the old one or the new one, never a part.
+
+        Args:
+            model: name of the model.
+            key: what it was built for.
+            plan: the engine, empty for one that the gate refused.
+            gate: what the accuracy gate said.
+            facts: what else to tell of the build.
+
+        Returns:
+            Path of the plan.
+
+        Raises:
+            CacheError: the folder cannot be written.
+        """
+        path = self.plan_path(model, key)
+        description = {
+            "key": key.to_json(),
+            "sha256": hashlib.sha256(plan).hexdigest(),
+            "bytes": len(plan),
+            "refused": not plan,
+            "gate": dict(gate),
+            "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            **facts,
+        }
+        # The plan first: an interruption leaves a description that does not fit, which is noticed.
+        if plan:
+            self._write(path, plan)
+        else:
+            path.unlink(missing_ok=True)
+        self._write(path.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
+        return path
+
+    def forget(self, model: str, key: EngineKey) -> None:
+        """Remove an engine, so that it is built again."""
+        path = self.plan_path(model, key)
+        for each in (path.with_suffix(".json"), path):
+            each.unlink(missing_ok=True)
+
+    def timing(self, key: EngineKey) -> bytes:
+        """Return what earlier builds on this GPU and version measured, empty for nothing."""
+        try:
+            return self._timing_path(key).read_bytes()
+        except OSError:
+            return b""
+
+    def store_timing(self, key: EngineKey, timing: bytes) -> None:
+        """Keep the measurements of a build for the next one.
+
+        Raises:
+            CacheError: the folder cannot be written.
+        """
+        self._write(self._timing_path(key), timing)
+
+    @contextmanager
+    def locked(
+        self,
+        model: str,
+        key: EngineKey,
+        *,
+        deadline_s: float = LOCK_DEADLINE_S,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Iterator[None]:
+        """Hold the right to build the engine of a key; it ends with the process in any case.
+
+        Args:
+            model: name of the model.
+            key: what is to be built.
+            deadline_s: longest wait for a process that holds it, seconds.
+            tell: told every few seconds that somebody else builds.
+
+        Raises:
+            CacheError: the wait was in vain, or the folder cannot be written.
+        """
+        path = self._path(model, key, "lock")
+        try:
+            self._make_folder()
+            handle = path.open("wb")
+        except OSError as err:
+            raise self._unwritable(err) from err
+        with handle:
+            started = told = monotonic()
+            while not _try_lock(handle.fileno()):
+                now = monotonic()
+                if now - started >= deadline_s:
+                    raise CacheError(
+                        f"another process has been building this engine for {deadline_s:.0f} s "
+                        f"({path} is locked); wait for it, or end it and try again"
+                    )
+                if now - told >= _TELL_S:
+                    told = now
+                    tell(f"another process builds this engine, waiting ({now - started:.0f} s)")
+                sleep(min(_POLL_S, deadline_s))
+            yield
+
+    def _path(self, model: str, key: EngineKey, suffix: str) -> Path:
+        return self.folder / f"{_plain(model)}-{key.precision}-{key.digest}.{suffix}"
+
+    def _timing_path(self, key: EngineKey) -> Path:
+        gpu = _plain(f"{key.gpu} {key.capability}")
+        return self.folder / f"timing-{gpu}-trt{_plain(key.tensorrt)}.cache"
+
+    def _why_absent(self, model: str, key: EngineKey) -> str:
+        """Name what differs from the newest engine of this model and precision, if there is one."""
+        others = sorted(
+            self.folder.glob(f"{_plain(model)}-{key.precision}-*.json"),
+            key=lambda path: path.stat().st_mtime if path.exists() else 0.0,
+        )
+        for path in reversed(others):
+            try:
+                other = json.loads(path.read_text(encoding="utf-8"))["key"]
+                return f"the engine in {path} is another: {difference(other, key.to_json())}"
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # a damaged stranger tells nothing about ours
+        return f"no {key.precision} engine of {model} in {self.folder} yet"
+
+    def _make_folder(self) -> None:
+        # An engine is code that the GPU runs: nobody else may put one here.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write beside the place, make sure it is on the disk, and move it in."""
+        try:
+            self._make_folder()
+            with tempfile.NamedTemporaryFile(
+                dir=self.folder, prefix=f".{path.name}.", delete=False
+            ) as part:
+                try:
+                    part.write(content)
+                    part.flush()
+                    os.fsync(part.fileno())
+                    Path(part.name).replace(path)
+                except BaseException:
+                    Path(part.name).unlink(missing_ok=True)
+                    raise
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as err:
+            raise self._unwritable(err) from err
+
+    def _unwritable(self, err: OSError) -> CacheError:
+        return CacheError(
+            f"the engine cache {self.folder} cannot be written ({err}); free space, or give "
+            "another folder (--cache, parameter engine_cache)"
+        )
+
+
+def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return in words which parts of two keys differ: "tensorrt was 10.3.0, is 10.7.0"."""
+    parts = []
+    for name in wanted:
+        was, now = found.get(name), wanted[name]
+        if was == now:
+            continue
+        if isinstance(was, dict) and isinstance(now, dict):
+            parts.append(f"{name}: {difference(was, now)}")
+        elif name.endswith("sha256"):
+            parts.append("the model file has changed")
+        else:
+            parts.append(f"{name} was {was}, is {now}")
+    extra = sorted(set(found) - set(wanted))
+    return "; ".join([*parts, *(f"{name} is no longer known" for name in extra)])
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Read what lies beside a plan.
+
+    Raises:
+        FileNotFoundError: there is none.
+        _DamagedError: it is not as it was written.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as err:
+        raise _DamagedError(f"{path} is damaged ({err})") from err
+    kinds = {"key": dict, "gate": dict, "refused": bool}
+    if not isinstance(facts, dict) or not all(
+        isinstance(facts.get(name), kind) for name, kind in kinds.items()
+    ):
+        raise _DamagedError(f"{path} is no description of an engine")
+    return facts
+
+
+def _plan(path: Path, facts: Mapping[str, Any]) -> bytes:
+    """Read a plan and compare it with its description.
+
+    Raises:
+        _DamagedError: it is missing, or not as it was written.
+    """
+    try:
+        plan = path.read_bytes()
+    except OSError as err:
+        raise _DamagedError(f"{path} cannot be read ({err})") from err
+    if len(plan) != facts.get("bytes"):
+        raise _DamagedError(f"{path} has {len(plan)} bytes, expected {facts.get('bytes')}")
+    if not plan or hashlib.sha256(plan).hexdigest() != facts.get("sha256"):
+        raise _DamagedError(f"{path} is damaged: its sha256 is not the one it was stored with")
+    return plan
+
+
+def _plain(text: str) -> str:
+    return _UNSAFE.sub("_", text).strip("._") or "model"
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TensorRT on an NVIDIA GPU: copies and inference recorded once as a CUDA graph and replayed.
+
+Three frames may be under way. Everything runs on one stream in order; what overlaps is the host:
+while the GPU works on a frame, the next one is copied into page-locked memory and queued.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.engines.base import EngineError, Inference
+from segmif_ros.engines.checks import check_inputs, check_signature, one_line
+from segmif_ros.engines.driver import Driver, DriverError, load_driver
+from segmif_ros.engines.tensorrt_api import (
+    device_memory,
+    dtype_name,
+    import_tensorrt,
+    log_of,
+    version,
+)
+from segmif_ros.engines.tensorrt_buffers import DeviceTensor, Gpu0
+from segmif_ros.engines.tensorrt_graph import CudaGraph
+from segmif_ros.frames import Image8
+
+SLOTS = 3
+"""Frames that can be under way at once."""
+
+_INPUTS = ("rgb", "thermal")
+_OUTPUTS = ("fused", "mask", "confidence")
+_LOG = logging.getLogger(__name__)
+_MIB = 1 << 20
+
+
+class PlanError(EngineError):
+    """TensorRT does not take an engine file: it must be built again."""
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """Memory of one frame under way; `done` happens when its results are there."""
+
+    tensors: dict[str, DeviceTensor]
+    done: Any
+    graph: CudaGraph | None = None
+
+    @property
+    def result(self) -> Inference:
+        return Inference(*(self.tensors[name].host for name in _OUTPUTS))
+
+
+class TensorRtEngine:
+    """One engine on the first GPU. Not thread safe, but not tied to the thread that opened it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        plan: bytes,
+        driver: Driver,
+        *,
+        facts: Mapping[str, str] | None = None,
+        graph: bool = True,
+    ) -> None:
+        """Take an engine that was built for this GPU.
+
+        Args:
+            bundle: the model that it was built from; its manifest says the size.
+            plan: the engine as TensorRT built it.
+            driver: the driver, which was asked and has a GPU.
+            facts: what else to tell in `describe`.
+            graph: record a CUDA graph; False puts every frame on the stream call by call.
+
+        Raises:
+            PlanError: TensorRT does not take the plan.
+            EngineError: TensorRT or pycuda is not installed, or CUDA fails.
+        """
+        self._trt = import_tensorrt()
+        self._log = log_of(self._trt)
+        self._size = bundle.manifest.size
+        self._facts = dict(facts or {})
+        self._slots: list[_Slot] = []
+        self._under_way: deque[_Slot] = deque()
+        self._next = 0
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
+        self._graph_fact = "off"
+        self._device_fact = driver.gpus[0].name
+        self._gpu = Gpu0(integrated=driver.gpus[0].integrated)
+        try:
+            with self._gpu.current():
+                self._load(bundle, plan)
+                self._slots = [self._new_slot() for _ in range(SLOTS)]
+                self._warm_up()
+                if graph:
+                    self._record()
+        except DriverError as err:
+            self.close()
+            raise EngineError(f"CUDA failed: {err}") from err
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """Runtime name."""
+        return "tensorrt"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Input (height, width)."""
+        return self._size
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What else `describe` tells; whoever opened the engine may add to it."""
+        return self._facts
+
+    @property
+    def replays(self) -> bool:
+        """Whether frames are replays of a CUDA graph."""
+        return bool(self._slots) and all(slot.graph is not None for slot in self._slots)
+
+    def infer(self, rgb: Image8, thermal: Image8) -> Inference:
+        """See `Engine.infer`; frames that were submitted must have been collected."""
+        self._check_open()
+        if self._under_way:
+            raise EngineError(
+                f"{len(self._under_way)} submitted frames wait to be collected; collect them first"
+            )
+        self._next = 0
+        self.submit(rgb, thermal)
+        return self.collect()
+
+    def submit(self, rgb: Image8, thermal: Image8) -> None:
+        """Put a frame on its way; its images may be written over at once.
+
+        Args:
+            rgb: as in `infer`.
+            thermal: as in `infer`.
+
+        Raises:
+            EngineError: the images do not fit, `SLOTS` frames are under way, or CUDA fails.
+        """
+        self._check_open()
+        check_inputs(self._size, rgb, thermal)
+        if len(self._under_way) == SLOTS:
+            raise EngineError(f"{SLOTS} frames are under way already; collect one first")
+        slot = self._slots[self._next]
+        np.copyto(slot.tensors["rgb"].host, rgb)
+        np.copyto(slot.tensors["thermal"].host, thermal)
+        try:
+            with self._gpu.current():
+                if slot.graph is None:
+                    self._address(slot)
+                    self._enqueue(slot)
+                else:
+                    slot.graph.launch()
+                self._gpu.mark(slot.done)
+        except DriverError as err:
+            raise EngineError(f"CUDA failed: {err}") from err
+        self._next = (self._next + 1) % SLOTS
+        self._under_way.append(slot)
+
+    def collect(self) -> Inference:
+        """Wait for the oldest frame under way and return its results.
+
+        They lie in arrays of the engine and are valid until the third `submit` after their own.
+
+        Raises:
+            EngineError: no frame is under way, or CUDA failed.
+        """
+        self._check_open()
+        if not self._under_way:
+            raise EngineError("no frame is under way; submit one first")
+        slot = self._under_way.popleft()
+        with self._gpu.current():
+            slot.done.synchronize()
+        return slot.result
+
+    def describe(self) -> Mapping[str, str]:
+        """See `Engine.describe`; besides how frames run and what the engine was accepted with."""
+        return {
+            "runtime": f"tensorrt {version(self._trt)}",
+            "device": self._device_fact,
+            "precision": "",
+            "threads": "0",
+            "graph": self._graph_fact,
+            **self._facts,
+        }
+
+    def close(self) -> None:
+        """See `Engine.close`; the results of the last frame stay readable."""
+        if self._gpu.is_closed:
+            return
+        try:
+            with self._gpu.current():
+                # A GPU that failed cannot be waited for.
+                with suppress(EngineError, self._gpu.error):
+                    self._gpu.synchronize()
+                for slot in self._slots:
+                    if slot.graph is not None:
+                        slot.graph.close()
+                # In this order: the graphs hold addresses, the context holds the engine's memory.
+                self._context = None
+                self._engine = None
+                self._runtime = None
+                self._under_way.clear()
+                self._slots.clear()
+        except (DriverError, EngineError) as err:
+            _LOG.warning("the GPU's memory was not freed in order: %s", err)
+        self._gpu.close()
+
+    def _check_open(self) -> None:
+        if self._gpu.is_closed:
+            raise EngineError("engine 'tensorrt' is closed; open it again")
+
+    def _load(self, bundle: Bundle, plan: bytes) -> None:
+        self._runtime = self._trt.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise PlanError(f"TensorRT does not take this engine: {self._log.last_errors()}")
+        inputs: dict[str, tuple[str, tuple[object, ...]]] = {}
+        outputs: dict[str, str] = {}
+        for i in range(self._engine.num_io_tensors):
+            name = str(self._engine.get_tensor_name(i))
+            dtype = dtype_name(self._engine.get_tensor_dtype(name))
+            if self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT:
+                inputs[name] = dtype, tuple(self._engine.get_tensor_shape(name))
+            else:
+                outputs[name] = dtype
+        check_signature(bundle, inputs, outputs)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"TensorRT cannot run this engine: {self._log.last_errors()}; it needs "
+                f"{device_memory(self._engine) / _MIB:.0f} MiB of GPU memory"
+            )
+
+    def _new_slot(self) -> _Slot:
+        tensors = {
+            name: self._gpu.tensor(
+                tuple(self._engine.get_tensor_shape(name)),
+                dtype_name(self._engine.get_tensor_dtype(name)),
+            )
+            for name in (*_INPUTS, *_OUTPUTS)
+        }
+        for name in _INPUTS:
+            tensors[name].host.fill(0)
+        return _Slot(tensors, self._gpu.event())
+
+    def _warm_up(self) -> None:
+        """Run each slot once: TensorRT allocates at its first run, which no recording allows."""
+        for slot in self._slots:
+            self._address(slot)
+            missing = list(self._context.infer_shapes())
+            if missing:
+                raise EngineError(f"TensorRT lacks shapes of {missing}; export the model again")
+            self._enqueue(slot)
+        self._gpu.synchronize()
+
+    def _record(self) -> None:
+        """Record a graph for each slot; an engine that cannot be recorded runs call by call."""
+        try:
+            cuda = load_driver()
+            for slot in self._slots:
+                self._address(slot)
+                enqueue = partial(self._enqueue, slot)
+                slot.graph = CudaGraph(cuda, self._gpu.stream, enqueue)
+        except (DriverError, EngineError, self._gpu.error) as err:
+            for slot in self._slots:
+                if slot.graph is not None:
+                    slot.graph.close()
+                slot.graph = None
+            self._graph_fact = f"off: {one_line(err)}"
+            _LOG.warning("no CUDA graph, frames run call by call: %s", one_line(err))
+            return
+        self._graph_fact = "replayed"
+
+    def _address(self, slot: _Slot) -> None:
+        """Tell TensorRT where a slot's data lies."""
+        for name, tensor in slot.tensors.items():
+            if not self._context.set_tensor_address(name, tensor.address):
+                raise EngineError(f"TensorRT refuses memory of {name}: {self._log.last_errors()}")
+
+    def _enqueue(self, slot: _Slot) -> None:
+        """Put copies and inference of a frame on the stream; does not wait."""
+        for name in _INPUTS:
+            self._gpu.upload(slot.tensors[name])
+        if not self._context.execute_async_v3(self._gpu.stream):
+            raise EngineError(f"TensorRT failed: {self._log.last_errors()}")
+        for name in _OUTPUTS:
+            self._gpu.download(slot.tensors[name])

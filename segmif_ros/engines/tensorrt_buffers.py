@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GPU as the engine needs it: one context, one stream, memory on both sides, copies, events.
+
+pycuda on the primary context, the one that TensorRT's runtime and PyTorch use as well. pycuda keeps
+a stack of contexts for each thread and ends the process when a thread ends with one on it, so a
+context is only current inside `with gpu.current():`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.checks import one_line
+
+_NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING: the stream does not wait for the default one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceTensor:
+    """A page-locked array and the memory that the GPU sees of it.
+
+    Attributes:
+        host: the array.
+        address: address for the GPU.
+        memory: GPU memory that belongs to it; None where the GPU reads and writes `host` itself.
+    """
+
+    host: NDArray[Any]
+    address: int
+    memory: Any = None
+
+
+class Gpu0:
+    """The primary context of the first GPU, with one stream."""
+
+    def __init__(self, *, integrated: bool) -> None:
+        """Take the context.
+
+        Args:
+            integrated: the GPU shares the CPU's memory: nothing is copied then.
+
+        Raises:
+            EngineError: pycuda is not installed, or the driver refuses.
+        """
+        try:
+            # Fails without a driver, so it must not be at the top.
+            import pycuda.driver as drv
+        except ImportError as err:
+            raise EngineError(
+                f"engine 'tensorrt' needs pycuda ({err}); pip install 'segmif_ros[gpu]', with "
+                "CUDA's nvcc on the PATH"
+            ) from err
+        self._drv: Any = drv
+        self._integrated = integrated
+        self._stream: Any = None
+        self._context: Any = None
+        try:
+            drv.init()
+            self._context = drv.Device(0).retain_primary_context()
+        except drv.Error as err:
+            raise EngineError(f"CUDA gives no context: {one_line(err)}; see segmif doctor") from err
+        with self.current():
+            self._stream = drv.Stream(_NON_BLOCKING)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the context was given back."""
+        return self._context is None
+
+    @property
+    def error(self) -> type[Exception]:
+        """What pycuda raises when CUDA fails."""
+        return self._drv.Error  # type: ignore[no-any-return]
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream."""
+        return int(self._stream.handle)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the context current on this thread for a while.
+
+        Raises:
+            EngineError: CUDA failed meanwhile.
+        """
+        if self._context is None:
+            raise EngineError("engine 'tensorrt' is closed; open it again")
+        try:
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()
+        except self._drv.Error as err:
+            raise EngineError(f"CUDA failed: {one_line(err)}") from err
+
+    def tensor(self, shape: tuple[int, ...], dtype: str) -> DeviceTensor:
+        """Return new memory; the context must be current.
+
+        Args:
+            shape: of the array.
+            dtype: NumPy's name of its type.
+        """
+        if self._integrated:
+            flag = self._drv.host_alloc_flags.DEVICEMAP
+            host = self._drv.pagelocked_empty(shape, np.dtype(dtype), mem_flags=flag)
+            return DeviceTensor(host, int(host.base.get_device_pointer()))
+        host = self._drv.pagelocked_empty(shape, np.dtype(dtype))
+        memory = self._drv.mem_alloc(host.nbytes)
+        return DeviceTensor(host, int(memory), memory)
+
+    def upload(self, tensor: DeviceTensor) -> None:
+        """Put a copy to the GPU on the stream, if one is needed; does not wait."""
+        if tensor.memory is not None:
+            self._drv.memcpy_htod_async(tensor.memory, tensor.host, self._stream)
+
+    def download(self, tensor: DeviceTensor) -> None:
+        """Put a copy from the GPU on the stream, if one is needed; does not wait."""
+        if tensor.memory is not None:
+            self._drv.memcpy_dtoh_async(tensor.host, tensor.memory, self._stream)
+
+    def event(self) -> Any:
+        """Return a new event, on which a thread sleeps instead of keeping a core busy."""
+        flags = self._drv.event_flags
+        return self._drv.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+
+    def mark(self, event: Any) -> None:
+        """Let an event happen when the stream has come here."""
+        event.record(self._stream)
+
+    def synchronize(self) -> None:
+        """Wait for everything on the stream."""
+        self._stream.synchronize()
+
+    def close(self) -> None:
+        """Free stream and context, after everything else on them. Safe to call twice."""
+        if self._context is None:
+            return
+        with self.current():
+            self._stream = None
+        self._context = None

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX file becomes a TensorRT engine.
+
+Precision comes from the file (docs/precision.md). Where a version of TensorRT can also be told by
+flags and by layer, that is used for two things: to keep what the file says in 8.6, and to build
+once more with half precision in convolutions only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.build_progress import BuildProgress, monitor_of
+from segmif_ros.engines.tensorrt_api import (
+    dtype_name,
+    has_weak_types,
+    log_of,
+    network_flags,
+    tactic_sources,
+    version,
+)
+
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
+"""Precisions as users write them."""
+WORKSPACE_MIB = 1024
+OPTIMIZATION_LEVEL = 3
+
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the builder may use.
+
+    Attributes:
+        workspace_mib: scratch memory of one layer, at most, MiB.
+        optimization_level: 0 builds fastest, 5 searches longest; 3 is TensorRT's own choice.
+    """
+
+    workspace_mib: int = WORKSPACE_MIB
+    optimization_level: int = OPTIMIZATION_LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to build an engine of a model.
+
+    Attributes:
+        precision: "fp32", "fp16" or "int8".
+        model: path of the ONNX file.
+        sha256: digest of that file.
+        convolutions_only: half precision in convolutions, everything else in fp32: attention,
+            softmax, normalisation and the decision between classes with it.
+        tf32: let products of fp32 use TensorFloat-32, where the GPU has it.
+    """
+
+    precision: str
+    model: Path
+    sha256: str
+    convolutions_only: bool = False
+    tf32: bool = True
+
+    @property
+    def label(self) -> str:
+        """Precision in words."""
+        if self.convolutions_only:
+            return f"{self.precision} in convolutions, else fp32"
+        if self.precision == "fp32":
+            return "fp32 with tf32" if self.tf32 else "fp32"
+        return self.precision
+
+    def options(self, limits: Limits) -> dict[str, Any]:
+        """Return what the engine depends on besides the model."""
+        return {
+            "convolutions_only": self.convolutions_only,
+            "tf32": self.tf32,
+            "tactics": "edge mask, jit",
+            **asdict(limits),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An engine, and what its build measured for the next one."""
+
+    plan: bytes
+    timing: bytes
+    seconds: float
+
+
+def recipes(bundle: Bundle, precision: str, *, weak_types: bool) -> list[Recipe]:
+    """Return the ways to build a precision, the preferred one first.
+
+    Args:
+        bundle: the model.
+        precision: one of `PRECISIONS`; "auto" takes fp16 where there is a way, and fp32 after it.
+        weak_types: this TensorRT can be told precisions by layer.
+
+    Raises:
+        BundleError: the bundle has no file for this precision, and there is no other way to it.
+    """
+    if precision not in PRECISIONS:
+        raise BundleError(f"precision {precision!r} is unknown, expected one of {PRECISIONS}")
+    if precision == "auto":
+        found = [*_half(bundle, weak_types=weak_types), *_single(bundle)]
+        return found or [_of(bundle, bundle.precisions[0])]
+    if precision == "fp16":
+        return _half(bundle, weak_types=weak_types) or [_of(bundle, "fp16")]
+    if precision == "fp32":
+        return _single(bundle) or [_of(bundle, "fp32")]
+    return [_of(bundle, precision)]
+
+
+def _half(bundle: Bundle, *, weak_types: bool) -> list[Recipe]:
+    found = [_of(bundle, "fp16")] if "fp16" in bundle.precisions else []
+    if weak_types and "fp32" in bundle.precisions:
+        found.append(_of(bundle, "fp32", precision="fp16", convolutions_only=True))
+    return found
+
+
+def _single(bundle: Bundle) -> list[Recipe]:
+    if "fp32" not in bundle.precisions:
+        return []
+    return [_of(bundle, "fp32"), _of(bundle, "fp32", tf32=False)]
+
+
+def _of(bundle: Bundle, file: str, *, precision: str = "", **choices: bool) -> Recipe:
+    chosen = bundle.select(file)
+    return Recipe(precision or file, chosen.model_path, chosen.manifest.sha256, **choices)
+
+
+def build(
+    trt: Any,
+    recipe: Recipe,
+    limits: Limits,
+    *,
+    timing: bytes = b"",
+    tell: Callable[[str], None] = lambda _: None,
+) -> Built:
+    """Build an engine; takes minutes. Ask the driver first.
+
+    Args:
+        trt: the module `tensorrt`.
+        recipe: what to build.
+        limits: what the builder may use.
+        timing: `Built.timing` of an earlier build on this GPU with this version.
+        tell: told every few seconds how far it is.
+
+    Raises:
+        EngineError: TensorRT refuses the model, with its reasons.
+    """
+    log = log_of(trt)
+    try:
+        builder = trt.Builder(log)
+    except TypeError as err:
+        # pybind's words for a factory that returned nothing.
+        raise EngineError(f"TensorRT makes no builder: {log.last_errors()}") from err
+    network = _parsed(trt, builder, recipe, log)
+    config = builder.create_builder_config()
+    if config is None:
+        raise EngineError(f"TensorRT makes no builder configuration: {log.last_errors()}")
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limits.workspace_mib * _MIB)
+    config.builder_optimization_level = limits.optimization_level
+    if not config.set_tactic_sources(tactic_sources(trt)):
+        raise EngineError(f"TensorRT refuses its own kernels: {log.last_errors()}")
+    if not recipe.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    _set_weak_precision(trt, network, config, recipe)
+    _give_timing(config, timing, log)
+    what = f"the {recipe.label} engine of {recipe.model.parent.name} (TensorRT {version(trt)})"
+    with BuildProgress(tell, what) as progress:
+        monitor = monitor_of(trt, progress)
+        if monitor is not None:
+            config.progress_monitor = monitor
+        plan = builder.build_serialized_network(network, config)
+        seconds = progress.seconds
+    if plan is None:
+        raise EngineError(
+            f"TensorRT {version(trt)} cannot build {recipe.model}: {log.last_errors()}; try "
+            "another --precision, a larger --workspace, or export the model again"
+        )
+    return Built(bytes(plan), _timing_of(config), seconds)
+
+
+def _parsed(trt: Any, builder: Any, recipe: Recipe, log: Any) -> Any:
+    """Return the network of a file whose digest is still the bundle's."""
+    content = recipe.model.read_bytes()
+    if hashlib.sha256(content).hexdigest() != recipe.sha256:
+        raise EngineError(f"{recipe.model} has changed since it was opened; start again")
+    network = builder.create_network(network_flags(trt, strong=_is_strong(recipe)))
+    if network is None:
+        raise EngineError(f"TensorRT makes no network: {log.last_errors()}")
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(content):
+        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise EngineError(
+            f"TensorRT {version(trt)} cannot read {recipe.model}: "
+            f"{'; '.join(reasons) or log.last_errors()}; export the model again"
+        )
+    for i in range(network.num_inputs):
+        shape = tuple(network.get_input(i).shape)
+        if any(length < 0 for length in shape):
+            name = network.get_input(i).name
+            raise EngineError(
+                f"{recipe.model}: input {name!r} has the open shape {shape}; an engine has one "
+                "size: export the model with `segmif export --size`"
+            )
+    return network
+
+
+def _is_strong(recipe: Recipe) -> bool:
+    """Whether the file alone says the precision; a file in fp32 needs no such rule."""
+    return recipe.precision != "fp32" and not recipe.convolutions_only
+
+
+def _set_weak_precision(trt: Any, network: Any, config: Any, recipe: Recipe) -> None:
+    """Tell the precision by flags and layers, where the network was not made strongly typed."""
+    if not has_weak_types(trt):
+        return
+    typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    if recipe.precision == "fp32" or (typed and _is_strong(recipe)):
+        return
+    flags = trt.BuilderFlag
+    config.set_flag(flags.INT8 if recipe.precision == "int8" else flags.FP16)
+    config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
+    kinds = trt.LayerType
+    # They compute nothing, and shapes and constants have no precision to choose.
+    idle = {kinds.CONSTANT, kinds.SHAPE, kinds.CAST, kinds.IDENTITY}
+    half = {kinds.CONVOLUTION} if recipe.convolutions_only else set()
+    for layer in _layers(network):
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        single = all(dtype_name(tensor.dtype) == "float32" for tensor in outputs)
+        if not single or layer.type in idle or layer.type in half:
+            continue
+        layer.precision = trt.DataType.FLOAT
+        for i in range(layer.num_outputs):
+            layer.set_output_type(i, trt.DataType.FLOAT)
+
+
+def _layers(network: Any) -> Iterator[Any]:
+    for i in range(network.num_layers):
+        yield network.get_layer(i)
+
+
+def _give_timing(config: Any, timing: bytes, log: Any) -> None:
+    """Start from what earlier builds measured; a cache that does not fit is left aside."""
+    for content in (timing, b""):
+        cache = config.create_timing_cache(content)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return
+    raise EngineError(f"TensorRT makes no timing cache: {log.last_errors()}")
+
+
+def _timing_of(config: Any) -> bytes:
+    cache = config.get_timing_cache()
+    content = None if cache is None else cache.serialize()
+    return b"" if content is None else bytes(content)
