@@ -108,6 +108,11 @@ class Decimated(Generic[Item]):
         """The items kept, in order of arrival."""
         return tuple(self._items)
 
+    @property
+    def stride(self) -> int:
+        """Every so many items one is kept now."""
+        return self._stride
+
     def wants_next(self) -> bool:
         """Tell whether the next item would be kept: spare the work of making it if not."""
         return self._seen % self._stride == 0

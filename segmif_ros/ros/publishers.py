@@ -14,7 +14,8 @@ from std_msgs.msg import String
 from segmif_ros import render
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest
-from segmif_ros.frames import UNLABELLED, Image8, Perception
+from segmif_ros.frames import Image8, Perception
+from segmif_ros.labels import labels_json
 from segmif_ros.ros.images import to_jpeg, to_message
 from segmif_ros.ros.modes import Mode, Standing
 from segmif_ros.ros.parameters import Settings
@@ -148,20 +149,6 @@ def mode_json(standing: Standing, since: Any) -> str:
             "mode": standing.mode.value,
             "since": {"sec": since.sec, "nanosec": since.nanosec},
             "reason": standing.reason,
-        }
-    )
-
-
-def labels_json(manifest: Manifest) -> str:
-    """Return the class list of a model as JSON, for readers without vision_msgs."""
-    return json.dumps(
-        {
-            "model": manifest.name,
-            "unlabelled": UNLABELLED,
-            "classes": [
-                {"id": label.id, "name": label.name, "color": list(label.color)}
-                for label in manifest.classes
-            ],
         }
     )
 

@@ -21,10 +21,11 @@ from std_msgs.msg import Header
 
 from segmif_ros.engines import EngineChoices
 from segmif_ros.frames import Perception
+from segmif_ros.labels import labels_json
 from segmif_ros.messages.images import ImageView
 from segmif_ros.ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.processing import Job, Processor, Received
-from segmif_ros.ros.publishers import Publishers, label_info_message, labels_json
+from segmif_ros.ros.publishers import Publishers, label_info_message
 from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.statistics import Statistics
 

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a drive is evaluated: everything that a result depends on besides the bag."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.thermal import ThermalSettings
+
+Rows = Literal["auto", "fused", "all"]
+ROWS: tuple[Rows, ...] = get_args(Rows)
+Light = Literal["auto", "day", "night"]
+LIGHTS: tuple[Light, ...] = get_args(Light)
+
+METRICS_EVERY = 50
+"""Pairs from one fusion measurement to the next: rarely enough that the engine sets the pace."""
+
+ALIGNMENT_EVERY_S = 2.0
+"""Seconds of the drive between two measurements of how thermal lies on RGB, each 25 ms."""
+
+WORST, BEST, SAMPLES = 5, 3, 4
+"""Pairs kept as pictures."""
+
+_MILLISECONDS = ("tolerance_ms", "max_wait_ms", "rgb_offset_ms", "thermal_offset_ms")
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message names it and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriveSettings:
+    """Everything that a result depends on besides the bag; the same settings, the same result.
+
+    Attributes:
+        model: folder of the bundle.
+        engine: name of the engine.
+        engine_threads: CPU threads of the engine, 0 for all.
+        rgb_topic: topic of the RGB camera, told by its name if None.
+        thermal_topic: topic of the thermal camera, likewise.
+        label_topic: topic of label images, None without.
+        labels: folder of label pictures, None without.
+        boxes: folder of box files, None without.
+        protocol: name of the scoring protocol, None for all classes but id 0.
+        pairing: as in the node.
+        thermal: as in the node.
+        calibration: file with the thermal to RGB geometry, None if the images are registered.
+        confidence_threshold: as in the node.
+        rows: which inputs the network is run with: "fused" both, "all" also either camera alone,
+            "auto" all where there are labels.
+        light: "auto" judges every pair by the brightness of the visible picture.
+        metrics_every: pairs from one fusion measurement to the next.
+        limit: evaluate at most so many pairs of each bag, None for all.
+        write_bag: where to write the results as a bag, None for nowhere.
+        bag_inputs: put the camera images into that bag as well.
+    """
+
+    model: str
+    engine: str = "auto"
+    engine_threads: int = 0
+    rgb_topic: str | None = None
+    thermal_topic: str | None = None
+    label_topic: str | None = None
+    labels: str | None = None
+    boxes: str | None = None
+    protocol: str | None = None
+    pairing: PairingConfig = field(default_factory=PairingConfig)
+    thermal: ThermalSettings = field(default_factory=ThermalSettings)
+    calibration: str | None = None
+    confidence_threshold: float = 0.0
+    rows: Rows = "auto"
+    light: Light = "auto"
+    metrics_every: int = METRICS_EVERY
+    limit: int | None = None
+    write_bag: str | None = None
+    bag_inputs: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use.
+
+        Raises:
+            SettingsError: with the value and what was expected.
+        """
+        if self.metrics_every < 1:
+            raise SettingsError(f"metrics_every is {self.metrics_every}, expected 1 or more")
+        if self.limit is not None and self.limit < 1:
+            raise SettingsError(f"limit is {self.limit}, expected 1 or more")
+        if not 0.0 <= self.confidence_threshold <= 1.0:
+            raise SettingsError(
+                f"confidence_threshold is {self.confidence_threshold}, expected 0 to 1"
+            )
+        if self.labels and self.label_topic:
+            raise SettingsError("labels from a topic and from a folder; give one of the two")
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is any truth to score against."""
+        return bool(self.labels or self.label_topic or self.boxes)
+
+    @property
+    def scores_cameras_alone(self) -> bool:
+        """Whether the network also runs with either camera blanked."""
+        return self.rows == "all" or (self.rows == "auto" and self.has_labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings for a report."""
+        return asdict(self)
+
+    def digest(self, model_sha256: str) -> str:
+        """Return a name for these settings with one model: what results may be taken over.
+
+        Args:
+            model_sha256: digest of the bundle's ONNX file.
+        """
+        told = json.dumps({**self.to_json(), "sha256": model_sha256}, sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def pairing_config(values: Mapping[str, Any]) -> PairingConfig:
+    """Build from the node's parameters that pairing depends on; what is absent has its default.
+
+    Raises:
+        SettingsError: a value that the pairer refuses.
+    """
+    try:
+        chosen: dict[str, int] = {
+            f"{name.removesuffix('_ms')}_ns": round(float(values[name]) * MILLISECOND)
+            for name in _MILLISECONDS
+            if name in values
+        }
+        if "queue_size" in values:
+            chosen["queue_size"] = int(values["queue_size"])
+        return PairingConfig(**chosen)
+    except (TypeError, ValueError) as err:
+        raise SettingsError(f"pairing: {err}") from err
+
+
+def thermal_settings(values: Mapping[str, Any]) -> ThermalSettings:
+    """Build from the node's parameters that begin with "thermal_"; the rest have their defaults.
+
+    Raises:
+        SettingsError: a value that cannot be used.
+    """
+    names = ThermalSettings.__dataclass_fields__
+    chosen = {name: values[f"thermal_{name}"] for name in names if f"thermal_{name}" in values}
+    try:
+        return ThermalSettings(**chosen)
+    except (TypeError, ValueError) as err:
+        raise SettingsError(f"thermal: {err}") from err
+
+
+PARAMETERS = frozenset(
+    {
+        "model",
+        "engine",
+        "engine_threads",
+        "calibration_file",
+        "confidence_threshold",
+        "queue_size",
+        *_MILLISECONDS,
+        *(f"thermal_{name}" for name in ThermalSettings.__dataclass_fields__),
+    }
+)
+"""The node's parameters that an evaluation follows."""
+
+
+def node_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the content of a parameter file of the node; parameters of no use here are left out.
+
+    Args:
+        values: parsed YAML: node name -> ros__parameters -> name -> value.
+
+    Raises:
+        SettingsError: no such file.
+    """
+    found: dict[str, Any] = {}
+    for node, entry in values.items():
+        parameters = entry.get("ros__parameters") if isinstance(entry, Mapping) else None
+        if not isinstance(parameters, Mapping):
+            raise SettingsError(
+                f"{node!r} has no ros__parameters; give a parameter file such as config/segmif.yaml"
+            )
+        found |= {name: value for name, value in parameters.items() if name in PARAMETERS}
+    return found
