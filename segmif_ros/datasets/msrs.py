@@ -4,11 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.labels import LabelReading
+from segmif_ros.datasets.layout import Layout, no_split, time_of_day
+from segmif_ros.datasets.lists import listed
 from segmif_ros.datasets.pictures import read_grey, read_rgb
 from segmif_ros.datasets.sample import (
     BACKGROUND,
@@ -19,6 +25,7 @@ from segmif_ros.datasets.sample import (
     DatasetError,
     Sample,
 )
+from segmif_ros.evaluation.boxes import Box
 from segmif_ros.frames import Image8
 
 _BOX_CLASSES = {0: PERSON, 1: BICYCLE, 2: CAR}
@@ -29,11 +36,7 @@ _CITY_CONFIDENCE = 153
 
 def msrs_pairs(root: Path, split: str) -> list[Callable[[], Sample]]:
     """Road pairs with human boxes and machine-made masks, as listed in `root/<split>.txt`."""
-    listing = root / f"{split}.txt"
-    if not listing.is_file():
-        raise DatasetError(f"{listing} is missing; the split list belongs to the data set")
-    names = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
-    return [_msrs_loader(root, Path(name).stem) for name in names]
+    return [_msrs_loader(root, name) for name in listed(root / f"{split}.txt")]
 
 
 def msrs_labels(root: Path, name: str, size: tuple[int, int]) -> Image8:
@@ -51,11 +54,9 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int]) -> Image8:
     boxed = np.zeros(size, bool)
     own: dict[int, NDArray[np.bool_]] = {}
     height, width = size
-    for line in (root / "boxes" / f"{name}.txt").read_text().splitlines():
-        kind, cx, cy, w, h = (float(v) for v in line.split()[:5])
+    for label, cx, cy, w, h in _drawn(root, name):
         rows = slice(max(0, int((cy - h / 2) * height)), int((cy + h / 2) * height) + 1)
         columns = slice(max(0, int((cx - w / 2) * width)), int((cx + w / 2) * width) + 1)
-        label = _BOX_CLASSES[int(kind)]
         own.setdefault(label, np.zeros(size, bool))[rows, columns] = True
         boxed[rows, columns] = True
     for label in (PERSON, CAR, BICYCLE):
@@ -70,6 +71,70 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int]) -> Image8:
     return labels
 
 
+def msrs_boxes(root: Path, name: str, size: tuple[int, int]) -> tuple[Box, ...]:
+    """Return what people drew boxes around in one pair, in FMB's ids and whole pixels.
+
+    Raises:
+        DatasetError: no file of boxes, or a damaged one.
+    """
+    height, width = size
+    return tuple(
+        Box(
+            drawn.label,
+            max(0, round((drawn.x - drawn.width / 2) * width)),
+            max(0, round((drawn.y - drawn.height / 2) * height)),
+            round((drawn.x + drawn.width / 2) * width),
+            round((drawn.y + drawn.height / 2) * height),
+        )
+        for drawn in _drawn(root, name)
+    )
+
+
+def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
+    """Open the pairs of one list, or of all lists.
+
+    Raises:
+        DatasetError: no such list, or no pairs.
+    """
+    lists = sorted(path.stem for path in root.glob("*.txt"))
+    if split is not None and split not in lists:
+        raise no_split(root, split, lists)
+    entries, unpaired = [], []
+    for part in lists if split is None else [split]:
+        for name in listed(root / f"{part}.txt"):
+            files = {
+                "visible": root / "visible" / f"{name}.jpg",
+                "infrared": root / "infrared" / f"{name}.png",
+                "boxes": root / "boxes" / f"{name}.txt",
+                "mask_mfnet9": root / "mask_mfnet9" / f"{name}.png",
+            }
+            missing = [folder for folder, file in files.items() if not file.is_file()]
+            if missing:
+                unpaired.append(f"{name}: not in {', '.join(missing)}")
+            else:
+                read = _entry_reader(root, name, reading)
+                entries.append(Entry(name, read, time_of_day(name), part, labelled=True))
+    if not entries:
+        raise DatasetError(f"{root}: no pair of {' or '.join(lists)} is complete")
+    return Dataset("msrs", root, split, reading.wanted, entries, tuple(unpaired))
+
+
+def _entry_reader(root: Path, name: str, reading: LabelReading) -> Callable[[], Sample]:
+    load = _msrs_loader(root, name)
+
+    def read() -> Sample:
+        sample = load()
+        size = (sample.thermal.shape[0], sample.thermal.shape[1])
+        boxes = tuple(
+            replace(box, label=int(reading.table[box.label]))
+            for box in msrs_boxes(root, name, size)
+        )
+        labels = None if sample.labels is None else reading.translate(sample.labels, name)
+        return replace(sample, labels=labels, when=time_of_day(name), boxes=boxes)
+
+    return read
+
+
 def _msrs_loader(root: Path, name: str) -> Callable[[], Sample]:
     def load() -> Sample:
         rgb = read_rgb(root / "visible" / f"{name}.jpg")
@@ -77,3 +142,34 @@ def _msrs_loader(root: Path, name: str) -> Callable[[], Sample]:
         return Sample(rgb, thermal, msrs_labels(root, name, thermal.shape), name)
 
     return load
+
+
+class _Drawn(NamedTuple):
+    """A line of a box file: FMB id, then centre and size as shares of the picture."""
+
+    label: int
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def _drawn(root: Path, name: str) -> list[_Drawn]:
+    path = root / "boxes" / f"{name}.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [[float(value) for value in line.split()[:5]] for line in lines]
+        return [_Drawn(_BOX_CLASSES[int(row[0])], *row[1:]) for row in rows]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as err:
+        raise DatasetError(
+            f"{path} is missing or damaged ({err}); expected lines of class, cx, cy, width, height"
+        ) from err
+
+
+MSRS_BOXES = Layout(
+    "msrs",
+    "visible/, infrared/, boxes/ and mask_mfnet9/, with lists train.txt and val.txt",
+    lambda root: all((root / name).is_dir() for name in ("visible", "boxes", "mask_mfnet9")),
+    open_msrs,
+    "fmb15",
+)

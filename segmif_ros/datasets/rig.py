@@ -1,16 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes of the virtual rig as a data set."""
+"""Scenes of the virtual rig as a data set that never ends; every scene follows from its number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
-from segmif_ros.datasets.sample import Sample
+from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.labels import LabelReading
+from segmif_ros.datasets.layout import Layout, no_split
+from segmif_ros.datasets.pictures import rendered
+from segmif_ros.datasets.sample import DatasetError, Sample, When
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
+
+SEEDS = {
+    "test": range(50_000),
+    "val": range(50_000, 100_000),
+    "train": range(100_000, 2**31),
+}
+"""Scenes of each split; recipes draw from those of train."""
+
+NAME = "rig"
+"""Stands for the path of a data set that lies nowhere."""
 
 
 def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[[], Sample]]:
@@ -21,27 +38,105 @@ def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[
         cache: folder that keeps what was rendered (0.2 s a new scene); None renders
             again in every run.
     """
+    return [_reader(seed, cache, None, None) for seed in seeds]
+
+
+def open_rig(root: Path, split: str | None, reading: LabelReading) -> Dataset:
+    """Open all scenes of a split; of training and all others together without one.
+
+    Raises:
+        DatasetError: no such split.
+    """
+    if split is not None and split not in SEEDS:
+        raise no_split(root, split, list(SEEDS))
+    seeds = range(2**31) if split is None else SEEDS[split]
+    return Dataset("rig", root, split, reading.wanted, RigScenes(seeds, reading, split or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class RigScenes(Sequence[Entry]):
+    """Entries made when somebody looks at them.
+
+    Attributes:
+        seeds: scene numbers.
+        reading: class list of the labels.
+        split: named in the entries.
+        cache: as for `rig_pairs`.
+    """
+
+    seeds: range
+    reading: LabelReading
+    split: str = ""
+    cache: Path | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> RigScenes: ...
+    def __getitem__(self, index: int | slice) -> Entry | RigScenes:
+        """Return one scene, or a part of the sequence."""
+        if isinstance(index, slice):
+            return RigScenes(self.seeds[index], self.reading, self.split, self.cache)
+        seed = self.seeds[index]
+        when = _time_of_day(seed)
+        read = _reader(seed, self.cache, self.reading, when)
+        return Entry(f"rig-{seed}", read, when, self.split, labelled=True)
+
+    def __len__(self) -> int:
+        """Return the number of scenes."""
+        return len(self.seeds)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Go through the scenes without rendering them."""
+        return (self[index] for index in range(len(self)))
+
+
+def _time_of_day(seed: int) -> When | None:
+    from segmif_ros.rig.lighting import Lighting
+    from segmif_ros.rig.sampling import training_lighting
+
+    lighting = training_lighting(seed)
+    if lighting is Lighting.DUSK:
+        return None
+    return "night" if lighting is Lighting.NIGHT else "day"
+
+
+def _reader(
+    seed: int, cache: Path | None, reading: LabelReading | None, when: When | None
+) -> Callable[[], Sample]:
+    def load() -> Sample:
+        rgb, counts, labels = _frame(seed, cache)
+        if reading is not None:
+            labels = reading.translate(labels, f"rig-{seed}")
+        return Sample(rgb, rendered(counts), labels, f"rig-{seed}", when)
+
+    return load
+
+
+def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]:
     from segmif_ros.rig.sampling import training_frame
 
-    def frame(seed: int) -> tuple[Image8, ThermalImage, Image8]:
-        kept = None if cache is None else cache / f"{seed}.npz"
-        if kept is not None and kept.is_file():
+    kept = None if cache is None else cache / f"{seed}.npz"
+    if kept is not None and kept.is_file():
+        try:
             with np.load(kept) as stored:
                 return stored["rgb"], stored["thermal"], stored["labels"]
-        fresh = training_frame(seed)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(".part.npz")
-            np.savez_compressed(part, rgb=fresh.rgb, thermal=fresh.thermal, labels=fresh.labels)
-            part.replace(kept)
-        return fresh.rgb, fresh.thermal, fresh.labels
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+            raise DatasetError(f"{kept} is damaged ({err}); remove it, it is made again") from err
+    fresh = training_frame(seed)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        # Several processes may train side by side on one folder.
+        part = kept.with_suffix(f".{os.getpid()}.part.npz")
+        np.savez_compressed(part, rgb=fresh.rgb, thermal=fresh.thermal, labels=fresh.labels)
+        part.replace(kept)
+    return fresh.rgb, fresh.thermal, fresh.labels
 
-    def loader(seed: int) -> Callable[[], Sample]:
-        def load() -> Sample:
-            rgb, counts, labels = frame(seed)
-            thermal = ThermalNormaliser(ThermalSettings()).normalise(counts)
-            return Sample(rgb, thermal, labels, f"rig-{seed}")
 
-        return load
-
-    return [loader(seed) for seed in seeds]
+RIG = Layout(
+    "rig",
+    f"no folder: the word {NAME!r} instead of a path",
+    lambda root: str(root) == NAME and not root.exists(),
+    open_rig,
+    "fmb15",
+)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
+from segmif_ros.evaluation.boxes import Box
 from segmif_ros.frames import Image8
 
 IGNORE = 255
@@ -16,6 +18,8 @@ BACKGROUND = 254
 
 PERSON, CAR, BICYCLE = 8, 9, 13
 """FMB ids of what BACKGROUND is not."""
+
+When: TypeAlias = Literal["day", "night"]
 
 
 class DatasetError(ValueError):
@@ -28,21 +32,26 @@ class Sample:
 
     Attributes:
         rgb: HxWx3 uint8.
-        thermal: HxW uint8.
-        labels: HxW uint8 FMB ids, 255 ignore, 254 background; None for pairs without labels.
+        thermal: HxW uint8, rendered as the node renders it.
+        labels: HxW uint8 ids of one class list, 255 ignore, 254 background; None for pairs without
+            labels.
         name: where it came from.
+        when: day or night, None where the data set does not say.
+        boxes: what people drew boxes around, in ids of the same class list; None where nobody did.
     """
 
     rgb: Image8
     thermal: Image8
     labels: Image8 | None
     name: str
+    when: When | None = None
+    boxes: tuple[Box, ...] | None = None
 
 
 Source = Sequence[Callable[[], Sample]]
 """A data set is a list of loaders, so that only what a batch needs is decoded."""
 
 
-def cached(loaders: Sequence[Callable[[], Sample]]) -> list[Callable[[], Sample]]:
+def cached(loaders: Source) -> list[Callable[[], Sample]]:
     """Keep every decoded sample in memory (1.5 MB a VGA pair) after its first use."""
     return [functools.cache(load) for load in loaders]

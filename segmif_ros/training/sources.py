@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segmif_ros.datasets.folder import folder_pairs
+from segmif_ros.datasets.folders import folder_pairs
 from segmif_ros.datasets.held_out import held_out
 from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.rig import rig_pairs

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.datasets.folder import folder_pairs
+from segmif_ros.datasets.folders import folder_pairs
 from segmif_ros.datasets.sample import DatasetError
 
 SIZE = (40, 80)

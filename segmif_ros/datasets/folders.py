@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs as files of equal names in two folders, labels in a third: FMB, MSRS, PST900, your own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.labels import LabelReading
+from segmif_ros.datasets.layout import Layout, no_split, time_of_day
+from segmif_ros.datasets.lists import listed
+from segmif_ros.datasets.pictures import images, read_rgb, read_thermal
+from segmif_ros.datasets.sample import DatasetError, Sample, When
+
+SPLITS = ("train", "val", "test", "trainval", "valid", "validation", "testing", "training")
+"""Subfolders that are taken as parts of one data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderNames:
+    """How a data set calls its folders.
+
+    Attributes:
+        visible: folder of RGB pictures.
+        infrared: folder of thermal pictures.
+        labels: folder of label pictures.
+        complete: every pair is supposed to have labels.
+        dated: names or folders tell day and night.
+    """
+
+    visible: str
+    infrared: str
+    labels: str
+    complete: bool = True
+    dated: bool = False
+
+    def here(self, folder: Path) -> bool:
+        """Tell whether the folders lie directly there."""
+        return (folder / self.visible).is_dir() and (folder / self.infrared).is_dir()
+
+    def parts(self, root: Path) -> tuple[str, ...]:
+        """Return the subfolders train, test, ... that have the folders in them."""
+        return tuple(part for part in SPLITS if self.here(root / part))
+
+
+def folder_layout(kind: str, names: FolderNames, labels: str | None) -> Layout:
+    """Return the reader of data sets whose folders have these names."""
+    optional = "" if names.complete else " (optional)"
+    expects = (
+        f"{names.visible}/, {names.infrared}/ and {names.labels}/{optional} with equal file names, "
+        "directly (splits by lists train.txt, ...) or in each of train/, val/, test/"
+    )
+
+    def open_folders(root: Path, split: str | None, reading: LabelReading) -> Dataset:
+        whole = names.here(root)
+        lists = sorted(path.stem for path in root.glob("*.txt"))
+        parts = tuple(lists) if whole else names.parts(root)
+        if split is not None and split not in parts:
+            raise no_split(root, split, parts)
+        if whole:
+            wanted = None if split is None else listed(root / f"{split}.txt")
+            entries, unpaired = _pairs(root, "", names, reading, wanted)
+        else:
+            each = [
+                _pairs(root, part, names, reading) for part in (parts if split is None else [split])
+            ]
+            entries = [entry for found, _ in each for entry in found]
+            unpaired = [text for _, alone in each for text in alone]
+        if not entries:
+            raise DatasetError(
+                f"{root}: no pair; expected equal names under {names.visible}/ and "
+                f"{names.infrared}/"
+            )
+        return Dataset(kind, root, split, reading.wanted, entries, tuple(unpaired))
+
+    return Layout(
+        kind,
+        expects,
+        lambda root: names.here(root) or bool(names.parts(root)),
+        open_folders,
+        labels,
+    )
+
+
+def folder_pairs(root: Path) -> list[Callable[[], Sample]]:
+    """Unlabelled pairs under `root/visible` and `root/infrared`, matched by relative stem.
+
+    Raises:
+        DatasetError: a folder is missing or nothing matches.
+    """
+    visible = images(root / "visible")
+    infrared = images(root / "infrared")
+    common = sorted(visible.keys() & infrared.keys())
+    if not common:
+        raise DatasetError(f"{root}: no pair; expected equal names under visible/ and infrared/")
+    return [
+        pair_reader(visible[stem], infrared[stem], None, None, name=visible[stem].stem)
+        for stem in common
+    ]
+
+
+def pair_reader(
+    visible: Path,
+    infrared: Path,
+    labels: Path | None,
+    reading: LabelReading | None,
+    *,
+    name: str,
+    when: When | None = None,
+) -> Callable[[], Sample]:
+    """Return a loader of one pair of files, labels where there are any."""
+
+    def load() -> Sample:
+        rgb, thermal = read_rgb(visible), read_thermal(infrared)
+        ids = None if labels is None or reading is None else reading.read(labels)
+        check_sizes(rgb.shape[:2], visible, thermal.shape, infrared)
+        if ids is not None and labels is not None:
+            check_sizes(rgb.shape[:2], visible, ids.shape, labels)
+        return Sample(rgb, thermal, ids, name, when)
+
+    return load
+
+
+def check_sizes(one: tuple[int, ...], a: Path, other: tuple[int, ...], b: Path) -> None:
+    """Compare two (height, width).
+
+    Raises:
+        DatasetError: they differ.
+    """
+    if one != other:
+        raise DatasetError(f"{a} is {one} and {b} is {other}; registered pairs have equal size")
+
+
+def _pairs(
+    root: Path,
+    split: str,
+    names: FolderNames,
+    reading: LabelReading,
+    wanted: Sequence[str] | None = None,
+) -> tuple[list[Entry], list[str]]:
+    """Entries and what has no counterpart; in the order of `wanted`, of names if None."""
+    base = root / split
+    visible, infrared = images(base / names.visible), images(base / names.infrared)
+    there = (base / names.labels).is_dir()
+    labels = images(base / names.labels) if there else {}
+    entries, unpaired = [], []
+    everything = visible.keys() | infrared.keys() | labels.keys()
+    for stem in sorted(everything) if wanted is None else wanted:
+        name = f"{split}/{stem}" if split else stem
+        missing = [
+            folder
+            for folder, files in ((names.visible, visible), (names.infrared, infrared))
+            if stem not in files
+        ]
+        if names.complete and stem not in labels:
+            missing.append(names.labels)
+        if missing:
+            unpaired.append(f"{name}: not in {', '.join(missing)}")
+        if stem in visible and stem in infrared:
+            when = time_of_day(stem) if names.dated else None
+            read = pair_reader(
+                visible[stem], infrared[stem], labels.get(stem), reading, name=name, when=when
+            )
+            entries.append(Entry(name, read, when, split, stem in labels))
+    return entries, unpaired
+
+
+FMB = folder_layout("fmb", FolderNames("Visible", "Infrared", "Label"), "fmb15")
+MSRS = folder_layout("msrs", FolderNames("vi", "ir", "Segmentation_labels", dated=True), "mfnet9")
+PST900 = folder_layout("pst900", FolderNames("rgb", "thermal", "labels"), "pst900")
+FOLDER = folder_layout(
+    "folder", FolderNames("visible", "infrared", "labels", complete=False, dated=True), None
+)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Label pictures as ids of the class list that somebody wants."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.datasets.classes import ClassList, load_class_list
+from segmif_ros.datasets.sample import IGNORE, DatasetError
+from segmif_ros.frames import Image8
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_INDEXED = 3
+"""PNG colour type of pictures that hold places in a palette."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelReading:
+    """How the labels of one data set become ids.
+
+    Attributes:
+        own: class list that the data set was annotated with.
+        wanted: name of the class list of the result.
+        table: 256 ids: what every id of `own` is in `wanted`.
+        strict: refuse ids that `own` does not have; otherwise they stay as they are.
+    """
+
+    own: ClassList
+    wanted: str
+    table: Image8
+    strict: bool = True
+
+    @classmethod
+    def of(
+        cls, own: str, wanted: str | None, ignore: Collection[int] = (), *, strict: bool = True
+    ) -> LabelReading:
+        """Look up both class lists.
+
+        Args:
+            own: class list that the data set was annotated with.
+            wanted: class list of the result, `own` if None.
+            ignore: ids of `wanted` that become 255.
+            strict: see the class.
+
+        Raises:
+            DatasetError: no such list, or nobody has written down how the one reads in the other.
+        """
+        try:
+            source = load_class_list(own)
+            table = source.truth_table(wanted or source.name)
+        except (OSError, ValueError) as err:
+            raise DatasetError(str(err)) from err
+        return cls(
+            source,
+            wanted or source.name,
+            np.where(np.isin(table, list(ignore)), np.uint8(IGNORE), table),
+            strict,
+        )
+
+    def read(self, path: Path) -> Image8:
+        """Read a label picture: ids, places in a palette, or the colours of the class list.
+
+        Returns:
+            HxW uint8 ids of `wanted`.
+
+        Raises:
+            DatasetError: missing, damaged, or with ids or colours that the class list has not.
+        """
+        return self.translate(_indices(path, self.own), str(path))
+
+    def translate(self, labels: Image8, where: str) -> Image8:
+        """Turn HxW uint8 ids of `own` into ids of `wanted`; `where` is for the message.
+
+        Raises:
+            DatasetError: ids that the class list has not.
+        """
+        unknown = self.own.unknown_ids(labels) if self.strict else ()
+        if unknown:
+            raise DatasetError(
+                f"{where} holds id {', '.join(map(str, unknown[:4]))}, which class list "
+                f"{self.own.name!r} has not (0 to {len(self.own.classes) - 1}); is this another "
+                "data set's labels?"
+            )
+        return self.table[labels]
+
+
+def _indices(path: Path, own: ClassList) -> Image8:
+    palette = _png_palette(path)
+    how = cv2.IMREAD_UNCHANGED if palette is None else cv2.IMREAD_COLOR
+    try:
+        image = cv2.imread(str(path), how)
+    except cv2.error as err:
+        raise DatasetError(f"{path} cannot be read: {str(err).splitlines()[0]}") from err
+    if image is None:
+        raise DatasetError(f"{path} is missing or no picture")
+    if image.ndim == 3:
+        colours = np.asarray(image[..., 2::-1], np.uint8)
+        if palette is not None:
+            return _from_colours(colours, palette, path)
+        if np.all(colours == colours[..., :1]):
+            return np.ascontiguousarray(colours[..., 0])
+        own_colours = np.array([label.color for label in own.classes], np.uint8)
+        return _from_colours(colours, own_colours, path)
+    if image.dtype != np.uint8 and int(image.max()) > IGNORE:
+        raise DatasetError(f"{path} holds id {int(image.max())}, expected 0 to {IGNORE}")
+    return np.asarray(image, np.uint8)
+
+
+def _from_colours(colours: Image8, palette: NDArray[Any], path: Path) -> Image8:
+    """Ids from an HxWx3 RGB picture and the colour of every id; the first of equal colours."""
+    codes = _codes(colours)
+    known, first = np.unique(_codes(palette), return_index=True)
+    place = np.searchsorted(known, codes).clip(max=len(known) - 1)
+    foreign = known[place] != codes
+    if foreign.any():
+        red, green, blue = colours[foreign][0]
+        raise DatasetError(
+            f"{path} is a colour picture with colour ({red}, {green}, {blue}) in "
+            f"{foreign.mean():.0%} of it, which no class has; expected a picture of ids"
+        )
+    return np.asarray(first[place], np.uint8)
+
+
+def _codes(colours: NDArray[Any]) -> NDArray[np.int64]:
+    wide = colours.astype(np.int64)
+    return np.asarray(wide[..., 0] * 65536 + wide[..., 1] * 256 + wide[..., 2], np.int64)
+
+
+def _png_palette(path: Path) -> NDArray[np.uint8] | None:
+    """Nx3 RGB of a PNG that holds places in a palette, which OpenCV hands out as colours.
+
+    Raises:
+        DatasetError: two ids share a colour, so that the places are lost.
+    """
+    try:
+        head = path.read_bytes()[:4096]
+    except OSError as err:
+        raise DatasetError(f"{path} cannot be read: {err.strerror or err}") from err
+    if not head.startswith(_SIGNATURE) or len(head) < 33 or head[25] != _INDEXED:
+        return None
+    at = len(_SIGNATURE)
+    while at + 8 <= len(head):
+        (length,) = struct.unpack_from(">I", head, at)
+        if head[at + 4 : at + 8] == b"PLTE":
+            palette = np.frombuffer(head[at + 8 : at + 8 + length], np.uint8)
+            return _unambiguous(palette[: len(palette) // 3 * 3].reshape(-1, 3), path)
+        at += 12 + length
+    return None
+
+
+def _unambiguous(palette: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    codes = _codes(palette)
+    # Programs fill a palette up with one colour at its end; those places are not used.
+    filled = int(np.argmax(codes[::-1] != codes[-1])) or len(codes)
+    own = codes[:-filled] if filled > 1 else codes
+    if len(np.unique(own)) < len(own):
+        raise DatasetError(
+            f"{path} is a palette picture in which several ids have one colour; save the ids "
+            "as a grey picture"
+        )
+    return palette

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens a data set of any kind, and tells the kind by its folders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from segmif_ros.datasets.bag import BAG, BagReading, open_bag
+from segmif_ros.datasets.dataset import Dataset
+from segmif_ros.datasets.folders import FMB, FOLDER, MSRS, PST900
+from segmif_ros.datasets.labels import LabelReading
+from segmif_ros.datasets.layout import Layout
+from segmif_ros.datasets.mfnet import MFNET
+from segmif_ros.datasets.msrs import MSRS_BOXES
+from segmif_ros.datasets.rig import RIG
+from segmif_ros.datasets.sample import DatasetError
+
+AUTO = "auto"
+LAYOUTS: tuple[Layout, ...] = (FMB, MFNET, MSRS, MSRS_BOXES, PST900, BAG, RIG, FOLDER)
+"""Every reader, the particular ones first. One kind may lie on disk in two ways."""
+KINDS: tuple[str, ...] = tuple(dict.fromkeys(layout.kind for layout in LAYOUTS))
+
+
+def open_dataset(
+    kind: str,
+    path: Path,
+    split: str | None = None,
+    *,
+    labels: str | None = None,
+    annotated: str = "fmb15",
+    ignore: Collection[int] = (),
+    strict: bool = True,
+    bag: BagReading | None = None,
+) -> Dataset:
+    """Open a data set without reading a picture.
+
+    Args:
+        kind: one of `KINDS`, or "auto" to tell it by the folders.
+        path: where it is; "rig" for the virtual rig.
+        split: for example "train"; all of it if None or empty.
+        labels: class list of the samples, the data set's own if None.
+        annotated: class list of the annotations of a plain folder or a bag; the others know it.
+        ignore: ids of `labels` that become 255: not scored, not trained on.
+        strict: reading a pair fails on ids that its class list has not; otherwise they stay.
+        bag: topics, calibration and tolerance for a bag; everything is told by names if None.
+
+    Raises:
+        DatasetError: no such kind, nothing of that kind there, no such split, no pairs.
+    """
+    split = split or None
+    layout = _layout(kind, path)
+    own = layout.labels or annotated
+    reading = LabelReading.of(own, labels, ignore, strict=strict)
+    return (
+        open_bag(path, split, reading, bag) if layout is BAG else layout.open(path, split, reading)
+    )
+
+
+def _layout(kind: str, path: Path) -> Layout:
+    if kind not in (AUTO, *KINDS):
+        raise DatasetError(f"no kind of data set {kind!r}, expected auto, {', '.join(KINDS)}")
+    tried = [layout for layout in LAYOUTS if kind in (AUTO, layout.kind)]
+    for layout in tried:
+        if layout.fits(path):
+            return layout
+    looked_for = "\n".join(f"  {layout.kind}: {layout.expects}" for layout in tried)
+    of_kind = "data set" if kind == AUTO else f"data set of kind {kind}"
+    raise DatasetError(f"{path} is no {of_kind}: {_there(path, tried)}. Looked for\n{looked_for}")
+
+
+def _there(path: Path, tried: Sequence[Layout]) -> str:
+    """Say what is at a path instead, and what was probably meant."""
+    if not path.exists():
+        return "it does not exist"
+    if not path.is_dir():
+        return "it is a file"
+    inside = sorted(child.name for child in path.iterdir())
+    shown = ", ".join(inside[:6]) + (", ..." if len(inside) > 6 else "") or "nothing"
+    meant = [
+        child
+        for child in (*path.iterdir(), path.parent)
+        if child.is_dir() and any(layout.fits(child) for layout in tried)
+    ]
+    hint = f"; did you mean {' or '.join(map(str, sorted(meant)[:3]))}?" if meant else ""
+    return f"it holds {shown}{hint}"
