@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of report.html, each made from the report alone; an empty part is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from segmif_ros.evaluation.html_text import (
+    Markup,
+    element,
+    flat_table,
+    joined,
+    number,
+    table,
+)
+from segmif_ros.evaluation.report_meanings import MEANINGS, meaning
+from segmif_ros.evaluation.svg_plots import Line, bars, confusion_plot, line_plot
+
+Report = Mapping[str, Any]
+
+ROWS = ("fused", "visible", "thermal")
+SPLITS = ("all", "day", "night")
+NOTHING = Markup("")
+
+_STAGES = {
+    "read": "reading and converting",
+    "conversion": "message to array",
+    "thermal": "thermal rendering",
+    "registration": "registration",
+    "inference": "network",
+    "transport": "camera stamp to node",
+    "wait": "waiting for the partner",
+    "queue": "waiting for the engine",
+    "publish": "publishing",
+    "node": "node, receipt to published",
+    "total": "whole pair",
+}
+
+
+def title_of(report: Report) -> str:
+    """Return the page's title: the model and what it was evaluated on."""
+    names = [PurePath(str(source["path"])).name for source in report["sources"]]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{report['model'].get('name', 'model')} on {shown or 'nothing'}"
+
+
+def banners(report: Report) -> Markup:
+    """Return what a reader must know before any number: partial, failed, skipped bags."""
+    verdict = report["verdict"]
+    parts = []
+    if report["partial"]:
+        parts.append(
+            _banner(
+                "warn",
+                "Partial report",
+                f"The evaluation did not reach its end: {report['partial']}. "
+                "All numbers are of what was evaluated until then.",
+            )
+        )
+    if verdict["passed"] is None:
+        parts.append(_banner("", "No verdict", "No thresholds were given."))
+    else:
+        failed = [check for check in verdict["checks"] if not check["passed"]]
+        lines = [
+            f"{check['name']} is {number(check['value'], 4)}, wanted {check['limit']}"
+            for check in failed
+        ]
+        word = "Passed" if verdict["passed"] else "Failed"
+        told = f"{len(verdict['checks']) - len(failed)} of {len(verdict['checks'])} checks passed."
+        parts.append(_banner("passed" if verdict["passed"] else "failed", word, told, lines))
+    bad = [source for source in report["sources"] if source["status"] != "ok"]
+    if bad:
+        lines = [f"{source['path']}: {source['status']}, {source['reason']}" for source in bad]
+        told = f"{len(bad)} of {len(report['sources'])} bags are missing or incomplete here."
+        parts.append(_banner("warn", "Bags left out", told, lines))
+    if report.get("notes"):
+        parts.append(_banner("", "Notes", "", [str(note) for note in report["notes"]]))
+    return joined(parts)
+
+
+def tiles(report: Report) -> Markup:
+    """Return the few numbers that most readers come for."""
+    pairs, timing = report["pairs"], report["timing"]
+    entries: list[tuple[object, str, str]] = [
+        (
+            meaning("pairs"),
+            number(pairs.get("evaluated")),
+            f"evaluated, of {number(pairs.get('paired'))}",
+        )
+    ]
+    for row in ROWS:
+        scores = _scores(report, row, "all")
+        for protocol, value in list((scores.get("protocols") or {}).items())[:1]:
+            entries.append((meaning("miou", f"mIoU {row}"), number(value), protocol))
+    ssim = report["fusion"].get("all", {}).get("fused", {}).get("SSIM")
+    if ssim is not None:
+        entries.append((meaning("SSIM", "SSIM fused"), number(ssim), "all light"))
+    flicker = report["flicker"].get("fused")
+    if flicker is not None:
+        against = f"visible {number(report['flicker'].get('visible'))}"
+        entries.append((meaning("flicker"), number(flicker), against))
+    stage = timing["stages"].get("inference") or {}
+    if stage:
+        entries.append(
+            (meaning("engine"), f"{number(stage['p50'], 1)} ms", f"p95 {number(stage['p95'], 1)}")
+        )
+    entries.append(("rate", f"{number(timing.get('pairs_per_s'), 1)}", "pairs a second"))
+    difference = report["sync"].get("difference_ms", {})
+    entries.append(
+        (meaning("difference"), f"{number(difference.get('p95'), 1)} ms", "95 % of pairs below")
+    )
+    return element(
+        "ul",
+        *(
+            element("li", name, element("span", value, class_="figure"), _more(more))
+            for name, value, more in entries
+        ),
+        class_="tiles",
+    )
+
+
+def checks(report: Report) -> Markup:
+    """Return the thresholds as a table."""
+    rows = [
+        (check["name"], number(check["value"], 4), check["limit"], _mark(check["passed"]))
+        for check in report["verdict"]["checks"]
+    ]
+    if not rows:
+        return NOTHING
+    return table(("check", "value", "wanted", ""), rows, caption="Thresholds")
+
+
+def segmentation(report: Report) -> Markup:
+    """Return the scores by light and input, IoU by class, and the confusion matrix."""
+    found = report["segmentation"]
+    if not found:
+        return NOTHING
+    parts: list[Markup] = [
+        element(
+            "p",
+            f"Labels: {found.get('labels', 'unknown')}. The rows ",
+            meaning("rows", "fused, visible, thermal"),
+            " tell what the network was given; light is told from the picture (",
+            meaning("day_night", "how"),
+            ").",
+        )
+    ]
+    by_light = []
+    for split in SPLITS:
+        scores = {row: _scores(report, row, split) for row in ROWS}
+        if any(each.get("frames") for each in scores.values()):
+            by_light.append(_segmentation_table(split, scores))
+    parts += [element("div", *by_light, class_="tables"), _class_table(report)]
+    confusion = found.get("confusion")
+    if confusion:
+        names = confusion.get("names") or _class_names(report, confusion["ids"])
+        plot = confusion_plot(names, confusion["matrix"])
+        parts += [element("h3", meaning("confusion")), plot]
+    return joined(parts)
+
+
+def boxes(report: Report) -> Markup:
+    """Return the box scores as they stand."""
+    if not report["boxes"]:
+        return NOTHING
+    note = (
+        "A box is hit when its own class covers a fifth of it; inside is the share of the class's "
+        "pixels that lie in boxes of the class. These are not mIoU."
+    )
+    return joined([element("p", note), _facts(report["boxes"])])
+
+
+def fusion(report: Report) -> Markup:
+    """Return the fusion metrics by light, flicker, and what the mask consists of."""
+    found, parts = report["fusion"], []
+    for split in SPLITS:
+        images = found.get(split) or {}
+        metrics = _names(images.values())
+        if metrics:
+            head = ["image", *(_named(metric) for metric in metrics)]
+            rows = [
+                (row, *(number(values.get(metric)) for metric in metrics))
+                for row, values in images.items()
+            ]
+            parts.append(table(head, rows, caption=_light(split)))
+    if parts and found.get("every"):
+        every = found["every"]
+        parts.append(element("p", f"Measured on every {every}th pair of each bag.", class_="note"))
+    steadiness = {row: value for row, value in report["flicker"].items() if value is not None}
+    if steadiness:
+        head = ["", *steadiness]
+        rows = [(meaning("flicker"), *(number(value) for value in steadiness.values()))]
+        parts.append(table(head, rows, caption="Steadiness"))
+    shares = {name: 100 * share for name, share in report["classes_seen"].items() if share}
+    if shares:
+        parts.append(bars("What the masks consist of", shares, "% of pixels"))
+    return joined(parts)
+
+
+def timing(report: Report) -> Markup:
+    """Return rates, stages, latency of a live run, and times over the drive."""
+    found = report["timing"]
+    rows: list[Sequence[object]] = [
+        ("wall time", f"{number(found.get('wall_s'), 1)} s"),
+        ("pairs a second, everything", number(found.get("pairs_per_s"), 1)),
+        ("pairs a second, engine alone", number(found.get("engine_pairs_per_s"), 1)),
+    ]
+    parts = [table(("", "value"), rows, caption="Rate on this machine")]
+    if found["stages"]:
+        stages = [
+            (_STAGES.get(stage, stage), *(number(each.get(q), 1) for q in ("p50", "p95", "p99")))
+            for stage, each in found["stages"].items()
+        ]
+        parts.append(table(("stage, ms", "p50", "p95", "p99"), stages, caption="Milliseconds"))
+    if found.get("live"):
+        parts += [element("h3", meaning("latency", "Live, over DDS")), _facts(found["live"])]
+    lines = _lines(found.get("series"), lambda name: name.endswith("_ms"))
+    parts.append(line_plot("Time for a pair", "ms", lines[:4]))
+    return joined(parts)
+
+
+def pairing(report: Report) -> Markup:
+    """Return what was received, paired and dropped, and the time difference."""
+    pairs, sync = report["pairs"], report["sync"]
+    received = pairs.get("received") or {}
+    rows: list[Sequence[object]] = [
+        *((f"received, {camera}", number(count)) for camera, count in received.items()),
+        (meaning("pairs", "paired"), number(pairs.get("paired"))),
+        ("evaluated", number(pairs.get("evaluated"))),
+    ]
+    parts = [table(("", "count"), rows, caption="Frames and pairs")]
+    dropped = {str(k): v for k, v in (pairs.get("dropped") or {}).items() if v}
+    parts.append(bars("Dropped frames by reason", dropped, "frames"))
+    if not dropped:
+        parts.append(element("p", "No frame was ", meaning("dropped"), "."))
+    difference = sync.get("difference_ms") or {}
+    if difference:
+        head = [meaning("difference", "time difference, ms"), *difference]
+        parts.append(table(head, [("size", *(number(v, 1) for v in difference.values()))]))
+    lines = _lines(report["frames"], lambda name: name == "difference_ms")
+    parts.append(line_plot("Thermal minus RGB stamp", "ms", lines))
+    rest = {key: value for key, value in sync.items() if key != "difference_ms" and value}
+    if rest:
+        parts.append(_facts(rest, "Intervals"))
+    return joined(parts)
+
+
+def alignment(report: Report) -> Markup:
+    """Return the shift between the cameras over the drive."""
+    found = report["alignment"]
+    if not found or not found.get("series"):
+        return NOTHING
+    series = found["series"]
+    if isinstance(series, Mapping):
+        columns, rows = series["columns"], series["rows"]
+    else:
+        columns, rows = ["t_s", "dx_px", "dy_px", "certain"], series
+    certain = columns.index("certain") if "certain" in columns else None
+    kept = [row for row in rows if certain is None or row[certain]]
+    lines = _lines({"columns": columns, "rows": kept}, lambda name: name.startswith(("dx", "dy")))
+    told = (
+        f"{len(kept)} of {len(rows)} measurements were certain; median shift "
+        f"{_median(found.get('median_px'))} px."
+    )
+    return joined([element("p", meaning("alignment"), ": ", told), line_plot("Shift", "px", lines)])
+
+
+def over_time(report: Report) -> Markup:
+    """Return what changes from pair to pair."""
+    frames = report["frames"]
+    groups: Sequence[tuple[str, str, Sequence[str]]] = (
+        ("mIoU of each pair", "0 to 1", ("miou",)),
+        ("Confidence", "0 to 1", ("confidence",)),
+        ("Contrast (SD)", "grey levels", ("fused_SD", "visible_SD", "thermal_SD")),
+        ("Brightness of the visible picture", "grey levels", ("brightness",)),
+        ("Network", "ms", ("engine_ms",)),
+    )
+    plots = [
+        line_plot(title, unit, _lines(frames, names.__contains__)) for title, unit, names in groups
+    ]
+    if not any(plots):
+        return NOTHING
+    every = frames.get("every") or 1
+    spacing = "each pair" if every == 1 else f"every {every}th pair of each bag"
+    note = f"One point for {spacing}; lines break where the next bag begins."
+    return joined([element("p", note, class_="note"), element("div", *plots, class_="plots")])
+
+
+def origin(report: Report) -> Markup:
+    """Return bags, model, versions, machine and settings."""
+    rows = [
+        (
+            source["path"],
+            source["status"] + (f": {source['reason']}" if source["reason"] else ""),
+            f"{number(source['duration_s'], 1)} s",
+            f"{source['bytes'] / 1e6:.1f} MB",
+            ", ".join(f"{name} {topic}" for name, topic in source["topics"].items()),
+        )
+        for source in report["sources"]
+    ]
+    head = ("bag", "status", "length", "size", "topics")
+    model = {key: value for key, value in report["model"].items() if key != "classes"}
+    parts = [
+        table(head, rows, caption="Bags"),
+        _facts(model, "Model"),
+        _facts(report["versions"], "Versions"),
+        _facts(report["machine"], "Machine"),
+        _facts({"created": report["created"], "written bag": report["bag"]}, "Run"),
+        element("details", element("summary", "Settings"), _facts(report["settings"], "Settings")),
+    ]
+    return joined(parts)
+
+
+def _segmentation_table(split: str, scores: Mapping[str, Mapping[str, Any]]) -> Markup:
+    present = [row for row in ROWS if scores[row]]
+    protocols = _names(scores[row].get("protocols") or {} for row in present)
+    rows: list[Sequence[object]] = []
+    for protocol in protocols:
+        values = [(scores[row].get("protocols") or {}).get(protocol) for row in present]
+        name = joined([meaning("miou"), " ", meaning("protocol", protocol)])
+        rows.append((name, *(number(value) for value in values)))
+    for key in ("pixel_accuracy", "boundary_iou"):
+        values = [scores[row].get(key) for row in present]
+        if any(value is not None for value in values):
+            rows.append((meaning(key), *(number(value) for value in values)))
+    rows.append(("pairs", *(number(scores[row].get("frames")) for row in present)))
+    return table(("", *present), rows, caption=_light(split))
+
+
+def _class_table(report: Report) -> Markup:
+    wanted = [(row, "all") for row in ROWS] + [("fused", "day"), ("fused", "night")]
+    columns = [
+        (row, split, found)
+        for row, split in wanted
+        if (found := _scores(report, row, split).get("per_class"))
+    ]
+    if not columns:
+        return NOTHING
+    head = [meaning("iou", "IoU of"), *(f"{row}, {split}" for row, split, _ in columns)]
+    rows = [
+        (name, *(number(found.get(name)) for _, _, found in columns))
+        for name in _names(found for _, _, found in columns)
+        if any(found.get(name) is not None for _, _, found in columns)
+    ]
+    return table(head, rows, caption="IoU by class; classes that occur in neither are left out")
+
+
+def _scores(report: Report, row: str, split: str) -> Mapping[str, Any]:
+    rows = (report["segmentation"] or {}).get("rows") or {}
+    found: Mapping[str, Any] = (rows.get(row) or {}).get(split) or {}
+    return found
+
+
+def _class_names(report: Report, ids: Sequence[int]) -> list[str]:
+    known = {int(c["id"]): str(c["name"]) for c in report["model"]["classes"]}
+    return [known.get(int(i), f"id {i}") for i in ids]
+
+
+def _lines(series: Mapping[str, Any] | None, wanted: Callable[[str], bool]) -> list[Line]:
+    """Return the wanted columns of a table against its first column, in its order."""
+    if not series:
+        return []
+    columns = [str(name) for name in series["columns"]]
+    return [
+        Line(name, [(row[0], row[index]) for row in series["rows"] if row[0] is not None])
+        for index, name in enumerate(columns)
+        if index and wanted(name)
+    ]
+
+
+def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return all keys in the order of their first appearance."""
+    return list(dict.fromkeys(str(key) for mapping in mappings for key in mapping))
+
+
+def _named(metric: str) -> object:
+    return meaning(metric) if metric in MEANINGS else metric
+
+
+def _median(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " / ".join(number(each, 1) for each in value)
+    return number(value, 1)
+
+
+def _light(split: str) -> str:
+    return "All light" if split == "all" else split.capitalize()
+
+
+def _facts(values: Mapping[str, Any], caption: str = "") -> Markup:
+    return element("div", flat_table(values, caption=caption), class_="facts")
+
+
+def _banner(kind: str, word: str, told: str, lines: Sequence[str] = ()) -> Markup:
+    shown = element("ul", *(element("li", line) for line in lines)) if lines else NOTHING
+    name = f"banner {kind}".strip()
+    return element("div", element("b", word), f" {told}", shown, class_=name, role="note")
+
+
+def _more(text: str) -> Markup:
+    return element("span", text, class_="more")
+
+
+def _mark(passed: bool) -> Markup:
+    kind = "better" if passed else "worse"
+    return element("span", "passed" if passed else "failed", class_=f"mark {kind}")
