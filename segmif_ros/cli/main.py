@@ -25,12 +25,17 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "segmif_ros.cli.sync_check",
         "tell rates, drops and clock offset of two cameras, and what to set",
     ),
+    "evaluate": (
+        "segmif_ros.cli.evaluate",
+        "turn a drive (bags) or a data set into a report with a verdict",
+    ),
     "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
     "import-checkpoint": (
         "segmif_ros.cli.import_checkpoint",
         "turn released SegMiF checkpoints into model bundles",
     ),
+    "compare": ("segmif_ros.cli.compare", "put two evaluation reports side by side"),
     "view": ("segmif_ros.cli.view", "look at a bag, a folder, a report or a running node"),
     "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
     "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two reports of one drive side by side: differences, and how sure they are.
+
+Frames of a drive are alike for a second or so, so they are no independent samples. Intervals come
+from a bootstrap over blocks of time instead of over frames; it is seeded, the same two reports give
+the same intervals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCHEMA = "segmif.compare"
+VERSION = 1
+
+_OF_THE_INPUT = ("t_s", "source", "difference_ms", "brightness", "visible_SD", "thermal_SD")
+"""Columns that no model changes."""
+
+BLOCK_S = 1.0
+"""Frames closer than this are taken as one sample."""
+LEAST_BLOCKS = 8
+"""With fewer blocks an interval would be a guess."""
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+SEED = 1
+
+LOWER_IS_BETTER = ("flicker.", "dropped.", "timing.stages", "sync.", "frame.engine_ms")
+"""Beginnings of names whose smaller value is the better one."""
+HIGHER_IS_BETTER = ("segmentation.", "fusion.", "frame.miou", "frame.fused_SD", "timing.pairs")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One number in both reports.
+
+    Attributes:
+        name: dotted, as `--max-regression` takes it.
+        a: value in the first report.
+        b: value in the second.
+        better: "higher", "lower" or "" where neither is.
+    """
+
+    name: str
+    a: float
+    b: float
+    better: str
+
+    @property
+    def delta(self) -> float:
+        """Second minus first."""
+        return self.b - self.a
+
+    @property
+    def worsening(self) -> float:
+        """How much worse the second is, above 0 if it is; 0 where neither direction is better."""
+        return {"higher": -self.delta, "lower": self.delta}.get(self.better, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """The difference of one column of the table of pairs, pair by pair.
+
+    Attributes:
+        name: "frame." and the column.
+        bag: one bag, or "all".
+        pairs: rows that both reports have.
+        a: mean of the first report over these rows.
+        b: mean of the second.
+        low: lower end of the 95 % interval of b - a, None with too few blocks of time.
+        high: upper end.
+        blocks: blocks of time that were drawn from.
+        better: as in `Difference`.
+    """
+
+    name: str
+    bag: str
+    pairs: int
+    a: float
+    b: float
+    low: float | None
+    high: float | None
+    blocks: int
+    better: str
+
+    @property
+    def delta(self) -> float:
+        """Second minus first."""
+        return self.b - self.a
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.low is not None and self.high is not None and self.low * self.high > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two reports side by side.
+
+    Attributes:
+        objections: why the two must not be compared; empty if they may.
+        cautions: what a reader should know.
+        differences: numbers of the whole drive.
+        paired: differences pair by pair.
+    """
+
+    objections: tuple[str, ...]
+    cautions: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    paired: tuple[PairedDifference, ...]
+
+    def find(self, name: str) -> Difference | None:
+        """Return a difference by its name; "miou" is the first protocol's, fused, in all light."""
+        if name == "miou":
+            name = next((d.name for d in self.differences if d.name.startswith(_MIOU)), name)
+        return next((d for d in self.differences if d.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything for JSON."""
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "comparable": not self.objections,
+            "objections": list(self.objections),
+            "cautions": list(self.cautions),
+            "differences": [{**asdict(d), "delta": d.delta} for d in self.differences],
+            "paired": [{**asdict(d), "delta": d.delta} for d in self.paired],
+            "interval": {"confidence": CONFIDENCE, "resamples": RESAMPLES, "block_s": BLOCK_S},
+        }
+
+
+_MIOU = "segmentation.fused.all.miou."
+
+
+def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison:
+    """Put two reports side by side.
+
+    Args:
+        a: first report, as `drive_report.load` returns it: the one to measure against.
+        b: second report.
+    """
+    first, second = dict(_numbers(a)), dict(_numbers(b))
+    differences = [
+        Difference(name, value, second[name], direction(name))
+        for name, value in first.items()
+        if name in second
+    ]
+    return Comparison(
+        tuple(_objections(a, b)),
+        tuple(_cautions(a, b)),
+        tuple(differences),
+        tuple(_paired(a, b)),
+    )
+
+
+def direction(name: str) -> str:
+    """Return which value of a number is the better one: "higher", "lower" or ""."""
+    if name.startswith(LOWER_IS_BETTER):
+        return "lower"
+    return "higher" if name.startswith(HIGHER_IS_BETTER) else ""
+
+
+def interval(
+    values: NDArray[np.float64], blocks: NDArray[np.int64], seed: int = SEED
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of `values`, None with fewer than `LEAST_BLOCKS`.
+
+    Args:
+        values: one number a pair.
+        blocks: which block of time each belongs to; whole blocks are drawn with replacement.
+        seed: of the draws.
+    """
+    _, place = np.unique(blocks, return_inverse=True)
+    count = int(place.max()) + 1 if place.size else 0
+    if count < LEAST_BLOCKS:
+        return None
+    sums = np.bincount(place, values, count)
+    sizes = np.bincount(place, minlength=count)
+    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    outside = 50.0 * (1.0 - CONFIDENCE)
+    low, high = np.percentile(means, (outside, 100.0 - outside))
+    return float(low), float(high)
+
+
+def _objections(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    first, second = _bags(a), _bags(b)
+    only_first, only_second = sorted(first - second), sorted(second - first)
+    if only_first or only_second:
+        told = [
+            f"only in the {word}: {', '.join(name for name, _ in names)}"
+            for word, names in (("first", only_first), ("second", only_second))
+            if names
+        ]
+        yield f"the reports are of different bags ({'; '.join(told)})"
+    protocols = [_protocols(report) for report in (a, b)]
+    if all(protocols) and protocols[0] != protocols[1]:
+        yield (
+            f"the labels were scored by different protocols ({', '.join(protocols[0])} and "
+            f"{', '.join(protocols[1])})"
+        )
+    labels = [(report["segmentation"] or {}).get("labels") for report in (a, b)]
+    if all(labels) and labels[0] != labels[1]:
+        yield f"the labels differ ({labels[0]} and {labels[1]})"
+
+
+def _cautions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    for word, report in (("first", a), ("second", b)):
+        if report["partial"]:
+            yield (
+                f"the {word} report is partial ({report['partial']}): its sums are of less; the "
+                "differences pair by pair are of what both have"
+            )
+    if bool(a["segmentation"]) != bool(b["segmentation"]):
+        yield f"only the {'first' if a['segmentation'] else 'second'} report has labels"
+    if a["machine"] != b["machine"]:
+        yield "the machine or its load differs, so times do not tell about the model"
+    every = [report["fusion"].get("every") for report in (a, b)]
+    if every[0] != every[1]:
+        yield f"fusion was measured on every {every[0]}th and every {every[1]}th pair"
+    if a["model"].get("sha256") == b["model"].get("sha256"):
+        yield "both reports are of the same model file"
+    settings = [_comparable_settings(report["settings"]) for report in (a, b)]
+    changed = sorted(
+        key
+        for key in settings[0].keys() | settings[1].keys()
+        if settings[0].get(key) != settings[1].get(key)
+    )
+    if changed:
+        yield f"settings differ: {', '.join(changed)}"
+
+
+def _comparable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what names the model and where results go: that is meant to differ."""
+    return {k: v for k, v in settings.items() if k not in ("model", "write_bag", "bag_inputs")}
+
+
+def _bags(report: Mapping[str, Any]) -> set[tuple[str, int]]:
+    return {
+        (PurePath(str(source["path"])).name, int(source["start_ns"]))
+        for source in report["sources"]
+        if source["status"] != "skipped"
+    }
+
+
+def _protocols(report: Mapping[str, Any]) -> list[str]:
+    rows = ((report["segmentation"] or {}).get("rows") or {}).get("fused") or {}
+    return sorted((rows.get("all") or {}).get("protocols") or {})
+
+
+def _numbers(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield what can be compared as (dotted name, value); numbers that are missing are left out."""
+    for row, splits in ((report["segmentation"] or {}).get("rows") or {}).items():
+        for split, scores in splits.items():
+            where = f"segmentation.{row}.{split}"
+            yield from _known(f"{where}.miou", scores.get("protocols") or {})
+            kept = {key: scores.get(key) for key in ("pixel_accuracy", "boundary_iou")}
+            yield from _known(where, kept)
+            yield from _known(f"{where}.iou", scores.get("per_class") or {})
+    for split in ("all", "day", "night"):
+        for image, metrics in (report["fusion"].get(split) or {}).items():
+            yield from _known(f"fusion.{split}.{image}", metrics)
+    yield from _known("flicker", report["flicker"])
+    yield from _known("dropped", report["pairs"].get("dropped") or {})
+    yield from _known("sync.difference_ms", report["sync"].get("difference_ms") or {})
+    timing = report["timing"]
+    yield from _known("timing", {"pairs_per_s": timing.get("pairs_per_s")})
+    for stage, values in (timing.get("stages") or {}).items():
+        shown = {key: values.get(key) for key in ("p50", "p95", "p99")}
+        yield from _known(f"timing.stages.{stage}", shown)
+
+
+def _known(where: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            yield f"{where}.{key}", float(value)
+
+
+def _paired(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[PairedDifference]:
+    """Yield the differences of all common columns, over all bags and for each bag of several."""
+    for tables in _tables(a, b):
+        rows_a, rows_b = (_by_place(table, names) for table, names in tables)
+        common = [place for place in rows_a if place in rows_b]
+        columns = [
+            name
+            for name in tables[0][0]["columns"]
+            if name in tables[1][0]["columns"] and name not in _OF_THE_INPUT
+        ]
+        bags = sorted({bag for bag, _ in common})
+        for column in columns:
+            for bag in ("all", *(bags if len(bags) > 1 else ())):
+                places = [place for place in common if bag in ("all", place[0])]
+                yield from _column(column, bag, places, rows_a, rows_b)
+
+
+_Table = tuple[Mapping[str, Any], Sequence[str]]
+_Rows = Mapping[tuple[str, float], Mapping[str, Any]]
+
+
+def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[_Table, _Table]]:
+    names = [
+        [PurePath(str(source["path"])).name for source in report["sources"]] for report in (a, b)
+    ]
+    series = [(report["frames"], report["timing"].get("series")) for report in (a, b)]
+    for first, second in zip(*series, strict=True):
+        if first and second:
+            yield (first, names[0]), (second, names[1])
+
+
+def _by_place(table: Mapping[str, Any], names: Sequence[str]) -> _Rows:
+    """Return rows by bag and time: what tells that two rows are of one pair."""
+    found = {}
+    for row in table["rows"]:
+        values = dict(zip(table["columns"], row, strict=True))
+        number = int(values.get("source") or 0)
+        bag = names[number] if number < len(names) else str(number)
+        if values["t_s"] is not None:
+            found[bag, round(float(values["t_s"]), 4)] = values
+    return found
+
+
+def _column(
+    column: str, bag: str, places: Sequence[tuple[str, float]], rows_a: _Rows, rows_b: _Rows
+) -> Iterator[PairedDifference]:
+    both = [
+        (place, rows_a[place][column], rows_b[place][column])
+        for place in places
+        if rows_a[place].get(column) is not None and rows_b[place].get(column) is not None
+    ]
+    if not both:
+        return
+    first, second = (np.array([row[index] for row in both], np.float64) for index in (1, 2))
+    numbers: dict[tuple[str, int], int] = {}
+    blocks = np.array(
+        [
+            numbers.setdefault((name, math.floor(t_s / BLOCK_S)), len(numbers))
+            for (name, t_s), _, _ in both
+        ]
+    )
+    found = interval(second - first, blocks)
+    low, high = found or (None, None)
+    name = f"frame.{column}"
+    yield PairedDifference(
+        name,
+        bag,
+        len(both),
+        float(first.mean()),
+        float(second.mean()),
+        low,
+        high,
+        len(numbers),
+        direction(name),
+    )
