@@ -19,8 +19,8 @@ from segmif_ros.calibration.boards import BoardSighting, fit_plane, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
 from segmif_ros.cli.console import say
-from segmif_ros.cli.recorded_pairs import Pictures, is_bag, read_bag, read_folder
-from segmif_ros.evaluation.bags import BagError
+from segmif_ros.cli.recorded_pairs import Pictures, read_bag, read_folder
+from segmif_ros.evaluation.bags import BagError, is_bag
 from segmif_ros.evaluation.clips import ClipError, read_rgb, read_thermal
 from segmif_ros.frames import Image8
 from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration

@@ -26,11 +26,6 @@ class Pictures(NamedTuple):
     thermal: NDArray[Any]
 
 
-def is_bag(path: Path) -> bool:
-    """True for a rosbag2 folder or a bag file, by its looks."""
-    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
-
-
 def read_folder(folder: Path, count: int) -> list[Pictures]:
     """Read at most `count` pairs of FOLDER/visible and FOLDER/infrared.
 

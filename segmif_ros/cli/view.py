@@ -17,11 +17,10 @@ from pathlib import Path
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.recorded_pairs import is_bag
 from segmif_ros.cli.sources import BagSource
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation.bags import BagError, BagSummary, summarize
+from segmif_ros.evaluation.bags import BagError, BagSummary, is_bag, summarize
 from segmif_ros.evaluation.clips import ClipError
 from segmif_ros.evaluation.video import VideoError
 from segmif_ros.pairing import MILLISECOND, PairingConfig

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import bisect
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +23,14 @@ from segmif_ros.evaluation.bags import (
     BagReader,
     BagSummary,
     header_stamp_ns,
+    is_bag,
     message_types,
 )
 from segmif_ros.evaluation.camera_topics import camera_topics, require_topic
 from segmif_ros.frames import Image8
 from segmif_ros.messages.compressed import decode
 from segmif_ros.messages.images import ImageRefused, ImageView, view_rgb, view_thermal
-from segmif_ros.pairing import Pair, PairingConfig, Stream, StreamPairer
+from segmif_ros.pairing import PairingConfig, Stream, StreamPairer
 from segmif_ros.registration import Geometry, Registration, RegistrationError
 
 _LABEL_NAME = re.compile(r"label[^/]*$", re.I)
@@ -54,17 +57,16 @@ class BagReading:
     pairing: PairingConfig = field(default_factory=PairingConfig)
 
 
+_SAME_NS = 5_000_000
+"""Label and image of one moment have the same stamp; some tools round it to milliseconds."""
+
+
 class Place(NamedTuple):
     """Where a message is: its topic, when it was recorded, and the stamp in its header."""
 
     topic: str
     time_ns: int
     stamp_ns: int
-
-
-def is_bag(path: Path) -> bool:
-    """True for a rosbag2 folder or a bag file, by its looks."""
-    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
 def open_bag(
@@ -91,7 +93,7 @@ def open_bag(
             ]
     except BagError as err:
         raise DatasetError(str(err)) from err
-    truth = {place.stamp_ns: place for place in places if place.topic == labels}
+    truth = _Truth([place for place in places if place.topic == labels])
     streams = {rgb.name: Stream.RGB, thermal.name: Stream.THERMAL}
     pairs, alone = _paired([p for p in places if p.topic in streams], streams, how.pairing)
     if not pairs:
@@ -105,13 +107,36 @@ def open_bag(
         raise DatasetError(f"{root}: {err}") from err
     entries = []
     for one, other in pairs:
-        label = truth.pop(one.stamp_ns, None)
+        label = truth.take(one.stamp_ns)
         name = f"{root.name}/{one.stamp_ns}"
         read = _reader(root, name, (one, other, label), reading, registration)
         entries.append(Entry(name, read, None, "", label is not None))
-    if labels:
-        alone += [f"{labels} {stamp}: no pair with this stamp" for stamp in truth]
-    return Dataset("bag", root, None, reading.wanted, entries, tuple(alone))
+    notes = [f"{reason}: {count}" for reason, count in sorted(alone.items())]
+    if truth.left:
+        notes.append(f"label images with the stamp of no pair: {truth.left}")
+    return Dataset("bag", root, None, reading.wanted, entries, (), tuple(notes))
+
+
+class _Truth:
+    """Label images by their stamp; each belongs to one pair."""
+
+    def __init__(self, places: list[Place]) -> None:
+        self._places = sorted(places, key=lambda place: place.stamp_ns)
+        self._stamps = [place.stamp_ns for place in self._places]
+        self._taken: set[int] = set()
+
+    def take(self, stamp_ns: int) -> Place | None:
+        at = bisect.bisect_left(self._stamps, stamp_ns)
+        near = [i for i in (at - 1, at) if 0 <= i < len(self._stamps) and i not in self._taken]
+        best = min(near, key=lambda i: abs(self._stamps[i] - stamp_ns), default=None)
+        if best is None or abs(self._stamps[best] - stamp_ns) > _SAME_NS:
+            return None
+        self._taken.add(best)
+        return self._places[best]
+
+    @property
+    def left(self) -> int:
+        return len(self._places) - len(self._taken)
 
 
 def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
@@ -129,24 +154,26 @@ def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
 
 def _paired(
     places: list[Place], streams: dict[str, Stream], config: PairingConfig
-) -> tuple[list[tuple[Place, Place]], list[str]]:
-    """Pairs in order of time, and what has no partner although none of its camera is to spare."""
+) -> tuple[list[tuple[Place, Place]], Counter[str]]:
+    """Pairs in order of time, and how many images of which camera are in none, with the reason.
+
+    That is no fault: one camera may be faster, and the first one to start is alone for a while.
+    """
     pairer: StreamPairer[Place] = StreamPairer(config)
-    made: list[Pair[Place]] = []
-    alone: list[str] = []
-    for place in places:
-        decisions = pairer.push(
-            streams[place.topic], place.stamp_ns, place, arrival_ns=place.time_ns
-        )
-        made += decisions.pairs
-        alone += [f"{d.stream.value} {d.stamp_ns}: {d.reason.value}" for d in decisions.drops]
+    decided = [
+        pairer.push(streams[place.topic], place.stamp_ns, place, arrival_ns=place.time_ns)
+        for place in places
+    ]
     if places:
-        decisions = pairer.tick(places[-1].time_ns + config.max_wait_ns + config.tolerance_ns + 1)
-        made += decisions.pairs
-        alone += [f"{d.stream.value} {d.stamp_ns}: {d.reason.value}" for d in decisions.drops]
-    last = [f"{d.stream.value} {d.stamp_ns}: end of the bag" for d in pairer.reset().drops]
-    whole = [text for text in alone + last if not text.endswith(": surplus")]
-    return [(pair.rgb.payload, pair.thermal.payload) for pair in made], whole
+        end_ns = places[-1].time_ns + config.max_wait_ns + config.tolerance_ns + 1
+        decided += [pairer.tick(end_ns), pairer.reset()]
+    alone = Counter(
+        f"{drop.stream.value} images in no pair, {drop.reason.value}"
+        for decisions in decided
+        for drop in decisions.drops
+    )
+    pairs = [pair for decisions in decided for pair in decisions.pairs]
+    return [(pair.rgb.payload, pair.thermal.payload) for pair in pairs], alone
 
 
 def _reader(

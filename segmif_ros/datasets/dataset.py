@@ -49,6 +49,7 @@ class Dataset(Sequence[Entry]):
         labels: class list of the samples' labels.
         entries: what can be read, neighbours in time beside each other where names tell.
         unpaired: files without their counterpart, each with what is missing.
+        notes: what a person should know, although it is no fault.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Dataset(Sequence[Entry]):
     labels: str
     entries: Sequence[Entry]
     unpaired: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...

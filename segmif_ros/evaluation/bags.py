@@ -181,6 +181,11 @@ class BagReader:
         )
 
 
+def is_bag(path: Path) -> bool:
+    """True for a rosbag2 folder or a bag file, by its looks."""
+    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
+
+
 def summarize(path: Path) -> BagSummary:
     """Open a bag and return what it holds.
 
