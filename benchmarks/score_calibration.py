@@ -34,7 +34,7 @@ from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
 from segmif_ros.calibration.boards import BoardSighting, difference_px, fit_rig
 from segmif_ros.calibration.edge_agreement import Level, has_data
 from segmif_ros.calibration.points import CalibrationError, rms_between
-from segmif_ros.evaluation.fusion import mutual_information
+from segmif_ros.evaluation import fusion
 from segmif_ros.registration import Intrinsics, RigCalibration
 from segmif_ros.rig.board import Board, BoardStudio, Distortion
 from segmif_ros.rig.cameras import Camera, Pinhole, Rig
@@ -176,8 +176,8 @@ def judged(pair: Pair, fit: AutomaticFit) -> dict[str, float]:
     )
     for when, matrix in matrices.items():
         warped = cv2.warpPerspective(thermal, matrix, size)
-        seen, warm = (image[common].astype(np.float64) for image in (rgb, warped))
-        row[f"mutual_bits_{when}"] = mutual_information(seen, warm)
+        seen, warm = (fusion.Plane(image[common][None]) for image in (rgb, warped))
+        row[f"mutual_bits_{when}"] = fusion.mutual_information(fusion.Pair(seen, warm))
     return row
 
 

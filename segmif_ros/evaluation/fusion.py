@@ -1,128 +1,233 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image fusion metrics: how much of thermal and visible is left in the fused image.
 
-All take HxW images with values in [0, 255] and follow the definitions that fusion papers compare
-with: EN, SD, SF, AG on the fused image alone; MI, SCD, VIF, SSIM summed or averaged over both
-sources; Qabf with its published constants.
+All take 8-bit images and follow the definitions that fusion papers compare with: EN, SD, SF, AG on
+the fused image alone; MI, SCD, VIF summed, SSIM averaged over both sources; Qabf with its published
+constants. docs/metrics.md has the formulas and how far published code differs.
+
+What several metrics need of one image is made once, in a `Plane`; what they need of two, in a
+`Pair`. Sums run in float64 where float32 would change the fourth digit, which is in the variances
+of VIF.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.evaluation.tally import ExactMean, Key, ScoreError, keys_of, table_of
 from segmif_ros.frames import Image8
+
+Float = NDArray[np.float32]
+Double = NDArray[np.float64]
+Real = TypeVar("Real", np.float32, np.float64)
 
 METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
 """Short names of the metrics, in the order of a table."""
 
-Plane = NDArray[np.float64]
+SMALLEST = 41
+"""Height and width that leave VIF's coarsest scale a pixel."""
 
+_GREYS = np.arange(256.0)
 _TINY = 1e-10
+_SSIM_WINDOW = cv2.getGaussianKernel(11, 1.5, cv2.CV_32F)
+_VIF_WINDOWS = tuple(cv2.getGaussianKernel(n, n / 5.0, cv2.CV_64F) for n in (17, 9, 5, 3))
+_VIF_NOISE = np.float32(2.0)
+
+
+class _Scale(NamedTuple):
+    """An image at one scale of VIF, with mean and variance where the window lies inside it."""
+
+    image: Double
+    mean: Double
+    variance: Float
+
+
+class Plane:
+    """One HxW uint8 image with what several metrics need of it, made when first asked for."""
+
+    def __init__(self, image: Image8) -> None:
+        self.image = np.ascontiguousarray(image)
+
+    @cached_property
+    def greys(self) -> Double:
+        """Share of pixels with each of the 256 values."""
+        counts = cv2.calcHist([self.image], [0], None, [256], [0, 256])
+        return np.asarray(counts.ravel().astype(np.float64) / self.image.size)
+
+    @cached_property
+    def real(self) -> Float:
+        """The image as float32."""
+        return np.asarray(self.image.astype(np.float32))
+
+    @cached_property
+    def edges(self) -> tuple[Float, Float]:
+        """Strength and angle of the Sobel gradient, angle in (-pi/2, pi/2]."""
+        dx = cv2.Sobel(self.image, cv2.CV_32F, 1, 0, ksize=3)
+        dy = cv2.Sobel(self.image, cv2.CV_32F, 0, 1, ksize=3)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            angle = np.arctan(dy / dx)
+        np.copyto(angle, np.float32(np.pi / 2.0), where=dx == 0.0)
+        return _length(dx, dy), angle
+
+    @cached_property
+    def window(self) -> tuple[Float, Float]:
+        """Mean and variance in the window of SSIM."""
+        mean = _valid(self.real, _SSIM_WINDOW)
+        return mean, _valid(self.real * self.real, _SSIM_WINDOW) - mean * mean
+
+    @cached_property
+    def scales(self) -> tuple[_Scale, ...]:
+        """The four scales of VIF."""
+        image, found = self.image.astype(np.float64), []
+        for index, window in enumerate(_VIF_WINDOWS):
+            if index:
+                image = np.ascontiguousarray(_valid(image, window)[::2, ::2])
+            mean = _valid(image, window)
+            variance = _valid(image * image, window) - mean * mean
+            found.append(_Scale(image, mean, np.maximum(variance, 0.0).astype(np.float32)))
+        return tuple(found)
+
+    @cached_property
+    def information(self) -> float:
+        """What VIF says can be seen in the image at all, over all scales."""
+        return sum(_log_sum(scale.variance / _VIF_NOISE) for scale in self.scales)
+
+
+class Pair:
+    """A source and a fused image of one size, with what several metrics need of both."""
+
+    def __init__(self, source: Plane, fused: Plane) -> None:
+        self.source = source
+        self.fused = fused
+
+    @property
+    def same(self) -> bool:
+        """Both are one image: an input that is scored as if it were fused."""
+        return self.source is self.fused
+
+    @cached_property
+    def joint(self) -> Double:
+        """Share of pixels with each pair of grey levels, 256x256."""
+        images = [self.source.image, self.fused.image]
+        counts = cv2.calcHist(images, [0, 1], None, [256, 256], [0, 256, 0, 256])
+        return np.asarray(counts.astype(np.float64) / self.source.image.size)
+
+    @cached_property
+    def covariances(self) -> tuple[Float, ...]:
+        """Local covariance at the four scales of VIF, negative ones as 0."""
+        return tuple(
+            np.maximum(_valid(s.image * f.image, w) - s.mean * f.mean, 0.0).astype(np.float32)
+            for s, f, w in zip(self.source.scales, self.fused.scales, _VIF_WINDOWS, strict=True)
+        )
+
+    def swapped(self) -> Pair:
+        """Return the pair the other way round; what has been made is not made again."""
+        other = Pair(self.fused, self.source)
+        other.joint, other.covariances = self.joint.T, self.covariances
+        return other
 
 
 def entropy(fused: Plane) -> float:
     """EN: Shannon entropy of the grey level histogram, bits."""
-    share = np.bincount(np.rint(fused).astype(np.int64).ravel(), minlength=256) / fused.size
-    share = share[share > 0]
+    share = fused.greys[fused.greys > 0]
     return float(-(share * np.log2(share)).sum())
 
 
 def standard_deviation(fused: Plane) -> float:
-    """SD: root mean square deviation from the mean."""
-    return float(fused.std())
+    """SD: root mean square deviation from the mean, grey levels."""
+    mean = (fused.greys * _GREYS).sum()
+    return float(np.sqrt((fused.greys * (_GREYS - mean) ** 2).sum()))
 
 
 def spatial_frequency(fused: Plane) -> float:
     """SF: root of mean squared row and column differences (Eskicioglu and Fisher, 1995)."""
-    rows = np.square(np.diff(fused, axis=1)).mean()
-    columns = np.square(np.diff(fused, axis=0)).mean()
+    image = fused.image
+    rows = cv2.norm(image[:, 1:], image[:, :-1], cv2.NORM_L2SQR) / image[:, 1:].size
+    columns = cv2.norm(image[1:], image[:-1], cv2.NORM_L2SQR) / image[1:].size
     return float(np.sqrt(rows + columns))
 
 
 def average_gradient(fused: Plane) -> float:
-    """AG: mean of sqrt((dx^2 + dy^2) / 2)."""
-    dx, dy = np.gradient(fused, axis=1), np.gradient(fused, axis=0)
-    return float(np.sqrt((dx**2 + dy**2) / 2.0).mean())
+    """AG: mean of sqrt((dx^2 + dy^2) / 2), central differences, one-sided at the edges."""
+    dx, dy = np.gradient(fused.real, axis=1), np.gradient(fused.real, axis=0)
+    return _sum(_length(dx, dy)) / dx.size / math.sqrt(2.0)
 
 
-def mutual_information(source: Plane, fused: Plane) -> float:
+def mutual_information(pair: Pair) -> float:
     """MI of one source with the fused image, 256 levels, bits."""
-    a, b = (np.rint(x).astype(np.int64).ravel() for x in (source, fused))
-    joint = np.bincount(a * 256 + b, minlength=65536).reshape(256, 256) / a.size
-    product = joint.sum(axis=1, keepdims=True) @ joint.sum(axis=0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log2(joint[seen] / product[seen])).sum())
+    product = np.outer(pair.source.greys, pair.fused.greys)
+    seen = pair.joint > 0
+    return float((pair.joint[seen] * np.log2(pair.joint[seen] / product[seen])).sum())
 
 
-def sum_of_correlations(thermal: Plane, visible: Plane, fused: Plane) -> float:
-    """SCD: what each source added, correlated with that source (Aslantas and Bendes, 2015)."""
-    return _correlation(fused - visible, thermal) + _correlation(fused - thermal, visible)
+def sum_of_correlations(thermal: Pair, visible: Pair, sources: Pair) -> float:
+    """SCD: what each source added, correlated with that source (Aslantas and Bendes, 2015).
+
+    Args:
+        thermal: thermal and fused image.
+        visible: visible and fused image.
+        sources: thermal and visible image.
+    """
+    tf, vf, tv = (_covariance(pair) for pair in (thermal, visible, sources))
+    planes = (sources.source, sources.fused, thermal.fused)
+    tt, vv, ff = (standard_deviation(plane) ** 2 for plane in planes)
+    added_by_thermal = _correlation(tf - tv, tt, ff + vv - 2.0 * vf)
+    return added_by_thermal + _correlation(vf - tv, vv, ff + tt - 2.0 * tf)
 
 
-def visual_information_fidelity(source: Plane, fused: Plane) -> float:
+def visual_information_fidelity(pair: Pair) -> float:
     """VIF of one source, pixel domain, four scales (Sheikh and Bovik, 2006)."""
-    noise = 2.0
-    kept = available = 0.0
-    for scale in range(1, 5):
-        size = 2 ** (5 - scale) + 1
-        if scale > 1:
-            source = _valid_blur(source, size)[::2, ::2]
-            fused = _valid_blur(fused, size)[::2, ::2]
-        mean_s, mean_f = _valid_blur(source, size), _valid_blur(fused, size)
-        var_s = np.maximum(_valid_blur(source * source, size) - mean_s**2, 0.0)
-        var_f = np.maximum(_valid_blur(fused * fused, size) - mean_f**2, 0.0)
-        covariance = _valid_blur(source * fused, size) - mean_s * mean_f
-        gain = covariance / (var_s + _TINY)
-        rest = var_f - gain * covariance
-        gain = np.where(var_s < _TINY, 0.0, gain)
-        rest = np.where(var_s < _TINY, var_f, rest)
-        var_s = np.where(var_s < _TINY, 0.0, var_s)
-        gain = np.where(var_f < _TINY, 0.0, gain)
-        rest = np.where(var_f < _TINY, 0.0, rest)
-        rest = np.where(gain < 0.0, var_f, rest)
-        gain = np.maximum(gain, 0.0)
-        rest = np.maximum(rest, _TINY)
-        kept += float(np.log10(1.0 + gain**2 * var_s / (rest + noise)).sum())
-        available += float(np.log10(1.0 + var_s / noise).sum())
-    return kept / available if available > 0 else 0.0
+    source, fused = pair.source, pair.fused
+    if source.information <= 0.0:
+        return 0.0
+    if pair.same:
+        return 1.0
+    kept = 0.0
+    for s, f, covariance in zip(source.scales, fused.scales, pair.covariances, strict=True):
+        # Variance of the fused image that the source explains; never more than there is, which
+        # rounding would make of flat places.
+        explained = covariance * covariance / (s.variance + np.float32(_TINY))
+        np.minimum(explained, f.variance, out=explained)
+        kept += _log_sum(explained / (f.variance - explained + _VIF_NOISE))
+    return kept / source.information
 
 
 def gradient_preservation(thermal: Plane, visible: Plane, fused: Plane) -> float:
     """Qabf: edge strength and direction carried over (Xydeas and Petrovic, 2000)."""
-    strength_f, angle_f = _edges(fused)
+    strength_f, angle_f = fused.edges
     total = weight = 0.0
     for source in (thermal, visible):
-        strength, angle = _edges(source)
-        low, high = np.minimum(strength, strength_f), np.maximum(strength, strength_f)
-        ratio = np.where(high > 0.0, low / np.where(high > 0.0, high, 1.0), 0.0)
-        turn = 1.0 - np.abs(angle - angle_f) / (np.pi / 2.0)
-        kept_strength = 0.9994 / (1.0 + np.exp(-15.0 * (ratio - 0.5)))
-        kept_angle = 0.9879 / (1.0 + np.exp(-22.0 * (turn - 0.8)))
-        total += float((kept_strength * kept_angle * strength).sum())
-        weight += float(strength.sum())
-    return total / weight if weight > 0 else 0.0
+        strength, angle = source.edges
+        ratio = np.minimum(strength, strength_f)
+        ratio /= np.maximum(np.maximum(strength, strength_f), np.float32(_TINY))
+        turn = np.float32(1.0) - np.abs(angle - angle_f) * np.float32(2.0 / np.pi)
+        lost_strength = np.float32(1.0) + np.exp(np.float32(-15.0) * (ratio - np.float32(0.5)))
+        lost_angle = np.float32(1.0) + np.exp(np.float32(-22.0) * (turn - np.float32(0.8)))
+        total += 0.9994 * 0.9879 * _sum(strength / (lost_strength * lost_angle))
+        weight += _sum(strength)
+    return float(total / weight) if weight > 0 else 0.0
 
 
-def structural_similarity(source: Plane, fused: Plane) -> float:
+def structural_similarity(pair: Pair) -> float:
     """SSIM of one source, 11x11 Gaussian of sigma 1.5 (Wang et al., 2004)."""
-    c1, c2 = (0.01 * 255.0) ** 2, (0.03 * 255.0) ** 2
-    mean_s, mean_f = _valid_blur(source, 11, 1.5), _valid_blur(fused, 11, 1.5)
-    var_s = _valid_blur(source * source, 11, 1.5) - mean_s**2
-    var_f = _valid_blur(fused * fused, 11, 1.5) - mean_f**2
-    covariance = _valid_blur(source * fused, 11, 1.5) - mean_s * mean_f
-    top = (2.0 * mean_s * mean_f + c1) * (2.0 * covariance + c2)
-    return float((top / ((mean_s**2 + mean_f**2 + c1) * (var_s + var_f + c2))).mean())
+    if pair.same:
+        return 1.0
+    c1, c2 = np.float32((0.01 * 255.0) ** 2), np.float32((0.03 * 255.0) ** 2)
+    (mean_s, variance_s), (mean_f, variance_f) = pair.source.window, pair.fused.window
+    product = mean_s * mean_f
+    covariance = _valid(pair.source.real * pair.fused.real, _SSIM_WINDOW) - product
+    top = (2.0 * product + c1) * (2.0 * covariance + c2)
+    below = (mean_s * mean_s + mean_f * mean_f + c1) * (variance_s + variance_f + c2)
+    return _sum(top / below) / int(top.size)
 
 
-def fusion_scores(
-    thermal: NDArray[np.uint8], visible: NDArray[np.uint8], fused: NDArray[np.uint8]
-) -> Mapping[str, float]:
+def fusion_scores(thermal: Image8, visible: Image8, fused: Image8) -> dict[str, float]:
     """Return all metrics of one picture by their usual short names.
 
     Args:
@@ -131,165 +236,92 @@ def fusion_scores(
         fused: HxW uint8, luma of the fused image.
 
     Raises:
-        ValueError: the three have different shapes.
+        ValueError: the three have different shapes, or are too small.
     """
-    if not thermal.shape == visible.shape == fused.shape:
-        raise ValueError(
-            f"thermal {thermal.shape}, visible {visible.shape} and fused {fused.shape} differ; "
-            "metrics need registered images of one size"
-        )
-    t, v, f = (x.astype(np.float64) for x in (thermal, visible, fused))
-
-    def both(metric: Callable[[Plane, Plane], float]) -> float:
-        return metric(t, f) + metric(v, f)
-
-    return {
-        "EN": entropy(f),
-        "SD": standard_deviation(f),
-        "SF": spatial_frequency(f),
-        "AG": average_gradient(f),
-        "MI": both(mutual_information),
-        "SCD": sum_of_correlations(t, v, f),
-        "VIF": both(visual_information_fidelity),
-        "Qabf": gradient_preservation(t, v, f),
-        "SSIM": both(structural_similarity) / 2.0,
-    }
-
-
-class FusionScores:
-    """Means of all metrics over pictures: rows for both inputs, the fused image, other methods.
-
-    The inputs are scored as if they were the fused image: what a method is worth shows only beside
-    what doing nothing is worth.
-    """
-
-    def __init__(self, every: int = 1) -> None:
-        """Begin empty.
-
-        Args:
-            every: score the first of every so many pictures; the metrics cost more than a network
-                that is made for speed.
-
-        Raises:
-            ValueError: `every` is below 1.
-        """
-        if every < 1:
-            raise ValueError(f"every is {every}; expected 1 (all pictures) or more")
-        self.every = every
-        self._seen = 0
-        self._means: dict[Key, dict[str, ExactMean]] = {}
-
-    def add(
-        self,
-        thermal: Image8,
-        visible: Image8,
-        fused: Image8 | Mapping[str, Image8],
-        split: str | None = None,
-    ) -> dict[str, dict[str, float]] | None:
-        """Count one picture, or skip it if it is not its turn.
-
-        Args:
-            thermal: HxW uint8, registered.
-            visible: HxWx3 RGB or HxW uint8.
-            fused: HxWx3 RGB or HxW uint8; several by name: {"fused": ..., "other method": ...}.
-            split: "day", "night"; None if not known.
-
-        Returns:
-            row -> metric -> value of this picture; None if it was skipped.
-
-        Raises:
-            ValueError: the images differ in size.
-        """
-        turn = self._seen % self.every == 0
-        self._seen += 1
-        if not turn:
-            return None
-        rows = fusion_rows(thermal, visible, fused)
-        for row, scores in rows.items():
-            means = self._means.setdefault((row, split or ""), {})
-            for metric, value in scores.items():
-                means.setdefault(metric, ExactMean()).add(value)
-        return rows
-
-    def merge(self, other: FusionScores) -> None:
-        """Add what another one counted.
-
-        Raises:
-            ScoreError: it sampled another share of the pictures.
-        """
-        if self.every != other.every:
-            raise ScoreError(f"scores of every {other.every} and {self.every} pictures do not mix")
-        self._seen += other._seen
-        for key, means in other._means.items():
-            mine = self._means.setdefault(key, {})
-            for metric, mean in means.items():
-                mine.setdefault(metric, ExactMean()).merge(mean)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "every": self.every,
-            "seen": self._seen,
-            "means": [
-                [row, split, {metric: mean.state() for metric, mean in means.items()}]
-                for (row, split), means in self._means.items()
-            ],
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> FusionScores:
-        """Read back what `state` returned."""
-        scores = cls(int(state["every"]))
-        scores._seen = int(state["seen"])
-        for row, split, means in state["means"]:
-            scores._means[row, split] = {m: ExactMean(*stored) for m, stored in means.items()}
-        return scores
-
-    def summary(self) -> dict[str, dict[str, dict[str, float | int | None]]]:
-        """Return row -> split -> metric -> mean, and `frames`; "all" is every scored picture."""
-        table: dict[str, dict[str, dict[str, float | int | None]]] = {}
-        for row, split in table_of(self._means):
-            total = {metric: ExactMean() for metric in METRICS}
-            for key in keys_of(self._means, row, split):
-                for metric, mean in self._means[key].items():
-                    total[metric].merge(mean)
-            figures: dict[str, float | int | None] = {m: mean.value for m, mean in total.items()}
-            table.setdefault(row, {})[split] = {**figures, "frames": total["EN"].count}
-        return table
+    t, v, f = _planes({"thermal": thermal, "visible": visible, "fused": fused}).values()
+    return _scores(Pair(t, f), Pair(v, f), Pair(t, v))
 
 
 def fusion_rows(
-    thermal: Image8, visible: Image8, fused: Image8 | Mapping[str, Image8]
+    thermal: Image8, visible: Image8, fused: Mapping[str, Image8]
 ) -> dict[str, dict[str, float]]:
-    """Return row -> metric -> value of one picture, see `FusionScores.add`."""
-    v = _luma(visible)
-    others = fused if isinstance(fused, Mapping) else {"fused": fused}
-    rows = {"visible": v, "thermal": thermal, **{name: _luma(im) for name, im in others.items()}}
-    return {row: dict(fusion_scores(thermal, v, image)) for row, image in rows.items()}
+    """Return row -> metric -> value of one picture; also the inputs, scored as if fused.
+
+    Args:
+        thermal: HxW uint8.
+        visible: HxW uint8, luma of the visible image.
+        fused: luma of one or more fused images by row name.
+
+    Raises:
+        ValueError: the images have different shapes, or are too small.
+    """
+    planes = _planes({"visible": visible, "thermal": thermal, **fused})
+    v, t = planes["visible"], planes["thermal"]
+    sources = Pair(t, v)
+    rows = {
+        "visible": _scores(sources, Pair(v, v), sources),
+        "thermal": _scores(Pair(t, t), sources.swapped(), sources),
+    }
+    for name in fused:
+        rows[name] = _scores(Pair(t, planes[name]), Pair(v, planes[name]), sources)
+    return rows
 
 
-def _luma(image: Image8) -> Image8:
-    """HxWx3 RGB to HxW, BT.601."""
-    return (
-        image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-    )
+def _planes(images: Mapping[str, Image8]) -> dict[str, Plane]:
+    shapes = {name: image.shape for name, image in images.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 2 for shape in shapes.values()):
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"{told}: metrics need registered HxW images of one size")
+    shape = next(iter(shapes.values()))
+    if min(shape) < SMALLEST:
+        raise ValueError(f"images of {shape}; metrics need {SMALLEST} pixels each way")
+    return {name: Plane(image) for name, image in images.items()}
 
 
-def _correlation(a: Plane, b: Plane) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
+def _scores(thermal: Pair, visible: Pair, sources: Pair) -> dict[str, float]:
+    """All metrics of one fused image from its pairs with thermal and with visible."""
+    fused = thermal.fused
+    return {
+        "EN": entropy(fused),
+        "SD": standard_deviation(fused),
+        "SF": spatial_frequency(fused),
+        "AG": average_gradient(fused),
+        "MI": mutual_information(thermal) + mutual_information(visible),
+        "SCD": sum_of_correlations(thermal, visible, sources),
+        "VIF": visual_information_fidelity(thermal) + visual_information_fidelity(visible),
+        "Qabf": gradient_preservation(sources.source, sources.fused, fused),
+        "SSIM": (structural_similarity(thermal) + structural_similarity(visible)) / 2.0,
+    }
 
 
-def _valid_blur(image: Plane, size: int, sigma: float | None = None) -> Plane:
-    kernel = cv2.getGaussianKernel(size, size / 5.0 if sigma is None else sigma)
-    blurred = cv2.sepFilter2D(image, cv2.CV_64F, kernel, kernel)
-    edge = size // 2
-    return np.asarray(blurred[edge:-edge, edge:-edge], np.float64)
+def _covariance(pair: Pair) -> float:
+    means = (pair.source.greys @ _GREYS) * (pair.fused.greys @ _GREYS)
+    return float(_GREYS @ pair.joint @ _GREYS - means)
 
 
-def _edges(image: Plane) -> tuple[Plane, Plane]:
-    dx = cv2.Sobel(image, cv2.CV_64F, 1, 0, ksize=3)
-    dy = cv2.Sobel(image, cv2.CV_64F, 0, 1, ksize=3)
-    angle = np.where(dx == 0.0, np.pi / 2.0, np.arctan(dy / np.where(dx == 0.0, 1.0, dx)))
-    return np.hypot(dx, dy), angle
+def _correlation(covariance: float, variance_a: float, variance_b: float) -> float:
+    """Correlation; 0 where one side is constant, which 8-bit images are or are not by far more."""
+    if min(variance_a, variance_b) < 1e-9:
+        return 0.0
+    return float(covariance / np.sqrt(variance_a * variance_b))
+
+
+def _length(dx: Float, dy: Float) -> Float:
+    return np.asarray(np.sqrt(dx * dx + dy * dy))
+
+
+def _log_sum(ratio: Float) -> float:
+    return _sum(np.log1p(ratio))
+
+
+def _sum(values: Float) -> float:
+    # Not cv2.sumElems, and not cv2.magnitude above: the last digit of both depends on where in
+    # memory the arrays lie, and the same drive must give the same report.
+    return float(values.sum(dtype=np.float64))
+
+
+def _valid(image: NDArray[Real], window: NDArray[Real]) -> NDArray[Real]:
+    """Correlate rows and columns with `window`, only where it lies inside the image."""
+    edge = len(window) // 2
+    blurred: NDArray[Real] = cv2.sepFilter2D(image, -1, window, window)
+    return blurred[edge:-edge, edge:-edge]
