@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from segmif_ros.bundle import Manifest
+from segmif_ros.bundle import LabelClass, Manifest
 from segmif_ros.frames import UNLABELLED
 
 
@@ -21,3 +21,19 @@ def labels_json(manifest: Manifest) -> str:
             ],
         }
     )
+
+
+def parse_labels(text: str) -> tuple[str, tuple[LabelClass, ...]]:
+    """Return model name and classes out of what `labels_json` wrote.
+
+    Raises:
+        ValueError: it was not written by that.
+    """
+    try:
+        raw = json.loads(text)
+        classes = tuple(
+            LabelClass(int(c["id"]), str(c["name"]), tuple(c["color"])) for c in raw["classes"]
+        )
+        return str(raw["model"]), classes
+    except (KeyError, TypeError) as err:
+        raise ValueError(f"not the labels of a model: {err!r} in {text[:60]!r}") from err

@@ -17,10 +17,17 @@ from pathlib import Path
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.sources import BagSource
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation.bags import BagError, BagSummary, is_bag, summarize
+from segmif_ros.evaluation.bags import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    BagError,
+    BagSummary,
+    is_bag,
+    summarize,
+)
+from segmif_ros.evaluation.camera_topics import camera_topics
 from segmif_ros.evaluation.clips import ClipError
 from segmif_ros.evaluation.video import VideoError
 from segmif_ros.pairing import MILLISECOND, PairingConfig
@@ -130,10 +137,10 @@ def _recorded(args: argparse.Namespace) -> RecordedSource:
 def _bag(args: argparse.Namespace, path: Path) -> ImageSource:
     summary = summarize(path)
     topics = {} if args.model else result_topics(summary)
-    cameras = BagSource(
-        path, seconds=1e9, rgb_topic=args.rgb_topic, thermal_topic=args.thermal_topic
+    rgb, thermal = camera_topics(
+        summary, args.rgb_topic, args.thermal_topic, types=(IMAGE, COMPRESSED_IMAGE)
     )
-    chosen = (cameras.rgb_topic, cameras.thermal_topic)
+    chosen = (rgb.name, thermal.name)
     config = PairingConfig(
         tolerance_ns=round(args.tolerance_ms * MILLISECOND),
         thermal_offset_ns=round(args.thermal_offset_ms * MILLISECOND),

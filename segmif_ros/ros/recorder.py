@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from std_msgs.msg import String
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.evaluation.recording import OUTPUTS, Decimated, FrameSet, Output, SetAssembler
+from segmif_ros.labels import parse_labels
 from segmif_ros.messages.images import ImageRefused, view_rgb, view_thermal
 from segmif_ros.ros.qos import latched, sensor_input
 
@@ -165,12 +165,8 @@ class Recorder:
 
     def _on_labels(self, message: String) -> None:
         try:
-            raw = json.loads(message.data)
-            classes = tuple(
-                LabelClass(int(c["id"]), str(c["name"]), tuple(c["color"])) for c in raw["classes"]
-            )
-            self.model, self.classes = str(raw["model"]), classes
-        except (ValueError, KeyError, TypeError):
+            self.model, self.classes = parse_labels(message.data)
+        except ValueError:
             self.refused["labels"] += 1
 
 

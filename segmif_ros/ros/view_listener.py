@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from std_msgs.msg import String
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.evaluation.recording import OUTPUTS, FrameSet, Output, SetAssembler
+from segmif_ros.labels import parse_labels
 from segmif_ros.messages.images import ImageRefused, view_rgb, view_thermal
 from segmif_ros.ros.qos import latched, sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS
@@ -156,12 +156,9 @@ class ViewListener:
 
     def _on_labels(self, message: String) -> None:
         try:
-            raw = json.loads(message.data)["classes"]
-            classes = tuple(
-                LabelClass(int(c["id"]), str(c["name"]), tuple(c["color"])) for c in raw
-            )
-        except (ValueError, KeyError, TypeError) as err:
-            self._refusal = f"{self._topics['labels']}: not the classes of a node ({err})"
+            _, classes = parse_labels(message.data)
+        except ValueError as err:
+            self._refusal = f"{self._topics['labels']}: {err}"
             return
         with self._changed:
             self._classes = classes

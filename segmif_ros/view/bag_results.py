@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from threading import Lock
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.evaluation.bags import BagError, BagSummary
 from segmif_ros.frames import Image8
+from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
@@ -58,8 +58,16 @@ class RecordedResults:
         self._pairs = pairs
         self._places = pairs.places(topics)
         fused = next(topic for topic, name in topics.items() if name == "fused")
-        told = pairs.first_text(f"{fused.removesuffix('fused')}labels")
-        self.classes: Sequence[LabelClass] = _classes(told) or tuple(classes)
+        labels = f"{fused.removesuffix('fused')}labels"
+        told = pairs.first_text(labels)
+        self.classes: Sequence[LabelClass] = tuple(classes)
+        if told is not None:
+            try:
+                _, self.classes = parse_labels(told)
+            except ValueError as err:
+                raise BagError(
+                    f"{pairs.title}, {fused.removesuffix('fused')}labels: {err}"
+                ) from err
         self._registration = registration or Registration()
         self._lock = Lock()
         self._whole = [
@@ -125,11 +133,3 @@ class RecordedResults:
     def _result(self, name: str, number: int, stream: Stream) -> Image8:
         view = self._pairs.image(self._places[name][self._pairs.stamp_ns(number)], stream)
         return view.to_rgb() if stream is Stream.RGB else view.to_thermal()
-
-
-def _classes(text: str | None) -> tuple[LabelClass, ...]:
-    try:
-        raw = json.loads(text or "{}").get("classes", [])
-        return tuple(LabelClass(int(c["id"]), str(c["name"]), tuple(c["color"])) for c in raw)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ()
