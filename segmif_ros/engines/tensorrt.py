@@ -7,13 +7,16 @@ while the GPU works on a frame, the next one is copied into page-locked memory a
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from traceback import clear_frames
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -39,6 +42,14 @@ _INPUTS = ("rgb", "thermal")
 _OUTPUTS = ("fused", "mask", "confidence")
 _LOG = logging.getLogger(__name__)
 _MIB = 1 << 20
+_OPEN: WeakSet[TensorRtEngine] = WeakSet()
+"""Engines that nobody has closed; pycuda complains about what it finds at the process's end."""
+
+
+@atexit.register
+def _close_all() -> None:
+    for engine in list(_OPEN):
+        engine.close()
 
 
 class PlanError(EngineError):
@@ -96,6 +107,7 @@ class TensorRtEngine:
         self._graph_fact = "off"
         self._device_fact = driver.gpus[0].name
         self._gpu = Gpu0(integrated=driver.gpus[0].integrated)
+        _OPEN.add(self)
         try:
             with self._gpu.current():
                 self._load(bundle, plan)
@@ -103,12 +115,18 @@ class TensorRtEngine:
                 self._warm_up()
                 if graph:
                     self._record()
-        except DriverError as err:
+        except BaseException as err:
+            # What the failed calls had in their hands must be gone before the context is.
+            clear_frames(err.__traceback__)
             self.close()
-            raise EngineError(f"CUDA failed: {err}") from err
-        except BaseException:
-            self.close()
+            if isinstance(err, DriverError):
+                raise EngineError(f"CUDA failed: {err}") from err
             raise
+
+    def __del__(self) -> None:
+        # Absent when the opening failed before there was anything to free.
+        if hasattr(self, "_gpu"):
+            self.close()
 
     @property
     def name(self) -> str:
@@ -199,26 +217,31 @@ class TensorRtEngine:
         }
 
     def close(self) -> None:
-        """See `Engine.close`; the results of the last frame stay readable."""
+        """See `Engine.close`; results that are still wanted must have been copied."""
         if self._gpu.is_closed:
             return
+        _OPEN.discard(self)
         try:
             with self._gpu.current():
-                # A GPU that failed cannot be waited for.
-                with suppress(EngineError, self._gpu.error):
-                    self._gpu.synchronize()
-                for slot in self._slots:
-                    if slot.graph is not None:
-                        slot.graph.close()
-                # In this order: the graphs hold addresses, the context holds the engine's memory.
-                self._context = None
-                self._engine = None
-                self._runtime = None
-                self._under_way.clear()
-                self._slots.clear()
+                self._free()
+            self._gpu.close()
         except (DriverError, EngineError) as err:
-            _LOG.warning("the GPU's memory was not freed in order: %s", err)
-        self._gpu.close()
+            _LOG.warning("the GPU's memory was not given back in order: %s", one_line(err))
+
+    def _free(self) -> None:
+        """Free everything but the context that it lies in; a name left over would keep a slot."""
+        # A GPU that failed cannot be waited for.
+        with suppress(self._gpu.error):
+            self._gpu.synchronize()
+        for slot in self._slots:
+            if slot.graph is not None:
+                slot.graph.close()
+        # In this order: graphs hold addresses, the execution context holds the engine's memory.
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        self._under_way.clear()
+        self._slots.clear()
 
     def _check_open(self) -> None:
         if self._gpu.is_closed:

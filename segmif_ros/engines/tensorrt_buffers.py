@@ -8,6 +8,7 @@ context is only current inside `with gpu.current():`.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.checks import one_line
+from segmif_ros.engines.driver import check, load_driver
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: the stream does not wait for the default one."""
@@ -67,8 +69,12 @@ class Gpu0:
             self._context = drv.Device(0).retain_primary_context()
         except drv.Error as err:
             raise EngineError(f"CUDA gives no context: {one_line(err)}; see segmif doctor") from err
-        with self.current():
-            self._stream = drv.Stream(_NON_BLOCKING)
+        try:
+            with self.current():
+                self._stream = drv.Stream(_NON_BLOCKING)
+        except EngineError:
+            self.close()
+            raise
 
     @property
     def is_closed(self) -> bool:
@@ -142,9 +148,21 @@ class Gpu0:
         self._stream.synchronize()
 
     def close(self) -> None:
-        """Free stream and context, after everything else on them. Safe to call twice."""
+        """Give back stream and context, after everything else on them. Safe to call twice.
+
+        Raises:
+            DriverError, EngineError: the driver refuses.
+        """
         if self._context is None:
             return
-        with self.current():
-            self._stream = None
-        self._context = None
+        context, self._context = self._context, None
+        try:
+            context.push()
+        except self._drv.Error as err:
+            raise EngineError(f"CUDA failed: {one_line(err)}") from err
+        self._stream = None
+        # Not left to the garbage collector: there pycuda takes the primary context for one of its
+        # own and destroys it under everybody else. `detach` takes it off pycuda's stack, but not
+        # off the driver's.
+        context.detach()
+        check(load_driver(), "cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
