@@ -45,6 +45,7 @@ class ResultBag:
         *,
         inputs: bool = True,
         overlay_alpha: float = 0.5,
+        replace: bool = False,
     ) -> None:
         """Prepare.
 
@@ -53,11 +54,13 @@ class ResultBag:
             manifest: of the model.
             inputs: write the camera images too.
             overlay_alpha: weight of the class colours, 0 to 1.
+            replace: take the place of a bag that an attempt before this one left there.
 
         Raises:
             BagError: `out` exists.
         """
-        if out.exists() or out.is_symlink():
+        replaces = replace and (out / "metadata.yaml").is_file() and not out.is_symlink()
+        if (out.exists() or out.is_symlink()) and not replaces:
             raise BagError(f"{str(out)!r} exists already; give --write-bag another name")
         self.out = out
         self._inputs = inputs
@@ -89,6 +92,8 @@ class ResultBag:
         try:
             self._bag.__exit__(kind, value, trace)
             if kind is None and self._topics:
+                if self.out.exists():
+                    self.out.rename(self._hidden / "replaced")
                 (self._hidden / self.out.name).rename(self.out)
         finally:
             shutil.rmtree(self._hidden, ignore_errors=True)

@@ -140,17 +140,19 @@ class Thinned:
         return {"stride": stride, "rows": rows}
 
     @staticmethod
-    def joined(tables: Sequence[Thinned]) -> tuple[int, list[list[float | None]]]:
+    def joined(tables: Sequence[Thinned], numbers: Sequence[int]) -> tuple[int, list[list[Any]]]:
         """Put tables of several bags under each other, thinned to one stride and `MOST_ROWS`.
 
-        The second column, which is the number of the bag, is filled in.
+        Args:
+            tables: one of each bag.
+            numbers: of the bags; they go into the second column.
         """
         states = [table.state() for table in tables]
         stride = max((state["stride"] for state in states), default=1)
         while True:
             rows = [
                 [row[0], number, *row[2:]]
-                for number, state in enumerate(states)
+                for number, state in zip(numbers, states, strict=True)
                 for row in state["rows"][:: stride // state["stride"]]
             ]
             if len(rows) <= MOST_ROWS:

@@ -46,7 +46,9 @@ class DriveSettings:
         label_topic: topic of label images, None without.
         labels: folder of label pictures, None without.
         boxes: folder of box files, None without.
-        protocol: name of the scoring protocol, None for all classes but id 0.
+        box_classes: names of the model's classes in the order of the ids in box files; empty if
+            these ids are the model's.
+        protocol: names of scoring protocols with commas; None takes those of the model's classes.
         pairing: as in the node.
         thermal: as in the node.
         calibration: file with the thermal to RGB geometry, None if the images are registered.
@@ -68,6 +70,7 @@ class DriveSettings:
     label_topic: str | None = None
     labels: str | None = None
     boxes: str | None = None
+    box_classes: tuple[str, ...] = ()
     protocol: str | None = None
     pairing: PairingConfig = field(default_factory=PairingConfig)
     thermal: ThermalSettings = field(default_factory=ThermalSettings)

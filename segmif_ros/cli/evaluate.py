@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif evaluate BAG... --out DIR`: a drive becomes a report, pictures and a verdict.
+
+The bags go through the node's own pairing, conversion, registration and engine, offline. DIR then
+holds report.html for people and report.json for programs.
+
+With --dataset PATH a data set with labels is scored instead: `segmif evaluate --dataset X --help`.
+
+Exit codes: 0 passed, or no threshold given; 1 could not run; 2 wrong use; 3 a threshold was missed
+or a bag was skipped; 130 interrupted (the report holds what was done until then).
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.cli.children import terminable
+from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
+from segmif_ros.engines.base import EngineError
+from segmif_ros.evaluation import drive_jobs
+from segmif_ros.evaluation.bags import BagError
+from segmif_ros.evaluation.drive_labels import LabelError
+from segmif_ros.evaluation.drive_report import PICTURES, REPORT_FILE, save
+from segmif_ros.evaluation.drive_run import (
+    INTERRUPTED,
+    BagResult,
+    DriveError,
+    box_classes,
+    chosen_protocols,
+)
+from segmif_ros.evaluation.drive_settings import DriveSettings, SettingsError
+from segmif_ros.evaluation.drive_state import StateFolder
+from segmif_ros.evaluation.drive_summary import summarize, write_pictures
+from segmif_ros.evaluation.drive_text import table
+from segmif_ros.evaluation.drive_verdict import Requirement, RequirementError
+from segmif_ros.registration import RegistrationError
+
+DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
+"""Exit codes."""
+
+_HTML = "segmif_ros.evaluation.html_report"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `segmif evaluate` and return the exit code."""
+    if any(word == "--dataset" or word.startswith("--dataset=") for word in argv):
+        return int(import_module("segmif_ros.cli.evaluate_dataset").main(argv))
+    args = parser(__doc__ or "").parse_args(argv)
+    try:
+        settings = settings_of(args)
+        bags = find_bags(args.bags)
+        bundle = Bundle.load(settings.model)
+        protocols = chosen_protocols(settings, bundle)
+        wanted = requirements(args, protocols[0].name if protocols else "")
+        box_classes(settings, bundle)
+        _check_outputs(args, settings, bags)
+    except (
+        SettingsError,
+        RequirementError,
+        BundleError,
+        LabelError,
+        BagError,
+        OSError,
+        ValueError,
+        yaml.YAMLError,
+    ) as err:
+        sys.stderr.write(f"segmif evaluate: {err}\n")
+        return USAGE
+    try:
+        with terminable(), _sole_user(args.out):
+            if args.live:
+                from segmif_ros.cli.evaluate_live import evaluate_live
+
+                return evaluate_live(args, settings, bags[0], bundle, wanted)
+            return _evaluate(args, settings, bags, bundle, wanted)
+    except (DriveError, EngineError, RegistrationError, LabelError) as err:
+        sys.stderr.write(f"segmif evaluate: {err}\n")
+        return FAILED
+    except OSError as err:
+        sys.stderr.write(
+            f"segmif evaluate: {err}; free space, or choose another folder with --out. "
+            "What is done is kept there for the next try\n"
+        )
+        return FAILED
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """Return the bags at these paths: bags themselves, and those in folders, in order of name.
+
+    Raises:
+        BagError: nothing at a path, or a folder without bags.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise BagError(f"{str(path)!r} does not exist; give bags, or folders with bags")
+        if path.is_file() or _is_bag(path):
+            found.append(path)
+            continue
+        inside = sorted(child for child in path.iterdir() if _is_bag(child))
+        if not inside:
+            raise BagError(
+                f"{str(path)!r} holds no bag: no metadata.yaml and no .mcap or .db3 file in it"
+            )
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _is_bag(path: Path) -> bool:
+    """True for what looks like a bag, also for the folder of one that was never completed."""
+    if path.name.startswith("."):
+        return False
+    if path.is_file():
+        return path.suffix in (".mcap", ".db3")
+    if (path / "metadata.yaml").is_file():
+        return True
+    own = [f for f in path.iterdir() if f.suffix in (".mcap", ".db3")] if path.is_dir() else []
+    return len(own) == 1 and own[0].stem.startswith(path.name)
+
+
+def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequence[Path]) -> None:
+    for folder in (settings.labels, settings.boxes):
+        if folder is not None and not Path(folder).is_dir():
+            raise LabelError(f"{folder!r} is no folder; give one with a file for each image")
+    if args.out.is_file():
+        raise BagError(f"--out {str(args.out)!r} is a file; give a folder")
+    if args.live and len(bags) > 1:
+        raise SettingsError(f"--live plays one bag, not {len(bags)}; run it for each")
+    if args.live and (settings.has_labels or settings.write_bag or args.jobs > 1):
+        raise SettingsError(
+            "--live goes with neither labels nor --write-bag nor --jobs: the bag is played with "
+            "new stamps; evaluate offline for these"
+        )
+    if args.scheduler and args.jobs > 1:
+        raise SettingsError("--jobs are processes here, --scheduler has its own; give one of them")
+    names = [_bag_name(bag) for bag in bags]
+    if settings.write_bag and len(bags) > 1 and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SettingsError(f"two bags are called {twice!r}; write their results one by one")
+
+
+@contextmanager
+def _sole_user(out: Path) -> Iterator[None]:
+    """Keep a second evaluation out of the folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = out / ".lock"
+    try:
+        with lock.open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                raise DriveError(
+                    f"another evaluation is writing into {str(out)!r}; wait for its end, or choose "
+                    "another folder with --out"
+                ) from err
+            yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _evaluate(
+    args: argparse.Namespace,
+    settings: DriveSettings,
+    bags: Sequence[Path],
+    bundle: Bundle,
+    wanted: Sequence[Requirement],
+) -> int:
+    settings = drive_jobs.threads_each(settings, args.jobs)
+    state = StateFolder(args.out, settings.digest(bundle.manifest.sha256))
+    started = time.perf_counter()
+    done: dict[Path, BagResult] = {}
+    if not args.fresh:
+        done = {bag: result for bag in bags if (result := state.known(bag)) is not None}
+        if done:
+            say(f"{len(done)} of {len(bags)} bags are done already, by an evaluation before")
+    tasks = _tasks([bag for bag in bags if bag not in done], settings, several=len(bags) > 1)
+    stopped = False
+    try:
+        for bag, result in _results(args, {str(bag.resolve()): bag for bag in bags}, tasks):
+            stopped = stopped or result.interrupted
+            done[bag] = result
+            if result.status == "ok":
+                state.keep(bag, result)
+            else:
+                say(f"{result.status}: {result.reason}")
+    except KeyboardInterrupt:
+        stopped = True
+    results = [done.get(bag) or BagResult(str(bag), "skipped", INTERRUPTED) for bag in bags]
+    report = summarize(
+        results,
+        bundle,
+        chosen_protocols(settings, bundle),
+        settings,
+        wanted,
+        wall_s=time.perf_counter() - started,
+        max_skipped=args.max_skipped,
+        partial="interrupted by Ctrl-C or a signal" if stopped else None,
+    )
+    code = write_report(args.out, report, results)
+    if stopped:
+        sys.stderr.write("interrupted: the report holds what was done until then\n")
+        return STOPPED
+    state.clear()
+    return code
+
+
+def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]) -> int:
+    """Write everything into the folder, say what is in it, and return the exit code.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for stale in (out / PICTURES).glob("*"):
+        stale.unlink()
+    report["pictures"] = write_pictures(out, results)
+    save(out, report)
+    written = [REPORT_FILE]
+    try:
+        html = import_module(_HTML)
+    except ModuleNotFoundError as err:
+        if err.name != _HTML:
+            raise
+    else:
+        written.insert(0, html.write_html(out).name)
+    say("")
+    say(table(report))
+    say("")
+    say("wrote " + ", ".join(str(out / name) for name in written))
+    if not report["pairs"]["evaluated"]:
+        sys.stderr.write("segmif evaluate: not one pair could be evaluated\n")
+        return FAILED
+    return MISSED if report["verdict"]["passed"] is False else DONE
+
+
+def _tasks(
+    bags: Sequence[Path], settings: DriveSettings, *, several: bool
+) -> list[drive_jobs.Task]:
+    tasks = []
+    for bag in bags:
+        out_bag = None
+        if settings.write_bag:
+            folder = Path(settings.write_bag).resolve()
+            out_bag = folder / _bag_name(bag) if several else folder
+            if out_bag.exists():
+                raise DriveError(
+                    f"{str(out_bag)!r} exists already; give --write-bag another name, or remove it"
+                )
+        tasks.append(
+            drive_jobs.Task(str(bag.resolve()), settings, str(out_bag) if out_bag else None)
+        )
+    return tasks
+
+
+def _bag_name(bag: Path) -> str:
+    return bag.stem if bag.is_file() else bag.resolve().name
+
+
+def _results(
+    args: argparse.Namespace, bags: Mapping[str, Path], tasks: Sequence[drive_jobs.Task]
+) -> Iterator[tuple[Path, BagResult]]:
+    """Yield results as they come, under a progress bar."""
+    if args.scheduler or args.jobs > 1:
+        outcomes = (
+            drive_jobs.on_cluster(tasks, args.scheduler)
+            if args.scheduler
+            else drive_jobs.in_processes(tasks, args.jobs)
+        )
+        with closing(outcomes), progress_bar(total=len(tasks), unit="bag") as bar:
+            for task, result in outcomes:
+                bar.update()
+                yield bags[task.bag], result
+        return
+    with progress_bar(unit="pair", desc="opening the model") as bar:
+        done = 0
+
+        def progress(pairs: int, expected: int) -> None:
+            if pairs == 1:
+                bar.reset(expected)
+                bar.set_description(f"bag {done + 1} of {len(tasks)}")
+            bar.update(pairs - bar.n)
+
+        with closing(drive_jobs.one_by_one(tasks, progress)) as results:
+            for task, result in results:
+                done += 1
+                yield bags[task.bag], result

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of `segmif evaluate`, and the settings and thresholds that it stands for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segmif_ros.engines import ENGINES
+from segmif_ros.evaluation.drive_settings import (
+    LIGHTS,
+    METRICS_EVERY,
+    ROWS,
+    DriveSettings,
+    SettingsError,
+    node_parameters,
+    pairing_config,
+    thermal_settings,
+)
+from segmif_ros.evaluation.drive_verdict import Requirement, RequirementError, requirement
+from segmif_ros.share import resolve_model
+from segmif_ros.thermal import THERMAL_MODES
+
+_LIMITS: Sequence[tuple[str, str, str, str, str]] = (
+    ("min_miou", "miou", "segmentation.rows.fused.all.protocols.{protocol}", ">=", "0 to 1"),
+    ("max_drop", "lost pairs", "pairs.lost_share", "<=", "share of the pairs, 0 to 1"),
+    (
+        "max_flicker",
+        "flicker",
+        "flicker.ratio",
+        "<=",
+        "flicker of the fused image over that of the worse input",
+    ),
+    ("min_ssim", "SSIM", "fusion.all.fused.SSIM", ">=", "of the fused image with both inputs"),
+)
+"""Option, name in the report, path in the report, comparison, meaning."""
+
+_OFTEN_GIVEN = {
+    "tolerance_ms": "largest time difference of a pair (30)",
+    "max_wait_ms": "longest time that an image waits for its partner (100)",
+    "thermal_offset_ms": "added to thermal stamps (0)",
+    "rgb_offset_ms": "added to RGB stamps (0)",
+    "confidence_threshold": "mask pixels below it become 255, 0 to 1 (0)",
+}
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser.
+
+    Args:
+        description: what the verb does.
+    """
+    made = argparse.ArgumentParser(
+        prog="segmif evaluate",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="bag, or folder of bags")
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
+    _add_model(made)
+    _add_input(made)
+    _add_truth(made)
+    _add_verdict(made)
+    many = made.add_argument_group("many bags")
+    many.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    many.add_argument(
+        "--scheduler", metavar="ADDRESS", help="Dask scheduler, for example tcp://host:8786"
+    )
+    many.add_argument("--fresh", action="store_true", help="do again what an earlier try has done")
+    out = made.add_argument_group("more output")
+    out.add_argument(
+        "--write-bag",
+        type=Path,
+        metavar="PATH",
+        help="write the results as a bag; of several bags, a folder of them",
+    )
+    out.add_argument(
+        "--no-bag-inputs", action="store_true", help="leave the camera images out of that bag"
+    )
+    out.add_argument(
+        "--live",
+        action="store_true",
+        help="play the bag to a real node over DDS: adds latency and loss, takes as long as it is",
+    )
+    return made
+
+
+def _add_model(made: argparse.ArgumentParser) -> None:
+    model = made.add_argument_group("model")
+    model.add_argument("--model", help="shipped name or bundle folder (segmif-nano)")
+    model.add_argument("--engine", choices=ENGINES, help="runtime (auto)")
+    model.add_argument("--engine-threads", type=int, metavar="N", help="CPU threads (all)")
+
+
+def _add_input(made: argparse.ArgumentParser) -> None:
+    given = made.add_argument_group("input, as the node's parameters of the same names")
+    given.add_argument("--rgb-topic", metavar="TOPIC", help="if it cannot be told by its name")
+    given.add_argument("--thermal-topic", metavar="TOPIC", help="likewise")
+    given.add_argument("--params", type=Path, metavar="YAML", help="parameter file of the node")
+    given.add_argument("--calibration", metavar="YAML", help="thermal to RGB geometry")
+    given.add_argument("--thermal-mode", choices=THERMAL_MODES, help="16 bits to 8 (auto)")
+    for name, meaning in _OFTEN_GIVEN.items():
+        given.add_argument(_option(name), type=float, metavar="X", help=meaning)
+    given.add_argument("--limit", type=int, metavar="N", help="at most N pairs of each bag")
+
+
+def _add_truth(made: argparse.ArgumentParser) -> None:
+    truth = made.add_argument_group("truth and measures")
+    truth.add_argument(
+        "--labels",
+        metavar="TOPIC|FOLDER",
+        help="label images: a topic of the bag, or a folder of masks named by stamp or number",
+    )
+    truth.add_argument("--boxes", metavar="FOLDER", help="text files: class cx cy w h")
+    truth.add_argument(
+        "--box-classes",
+        default="",
+        metavar="NAMES",
+        help="names of the ids in box files, from 0: person,bicycle,car; - leaves one out (the ids "
+        "are the model's)",
+    )
+    truth.add_argument(
+        "--protocol", metavar="NAMES", help="scoring protocols (those of the model's classes)"
+    )
+    truth.add_argument(
+        "--rows",
+        choices=ROWS,
+        default="auto",
+        help="run the network on each camera alone too; auto: where there are labels",
+    )
+    truth.add_argument(
+        "--light",
+        choices=LIGHTS,
+        default="auto",
+        help="split of the scores; auto: by the brightness of each visible image",
+    )
+    truth.add_argument(
+        "--metrics-every",
+        type=int,
+        default=METRICS_EVERY,
+        metavar="N",
+        help=f"measure fusion on every Nth pair ({METRICS_EVERY})",
+    )
+
+
+def _add_verdict(made: argparse.ArgumentParser) -> None:
+    limits = made.add_argument_group("verdict (exit code 3 if one is missed)")
+    for name, _, _, _, meaning in _LIMITS:
+        limits.add_argument(_option(name), type=float, metavar="X", help=meaning)
+    limits.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="LIMIT",
+        help="any number of the report: 'fusion.all.fused.VIF>=0.6'; may be repeated",
+    )
+    limits.add_argument(
+        "--max-skipped",
+        type=int,
+        default=0,
+        metavar="N",
+        help="bags that may be damaged or without pairs (0)",
+    )
+
+
+def settings_of(args: argparse.Namespace) -> DriveSettings:
+    """Return the settings that a command line stands for: an option wins over --params.
+
+    Raises:
+        SettingsError: a value that cannot be used.
+        OSError, yaml.YAMLError: the parameter file cannot be read, or there is no such model.
+    """
+    values: dict[str, Any] = {}
+    if args.params is not None:
+        parsed = yaml.safe_load(args.params.read_text(encoding="utf-8"))
+        if not isinstance(parsed, dict):
+            raise SettingsError(f"{args.params}: no parameter file of the node")
+        values = node_parameters(parsed)
+    given = {
+        name: value
+        for name in ("model", "engine", "engine_threads", "thermal_mode", *_OFTEN_GIVEN)
+        if (value := getattr(args, name)) is not None
+    }
+    values |= given
+    calibration = args.calibration or values.get("calibration_file") or None
+    labels, topic = args.labels, None
+    if labels is not None and labels.startswith("/") and not Path(labels).is_dir():
+        labels, topic = None, labels
+    if args.jobs < 1:
+        raise SettingsError(f"--jobs is {args.jobs}, expected 1 or more")
+    return DriveSettings(
+        model=str(resolve_model(str(values.get("model", "segmif-nano"))).resolve()),
+        engine=str(values.get("engine", "auto")),
+        engine_threads=int(values.get("engine_threads", 0)),
+        rgb_topic=args.rgb_topic,
+        thermal_topic=args.thermal_topic,
+        label_topic=topic,
+        labels=_absolute(labels),
+        boxes=_absolute(args.boxes),
+        box_classes=tuple(n.strip() for n in args.box_classes.split(",") if n.strip()),
+        protocol=args.protocol,
+        pairing=pairing_config(values),
+        thermal=thermal_settings(values),
+        calibration=_absolute(calibration),
+        confidence_threshold=float(values.get("confidence_threshold", 0.0)),
+        rows=args.rows,
+        light=args.light,
+        metrics_every=args.metrics_every,
+        limit=args.limit,
+        write_bag=_absolute(args.write_bag),
+        bag_inputs=not args.no_bag_inputs,
+    )
+
+
+def requirements(args: argparse.Namespace, protocol: str = "") -> list[Requirement]:
+    """Return the thresholds that a command line asks for.
+
+    Args:
+        args: parsed.
+        protocol: name of the first scoring protocol, for --min-miou.
+
+    Raises:
+        RequirementError: a threshold that cannot be read or that nothing is measured for.
+    """
+    wanted = []
+    for option, name, path, how, _ in _LIMITS:
+        value = getattr(args, option)
+        if value is None:
+            continue
+        if option == "min_miou" and not protocol:
+            raise RequirementError("--min-miou needs --labels: without truth there is no mIoU")
+        wanted.append(Requirement(name, path.format(protocol=protocol), how, value))
+    return wanted + [requirement(text) for text in args.require]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _absolute(path: object) -> str | None:
+    return None if path is None else str(Path(str(path)).expanduser().resolve())

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many bags: one after the other, in processes of this machine, or on a Dask cluster.
+
+A bag is a task. What a task returns is plain values, which the caller keeps on disk as they come,
+so a worker that dies costs the bag it was at, and that bag is tried again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from segmif_ros.evaluation.drive_run import BagResult, DriveError, Progress, Workbench, evaluate_bag
+from segmif_ros.evaluation.drive_settings import DriveSettings
+
+ATTEMPTS = 3
+"""Times that a bag is tried whose worker dies."""
+
+_OWN = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One bag to evaluate.
+
+    Attributes:
+        bag: its path, on whatever machine evaluates it.
+        settings: of the evaluation.
+        out_bag: where to write the results as a bag, None for nowhere.
+    """
+
+    bag: str
+    settings: DriveSettings
+    out_bag: str | None = None
+
+
+Outcomes = Generator[tuple[Task, BagResult], None, None]
+"""Bags as they are done; closing it ends what is still running."""
+
+
+def evaluate_task(task: Task, progress: Progress | None = None) -> BagResult:
+    """Evaluate one bag in this process; the model stays open for the next one of this thread.
+
+    Raises:
+        DriveError: what is wrong is not the bag.
+    """
+    bench: Workbench | None = getattr(_OWN, "bench", None)
+    if bench is None or bench.settings != task.settings:
+        if bench is not None:
+            bench.close()
+        bench = _OWN.bench = Workbench(task.settings)
+    out_bag = Path(task.out_bag) if task.out_bag else None
+    return evaluate_bag(Path(task.bag), bench, out_bag=out_bag, progress=progress)
+
+
+def close_bench() -> None:
+    """Free the model that `evaluate_task` left open on this thread."""
+    bench: Workbench | None = _OWN.__dict__.pop("bench", None)
+    if bench is not None:
+        bench.close()
+
+
+def one_by_one(tasks: Sequence[Task], progress: Progress) -> Outcomes:
+    """Evaluate in this process; ends after a bag that was interrupted."""
+    try:
+        for task in tasks:
+            result = evaluate_task(task, progress)
+            yield task, result
+            if result.interrupted:
+                return
+    finally:
+        close_bench()
+
+
+def in_processes(
+    tasks: Sequence[Task],
+    jobs: int,
+    *,
+    work: Callable[[Task], BagResult] = evaluate_task,
+) -> Outcomes:
+    """Evaluate in processes of this machine, in whatever order they are done.
+
+    Args:
+        tasks: the bags.
+        jobs: processes at once.
+        work: what a process does with a task.
+
+    Raises:
+        DriveError: what is wrong is not a bag.
+    """
+    waiting = list(tasks)
+    deaths: Counter[str] = Counter()
+    while waiting:
+        pool = ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts
+        )
+        running: dict[Future[BagResult], Task] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    running[pool.submit(work, waiting[0])] = waiting[0]
+                    waiting.pop(0)
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    yield running.pop(future), result
+        except BrokenProcessPool:
+            # Nobody knows which of them it was that died.
+            for task in running.values():
+                deaths[task.bag] += 1
+                if deaths[task.bag] < ATTEMPTS:
+                    waiting.append(task)
+                else:
+                    yield task, _given_up(task)
+        finally:
+            _end(pool)
+
+
+def on_cluster(tasks: Sequence[Task], scheduler: str) -> Outcomes:
+    """Evaluate on the workers of a Dask scheduler, in whatever order they are done.
+
+    The bags and the model must lie under the same paths on every machine.
+
+    Args:
+        tasks: the bags.
+        scheduler: its address, for example tcp://host:8786.
+
+    Raises:
+        DriveError: no scheduler there, or what is wrong is not a bag.
+    """
+    try:
+        distributed: Any = import_module("distributed")
+    except ModuleNotFoundError as err:
+        raise DriveError(
+            f"--scheduler needs Dask ({err.name}): pip install 'segmif_ros[cluster]'"
+        ) from err
+    try:
+        client: Any = distributed.Client(scheduler, timeout=10)
+    except (OSError, TimeoutError, ValueError) as err:
+        raise DriveError(f"no Dask scheduler at {scheduler!r}: {err}; start one first") from err
+    with client:
+        # The attempts at a bag whose worker dies are those of the scheduler.
+        futures = {
+            client.submit(evaluate_task, task, pure=False, key=f"{i}-{Path(task.bag).name}"): task
+            for i, task in enumerate(tasks)
+        }
+        for future in distributed.as_completed(futures):
+            task = futures[future]
+            try:
+                yield task, future.result()
+            except distributed.KilledWorker:
+                yield task, _given_up(task)
+
+
+def threads_each(settings: DriveSettings, jobs: int) -> DriveSettings:
+    """Share the cores of this machine out among processes, unless a number of threads was given."""
+    if settings.engine_threads or jobs <= 1:
+        return settings
+    cores = len(os.sched_getaffinity(0))
+    return replace(settings, engine_threads=max(1, cores // jobs))
+
+
+def _given_up(task: Task) -> BagResult:
+    reason = f"the process that evaluated it died {ATTEMPTS} times (out of memory?)"
+    return BagResult(task.bag, "skipped", reason)
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End a pool now, whatever its workers are doing."""
+    processes = list((getattr(pool, "_processes", None) or {}).values())
+    busy = [process for process in processes if process.is_alive()]
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in busy:
+        process.terminate()
+    for process in busy:
+        process.join(5.0)

@@ -1,0 +1,593 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates one bag on three threads, so that the engine waits for nothing but itself.
+
+One reads pairs ahead, the calling one runs the network, the third counts and writes what it finds.
+Between them wait one pair and two results at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from time import perf_counter
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.datasets.protocol import Protocol, load_protocol
+from segmif_ros.engines import open_engine
+from segmif_ros.engines.base import Engine, EngineError
+from segmif_ros.evaluation.bags import BagError
+from segmif_ros.evaluation.boxes import Box
+from segmif_ros.evaluation.drive_bag import ResultBag
+from segmif_ros.evaluation.drive_labels import (
+    FolderBoxes,
+    FolderLabels,
+    LabelError,
+    Labels,
+    TopicLabels,
+)
+from segmif_ros.evaluation.drive_pictures import Kind, PairImages, encoded
+from segmif_ros.evaluation.drive_report import Status
+from segmif_ros.evaluation.drive_scores import DriveScores, EvaluatedPair, Spread, Thinned
+from segmif_ros.evaluation.drive_settings import DriveSettings
+from segmif_ros.evaluation.drive_source import DriveSource, RecordedPair
+from segmif_ros.frames import FramePair, Image8
+from segmif_ros.perceiver import Perceiver
+from segmif_ros.registration import Registration, RegistrationError, load_calibration
+from segmif_ros.thermal import ShutterState, ThermalError, ThermalNormaliser, ThermalSettings
+
+PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
+"""What a pair can cause: counted, and the next pair is tried; as in the node."""
+
+INTERRUPTED = "interrupted"
+"""Reason of what Ctrl-C ended or kept from beginning."""
+
+FAILED = "failed"
+"""Reason of pairs that the network could not be run on."""
+
+_ALONE_RUNS = 12
+_PATIENCE_S = 0.2
+
+Item = TypeVar("Item")
+
+
+class DriveError(RuntimeError):
+    """An evaluation cannot go on; the message says why and what to do."""
+
+
+class StoredPicture(NamedTuple):
+    """One kept pair, encoded.
+
+    Attributes:
+        kind: why it was kept.
+        stamp_ns: of the RGB image.
+        score: what it was chosen by.
+        why: the score in words.
+        files: name of the image -> file suffix and content.
+    """
+
+    kind: Kind
+    stamp_ns: int
+    score: float
+    why: str
+    files: dict[str, tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagResult:
+    """What one bag came to; plain values, so that it travels between processes and machines.
+
+    Attributes:
+        path: of the bag, as given.
+        status: "ok", "partial" (damaged on the way, or interrupted) or "skipped".
+        reason: why not "ok".
+        source: size, times and topics of the bag.
+        pairs: counts of images and pairs.
+        sync: timing of both cameras.
+        scores: state of `DriveScores`.
+        stages: state of a `Spread` a stage.
+        series: state of the table of milliseconds.
+        timing: seconds and rates.
+        engine: what executed the model.
+        pictures: kept pairs.
+        bag: path of the written bag, None without.
+        notes: what a person should know.
+        interrupted: somebody pressed Ctrl-C.
+    """
+
+    path: str
+    status: Status
+    reason: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, Any] = field(default_factory=dict)
+    sync: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] | None = None
+    stages: dict[str, Any] = field(default_factory=dict)
+    series: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    engine: dict[str, str] = field(default_factory=dict)
+    pictures: tuple[StoredPicture, ...] = ()
+    bag: str | None = None
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False
+
+
+Progress = Callable[[int, int], None]
+"""Told of pairs done so far and pairs expected."""
+
+
+class Workbench:
+    """A model that is open: made once, used for bag after bag, on one thread."""
+
+    def __init__(self, settings: DriveSettings) -> None:
+        """Open bundle and engine, and time the engine alone.
+
+        Raises:
+            BundleError, EngineError, RegistrationError, OSError: it cannot be used.
+            ValueError: no such protocol, or it does not fit the model's classes.
+        """
+        self.settings = settings
+        self.bundle = Bundle.load(settings.model)
+        self.protocols = chosen_protocols(settings, self.bundle)
+        self.calibration = load_calibration(settings.calibration) if settings.calibration else None
+        self.registration = Registration(self.calibration)
+        DriveScores(settings, self.bundle.manifest.classes, self.protocols)
+        self.notes: list[str] = []
+        self.engine: Engine = open_engine(
+            settings.engine,
+            self.bundle,
+            threads=settings.engine_threads,
+            warn=self.notes.append,
+        )
+        self.engine_s = self._alone_s()
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+    def describe(self) -> dict[str, str]:
+        """Return what executes the model."""
+        return {"name": self.engine.name, **self.engine.describe()}
+
+    def perceivers(self) -> tuple[Perceiver, Perceiver]:
+        """Return a perceiver for pairs, and one for a camera alone that is registered already."""
+        threshold = self.settings.confidence_threshold
+        pairs = Perceiver(
+            self.engine,
+            ThermalNormaliser(self.settings.thermal),
+            self.registration,
+            confidence_threshold=threshold,
+        )
+        as_it_is = ThermalNormaliser(ThermalSettings(mode="passthrough"))
+        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold)
+
+    def _alone_s(self) -> float:
+        """Return the seconds of one inference with nothing else going on."""
+        random = np.random.default_rng(0)
+        rgb = random.integers(0, 256, (*self.engine.size, 3), np.uint8)
+        thermal = random.integers(0, 256, self.engine.size, np.uint8)
+        times = []
+        for _ in range(_ALONE_RUNS):
+            started = perf_counter()
+            self.engine.infer(rgb, thermal)
+            times.append(perf_counter() - started)
+        return float(np.median(times[2:]))
+
+
+def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:
+    """Return the protocols to score by: what was asked for, else those of the model's classes.
+
+    Raises:
+        ValueError: no such protocol, or no shipped class list is the model's.
+    """
+    if not (settings.labels or settings.label_topic):
+        return ()
+    if settings.protocol:
+        return tuple(load_protocol(name.strip()) for name in settings.protocol.split(","))
+    from segmif_ros.datasets.classes import list_with
+
+    found = list_with(bundle.manifest.classes)
+    if found is None:
+        raise ValueError(
+            f"the classes of model {bundle.manifest.name!r} are no list under config/labels; "
+            "name a protocol with --protocol"
+        )
+    return tuple(load_protocol(name) for name in found.protocols) or (load_protocol(found.name),)
+
+
+def evaluate_bag(
+    path: Path,
+    bench: Workbench,
+    *,
+    out_bag: Path | None = None,
+    progress: Progress | None = None,
+) -> BagResult:
+    """Evaluate one bag; Ctrl-C ends it early with what has been counted.
+
+    Args:
+        path: the bag.
+        bench: the open model.
+        out_bag: where to write the results as a bag, None for nowhere.
+        progress: told of every pair.
+
+    Returns:
+        The result; "skipped" with a reason for a bag that cannot be evaluated.
+
+    Raises:
+        DriveError: what is wrong is not the bag: a full disk, labels that are not there.
+    """
+    try:
+        with DriveSource(path, bench.settings, bench.calibration) as source:
+            return _Run(source, bench, out_bag, progress).result()
+    except BagError as err:
+        return BagResult(str(path), "skipped", str(err))
+    except LabelError as err:
+        raise DriveError(str(err)) from err
+    except OSError as err:
+        where = f" {err.filename}" if err.filename else ""
+        raise DriveError(
+            f"{path.name}: {err.strerror or err}{where}; free space or choose another folder"
+        ) from err
+
+
+class _CutShortError(Exception):
+    """The bag of results is not whole and must not look so."""
+
+
+class _Ahead(NamedTuple):
+    """A pair that waits for the engine, with its truth."""
+
+    pair: RecordedPair
+    truth: Image8 | None
+    boxes: list[Box] | None
+
+
+class _Result(NamedTuple):
+    """What waits to be counted."""
+
+    evaluated: EvaluatedPair
+    pair: RecordedPair
+
+
+class _Channel(Generic[Item]):
+    """A short queue between two threads that ends, also when one of them fails."""
+
+    def __init__(self, size: int) -> None:
+        self._queue: Queue[Item | None] = Queue(size)
+        self._closed = Event()
+
+    def put(self, item: Item | None) -> bool:
+        """Wait for room; False when nobody listens any more."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=_PATIENCE_S)
+            except Full:
+                continue
+            return True
+        return False
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield items until None comes, or the channel is closed."""
+        while True:
+            try:
+                item = self._queue.get(timeout=_PATIENCE_S)
+            except Empty:
+                if self._closed.is_set():
+                    return
+                continue
+            if item is None:
+                return
+            yield item
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._closed.set()
+
+
+class _Run:
+    """One bag from its first to its last pair."""
+
+    def __init__(
+        self,
+        source: DriveSource,
+        bench: Workbench,
+        out_bag: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self._source = source
+        self._bench = bench
+        self._settings = bench.settings
+        self._progress = progress
+        self._out_bag = out_bag
+        self._scores = DriveScores(bench.settings, bench.bundle.manifest.classes, bench.protocols)
+        self._labels, self._boxes = _truth(bench, source)
+        if self._boxes is not None:
+            self._scores.box_labels = self._boxes.labels
+        self._ahead: _Channel[_Ahead] = _Channel(1)
+        self._found: _Channel[_Result] = _Channel(2)
+        self._errors: list[BaseException] = []
+        self._stages: dict[str, Spread] = {}
+        self._series = Thinned()
+        self._failed: dict[str, int] = {}
+        self._first_ns: int | None = None
+        self._valid: Image8 | None = None
+        self._interrupted = False
+
+    def result(self) -> BagResult:
+        """Go through the bag."""
+        started = perf_counter()
+        reader = Thread(target=self._guarded, args=(self._read,), name="segmif-read", daemon=True)
+        counter = Thread(target=self._guarded, args=(self._count,), name="segmif-count")
+        reader.start()
+        counter.start()
+        try:
+            self._infer_all()
+        except KeyboardInterrupt:
+            self._interrupted = True
+        finally:
+            self._ahead.close()
+            reader.join()
+            self._found.put(None)
+            counter.join()
+            if self._labels is not None:
+                self._labels.close()
+        if self._errors:
+            raise self._errors[0]
+        return self._told(perf_counter() - started)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; what it raises is raised by `result`."""
+        try:
+            work()
+        except BaseException as err:
+            self._errors.append(err)
+            self._found.close()
+            self._ahead.close()
+
+    def _read(self) -> None:
+        """Thread: pairs and their truth, one ahead of the engine."""
+        limit = self._settings.limit
+        for pair in self._source:
+            truth, boxes = self._truth_of(pair)
+            if not self._ahead.put(_Ahead(pair, truth, boxes)):
+                return
+            if pair.index + 1 == limit:
+                break
+        self._ahead.put(None)
+
+    def _truth_of(self, pair: RecordedPair) -> tuple[Image8 | None, list[Box] | None]:
+        truth, boxes = None, None
+        try:
+            if self._labels is not None:
+                truth = self._labels.of(pair)
+            if self._boxes is not None:
+                boxes = self._boxes.of(pair)
+        except LabelError as err:
+            self._scores.note_label_problem(str(err))
+        return truth, boxes
+
+    def _infer_all(self) -> None:
+        """Run the network over what the reader brings."""
+        both, single = self._bench.perceivers()
+        done = 0
+        for item in self._ahead:
+            started = perf_counter()
+            try:
+                result, times = self._infer(item, both, single)
+            except PAIR_ERRORS as err:
+                self._failed[str(err)] = self._failed.get(str(err), 0) + 1
+                continue
+            waited = perf_counter()
+            for stage, milliseconds in times.items():
+                self._stages.setdefault(stage, Spread()).add(milliseconds)
+            if not self._found.put(result):
+                return
+            times["pair"] = 1e3 * (waited - started)
+            self._series.add([result.evaluated.t_s, None, times["inference"], times["pair"]])
+            done += 1
+            if self._progress is not None:
+                expected = self._settings.limit or self._source.expected_pairs
+                self._progress(done, min(expected, self._source.expected_pairs))
+
+    def _infer(
+        self, item: _Ahead, both: Perceiver, single: Perceiver
+    ) -> tuple[_Result, dict[str, float]]:
+        pair = item.pair
+        seen = both.perceive(
+            FramePair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
+        )
+        times = dict(seen.timings_ms)
+        images = PairImages(
+            pair.rgb, *(x.copy() for x in (seen.thermal, seen.fused, seen.mask, seen.confidence))
+        )
+        alone: dict[str, Image8] = {}
+        labelled = item.truth is not None or item.boxes is not None
+        if self._settings.rows == "all" or (self._settings.scores_cameras_alone and labelled):
+            alone = _alone(pair, images, single)
+        if self._first_ns is None:
+            self._first_ns = pair.stamp_ns
+        calibrated = self._bench.calibration is not None
+        if calibrated and self._valid is None:
+            size = (int(pair.thermal.shape[0]), int(pair.thermal.shape[1]))
+            height, width = images.visible.shape[:2]
+            self._valid = self._bench.registration.valid_area(size, (height, width))
+        evaluated = EvaluatedPair(
+            stamp_ns=pair.stamp_ns,
+            t_s=(pair.stamp_ns - self._first_ns) / 1e9,
+            difference_ns=pair.difference_ns,
+            images=images,
+            alone=alone,
+            truth=item.truth,
+            boxes=item.boxes,
+            open_shutter=both.normaliser.shutter.state is ShutterState.OPEN,
+            valid=self._valid,
+        )
+        return _Result(evaluated, pair), times
+
+    def _count(self) -> None:
+        """Thread: scores, and the bag of results."""
+        if self._out_bag is None:
+            for result in self._found:
+                self._scores.add(result.evaluated)
+            return
+        with suppress(_CutShortError), self._result_bag() as bag:
+            for result in self._found:
+                self._scores.add(result.evaluated)
+                pair = result.pair
+                bag.write(result.evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages)
+            if self._interrupted:
+                raise _CutShortError
+
+    def _result_bag(self) -> ResultBag:
+        assert self._out_bag is not None
+        manifest, inputs = self._bench.bundle.manifest, self._settings.bag_inputs
+        return ResultBag(self._out_bag, manifest, inputs=inputs, replace=True)
+
+    def _told(self, wall_s: float) -> BagResult:
+        source, scores = self._source, self._scores
+        summary = source.summary
+        status, reason = self._status()
+        pictures = tuple(
+            StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
+            for kind, kept in scores.gallery.pictures()
+        )
+        dropped = {
+            f"{stream}.{name}": count
+            for counts in (source.dropped, source.refused)
+            for stream, reasons in counts.items()
+            for name, count in sorted(reasons.items())
+        }
+        if self._failed:
+            dropped[FAILED] = sum(self._failed.values())
+        limited = source.pairs == self._settings.limit
+        result = BagResult(
+            path=str(summary.path),
+            status=status,
+            reason=reason,
+            source={
+                "bytes": summary.size_bytes,
+                "start_ns": summary.start_ns,
+                "duration_s": summary.duration_ns / 1e9,
+                "topics": dict(source.topics),
+            },
+            pairs={
+                "received": dict(source.received),
+                "expected": source.pairs if limited else min(source.received.values()),
+                "paired": source.pairs,
+                "evaluated": scores.evaluated,
+                "dropped": dropped,
+            },
+            sync={"intervals": _intervals(source), "clock_jumps": source.clock_jumps},
+            scores=scores.state(),
+            stages={name: spread.state() for name, spread in self._stages.items()},
+            series=self._series.state(),
+            timing={"wall_s": wall_s, "engine_s": self._bench.engine_s},
+            engine=self._bench.describe(),
+            pictures=pictures,
+            notes=self._notes(),
+            interrupted=self._interrupted,
+        )
+        written = self._out_bag is not None and self._out_bag.exists()
+        return replace(result, bag=str(self._out_bag) if written else None)
+
+    def _status(self) -> tuple[Status, str]:
+        source = self._source
+        if self._interrupted:
+            return "partial", INTERRUPTED
+        if not self._scores.evaluated:
+            return "skipped", source.damage or self._why_none()
+        if source.damage:
+            return "partial", source.damage
+        return "ok", ""
+
+    def _why_none(self) -> str:
+        """Say why there is not one pair."""
+        if self._failed:
+            return f"the network could run on no pair: {next(iter(self._failed))}"
+        source = self._source
+        if source.last_refusal and not source.pairs:
+            refused = "; ".join(f"{s}: {text}" for s, text in source.last_refusal.items())
+            return f"no image could be used: {refused}"
+        tolerance = self._settings.pairing.tolerance_ns / 1e6
+        return (
+            f"no pair: no image of {source.topics['thermal']!r} within {tolerance:g} ms of one of "
+            f"{source.topics['rgb']!r}; `segmif sync-check` tells the offset of the two clocks"
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        source = self._source
+        notes = [f"{stream}: {text}" for stream, text in sorted(source.last_refusal.items())]
+        notes += [f"{count} pairs failed: {text}" for text, count in self._failed.items()]
+        notes += [f"{n} x {text}" for text, n in sorted(self._scores.label_problems.items())[:5]]
+        return (*self._bench.notes, *notes)
+
+
+def _alone(pair: RecordedPair, images: PairImages, single: Perceiver) -> dict[str, Image8]:
+    """Return what the network says with either camera blanked, as the node blanks it."""
+    stamps = (pair.stamp_ns, pair.thermal_stamp_ns)
+    masks = {}
+    for row, frames in (
+        ("visible", FramePair(pair.rgb, None, *stamps)),
+        ("thermal", FramePair(None, images.thermal, *stamps)),
+    ):
+        masks[row] = single.perceive(frames).mask.copy()
+    return masks
+
+
+def _intervals(source: DriveSource) -> dict[str, Any]:
+    return {
+        name: {
+            "rate_hz": timing.rate_hz,
+            "jitter_ms": timing.jitter_ms,
+            "longest_gap_ms": timing.longest_gap_ms,
+            "missing": timing.dropped,
+            "out_of_order": timing.out_of_order,
+            "repeated_stamps": timing.repeated_stamps,
+            "zero_stamps": timing.zero_stamps,
+        }
+        for name, timing in source.timing().items()
+    }
+
+
+def _truth(bench: Workbench, source: DriveSource) -> tuple[Labels | None, FolderBoxes | None]:
+    """Open the truth of one bag: a folder of many bags holds a folder for each, by its name."""
+    settings, path = bench.settings, source.summary.path
+    labels: Labels | None = None
+    if settings.label_topic:
+        labels = TopicLabels(path, settings.label_topic)
+    elif settings.labels:
+        labels = FolderLabels(_own_folder(Path(settings.labels), path))
+    boxes = None
+    if settings.boxes:
+        folder = _own_folder(Path(settings.boxes), path)
+        boxes = FolderBoxes(folder, box_classes(settings, bench.bundle))
+    return labels, boxes
+
+
+def box_classes(settings: DriveSettings, bundle: Bundle) -> dict[int, int]:
+    """Return id in box files -> id in the model's masks.
+
+    Raises:
+        LabelError: a name that is no class of the model.
+    """
+    classes = {label.name: label.id for label in bundle.manifest.classes}
+    if not settings.box_classes:
+        return {label: label for label in classes.values()}
+    unknown = [name for name in settings.box_classes if name not in (*classes, "-")]
+    if unknown:
+        raise LabelError(
+            f"box class {unknown[0]!r} is no class of model {bundle.manifest.name!r}; it has "
+            f"{', '.join(classes)}"
+        )
+    return {i: classes[name] for i, name in enumerate(settings.box_classes) if name != "-"}
+
+
+def _own_folder(folder: Path, bag: Path) -> Path:
+    own = folder / (bag.stem if bag.is_file() else bag.name)
+    return own if own.is_dir() else folder
