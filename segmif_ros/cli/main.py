@@ -29,6 +29,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "segmif_ros.cli.evaluate",
         "turn a drive (bags) or a data set into a report with a verdict",
     ),
+    "dataset": ("segmif_ros.cli.dataset", "check a data set: what is in it, what is wrong with it"),
     "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
     "import-checkpoint": (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+from segmif_ros.datasets.classes import ClassList
 from segmif_ros.datasets.sample import Sample, When
 
 
@@ -46,7 +47,7 @@ class Dataset(Sequence[Entry]):
         kind: row of `opening.LAYOUTS`.
         root: where it is.
         split: the part that was opened, None for all of it.
-        labels: class list of the samples' labels.
+        class_list: of the samples' labels.
         entries: what can be read, neighbours in time beside each other where names tell.
         unpaired: files without their counterpart, each with what is missing.
         notes: what a person should know, although it is no fault.
@@ -55,10 +56,15 @@ class Dataset(Sequence[Entry]):
     kind: str
     root: Path
     split: str | None
-    labels: str
+    class_list: ClassList
     entries: Sequence[Entry]
     unpaired: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> str:
+        """Name of the class list of the samples' labels."""
+        return self.class_list.name
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...

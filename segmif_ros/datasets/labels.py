@@ -28,13 +28,13 @@ class LabelReading:
 
     Attributes:
         own: class list that the data set was annotated with.
-        wanted: name of the class list of the result.
+        wanted: class list of the result.
         table: 256 ids: what every id of `own` is in `wanted`.
         strict: refuse ids that `own` does not have; otherwise they stay as they are.
     """
 
     own: ClassList
-    wanted: str
+    wanted: ClassList
     table: Image8
     strict: bool = True
 
@@ -55,12 +55,13 @@ class LabelReading:
         """
         try:
             source = load_class_list(own)
-            table = source.truth_table(wanted or source.name)
+            result = source if wanted is None else load_class_list(wanted)
+            table = source.truth_table(result.name)
         except (OSError, ValueError) as err:
             raise DatasetError(str(err)) from err
         return cls(
             source,
-            wanted or source.name,
+            result,
             np.where(np.isin(table, list(ignore)), np.uint8(IGNORE), table),
             strict,
         )

@@ -88,5 +88,7 @@ def test_damaged_files_are_named(damage: str, reading: LabelReading, tmp_path: P
 def test_lists_that_do_not_exist_are_named() -> None:
     with pytest.raises(DatasetError, match=r"nothing\.yaml"):
         LabelReading.of("nothing", None)
-    with pytest.raises(DatasetError, match="'fmb15' cannot be read as 'nothing'"):
+    with pytest.raises(DatasetError, match=r"nothing\.yaml"):
         LabelReading.of("fmb15", "nothing")
+    with pytest.raises(DatasetError, match="'mfnet9' cannot be read as 'pst900'"):
+        LabelReading.of("mfnet9", "pst900")

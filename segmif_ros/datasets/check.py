@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a whole data set once and says what is in it and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segmif_ros.datasets.alignment import Alignment, AlignmentStatistic
+from segmif_ros.datasets.classes import ClassList
+from segmif_ros.datasets.dataset import Dataset
+from segmif_ros.datasets.sample import BACKGROUND, IGNORE, DatasetError, Sample
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCount:
+    """How often a class occurs.
+
+    Attributes:
+        id: in the labels.
+        name: of the class.
+        share: of all labelled pixels with a class, 0 to 1.
+        pairs: with at least one such pixel.
+    """
+
+    id: int
+    name: str
+    share: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """What a check found.
+
+    Attributes:
+        kind: of the layout.
+        root: where it is.
+        split: the part that was looked at, None for all.
+        labels: class list of the labels.
+        pairs: in the data set.
+        read: pairs that were read.
+        splits: pairs looked at by split, empty where there are none.
+        when: pairs looked at by day, night and unknown.
+        labelled: pairs looked at that come with labels.
+        sizes: pairs read by "WIDTHxHEIGHT".
+        classes: every class of the list, in the order of their ids.
+        background: share of labelled pixels with 254, see `sample.BACKGROUND`.
+        ignored: share of labelled pixels with 255.
+        unpaired: files without their counterpart.
+        unreadable: pairs that could not be read, with the reason.
+        unknown: pairs by id that the class list has not; "id" -> names of the first ones.
+        blank: pairs in which one camera sees one single value everywhere.
+        alignment: how well the pairs lie on each other.
+        notes: what a person should know, although it is no fault.
+    """
+
+    kind: str
+    root: str
+    split: str | None
+    labels: str
+    pairs: int
+    read: int
+    splits: Mapping[str, int]
+    when: Mapping[str, int]
+    labelled: int
+    sizes: Mapping[str, int]
+    classes: tuple[ClassCount, ...]
+    background: float
+    ignored: float
+    unpaired: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    unknown: Mapping[int, tuple[str, ...]]
+    blank: tuple[str, ...]
+    alignment: Alignment
+    notes: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """True if nothing is unpaired, unreadable or of an unknown class."""
+        return not (self.unpaired or self.unreadable or self.unknown)
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return plain values."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            "sound": self.sound,
+            **fields,
+            "classes": [
+                {"id": c.id, "name": c.name, "share": c.share, "pairs": c.pairs}
+                for c in self.classes
+            ],
+            "unknown": {str(label): list(names) for label, names in self.unknown.items()},
+            "alignment": self.alignment.to_json(),
+        }
+
+
+class DatasetChecker:
+    """Takes in the pairs of one data set; memory does not grow with the pictures."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._sizes: Counter[str] = Counter()
+        self._pixels = np.zeros(256, np.int64)
+        self._pairs_with = np.zeros(256, np.int64)
+        self._unknown: dict[int, list[str]] = {}
+        self._unreadable: list[str] = []
+        self._blank: list[str] = []
+        self._alignment = AlignmentStatistic()
+        self._splits: Counter[str] = Counter()
+        self._when: Counter[str] = Counter()
+        self._labelled = self._read = 0
+
+    def add(self, index: int, *, measure: bool) -> Sample | None:
+        """Read one pair and count it.
+
+        Args:
+            index: in the data set, which was opened with `strict=False`.
+            measure: also measure how well the pair is aligned.
+
+        Returns:
+            The pair; None if it cannot be read, which is counted.
+        """
+        entry = self._dataset[index]
+        self._when[entry.when or "unknown"] += 1
+        self._labelled += entry.labelled
+        if entry.split:
+            self._splits[entry.split] += 1
+        try:
+            sample = entry()
+        except DatasetError as err:
+            self._unreadable.append(str(err))
+            return None
+        self._read += 1
+        height, width = sample.thermal.shape
+        self._sizes[f"{width}x{height}"] += 1
+        if sample.labels is not None:
+            self._count(sample.name, sample.labels)
+        if not sample.thermal.std() or not sample.rgb.std():
+            self._blank.append(sample.name)
+        elif measure:
+            self._alignment.add(sample)
+        return sample
+
+    def report(self) -> DatasetReport:
+        """Return what was found."""
+        dataset = self._dataset
+        known = [label.id for label in dataset.class_list.classes]
+        total, in_classes = int(self._pixels.sum()), int(self._pixels[known].sum())
+        return DatasetReport(
+            kind=dataset.kind,
+            root=str(dataset.root),
+            split=dataset.split,
+            labels=dataset.labels,
+            pairs=len(dataset),
+            read=self._read,
+            splits=dict(self._splits),
+            when=dict(self._when),
+            labelled=self._labelled,
+            sizes=dict(self._sizes.most_common()),
+            classes=_counts(dataset.class_list, self._pixels, self._pairs_with, in_classes),
+            background=_share(int(self._pixels[BACKGROUND]), total),
+            ignored=_share(int(self._pixels[IGNORE]), total),
+            unpaired=dataset.unpaired,
+            unreadable=tuple(self._unreadable),
+            unknown={label: tuple(names) for label, names in sorted(self._unknown.items())},
+            blank=tuple(self._blank),
+            alignment=self._alignment.result(),
+            notes=dataset.notes,
+        )
+
+    def _count(self, name: str, labels: Any) -> None:
+        counts = np.bincount(labels.ravel(), minlength=256)
+        self._pixels += counts
+        self._pairs_with += counts > 0
+        for label in self._dataset.class_list.unknown_ids(labels):
+            self._unknown.setdefault(label, []).append(name)
+
+
+def check_dataset(
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    measured: int = 200,
+    progress: Callable[[int], Any] = lambda _: None,
+) -> DatasetReport:
+    """Read a data set and report on it.
+
+    Args:
+        dataset: opened with `strict=False`, so that unknown ids are counted.
+        limit: read at most so many pairs, evenly spread; all if None.
+        measured: measure the alignment of at most so many, evenly spread.
+        progress: called with 1 after every pair.
+    """
+    checker = DatasetChecker(dataset)
+    chosen = spread(len(dataset), limit)
+    measure = {chosen[place] for place in spread(len(chosen), measured)}
+    for index in chosen:
+        checker.add(index, measure=index in measure)
+        progress(1)
+    return checker.report()
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """Return at most `limit` of the places 0 to `count` - 1, evenly spread."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [int(place) for place in np.linspace(0, count - 1, max(limit, 0)).round()]
+
+
+def _counts(classes: ClassList, pixels: Any, pairs_with: Any, total: int) -> tuple[ClassCount, ...]:
+    return tuple(
+        ClassCount(
+            label.id,
+            label.name,
+            _share(int(pixels[label.id]), total),
+            int(pairs_with[label.id]),
+        )
+        for label in classes.classes
+    )
+
+
+def _share(part: int, total: int) -> float:
+    return round(part / total, 6) if total else 0.0
