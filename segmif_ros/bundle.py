@@ -45,10 +45,11 @@ class LabelClass:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """An ONNX file inside the bundle and the hex digest of its bytes."""
+    """An ONNX file inside the bundle, the hex digest of its bytes, and how it was made."""
 
     file: str
     sha256: str
+    made: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Bundle:
         if precision not in files:
             raise BundleError(
                 f"{self.path} has no {precision!r} model, only {', '.join(files)}; make one with "
-                "`segmif quantise`"
+                f"`segmif quantise {self.path} --precision {precision}`"
             )
         if precision == self.precisions[0]:
             return self
@@ -215,7 +216,8 @@ def _text(raw: Mapping[str, Any], key: str) -> str:
 def _parse_file(precision: str, raw: Mapping[str, Any]) -> ModelFile:
     if precision not in PRECISIONS:
         raise ValueError(f"models has {precision!r}, expected some of {PRECISIONS}")
-    return ModelFile(_text(raw, "file"), _text(raw, "sha256").lower())
+    made = dict(raw.get("made", {}))
+    return ModelFile(_text(raw, "file"), _text(raw, "sha256").lower(), made)
 
 
 def _parse_size(value: object) -> tuple[int, int]:

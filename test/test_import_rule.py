@@ -85,6 +85,8 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
     "messages/images.py": frozenset({"cv_bridge"}),
     # An export is compared with the network before it becomes a bundle that an engine could open.
     "deploy/export.py": frozenset({"onnxruntime"}),
+    # Its quantisation tools, which need no session of the network that an engine could open.
+    "deploy/quantise.py": frozenset({"onnxruntime"}),
     # Measures the runtimes themselves, on a graph with one output more than engines accept.
     "deploy/benchmark_worker.py": frozenset({"onnxruntime", "openvino"}),
 }

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from segmif_ros.cli.quantise import add_calibration_options, add_precision, precisions
+
 
 def image_size(text: str) -> tuple[int, int]:
     """Parse "480x640" (height x width).
@@ -60,6 +62,11 @@ def main(argv: Sequence[str]) -> int:
         "--favour", type=favour, action="append", default=[], metavar="CLASS=LOGIT",
         help="add to the score of a class: more of it is found, and more wrongly",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", type=precisions, default=("fp32",), metavar="fp32[,fp16][,int8]",
+        help="write the weights in these as well; what the accuracy gate refuses is not written",
+    )  # fmt: skip
+    add_calibration_options(parser, "int8-")
     parser.add_argument("--licence", default="", help="licence of weights and training data")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
     args = parser.parse_args(argv)
@@ -68,8 +75,11 @@ def main(argv: Sequence[str]) -> int:
     except ImportError:
         sys.stderr.write("export needs PyTorch: pip install 'segmif_ros[train]'\n")
         return 1
+    from segmif_ros.bundle import BundleError
     from segmif_ros.datasets.classes import load_classes
     from segmif_ros.deploy.export import ExportError, write_bundle
+    from segmif_ros.deploy.precision import PrecisionError
+    from segmif_ros.engines.base import EngineError
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
     from segmif_ros.training.recipe import Recipe, RecipeError
@@ -99,6 +109,13 @@ def main(argv: Sequence[str]) -> int:
         return 1
     size = bundle.model_path.stat().st_size
     print(f"{bundle.path}: {bundle.manifest.name}, {size / 1e6:.1f} MB, {bundle.manifest.sha256}")
+    try:
+        for precision in args.precision:
+            if precision != "fp32":
+                bundle = add_precision(bundle, precision, args)
+    except (BundleError, EngineError, PrecisionError, OSError, ValueError) as err:
+        sys.stderr.write(f"segmif export: {str(err).splitlines()[0]}\n")
+        return 1
     return 0
 
 

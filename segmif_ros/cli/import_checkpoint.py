@@ -143,7 +143,8 @@ def _write(
     """Write the float32 bundle and, beside it, the one in mixed float16."""
     from dataclasses import replace
 
-    from segmif_ros.deploy.export import store_bundle, write_bundle
+    from segmif_ros.deploy.bundle_writer import store_bundle
+    from segmif_ros.deploy.export import write_bundle
     from segmif_ros.deploy.mixed_precision import to_mixed_float16
 
     bundle = write_bundle(

@@ -32,12 +32,24 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "dataset": ("segmif_ros.cli.dataset", "check a data set: what is in it, what is wrong with it"),
     "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
     "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
+    "quantise": (
+        "segmif_ros.cli.quantise",
+        "put the same weights in fp16 or int8 beside a bundle's model",
+    ),
+    "check-engine": (
+        "segmif_ros.cli.check_engine",
+        "compare an engine with the bundle's float32 model, as before its use on a robot",
+    ),
     "import-checkpoint": (
         "segmif_ros.cli.import_checkpoint",
         "turn released SegMiF checkpoints into model bundles",
     ),
     "compare": ("segmif_ros.cli.compare", "put two evaluation reports side by side"),
     "view": ("segmif_ros.cli.view", "look at a bag, a folder, a report or a running node"),
+    "build-engine": (
+        "segmif_ros.cli.build_engine",
+        "build, check and keep the TensorRT engine of a model bundle",
+    ),
     "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
     "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),
     "bench": ("segmif_ros.cli.bench", "measure a network, or the whole node over DDS"),

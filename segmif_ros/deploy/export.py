@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.bundle import MANIFEST, Bundle, LabelClass, Manifest
+from segmif_ros.bundle import Bundle, LabelClass, Manifest
+from segmif_ros.deploy.bundle_writer import store_bundle
 from segmif_ros.deploy.rewrite import rewrite
 from segmif_ros.deploy.shapes import fold_shapes
 from segmif_ros.network.compact import CompactSegMiF
@@ -265,20 +265,6 @@ def write_bundle(
             licence=licence,
         ),
     )
-
-
-def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
-    """Write an ONNX file and its manifest into `folder`; returns the verified bundle.
-
-    Files are written beside their place and moved in, the manifest last.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for file, content in ((manifest.model, data), (MANIFEST, manifest.to_json().encode())):
-            part = Path(scratch) / file
-            part.write_bytes(content)
-            part.replace(folder / file)
-    return Bundle.load(folder)
 
 
 def smooth_image(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:

@@ -75,7 +75,9 @@ class OpenVinoEngine:
             for name, array in self._outputs._asdict().items():
                 tensor = ov.Tensor(array, shared_memory=True)
                 self._request.set_output_tensor(places[name], tensor)
-            self._precision = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            computes = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            file = bundle.precisions[0]
+            self._precision = computes if file == "fp32" else f"{file} file, rest in {computes}"
             self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
         except EngineError:
             raise

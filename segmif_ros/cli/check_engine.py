@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif check-engine`: does an engine give the pictures of the bundle's float32 model?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segmif_ros.engines.gate import GateResult
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the accuracy gate and return the exit code: 0 passed, 1 failed, 2 could not run."""
+    from segmif_ros.engines import ENGINES
+
+    parser = argparse.ArgumentParser(prog="segmif check-engine", description=__doc__)
+    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto")
+    parser.add_argument(
+        "--precision", default="auto", help="file of the bundle: fp32, fp16 or int8 (default auto)"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all cores")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    args = parser.parse_args(argv)
+    from segmif_ros.bundle import Bundle, BundleError
+    from segmif_ros.cli.console import progress_bar
+    from segmif_ros.engines import EngineChoices, open_engine
+    from segmif_ros.engines.base import EngineError
+    from segmif_ros.engines.gate import GateError
+    from segmif_ros.engines.reference import check_engine
+    from segmif_ros.share import resolve_model
+
+    try:
+        bundle = Bundle.load(resolve_model(args.bundle))
+        choices = EngineChoices(threads=args.threads, precision=args.precision)
+        engine = open_engine(args.engine, bundle, choices=choices, warn=_note, tell=_note)
+        try:
+            with progress_bar(unit="pair", desc=engine.name) as bar:
+
+                def show(done: int, pairs: int) -> None:
+                    bar.total = pairs
+                    bar.update(done - bar.n)
+
+                result = check_engine(engine, bundle, threads=args.threads, progress=show)
+        finally:
+            engine.close()
+    except (BundleError, EngineError, GateError, OSError) as err:
+        sys.stderr.write(f"segmif check-engine: {str(err).splitlines()[0]}\n")
+        return 2
+    print(result.to_json().rstrip() if args.json else report(result))
+    return 0 if result.passed else 1
+
+
+def report(result: GateResult) -> str:
+    """Return the result as lines for people."""
+    from segmif_ros.engines.gate import SAME_DB
+
+    lines = [
+        f"engine: {_facts(result.candidate)}",
+        f"reference: {_facts(result.reference)}",
+        "",
+        f"{'pair':<28}{'fused dB':>9}{'mask':>10}{'confidence':>12}{'saturated':>11}",
+    ]
+    for row in result.pairs:
+        fused = "same" if row.fused_psnr_db >= SAME_DB else f"{row.fused_psnr_db:.1f}"
+        lines.append(
+            f"{row.name:<28}{fused:>9}{row.mask_agreement:>10.2%}"
+            f"{row.confidence_error:>12.4f}{row.saturation:>11.2%}"
+        )
+    asked = result.thresholds
+    lines += [
+        f"{'asked':<28}{asked.fused_psnr_db:>9.1f}{asked.mask_agreement:>10.2%}"
+        f"{asked.confidence_error:>12.4f}{asked.saturation:>11.2%}",
+        "",
+    ]
+    if result.class_agreement:
+        classes = ", ".join(f"{k} {v:.1%}" for k, v in result.class_agreement.items())
+        lines.append(f"classes (at least {asked.class_agreement:.0%} asked): {classes}")
+    lines += [f"reason: {reason}" for reason in result.reasons]
+    lines.append("passed" if result.passed else "failed")
+    return "\n".join(lines)
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    words = ("runtime", "device", "precision")
+    return ", ".join(facts[word] for word in words if facts.get(word))
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif quantise`: put the same weights in fewer bits beside a bundle's float32 model."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segmif_ros.bundle import Bundle
+
+
+def precisions(text: str) -> tuple[str, ...]:
+    """Parse "fp16,int8".
+
+    Raises:
+        argparse.ArgumentTypeError: an unknown precision, or one twice.
+    """
+    names = tuple(text.split(","))
+    known = ("fp32", "fp16", "int8")
+    if not all(name in known for name in names) or len(set(names)) != len(names):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected some of {', '.join(known)}")
+    return names
+
+
+def add_calibration_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """Add the options that say what int8 is calibrated on, and for which runtime."""
+    group = parser.add_argument_group("int8")
+    group.add_argument(
+        f"--{prefix}pairs", type=Path, dest="pairs", metavar="FOLDER",
+        help="calibrate on FOLDER/visible and FOLDER/infrared; default: pairs of the virtual rig",
+    )  # fmt: skip
+    group.add_argument(
+        f"--{prefix}names", type=Path, dest="names", metavar="FILE",
+        help="only the pairs whose names FILE lists, one a line",
+    )  # fmt: skip
+    group.add_argument(
+        f"--{prefix}count", type=int, default=32, dest="count", metavar="N",
+        help="pairs to calibrate on, evenly spaced (default 32)",
+    )  # fmt: skip
+    group.add_argument(
+        f"--{prefix}for", choices=("tensorrt", "cpu"), default="tensorrt", dest="runtime",
+        help="what the file is made for; any engine runs either but TensorRT (default tensorrt)",
+    )  # fmt: skip
+
+
+def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> Bundle:
+    """Make one precision as the options say and print what the gate found.
+
+    Raises:
+        PrecisionError, BundleError, EngineError, ClipError, OSError: it cannot be made.
+    """
+    from segmif_ros.cli.calibration_pairs import folder_pairs, rig_pairs
+    from segmif_ros.cli.console import progress_bar, say
+    from segmif_ros.deploy.precision import PrecisionError, add_fp16, add_int8
+
+    if precision == "fp16":
+        bundle, result = add_fp16(bundle)
+    else:
+        size = bundle.manifest.size
+        if args.count < 1:
+            raise PrecisionError(f"count is {args.count}, expected at least 1")
+        if args.pairs is None:
+            pairs, source = rig_pairs(size, args.count), "virtual rig"
+        else:
+            pairs = folder_pairs(args.pairs, size, args.count, args.names)
+            source = args.pairs.resolve().name
+        with progress_bar(total=len(pairs), unit="pair", desc="calibration") as bar:
+            bundle, result = add_int8(
+                bundle,
+                pairs,
+                source=source,
+                runtime=args.runtime,
+                progress=lambda done, _all: bar.update(done - bar.n),
+            )
+    entry = bundle.manifest.files[precision]
+    megabytes = (bundle.path / entry.file).stat().st_size / 1e6
+    say(f"{bundle.path / entry.file}: {precision}, {megabytes:.1f} MB, gate {result.summary()}")
+    return bundle
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the files and return the exit code: 0 written, 1 refused."""
+    parser = argparse.ArgumentParser(prog="segmif quantise", description=__doc__)
+    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
+    parser.add_argument(
+        "--precision", type=precisions, default=("int8",), help="fp16, int8 or both (default int8)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="write a new bundle there; default: add to the one given"
+    )
+    add_calibration_options(parser)
+    args = parser.parse_args(argv)
+    from segmif_ros.bundle import Bundle, BundleError
+    from segmif_ros.deploy.precision import PrecisionError
+    from segmif_ros.engines.base import EngineError
+    from segmif_ros.evaluation.clips import ClipError
+    from segmif_ros.share import resolve_model
+
+    try:
+        bundle = Bundle.load(resolve_model(args.bundle))
+        if args.out is not None:
+            bundle = _copied(bundle, args.out)
+        for precision in args.precision:
+            if precision != "fp32":
+                bundle = add_precision(bundle, precision, args)
+    except (BundleError, EngineError, PrecisionError, ClipError, OSError) as err:
+        sys.stderr.write(f"segmif quantise: {str(err).splitlines()[0]}\n")
+        return 1
+    return 0
+
+
+def _copied(bundle: Bundle, out: Path) -> Bundle:
+    from segmif_ros.bundle import Bundle, BundleError
+
+    if out.exists():
+        raise BundleError(f"{out} exists already; give a folder that does not, or leave --out out")
+    shutil.copytree(bundle.path, out)
+    return Bundle.load(out)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

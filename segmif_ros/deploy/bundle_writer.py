@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes bundles: every file is complete before it takes its place, the manifest last."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from segmif_ros.bundle import MANIFEST, Bundle, BundleError, Manifest, ModelFile
+
+
+def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
+    """Write an ONNX file and its manifest into `folder`; returns the verified bundle."""
+    _store(folder, {manifest.model: data}, manifest)
+    return Bundle.load(folder)
+
+
+def add_model(bundle: Bundle, precision: str, data: bytes, made: Mapping[str, Any]) -> Bundle:
+    """Write the same weights in another precision beside the bundle's model.
+
+    Args:
+        bundle: as `Bundle.load` gives it.
+        precision: one of `bundle.PRECISIONS`; a file of it that is there is replaced.
+        data: the ONNX file.
+        made: how it was made, for the manifest.
+
+    Raises:
+        BundleError: it is the precision of the bundle's own model.
+    """
+    manifest = bundle.manifest
+    if precision == bundle.precisions[0]:
+        raise BundleError(f"{bundle.path}: its own model is {precision} already")
+    entry = ModelFile(f"model_{precision}.onnx", hashlib.sha256(data).hexdigest(), dict(made))
+    models = {**manifest.models, precision: entry}
+    _store(bundle.path, {entry.file: data}, replace(manifest, models=models))
+    return Bundle.load(bundle.path)
+
+
+def _store(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        for file, content in {**files, MANIFEST: manifest.to_json().encode()}.items():
+            part = Path(scratch) / file
+            part.write_bytes(content)
+            part.replace(folder / file)
