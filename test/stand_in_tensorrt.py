@@ -42,6 +42,10 @@ class Behaviour:
     built: list[dict[str, Any]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
+    def reset(self) -> None:
+        """Compute everything well, and forget."""
+        self.__init__()  # type: ignore[misc]
+
 
 def _names(name: str, *members: str) -> Any:
     return IntEnum(name, {member: i for i, member in enumerate(members)})

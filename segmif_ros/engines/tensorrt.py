@@ -96,6 +96,7 @@ class TensorRtEngine:
         """
         self._trt = import_tensorrt()
         self._log = log_of(self._trt)
+        self._log.forget()
         self._size = bundle.manifest.size
         self._facts = dict(facts or {})
         self._slots: list[_Slot] = []

@@ -113,7 +113,11 @@ def log_of(trt: Any) -> Any:
         def last_errors(self) -> str:
             """Return the newest errors in one line and forget them."""
             said = "; ".join(self._errors) or "TensorRT gives no reason"
-            self._errors.clear()
+            self.forget()
             return said
+
+        def forget(self) -> None:
+            """Begin anew: older errors are not the reason of what happens from here on."""
+            self._errors.clear()
 
     return Log()

@@ -156,6 +156,7 @@ def build(
         EngineError: TensorRT refuses the model, with its reasons.
     """
     log = log_of(trt)
+    log.forget()
     try:
         builder = trt.Builder(log)
     except TypeError as err:

@@ -9,13 +9,12 @@ needs a GPU is in test_tensorrt_gpu.py.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
-from stand_in_gpu import StandInGpu, stand_in_gpu
+from stand_in_gpu import StandInGpu
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import Bundle
@@ -28,24 +27,6 @@ from segmif_ros.engines.tensorrt_build import Limits, build, recipes
 from segmif_ros.frames import Image8
 
 SIZE = (32, 48)
-
-
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInGpu]:
-    with stand_in_gpu(tmp_path_factory.mktemp("driver")) as made:
-        yield made
-
-
-@pytest.fixture
-def gpu(machine: StandInGpu) -> Iterator[StandInGpu]:
-    machine.controls.reset()
-    machine.behaviour.refuse.clear()
-    machine.behaviour.ended.clear()
-    machine.install("10.3.0")
-    before = machine.controls.live
-    yield machine
-    gc.collect()
-    assert machine.controls.live == before, "something was not given back to the driver"
 
 
 @pytest.fixture(scope="module")

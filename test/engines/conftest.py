@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from stand_in_gpu import StandInGpu, stand_in_gpu
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInGpu]:
+    with stand_in_gpu(tmp_path_factory.mktemp("driver")) as made:
+        yield made
+
+
+@pytest.fixture
+def gpu(machine: StandInGpu) -> Iterator[StandInGpu]:
+    """A machine with a stand-in GPU and TensorRT 10.3; everything must be given back to it."""
+    machine.controls.reset()
+    machine.behaviour.reset()
+    machine.install("10.3.0")
+    before = machine.controls.live
+    yield machine
+    gc.collect()
+    assert machine.controls.live == before, "something was not given back to the driver"

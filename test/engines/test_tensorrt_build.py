@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the builder is told, version by version, over the stand-in for TensorRT."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from stand_in_gpu import StandInGpu
+from tiny_model import write_tiny_bundle
+
+from segmif_ros.bundle import MANIFEST, Bundle, BundleError, ModelFile
+from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.build_progress import BuildProgress
+from segmif_ros.engines.tensorrt_api import import_tensorrt, log_of, network_flags
+from segmif_ros.engines.tensorrt_build import Limits, Recipe, build, recipes
+
+VERSIONS = ("8.6.1", "10.3.0", "11.4.0")
+EXPLICIT_BATCH = 1
+STRONGLY_TYPED = 2
+"""In the stand-in of 10.3; the first bit in 11, where EXPLICIT_BATCH is gone."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """One with a file for every precision; all three hold the same graph."""
+    folder = write_tiny_bundle(tmp_path_factory.mktemp("tiny"), (32, 48))
+    bundle = Bundle.load(folder)
+    content = bundle.model_path.read_bytes()
+    models = {}
+    for precision in ("fp16", "int8"):
+        (folder / f"{precision}.onnx").write_bytes(content)
+        models[precision] = ModelFile(f"{precision}.onnx", bundle.manifest.sha256)
+    (folder / MANIFEST).write_text(replace(bundle.manifest, models=models).to_json())
+    return Bundle.load(folder)
+
+
+def made(gpu: StandInGpu, version: str, recipe: Recipe, **options: Any) -> dict[str, Any]:
+    gpu.install(version)
+    build(import_tensorrt(), recipe, Limits(256, 2), **options)
+    return gpu.behaviour.built[-1]
+
+
+@pytest.mark.parametrize(
+    ("version", "precision", "network", "flags", "held"),
+    [
+        ("8.6.1", "fp32", EXPLICIT_BATCH, ["TF32"], False),
+        ("8.6.1", "fp16", EXPLICIT_BATCH, ["FP16", "OBEY_PRECISION_CONSTRAINTS", "TF32"], True),
+        ("8.6.1", "int8", EXPLICIT_BATCH, ["INT8", "OBEY_PRECISION_CONSTRAINTS", "TF32"], True),
+        ("10.3.0", "fp32", 0, ["TF32"], False),
+        ("10.3.0", "fp16", STRONGLY_TYPED, ["TF32"], False),
+        ("10.3.0", "int8", STRONGLY_TYPED, ["TF32"], False),
+        ("11.4.0", "fp32", 0, ["TF32"], False),
+        ("11.4.0", "fp16", 0, ["TF32"], False),
+        ("11.4.0", "int8", 0, ["TF32"], False),
+    ],
+)
+def test_precision_is_told_as_the_version_takes_it(
+    gpu: StandInGpu,
+    bundle: Bundle,
+    version: str,
+    precision: str,
+    network: int,
+    flags: list[str],
+    held: bool,
+) -> None:
+    how = made(gpu, version, recipes(bundle, precision, weak_types=False)[0])
+    assert how["network_flags"] == network
+    assert how["flags"] == flags
+    assert bool(how["held"]) is held
+    assert (how["workspace"], how["level"]) == (256 << 20, 2)
+
+
+def with_convolution(folder: Path) -> Recipe:
+    """A graph with a convolution between casts, and softmax behind it."""
+    nodes = [
+        helper.make_node("Cast", ["rgb"], ["x"], to=TensorProto.FLOAT, name="cast"),
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+        helper.make_node("Softmax", ["y"], ["z"], name="softmax"),
+        helper.make_node("ArgMax", ["z"], ["best"], name="argmax"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("rgb", TensorProto.UINT8, [1, 1, 8, 8])],
+        [helper.make_tensor_value_info("best", TensorProto.INT64, None)],
+        [helper.make_tensor("w", TensorProto.FLOAT, [2, 1, 3, 3], [0.1] * 18)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Recipe("fp16", path, digest, convolutions_only=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS[:2])
+def test_with_convolutions_only_everything_else_is_held_in_float32(
+    gpu: StandInGpu, tmp_path: Path, version: str
+) -> None:
+    how = made(gpu, version, with_convolution(tmp_path))
+    assert how["held"] == ["softmax"]
+    assert how["flags"] == ["FP16", "OBEY_PRECISION_CONSTRAINTS", "TF32"]
+    assert how["network_flags"] & STRONGLY_TYPED == 0
+
+
+def test_without_tf32_the_flag_is_cleared(gpu: StandInGpu, bundle: Bundle) -> None:
+    first, second = recipes(bundle, "fp32", weak_types=False)
+    assert made(gpu, "10.3.0", first)["flags"] == ["TF32"]
+    assert made(gpu, "10.3.0", second)["flags"] == []
+    assert (first.label, second.label) == ("fp32 with tf32", "fp32")
+
+
+def test_what_is_tried_and_in_which_order(bundle: Bundle, tmp_path: Path) -> None:
+    def labels(which: Bundle, precision: str, *, weak: bool) -> list[str]:
+        return [recipe.label for recipe in recipes(which, precision, weak_types=weak)]
+
+    half, few = "fp16", "fp16 in convolutions, else fp32"
+    single = ["fp32 with tf32", "fp32"]
+    assert labels(bundle, "auto", weak=True) == [half, few, *single]
+    assert labels(bundle, "auto", weak=False) == [half, *single]
+    assert labels(bundle, "fp16", weak=True) == [half, few]
+    assert labels(bundle, "int8", weak=True) == ["int8"]
+    plain = Bundle.load(write_tiny_bundle(tmp_path, (32, 48)))
+    assert labels(plain, "auto", weak=True) == [few, *single]
+    assert labels(plain, "auto", weak=False) == single
+    for precision in ("fp16", "int8"):
+        with pytest.raises(BundleError, match="segmif quantise"):
+            recipes(plain, precision, weak_types=False)
+    with pytest.raises(BundleError, match="precision 'fp8' is unknown"):
+        recipes(plain, "fp8", weak_types=False)
+
+
+def test_a_recipe_names_the_file_it_is_of(bundle: Bundle) -> None:
+    half, few = recipes(bundle, "fp16", weak_types=True)
+    assert (half.model.name, few.model.name) == ("fp16.onnx", "model.onnx")
+    assert half.options(Limits()) != few.options(Limits())
+    assert few.options(Limits()) != few.options(Limits(workspace_mib=64))
+
+
+def test_what_was_measured_helps_the_next_build(gpu: StandInGpu, bundle: Bundle) -> None:
+    recipe = recipes(bundle, "fp32", weak_types=False)[0]
+    trt = import_tensorrt()
+    first = build(trt, recipe, Limits())
+    second = build(trt, recipe, Limits(), timing=first.timing)
+    assert [how["timing"] for how in gpu.behaviour.built[-2:]] == ["", "+"]
+    assert second.timing == b"++"
+    build(trt, recipe, Limits(), timing=b"garbage of another version")
+    assert gpu.behaviour.built[-1]["timing"] == ""
+
+
+def test_a_refused_model_says_what_is_wrong_with_it(gpu: StandInGpu, bundle: Bundle) -> None:
+    recipe = recipes(bundle, "fp32", weak_types=False)[0]
+    gpu.behaviour.refuse = {"parse"}
+    with pytest.raises(EngineError, match=r"cannot read .*model.onnx: no such operator; export"):
+        build(import_tensorrt(), recipe, Limits())
+    gpu.behaviour.refuse = {"build"}
+    with pytest.raises(
+        EngineError, match=r"cannot build .*: the stand-in refuses to build; try"
+    ) as e:
+        build(import_tensorrt(), recipe, Limits())
+    assert "\n" not in str(e.value)
+    gpu.patch.setattr(import_tensorrt(), "Builder", no_builder)
+    with pytest.raises(EngineError, match="makes no builder"):
+        build(import_tensorrt(), recipe, Limits())
+
+
+def no_builder(_: object) -> None:
+    """What the real bindings do where the library returns nothing."""
+    raise TypeError("pybind11::init(): factory function returned nullptr")
+
+
+def test_a_file_that_changed_meanwhile_is_not_built(gpu: StandInGpu, tmp_path: Path) -> None:
+    del gpu
+    bundle = Bundle.load(write_tiny_bundle(tmp_path, (32, 48)))
+    recipe = recipes(bundle, "fp32", weak_types=False)[0]
+    recipe.model.write_bytes(recipe.model.read_bytes() + b"\0")
+    with pytest.raises(EngineError, match="has changed since it was opened"):
+        build(import_tensorrt(), recipe, Limits())
+
+
+def test_an_open_size_is_refused_by_name(gpu: StandInGpu, tmp_path: Path) -> None:
+    del gpu
+    folder = write_tiny_bundle(tmp_path, (32, 48))
+    model = onnx.load(str(folder / "model.onnx"))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "height"
+    (folder / "open.onnx").write_bytes(model.SerializeToString())
+    digest = hashlib.sha256((folder / "open.onnx").read_bytes()).hexdigest()
+    with pytest.raises(EngineError, match=r"input 'rgb' has the open shape \(-1, 48, 3\)"):
+        build(import_tensorrt(), Recipe("fp32", folder / "open.onnx", digest), Limits())
+
+
+def phases(monitor: Any) -> None:
+    """What a TensorRT with a progress monitor does."""
+    monitor.phase_start("Building engine", None, 2)
+    monitor.phase_start("Tactics", "Building engine", 40)
+    for step in range(3):
+        assert monitor.step_complete("Tactics", step) is True
+    monitor.phase_finish("Tactics")
+    monitor.step_complete("Building engine", 0)
+    monitor.phase_finish("Building engine")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_long_build_says_how_far_it_is(
+    gpu: StandInGpu, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    told: list[str] = []
+    enough = Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if len(told) == 3:
+            enough.set()
+
+    def building(monitor: Any) -> None:
+        assert (monitor is None) is (version == "8.6.1")
+        if monitor is not None:
+            phases(monitor)
+        assert enough.wait(20.0), "no line in 20 s"
+
+    gpu.behaviour.building = building
+    monkeypatch.setattr(BuildProgress.__init__, "__kwdefaults__", {"every_s": 0.04})
+    made(gpu, version, recipes(bundle, "fp32", weak_types=False)[0], tell=tell)
+    assert f"building the fp32 with tf32 engine of {bundle.path.name}" in told[0]
+    assert "s so far" in told[0]
+    count = len(told)
+    assert not BuildProgress(tell, "nothing")._watcher.is_alive()
+    assert len(told) == count
+
+
+def test_the_phases_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr("segmif_ros.engines.build_progress.monotonic", lambda: clock[0])
+    progress = BuildProgress(told.append, "an engine", every_s=4.0)
+    progress.begin("Building", 5)
+    progress.begin("Tactics", 40)
+    clock[0] = 3.9
+    progress.step("Tactics", 2)
+    assert not told
+    clock[0] = 4.1
+    progress.step("Tactics", 3)
+    clock[0] = 7.0
+    progress.end("Tactics")
+    clock[0] = 8.2
+    progress.step("Building", 0)
+    assert told == [
+        "building an engine, 4 s so far: Building (0 of 5), Tactics (4 of 40)",
+        "building an engine, 8 s so far: Building (1 of 5)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "strong", "flags"),
+    [("8.6.1", True, 1), ("10.3.0", True, 2), ("10.3.0", False, 0), ("11.4.0", True, 0)],
+)
+def test_flags_of_a_network(gpu: StandInGpu, version: str, strong: bool, flags: int) -> None:
+    gpu.install(version)
+    assert network_flags(import_tensorrt(), strong=strong) == flags
+
+
+def test_messages_of_tensorrt_reach_the_log(
+    gpu: StandInGpu, caplog: pytest.LogCaptureFixture
+) -> None:
+    del gpu
+    trt = import_tensorrt()
+    log = log_of(trt)
+    assert log_of(trt) is log, "TensorRT wants one log for the process"
+    with caplog.at_level(logging.INFO, "segmif_ros.engines.tensorrt_api"):
+        log.log(trt.ILogger.Severity.WARNING, "slow format")
+        log.log(trt.ILogger.Severity.VERBOSE, "chatter")
+        log.log(trt.ILogger.Severity.ERROR, "first\n  line")
+        log.log(trt.ILogger.Severity.INTERNAL_ERROR, "second")
+    assert [record.message for record in caplog.records] == [
+        "slow format",
+        "first\n  line",
+        "second",
+    ]
+    assert log.last_errors() == "first line; second"
+    assert log.last_errors() == "TensorRT gives no reason"
