@@ -7,14 +7,13 @@ Between them wait one pair and two results at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from queue import Empty, Full, Queue
-from threading import Event, Thread
+from threading import Thread
 from time import perf_counter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine, EngineError
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.boxes import Box
+from segmif_ros.evaluation.channel import Channel
 from segmif_ros.evaluation.drive_bag import ResultBag
 from segmif_ros.evaluation.drive_labels import (
     FolderBoxes,
@@ -52,9 +52,6 @@ FAILED = "failed"
 """Reason of pairs that the network could not be run on."""
 
 _ALONE_RUNS = 12
-_PATIENCE_S = 0.2
-
-Item = TypeVar("Item")
 
 
 class DriveError(RuntimeError):
@@ -255,41 +252,6 @@ class _Result(NamedTuple):
     pair: RecordedPair
 
 
-class _Channel(Generic[Item]):
-    """A short queue between two threads that ends, also when one of them fails."""
-
-    def __init__(self, size: int) -> None:
-        self._queue: Queue[Item | None] = Queue(size)
-        self._closed = Event()
-
-    def put(self, item: Item | None) -> bool:
-        """Wait for room; False when nobody listens any more."""
-        while not self._closed.is_set():
-            try:
-                self._queue.put(item, timeout=_PATIENCE_S)
-            except Full:
-                continue
-            return True
-        return False
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield items until None comes, or the channel is closed."""
-        while True:
-            try:
-                item = self._queue.get(timeout=_PATIENCE_S)
-            except Empty:
-                if self._closed.is_set():
-                    return
-                continue
-            if item is None:
-                return
-            yield item
-
-    def close(self) -> None:
-        """Listen no more."""
-        self._closed.set()
-
-
 class _Run:
     """One bag from its first to its last pair."""
 
@@ -309,8 +271,8 @@ class _Run:
         self._labels, self._boxes = _truth(bench, source)
         if self._boxes is not None:
             self._scores.box_labels = self._boxes.labels
-        self._ahead: _Channel[_Ahead] = _Channel(1)
-        self._found: _Channel[_Result] = _Channel(2)
+        self._ahead: Channel[_Ahead] = Channel(1)
+        self._found: Channel[_Result] = Channel(2)
         self._errors: list[BaseException] = []
         self._stages: dict[str, Spread] = {}
         self._series = Thinned()

@@ -17,7 +17,7 @@ ROWS: tuple[Rows, ...] = get_args(Rows)
 Light = Literal["auto", "day", "night"]
 LIGHTS: tuple[Light, ...] = get_args(Light)
 
-METRICS_EVERY = 50
+METRICS_EVERY = 100
 """Pairs from one fusion measurement to the next: rarely enough that the engine sets the pace."""
 
 ALIGNMENT_EVERY_S = 2.0

@@ -26,6 +26,7 @@ from segmif_ros.evaluation.drive_settings import BEST, SAMPLES, WORST, DriveSett
 from segmif_ros.evaluation.drive_verdict import Requirement, verdict
 from segmif_ros.evaluation.recording import evenly
 from segmif_ros.evaluation.report import machine, versions
+from segmif_ros.evaluation.score_tables import by_split
 from segmif_ros.evaluation.tally import ROWS
 from segmif_ros.frames import UNLABELLED
 
@@ -90,7 +91,7 @@ def summarize(
         "timing": _timing(counted, numbers, total.evaluated, wall_s, live),
         "segmentation": _segmentation(total, settings),
         "boxes": total.boxes.summary() if total.boxes is not None else None,
-        "fusion": {**_by_split(total.fusion.summary()), "every": settings.metrics_every},
+        "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
         "classes_seen": _classes_seen(total, bundle),
         "frames": _table(COLUMNS, [each.frames for each in scores], numbers),
@@ -256,15 +257,6 @@ def _segmentation(total: DriveScores, settings: DriveSettings) -> dict[str, Any]
         "confusion": {"ids": ids, "matrix": matrix[ids][:, ids].tolist()},
         "problems": total.label_problems,
     }
-
-
-def _by_split(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Turn row -> split into split -> row."""
-    found: dict[str, dict[str, Any]] = {"all": {}}
-    for row, splits in table.items():
-        for split, figures in splits.items():
-            found.setdefault(split, {})[row] = figures
-    return found
 
 
 def _flicker(total: DriveScores) -> dict[str, float | None]:

@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from segmif_ros.evaluation.fusion import METRICS
-from segmif_ros.evaluation.tally import ROWS, row_order, split_order
+from segmif_ros.evaluation.score_tables import (
+    box_lines,
+    cell,
+    fusion_lines,
+    segmentation_lines,
+    verdict_lines,
+)
+from segmif_ros.evaluation.tally import ROWS
 
 
 def table(report: Mapping[str, Any]) -> str:
     """Return the figures that people look for first."""
     lines = [*_sources(report), *_pairs(report), *_rates(report)]
-    lines += _segmentation(report["segmentation"])
-    lines += _boxes(report["boxes"], report["model"]["classes"])
-    lines += _fusion(report["fusion"])
+    lines += segmentation_lines(report["segmentation"])
+    lines += box_lines(report["boxes"], report["model"]["classes"])
+    lines += fusion_lines(report["fusion"])
     lines += _steadiness(report)
     lines += [f"note: {note}" for note in report["notes"]]
-    lines += _verdict(report["verdict"])
+    lines += verdict_lines(report["verdict"])
     return "\n".join(lines)
 
 
@@ -65,59 +71,10 @@ def _rates(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _segmentation(scores: Mapping[str, Any] | None) -> list[str]:
-    if scores is None:
-        return []
-    if not scores["rows"]:
-        return ["", "segmentation: labels were asked for, but no pair had one that could be used"]
-    first = next(iter(scores["protocols"]))
-    lines = ["", f"{'mIoU':<11}" + "".join(f"{name:>10}" for name in scores["protocols"])]
-    for row in row_order(scores["rows"]):
-        for split in split_order(scores["rows"][row]):
-            figures = scores["rows"][row][split]
-            cells = "".join(f"{_cell(figures['protocols'][p]):>10}" for p in scores["protocols"])
-            label = row if split == "all" else f"  {split}"
-            lines.append(f"{label:<11}{cells}   {figures['frames']} pairs")
-    per_class = scores["rows"].get("fused", {}).get("all", {}).get("per_class", {})
-    worst = sorted((v, name) for name, v in per_class.items() if v is not None)
-    if worst:
-        lines.append(
-            f"IoU of classes ({first}): " + ", ".join(f"{name} {v:.2f}" for v, name in worst)
-        )
-    return lines
-
-
-def _boxes(scores: Mapping[str, Any] | None, classes: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not scores:
-        return []
-    names = {str(label["id"]): label["name"] for label in classes}
-    lines = ["", f"{'boxes':<11}{'class':<14}{'boxes':>7}{'hit':>8}{'inside':>8}"]
-    for row in row_order(scores):
-        for label, found in scores[row].get("all", {}).items():
-            if found["boxes"]:
-                cells = f"{_cell(found['hit']):>8}{_cell(found['inside']):>8}"
-                name = names.get(str(label), str(label))
-                lines.append(f"{row:<11}{name:<14}{found['boxes']:>7}{cells}")
-    return lines
-
-
-def _fusion(fusion: Mapping[str, Any]) -> list[str]:
-    rows = fusion["all"]
-    if not rows:
-        return []
-    frames = next(iter(rows.values()))["frames"]
-    lines = ["", f"{'fusion':<11}" + "".join(f"{metric:>8}" for metric in METRICS)]
-    lines += [
-        f"{row:<11}" + "".join(f"{_cell(rows[row][metric]):>8}" for metric in METRICS)
-        for row in row_order(rows)
-    ]
-    return [*lines, f"on {frames} pairs, every {fusion['every']}."]
-
-
 def _steadiness(report: Mapping[str, Any]) -> list[str]:
     flicker, lines = report["flicker"], []
     if flicker["fused"] is not None:
-        values = ", ".join(f"{row} {_cell(flicker[row])}" for row in ROWS)
+        values = ", ".join(f"{row} {cell(flicker[row])}" for row in ROWS)
         ratio = ""
         if flicker["ratio"] is not None:
             ratio = f"; fused over the worse input {flicker['ratio']:.2f}"
@@ -129,19 +86,3 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
     if alignment is not None and alignment["median_px"] is not None:
         lines.append(f"alignment  thermal lies {alignment['median_px']:.1f} px off RGB (median)")
     return lines
-
-
-def _verdict(verdict: Mapping[str, Any]) -> list[str]:
-    if not verdict["checks"]:
-        return []
-    lines = [""]
-    for check in verdict["checks"]:
-        word = "passed" if check["passed"] else "MISSED"
-        lines.append(f"{word}  {check['name']} {check['limit']}, is {_cell(check['value'])}")
-    return [*lines, "verdict: " + ("passed" if verdict["passed"] else "failed")]
-
-
-def _cell(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"

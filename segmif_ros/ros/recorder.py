@@ -46,6 +46,7 @@ class Recorder:
         messages: newest text of each concern of the node.
         classes: classes that the node announced, empty before.
         model: name of the model that the node announced.
+        on_set: told of every complete set of images; must return at once.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Recorder:
         self.messages: dict[str, str] = {}
         self.classes: tuple[LabelClass, ...] = ()
         self.model = ""
+        self.on_set: Callable[[FrameSet], Any] | None = None
         self._first_ns: int | None = None
         self._last_ns: int | None = None
         self._assembler = SetAssembler()
@@ -148,6 +150,8 @@ class Recorder:
         whole = self._assembler.add_output(name, stamp_ns, image)
         if whole is None:
             return
+        if self.on_set is not None:
+            self.on_set(whole)
         self._sheet.add(whole)
         if self._video.wants_next():
             self._video.add(whole.shrunk(self._video_size))

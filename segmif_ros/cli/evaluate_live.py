@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif evaluate --live`: the bag is played to a real node over DDS, at the bag's own rate.
+
+What comes out of the node is counted like an offline drive; latency and loss come on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.cli.chain import Chain, ChainError
+from segmif_ros.cli.children import private_domain
+from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.evaluate import write_report
+from segmif_ros.cli.pictures import PANE
+from segmif_ros.cli.sources import BagSource, Plan
+from segmif_ros.evaluation.bags import BagError, summarize
+from segmif_ros.evaluation.channel import Channel
+from segmif_ros.evaluation.drive_pictures import PairImages, encoded
+from segmif_ros.evaluation.drive_run import BagResult, DriveError, StoredPicture
+from segmif_ros.evaluation.drive_scores import DriveScores, EvaluatedPair
+from segmif_ros.evaluation.drive_settings import DriveSettings
+from segmif_ros.evaluation.drive_summary import summarize as summarize_drive
+from segmif_ros.evaluation.drive_verdict import Requirement
+from segmif_ros.evaluation.recording import FrameSet
+from segmif_ros.evaluation.report import Latency, RunReport, summarize_run
+from segmif_ros.pairing import MILLISECOND
+from segmif_ros.registration import Registration, load_calibration
+from segmif_ros.thermal import ShutterState, ThermalNormaliser
+
+_DIAGNOSTICS_HZ = 5.0
+_WAITING_SETS = 64
+_LONGEST_S = 1e6
+
+
+class LiveScores:
+    """Counts the sets of images that a recorder hears, on a thread of its own."""
+
+    def __init__(self, settings: DriveSettings, bundle: Bundle) -> None:
+        """Start the thread."""
+        self.scores = DriveScores(settings, bundle.manifest.classes)
+        self._normaliser = ThermalNormaliser(settings.thermal)
+        calibration = load_calibration(settings.calibration) if settings.calibration else None
+        self._registration = Registration(calibration)
+        self._first_ns: int | None = None
+        self._sets: Channel[FrameSet] = Channel(_WAITING_SETS)
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._count, name="segmif-count", daemon=True)
+        self._thread.start()
+
+    def take(self, whole: FrameSet) -> None:
+        """Pass a set on; waits where the counting is far behind."""
+        self._sets.put(whole)
+
+    def close(self) -> None:
+        """Count what waits, and end.
+
+        Raises:
+            DriveError: counting failed.
+        """
+        self._sets.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise DriveError(f"counting failed: {self._error!r}") from self._error
+
+    def _count(self) -> None:
+        try:
+            for whole in self._sets:
+                self.scores.add(self._evaluated(whole))
+        except BaseException as err:
+            self._error = err
+            self._sets.close()
+
+    def _evaluated(self, whole: FrameSet) -> EvaluatedPair:
+        """Render the thermal image as the node did: it publishes what it made of it, not this."""
+        if self._first_ns is None:
+            self._first_ns = whole.stamp_ns
+        height, width = whole.rgb.shape[:2]
+        grey = self._normaliser.normalise(whole.thermal, whole.stamp_ns)
+        thermal = self._registration.apply(grey, (height, width))
+        images = PairImages(whole.rgb, thermal, whole.fused, whole.mask, whole.confidence)
+        return EvaluatedPair(
+            stamp_ns=whole.stamp_ns,
+            t_s=(whole.stamp_ns - self._first_ns) / 1e9,
+            difference_ns=None,
+            images=images,
+            open_shutter=self._normaliser.shutter.state is ShutterState.OPEN,
+        )
+
+
+def evaluate_live(
+    args: argparse.Namespace,
+    settings: DriveSettings,
+    bag: Path,
+    bundle: Bundle,
+    wanted: Sequence[Requirement],
+) -> int:
+    """Play the bag to a node, write the report and return the exit code.
+
+    Raises:
+        DriveError: the bag cannot be played, or a process of the chain failed.
+        OSError: the report cannot be written.
+    """
+    started = time.perf_counter()
+    try:
+        source = BagSource(
+            bag,
+            seconds=_LONGEST_S,
+            rgb_topic=settings.rgb_topic,
+            thermal_topic=settings.thermal_topic,
+            calibration=Path(settings.calibration) if settings.calibration else None,
+        )
+        result, run = _play(args, settings, source, bundle)
+    except (BagError, ChainError) as err:
+        raise DriveError(str(err)) from err
+    live = {
+        "sent": run.pairs_in,
+        "lost": run.pairs_in - run.pairs_out,
+        "dropped": dict(run.dropped),
+        "rate_in_hz": run.rate_in_hz,
+        "rate_out_hz": run.rate_out_hz,
+        "latency_ms": {stage: asdict(each) for stage, each in run.latency_ms.items()},
+        "age_ms": {name: asdict(each) for name, each in run.age_ms.items()},
+    }
+    report = summarize_drive(
+        [result],
+        bundle,
+        (),
+        settings,
+        wanted,
+        wall_s=time.perf_counter() - started,
+        max_skipped=args.max_skipped,
+        live=live,
+    )
+    report["timing"]["stages"] = {stage: _stage(each) for stage, each in run.latency_ms.items()}
+    return write_report(args.out, report, [result])
+
+
+def _play(
+    args: argparse.Namespace, settings: DriveSettings, source: BagSource, bundle: Bundle
+) -> tuple[BagResult, RunReport]:
+    domain = private_domain()
+    say(f"playing {source.title} to a node on ROS domain {domain}, logs in {args.out / 'log'}")
+    with Chain(
+        source,
+        args.out / "log",
+        domain=domain,
+        parameters=node_parameters_of(settings),
+        video_size=PANE,
+    ) as chain:
+        with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
+            warmup_ms = chain.start_node(lambda _: bar.update())
+        plan = source.plan(math.inf)
+        scores = LiveScores(settings, bundle)
+        chain.recorder.on_set = scores.take
+        _listen(chain, plan)
+        chain.stop_node()
+        recorder = chain.recorder
+    scores.close()
+    run = summarize_run(
+        recorder.diagnostics,
+        source=source.facts(),
+        pairs_in=plan.pairs,
+        counts=recorder.counts,
+        ages_ms=recorder.ages_ms,
+        rate_in_hz=plan.rate_hz,
+        outputs_span_s=recorder.outputs_span_s,
+        model=recorder.model,
+        notes=plan.notes,
+    )
+    return _result(source, scores.scores, run, warmup_ms), run
+
+
+def _listen(chain: Chain, plan: Plan) -> None:
+    with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
+        chain.play(plan, lambda count, _: bar.update(count - bar.n))
+
+
+def _result(source: BagSource, scores: DriveScores, run: RunReport, warmup_ms: float) -> BagResult:
+    summary = summarize(source.path)
+    pictures = tuple(
+        StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
+        for kind, kept in scores.gallery.pictures()
+    )
+    notes = list(run.notes)
+    if scores.evaluated < run.pairs_out:
+        notes.append(
+            f"{run.pairs_out - scores.evaluated} results came without their camera images and are "
+            "in no measure but the rates"
+        )
+    return BagResult(
+        path=str(source.path),
+        status="ok" if scores.evaluated else "skipped",
+        reason="" if scores.evaluated else "no result came out of the node; see log/",
+        source={
+            "bytes": summary.size_bytes,
+            "start_ns": summary.start_ns,
+            "duration_s": summary.duration_ns / 1e9,
+            "topics": {"rgb": source.rgb_topic, "thermal": source.thermal_topic},
+        },
+        pairs={
+            "received": dict(run.received),
+            "expected": run.pairs_in,
+            "paired": run.paired,
+            "evaluated": run.pairs_out,
+            "dropped": dict(run.dropped),
+        },
+        scores=scores.state(),
+        series={"stride": 1, "rows": []},
+        timing={
+            "wall_s": run.pairs_out / run.rate_out_hz if run.rate_out_hz else 0.0,
+            "engine_s": warmup_ms / 1e3,
+        },
+        engine=dict(run.model),
+        pictures=pictures,
+        notes=tuple(notes),
+    )
+
+
+def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
+    """Return the node's parameters that stand for these settings."""
+    pairing, thermal = settings.pairing, asdict(settings.thermal)
+    parameters: dict[str, Any] = {
+        "model": settings.model,
+        "engine": settings.engine,
+        "engine_threads": settings.engine_threads,
+        "confidence_threshold": settings.confidence_threshold,
+        "queue_size": pairing.queue_size,
+        "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
+        **{f"thermal_{name}": value for name, value in thermal.items()},
+    }
+    for name in ("tolerance", "max_wait", "rgb_offset", "thermal_offset"):
+        parameters[f"{name}_ms"] = getattr(pairing, f"{name}_ns") / MILLISECOND
+    if settings.calibration:
+        parameters["calibration_file"] = settings.calibration
+    return parameters
+
+
+def _stage(latency: Latency) -> dict[str, float | int | None]:
+    return {**asdict(latency), "max": None}

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A short queue from one thread to another that ends cleanly, also when one of them fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import Empty, Full, Queue
+from threading import Event
+from typing import Generic, TypeVar
+
+_PATIENCE_S = 0.2
+
+Item = TypeVar("Item")
+
+
+class Channel(Generic[Item]):
+    """A short queue between two threads that ends, also when one of them fails."""
+
+    def __init__(self, size: int) -> None:
+        self._queue: Queue[Item | None] = Queue(size)
+        self._closed = Event()
+
+    def put(self, item: Item | None) -> bool:
+        """Wait for room; False when nobody listens any more."""
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=_PATIENCE_S)
+            except Full:
+                continue
+            return True
+        return False
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield items until None comes, or the channel is closed."""
+        while True:
+            try:
+                item = self._queue.get(timeout=_PATIENCE_S)
+            except Empty:
+                if self._closed.is_set():
+                    return
+                continue
+            if item is None:
+                return
+            yield item
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._closed.set()
