@@ -50,9 +50,21 @@ class BoxScores:
         labels: Sequence[int],
         row: str = "fused",
         split: str | None = None,
-    ) -> None:
-        """Score one image for the given class ids; see `SegmentationScores.add` for row, split."""
+    ) -> float | None:
+        """Score one image for the given class ids.
+
+        Args:
+            boxes: what people drew; all objects of these classes.
+            mask: HxW uint8 ids.
+            labels: ids to score; boxes of others are not looked at.
+            row: see `SegmentationScores.add`.
+            split: likewise.
+
+        Returns:
+            Share of this image's boxes that are hit; None if it has none.
+        """
         found = self._found.setdefault((row, split or ""), {})
+        image = _Found()
         for label in labels:
             counts = found.setdefault(label, _Found())
             own = mask == label
@@ -61,10 +73,12 @@ class BoxScores:
                 if box.label == label:
                     area = (slice(box.top, box.bottom), slice(box.left, box.right))
                     allowed[area] = True
-                    counts.boxes += 1
-                    counts.hits += int(own[area].size > 0 and own[area].mean() >= BOX_HIT)
+                    hit = int(own[area].size > 0 and own[area].mean() >= BOX_HIT)
+                    _add(counts, _Found(boxes=1, hits=hit))
+                    _add(image, _Found(boxes=1, hits=hit))
             counts.pixels += int(own.sum())
             counts.inside += int((own & allowed).sum())
+        return image.hits / image.boxes if image.boxes else None
 
     def merge(self, other: BoxScores) -> None:
         """Add what another one counted."""

@@ -16,7 +16,8 @@ def test_boxes_are_hit_from_a_fifth_of_their_area() -> None:
     mask[0:1, 20:30] = 8  # a tenth of the second
     mask[15:16, 0:10] = 8  # outside both
     scores = BoxScores()
-    scores.add(boxes, mask, [8, 9])
+    assert scores.add(boxes, mask, [8, 9]) == 0.5
+    assert scores.add([], np.zeros((20, 40), np.uint8), [8, 9]) is None
     person = scores.summary()["fused"]["all"][8]
     assert person == {"boxes": 2, "hit": 0.5, "inside": pytest.approx(0.75)}
     car = scores.summary()["fused"]["all"][9]

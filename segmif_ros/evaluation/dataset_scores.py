@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores a network on the pairs of a data set: masks, boxes and fusion, with either camera lost.
+
+The network runs through the node's own `Perceiver`: other sizes are scaled in and back out, and a
+lost camera is blanked as the node blanks it. Every table has the same rows: visible alone, thermal
+alone, and both.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from segmif_ros.datasets.protocol import Protocol
+from segmif_ros.datasets.sample import Sample
+from segmif_ros.evaluation.boxes import Box, BoxScores
+from segmif_ros.evaluation.fusion import METRICS
+from segmif_ros.evaluation.fusion_scores import FusionScores
+from segmif_ros.evaluation.score_tables import by_split
+from segmif_ros.evaluation.segmentation import SegmentationScores
+from segmif_ros.frames import FramePair, Image8
+from segmif_ros.perceiver import Perceiver
+
+PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
+"""Columns of the table of pairs, all of the row "fused": mIoU by the first protocol, share of boxes
+hit, fusion metrics; None where there is nothing to score."""
+
+OtherMethods = Mapping[str, Callable[[str], Image8]]
+"""Fused images that other methods made: row name -> picture (HxWx3 RGB) of a pair's name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """One pair as it was scored, kept for a picture.
+
+    Attributes:
+        name: of the pair.
+        score: what it was ranked by.
+        why: name of that score.
+        rgb: HxWx3 uint8.
+        thermal: HxW uint8.
+        fused: HxWx3 uint8.
+        mask: HxW ids of the protocol's classes.
+        truth: likewise, 255 where nothing is known; None without labels.
+        boxes: what people drew, if anything.
+    """
+
+    name: str
+    score: float
+    why: str
+    rgb: Image8
+    thermal: Image8
+    fused: Image8
+    mask: Image8
+    truth: Image8 | None
+    boxes: tuple[Box, ...]
+
+
+class WorstPairs:
+    """Keeps the pairs with the lowest scores, in memory for so many pairs only."""
+
+    def __init__(self, most: int) -> None:
+        """Keep at most so many."""
+        self.most = most
+        self._heap: list[tuple[float, str, Shown]] = []
+
+    def wants(self, score: float) -> bool:
+        """Tell whether a pair of this score would be kept; infinity stands for not scored."""
+        full = len(self._heap) >= self.most
+        return math.isfinite(score) and self.most > 0 and (not full or -score > self._heap[0][0])
+
+    def add(self, shown: Shown) -> None:
+        """Keep a pair, and drop the best one if there are too many."""
+        heapq.heappush(self._heap, (-shown.score, shown.name, shown))
+        if len(self._heap) > self.most:
+            heapq.heappop(self._heap)
+
+    def sorted(self) -> list[Shown]:
+        """Return the kept pairs, the worst first."""
+        return [shown for *_, shown in sorted(self._heap, key=lambda kept: (-kept[0], kept[1]))]
+
+
+class DatasetScores:
+    """What was counted over the pairs of a data set; jobs add up exactly."""
+
+    def __init__(self, protocols: Sequence[Protocol], every: int = 1) -> None:
+        """Begin empty.
+
+        Args:
+            protocols: at least one, all of one class list, which labels and boxes are in.
+            every: measure fusion on every so many pairs.
+        """
+        self.protocols = tuple(protocols)
+        self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
+        self.boxes = BoxScores()
+        self.fusion = FusionScores(every)
+        self.pairs: list[list[Any]] = []
+
+    def merge(self, other: DatasetScores) -> None:
+        """Add what another job counted.
+
+        Raises:
+            ScoreError: it counted by other protocols or sampled otherwise.
+        """
+        self.segmentation.merge(other.segmentation)
+        self.boxes.merge(other.boxes)
+        self.fusion.merge(other.fusion)
+        self.pairs += other.pairs
+
+    def state(self) -> dict[str, Any]:
+        """Return everything counted as JSON-able values."""
+        return {
+            "segmentation": self.segmentation.state(),
+            "boxes": self.boxes.state(),
+            "fusion": self.fusion.state(),
+            "pairs": self.pairs,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], protocols: Sequence[Protocol]) -> DatasetScores:
+        """Read back what `state` returned.
+
+        Raises:
+            ScoreError: it was counted by other protocols.
+        """
+        scores = cls(protocols)
+        scores.segmentation = SegmentationScores.from_state(
+            state["segmentation"], protocols[0].classes, *protocols
+        )
+        scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.fusion = FusionScores.from_state(state["fusion"])
+        scores.pairs = [list(row) for row in state["pairs"]]
+        return scores
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as in a drive's report: `segmentation`, `boxes`, `fusion`, `pairs`."""
+        return {
+            "segmentation": self._segmentation(),
+            "boxes": self._boxes(),
+            "fusion": {**by_split(self.fusion.summary()), "every": self.fusion.every},
+            "pairs": {"columns": list(PAIR_COLUMNS), "rows": sorted(self.pairs)},
+        }
+
+    def _segmentation(self) -> dict[str, Any] | None:
+        rows = self.segmentation.summary()
+        if not rows:
+            return None
+        classes = self.segmentation.classes
+        ids = [label.id for label in classes]
+        matrix = self.segmentation.confusion().matrix
+        return {
+            "classes": [label.name for label in classes],
+            "protocols": {
+                p.name: {"counted": list(p.counted), "ignored": list(p.ignored), "about": p.about}
+                for p in self.protocols
+            },
+            "rows": rows,
+            "confusion": {"ids": ids, "matrix": matrix[ids][:, ids].tolist()},
+        }
+
+    def _boxes(self) -> dict[str, Any] | None:
+        """Figures of those classes that somebody drew boxes around."""
+        found = {
+            row: {
+                split: {label: f for label, f in figures.items() if f["boxes"]}
+                for split, figures in splits.items()
+            }
+            for row, splits in self.boxes.summary().items()
+        }
+        return found or None
+
+
+def score_pairs(
+    entries: Iterable[Callable[[], Sample]],
+    perceiver: Perceiver,
+    scores: DatasetScores,
+    translation: Image8,
+    *,
+    others: OtherMethods | None = None,
+    worst: WorstPairs | None = None,
+    progress: Callable[[], object] = lambda: None,
+) -> None:
+    """Run the network on every pair and count.
+
+    Where people drew boxes, these are the truth: masks beside boxes are made by machines, so they
+    are not scored.
+
+    Args:
+        entries: what reads the pairs.
+        perceiver: the node's chain around the network.
+        scores: what is counted goes in here.
+        translation: 256 ids, from the network's classes to those of the protocols.
+        others: fused images of other methods; each must have every pair.
+        worst: keeps the worst pairs.
+        progress: called after every pair.
+
+    Raises:
+        DatasetError: a pair cannot be read.
+        ScoreError, ValueError: labels or another method's picture have another size.
+    """
+    for read in entries:
+        sample = read()
+        shown = _score(sample, perceiver, scores, translation, others or {})
+        if worst is not None and worst.wants(shown.score):
+            worst.add(shown)
+        progress()
+
+
+def _score(
+    sample: Sample,
+    perceiver: Perceiver,
+    scores: DatasetScores,
+    translation: Image8,
+    others: OtherMethods,
+) -> Shown:
+    # Other methods' pictures come first: a missing one must not leave a pair half counted.
+    made = {name: picture(sample.name) for name, picture in others.items()}
+    seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
+    mask, fused = translation[seen.mask], seen.fused.copy()
+    rows = scores.fusion.add(sample.thermal, sample.rgb, {"fused": fused, **made}, sample.when)
+    figures = dict.fromkeys(PAIR_COLUMNS) | (rows["fused"] if rows else {})
+    truth = sample.labels if sample.boxes is None else None
+    masks = {"fused": mask}
+    if truth is not None or sample.boxes is not None:
+        masks |= {row: translation[alone] for row, alone in _alone(sample, perceiver).items()}
+    for row, found in masks.items():
+        if truth is not None:
+            miou = scores.segmentation.add(truth, found, row, sample.when)
+            figures |= {"miou": miou} if row == "fused" else {}
+        if sample.boxes is not None:
+            labels = [label.id for label in scores.segmentation.classes]
+            hit = scores.boxes.add(sample.boxes, found, labels, row, sample.when)
+            figures |= {"hit": hit} if row == "fused" else {}
+    figures |= {"name": sample.name, "when": sample.when}
+    scores.pairs.append([figures[column] for column in PAIR_COLUMNS])
+    why, score = _rank(sample, figures)
+    return Shown(
+        sample.name,
+        score,
+        why,
+        sample.rgb,
+        sample.thermal,
+        fused,
+        mask,
+        truth,
+        sample.boxes or (),
+    )
+
+
+def _alone(sample: Sample, perceiver: Perceiver) -> dict[str, Image8]:
+    """Masks of the same network with the other camera lost, copied."""
+    size = (sample.rgb.shape[0], sample.rgb.shape[1])
+    visible = perceiver.perceive(FramePair(sample.rgb, None, 1, 1)).mask.copy()
+    thermal = perceiver.perceive(FramePair(None, sample.thermal, 1, 1, rgb_size=size)).mask.copy()
+    return {"visible": visible, "thermal": thermal}
+
+
+def _rank(sample: Sample, figures: Mapping[str, Any]) -> tuple[str, float]:
+    """Return by what a pair is called bad: the strictest that is known in this data set."""
+    column, name = "Qabf", "Qabf"
+    if sample.boxes is not None:
+        column, name = "hit", "boxes hit"
+    elif sample.labels is not None:
+        column, name = "miou", "mIoU"
+    value = figures[column]
+    return name, math.inf if value is None else float(value)
