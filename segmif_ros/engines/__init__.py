@@ -12,7 +12,15 @@ from pathlib import Path
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import Engine, EngineError
 
-ENGINES = ("auto", "tensorrt", "openvino", "onnxruntime", "null")
+ENGINES = (
+    "auto",
+    "tensorrt",
+    "openvino",
+    "onnxruntime",
+    "onnxruntime-cuda",
+    "onnxruntime-tensorrt",
+    "null",
+)
 """Engine names as users write them. "auto" takes the first runtime below that is installed and
 accepts the model."""
 
@@ -99,10 +107,11 @@ def _open(
     threads = choices.threads
     if choices.precision != "auto":
         bundle = bundle.select(choices.precision)
-    if name == "onnxruntime":
-        from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
+    if name.startswith("onnxruntime"):
+        from segmif_ros.engines.onnxruntime import PROVIDERS, OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(bundle, threads=threads)
+        if name in PROVIDERS:
+            return OnnxRuntimeEngine(bundle, threads=threads, name=name, cache=choices.cache)
     if name == "openvino":
         from segmif_ros.engines.openvino import OpenVinoEngine
 

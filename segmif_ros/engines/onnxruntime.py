@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime on the CPU: runs everywhere, exact fp32, the reference for every other engine."""
+"""ONNX Runtime: on the CPU it runs everywhere, in exact fp32, the reference for every other engine.
+
+Builds of it with CUDA or TensorRT compute on the GPU, under names of their own. What such a build
+cannot load it leaves to the CPU without an error, so what a session really uses is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +22,43 @@ from segmif_ros.engines.checks import (
     one_line,
 )
 from segmif_ros.engines.cores import restricted_cores
+from segmif_ros.engines.driver import Driver, DriverError, ask_driver
+from segmif_ros.engines.engine_cache import default_folder
 from segmif_ros.frames import Image8
+
+PROVIDERS = {
+    "onnxruntime": "CPUExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+}
+"""Engine name -> the part of ONNX Runtime that computes."""
+_CPU, _CUDA, _TENSORRT = PROVIDERS.values()
 
 
 class OnnxRuntimeEngine:
     """One bundle in one ONNX Runtime session."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int = 0,
+        name: str = "onnxruntime",
+        cache: Path | None = None,
+        ask: Callable[[], Driver] = ask_driver,
+    ) -> None:
         """Open the session.
 
+        Args:
+            bundle: a verified bundle.
+            threads: CPU threads, 0 = all cores.
+            name: one of `PROVIDERS`.
+            cache: where ONNX Runtime keeps what TensorRT built for it, None for the user's cache.
+            ask: asks the driver for its GPUs.
+
         Raises:
-            EngineError: onnxruntime is not installed, or refuses the model.
+            EngineError: onnxruntime or the wanted part of it is not installed, there is no GPU for
+                it, it did not load, or it refuses the model.
         """
         try:
             import onnxruntime as ort
@@ -35,6 +66,10 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 "engine 'onnxruntime' is not installed; pip install 'onnxruntime>=1.18'"
             ) from err
+        provider = PROVIDERS[name]
+        self._name, self._device = name, "CPU"
+        if provider != _CPU:
+            self._device = _gpu_for(name, ort.get_available_providers(), ask)
         threads = threads or restricted_cores() or 0
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -47,12 +82,23 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         try:
             self._session: Any = ort.InferenceSession(
-                bundle.model_path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                bundle.model_path.read_bytes(),
+                options,
+                providers=provider_options(name, bundle, cache or default_folder()),
             )
         except Exception as err:  # its error classes share no base but Exception
             raise EngineError(
-                f"onnxruntime cannot load {bundle.model_path}: {one_line(err)}; export it again"
+                f"{name} cannot load {bundle.model_path}: {one_line(err)}; export it again"
             ) from err
+        used = self._session.get_providers()
+        if provider not in used:
+            raise EngineError(
+                f"engine {name!r}: {provider} did not load and ONNX Runtime took {', '.join(used)} "
+                "instead; its log names the missing library: install the CUDA, cuDNN or TensorRT "
+                "that this onnxruntime was built for, or choose another engine"
+            )
+        # A run that fails must say so, not be repeated on the CPU.
+        self._session.disable_fallback()
         check_signature(
             bundle,
             {i.name: (_dtype(i.type), tuple(i.shape)) for i in self._session.get_inputs()},
@@ -61,8 +107,8 @@ class OnnxRuntimeEngine:
         self._size = bundle.manifest.size
         self._outputs = empty_inference(self._size)
         self._binding: Any = self._session.io_binding()
-        for name, array in self._outputs._asdict().items():
-            self._binding.bind_output(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
+        for output, array in self._outputs._asdict().items():
+            self._binding.bind_output(output, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
         self._threads = threads
         self._version = str(ort.__version__)
         self._precision = bundle.manifest.precision
@@ -70,7 +116,7 @@ class OnnxRuntimeEngine:
     @property
     def name(self) -> str:
         """Runtime name."""
-        return "onnxruntime"
+        return self._name
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,21 +126,21 @@ class OnnxRuntimeEngine:
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`."""
         if self._session is None:
-            raise EngineError("engine 'onnxruntime' is closed; open it again")
+            raise EngineError(f"engine {self._name!r} is closed; open it again")
         check_inputs(self._size, rgb, thermal)
         try:
             for name, array in (("rgb", rgb), ("thermal", thermal)):
                 self._binding.bind_input(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
             self._session.run_with_iobinding(self._binding)
         except Exception as err:
-            raise EngineError(f"onnxruntime failed: {one_line(err)}") from err
+            raise EngineError(f"{self._name} failed: {one_line(err)}") from err
         return self._outputs
 
     def describe(self) -> Mapping[str, str]:
         """See `Engine.describe`."""
         return {
-            "runtime": f"onnxruntime {self._version}",
-            "device": "CPU",
+            "runtime": f"{self._name} {self._version}",
+            "device": self._device,
             "precision": self._precision,
             "threads": str(self._threads or "all"),
         }
@@ -102,6 +148,51 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._session = self._binding = None
+
+
+def provider_options(
+    name: str, bundle: Bundle, cache: Path
+) -> list[str | tuple[str, dict[str, str]]]:
+    """Return what a session is asked to compute with, most wanted first.
+
+    Args:
+        name: one of `PROVIDERS`.
+        bundle: the model; its digest keeps engines apart that TensorRT built for it.
+        cache: folder of such engines.
+    """
+    if name == "onnxruntime":
+        return [_CPU]
+    cuda = (_CUDA, {"device_id": "0"})
+    if name == "onnxruntime-cuda":
+        return [cuda]
+    folder = cache / f"onnxruntime-{bundle.manifest.sha256[:16]}"
+    options = {
+        "device_id": "0",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(folder),
+    }
+    # TensorRT keeps to the types in the file only where the file's precision is allowed at all.
+    allow = {"fp16": "trt_fp16_enable", "int8": "trt_int8_enable"}.get(bundle.precisions[0])
+    return [(_TENSORRT, {**options, **({allow: "1"} if allow else {})}), cuda]
+
+
+def _gpu_for(name: str, available: Sequence[str], ask: Callable[[], Driver]) -> str:
+    """Return the name of the GPU that a session will use.
+
+    Raises:
+        EngineError: this build of onnxruntime cannot use one, or there is none.
+    """
+    if PROVIDERS[name] not in available:
+        raise EngineError(
+            f"engine {name!r} needs an onnxruntime with {PROVIDERS[name]}, this one has only "
+            f"{', '.join(available)}; pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        )
+    try:
+        return ask().gpus[0].name
+    except DriverError as err:
+        raise EngineError(f"engine {name!r} needs a GPU: {err}") from err
 
 
 def _dtype(type_name: str) -> str:
