@@ -126,7 +126,7 @@ def in_processes(
             _end(pool)
 
 
-def on_cluster(tasks: Sequence[Task], scheduler: str) -> Outcomes:
+def on_cluster(tasks: Sequence[Task], scheduler: str, *, timeout_s: float = 10.0) -> Outcomes:
     """Evaluate on the workers of a Dask scheduler, in whatever order they are done.
 
     The bags and the model must lie under the same paths on every machine.
@@ -134,6 +134,7 @@ def on_cluster(tasks: Sequence[Task], scheduler: str) -> Outcomes:
     Args:
         tasks: the bags.
         scheduler: its address, for example tcp://host:8786.
+        timeout_s: how long to try to reach it.
 
     Raises:
         DriveError: no scheduler there, or what is wrong is not a bag.
@@ -145,7 +146,7 @@ def on_cluster(tasks: Sequence[Task], scheduler: str) -> Outcomes:
             f"--scheduler needs Dask ({err.name}): pip install 'segmif_ros[cluster]'"
         ) from err
     try:
-        client: Any = distributed.Client(scheduler, timeout=10)
+        client: Any = distributed.Client(scheduler, timeout=timeout_s)
     except (OSError, TimeoutError, ValueError) as err:
         raise DriveError(f"no Dask scheduler at {scheduler!r}: {err}; start one first") from err
     with client:

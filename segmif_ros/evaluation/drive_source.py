@@ -121,6 +121,7 @@ class DriveSource:
             raise
         self._streams = {rgb.name: Stream.RGB, thermal.name: Stream.THERMAL}
         self.expected_pairs = min(rgb.count, thermal.count)
+        self._counts = {Stream.RGB.value: rgb.count, Stream.THERMAL.value: thermal.count}
         self._settings = settings
         self._calibration = calibration
         self._pairer: StreamPairer[RecordedImage] = StreamPairer(settings.pairing)
@@ -149,6 +150,7 @@ class DriveSource:
                 yield from self._pairs_of(self._push(message))
         except BagError as err:
             self.damage = str(err)
+        self.damage = self.damage or self._missing()
         config = self._settings.pairing
         end_ns = last_ns + config.max_wait_ns + config.tolerance_ns + _SECOND
         yield from self._pairs_of(self._pairer.tick(end_ns))
@@ -166,6 +168,20 @@ class DriveSource:
     def clock_jumps(self) -> int:
         """Times that the stamps went back by more than a second."""
         return self._pairer.clock_jumps
+
+    def _missing(self) -> str:
+        """Say how many images the bag's own index names and nobody could read."""
+        missing = [
+            f"{count - self.received[stream]} of {count} {stream} images"
+            for stream, count in self._counts.items()
+            if self.received[stream] < count
+        ]
+        if not missing:
+            return ""
+        return (
+            f"{' and '.join(missing)} in {self.summary.path} cannot be read; it is damaged: copy "
+            "it again"
+        )
 
     def _push(self, message: BagMessage) -> Decisions[RecordedImage]:
         """Take in one message the way the node does; its time is when it was recorded."""
