@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif evaluate` as a user runs it: files, exit codes, Ctrl-C, a full disk, memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from drive_bags import PERSON, drive_bag, truth
+from tiny_model import write_tiny_bundle
+
+from segmif_ros.cli import evaluate
+from segmif_ros.cli.evaluate import DONE, FAILED, MISSED, STOPPED, USAGE, find_bags, main
+from segmif_ros.evaluation import drive_jobs, drive_report
+from segmif_ros.evaluation.bag_writer import TOPICS
+from segmif_ros.evaluation.bags import BagError
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("small"), (64, 96))
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drive_bag(tmp_path_factory.mktemp("bags") / "drive", 20, labels=True)
+
+
+@pytest.fixture
+def run(bundle, tmp_path):
+    """Run the verb on bags into tmp_path/out; further words are options."""
+
+    def runs(*words: object) -> int:
+        model = ("--model", str(bundle), "--engine", "onnxruntime", "--engine-threads", "1")
+        return main([*map(str, words), "--out", str(tmp_path / "out"), *model])
+
+    return runs
+
+
+def command(bag: Path, bundle: Path, out: Path, *words: str) -> list[str]:
+    program = (sys.executable, "-m", "segmif_ros.cli.main", "evaluate", str(bag))
+    return [*program, "--out", str(out), "--model", str(bundle), "--engine", "onnxruntime", *words]
+
+
+def test_the_same_drive_gives_the_same_bytes(run, bag, tmp_path):
+    contents = []
+    for _ in range(2):
+        assert run(bag, "--labels", TOPICS["labels"]) == DONE
+        out = tmp_path / "out"
+        files = sorted(f for f in out.rglob("*") if f.is_file())
+        stable = [f for f in files if f.name not in (drive_report.RUN_FILE, "report.html")]
+        contents.append({str(f.relative_to(out)): f.read_bytes() for f in stable})
+    assert contents[0] == contents[1]
+    assert "report.json" in contents[0]
+    assert len(contents[0]) > 5
+
+
+def test_the_folder_holds_a_valid_report_and_nothing_else(run, bag, tmp_path):
+    assert run(bag) == DONE
+    out = tmp_path / "out"
+    report = drive_report.load(out)
+    assert report["partial"] is None
+    assert report["verdict"] == {"passed": None, "checks": []}
+    assert report["sources"][0]["path"] == "drive"
+    assert str(tmp_path) not in (out / "report.json").read_text()  # a report is shown to others
+    named = {entry[name] for entry in report["pictures"] for name in ("visible", "mask", "fused")}
+    assert all((out / name).is_file() for name in named)
+    left = {f.name for f in out.iterdir()}
+    assert left <= {"report.json", "run.json", "report.html", "pictures"}
+
+
+def test_thresholds_decide_the_exit_code(run, bag, tmp_path, capsys):
+    labels = ("--labels", TOPICS["labels"], "--min-miou")
+    assert run(bag, *labels, 0.9, "--require", "classes_seen.person>=0.01") == DONE
+    assert drive_report.load(tmp_path / "out")["verdict"]["passed"] is True
+    assert run(bag, "--require", "flicker.fused <= -1") == MISSED
+    (check,) = drive_report.load(tmp_path / "out")["verdict"]["checks"]
+    assert check["limit"] == "<= -1"
+    assert check["passed"] is False
+    assert "MISSED  flicker.fused <= -1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--min-miou", "0.5"), "needs --labels"),
+        (("--require", "SSIM 0.7"), "is no threshold"),
+        (("--labels", "nowhere"), "is no folder"),
+        (("--boxes", "nowhere"), "is no folder"),
+        (("--metrics-every", "0"), "expected 1 or more"),
+        (("--tolerance-ms", "-3"), "expected 0 or more"),
+        (("--jobs", "0"), "expected 1 or more"),
+        (("--jobs", "2", "--scheduler", "tcp://x:1"), "give one of them"),
+        (("--live", "--jobs", "2"), "--live goes with"),
+        (("--params", "nowhere.yaml"), "nowhere.yaml"),
+        (("--labels", "/no/such/topic", "--protocol", "fmb99"), "no protocol 'fmb99'"),
+    ],
+)
+def test_wrong_use_is_told_before_anything_runs(words, says, run, bag, tmp_path, capsys):
+    assert run(bag, *words) == USAGE
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_bag_that_is_not_there_is_wrong_use(run, tmp_path, capsys):
+    assert run(tmp_path / "nowhere") == USAGE
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_bag_of_no_use_is_reported_and_fails(run, bag, tmp_path, capsys):
+    assert run(bag, "--rgb-topic", "/rgb/image") == FAILED
+    report = drive_report.load(tmp_path / "out")
+    assert report["sources"][0]["status"] == "skipped"
+    assert "did you mean /rgb/image_raw" in report["sources"][0]["reason"]
+    assert "not one pair" in capsys.readouterr().err
+
+
+def test_a_folder_of_bags_with_a_bad_one(run, tmp_path):
+    folder = tmp_path / "bags"
+    for name in ("one", "two"):
+        drive_bag(folder / name, 6)
+    (folder / "three.mcap").write_bytes(b"no bag")
+    assert run(folder) == MISSED
+    report = drive_report.load(tmp_path / "out")
+    assert [s["status"] for s in report["sources"]] == ["ok", "skipped", "ok"]
+    assert report["pairs"]["evaluated"] == 12
+    assert {row[1] for row in report["frames"]["rows"]} == {0, 2}
+    assert run(folder, "--max-skipped", 1) == DONE
+    one_process = (tmp_path / "out" / "report.json").read_bytes()
+    assert run(folder, "--max-skipped", 1, "--jobs", 2) == DONE
+    assert (tmp_path / "out" / "report.json").read_bytes() == one_process
+
+
+def test_find_bags_takes_bags_and_folders_of_bags(tmp_path):
+    first = drive_bag(tmp_path / "b" / "first", 2)
+    single = next(first.glob("*.mcap"))
+    (tmp_path / "b" / "notes.txt").touch()
+    assert find_bags([tmp_path / "b", single]) == [first, single]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BagError, match="holds no bag"):
+        find_bags([tmp_path / "empty"])
+
+
+def test_parameters_of_the_node_are_followed_and_options_win(bag, tmp_path):
+    from segmif_ros.cli.evaluate_arguments import parser, settings_of
+
+    file = tmp_path / "node.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters:\n    tolerance_ms: 12.5\n    thermal_mode: plateau\n"
+        "    confidence_threshold: 0.5\n    overlay_alpha: 0.3\n"
+    )
+    words = [str(bag), "--out", "x", "--params", str(file), "--confidence-threshold", "0.25"]
+    settings = settings_of(parser("").parse_args(words))
+    assert settings.pairing.tolerance_ns == 12_500_000
+    assert settings.thermal.mode == "plateau"
+    assert settings.confidence_threshold == 0.25
+
+
+def test_what_an_earlier_try_did_is_taken_over(run, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "bags"
+    for name in ("one", "two"):
+        drive_bag(folder / name, 6)
+    whole = run(folder)
+    expected = (tmp_path / "out" / "report.json").read_bytes()
+    real = drive_jobs.evaluate_task
+
+    def stops(task, progress=None):
+        if task.bag.endswith("two"):
+            raise KeyboardInterrupt
+        return real(task, progress)
+
+    monkeypatch.setattr(drive_jobs, "evaluate_task", stops)
+    assert run(folder) == STOPPED
+    report = drive_report.load(tmp_path / "out")
+    assert report["partial"].startswith("interrupted")
+    assert [s["status"] for s in report["sources"]] == ["ok", "skipped"]
+    monkeypatch.setattr(drive_jobs, "evaluate_task", real)
+    capsys.readouterr()
+    assert run(folder) == whole == DONE
+    assert "1 of 2 bags are done already" in capsys.readouterr().out
+    assert (tmp_path / "out" / "report.json").read_bytes() == expected
+    assert not (tmp_path / "out" / "state").exists()
+
+
+def test_two_evaluations_do_not_share_a_folder(run, bag, tmp_path, capsys):
+    with evaluate._sole_user(tmp_path / "out"):
+        assert run(bag) == FAILED
+    assert "another evaluation is writing" in capsys.readouterr().err
+
+
+def test_results_are_written_as_a_bag(run, bag, tmp_path):
+    assert run(bag, "--write-bag", tmp_path / "results", "--no-bag-inputs") == DONE
+    assert (tmp_path / "results" / "metadata.yaml").is_file()
+    assert drive_report.load(tmp_path / "out")["bag"] == "results"
+    assert run(bag, "--write-bag", tmp_path / "results") == FAILED  # exists already
+
+
+def test_ctrl_c_ends_with_a_partial_report(bundle, tmp_path):
+    bag, out, results = drive_bag(tmp_path / "long", 3000), tmp_path / "out", tmp_path / "results"
+    process = subprocess.Popen(
+        command(bag, bundle, out, "--write-bag", str(results)), stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60.0
+    while time.monotonic() < deadline and process.poll() is None:
+        growing = [f for f in tmp_path.glob(".results.*/results/*.mcap") if f.stat().st_size]
+        if growing:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == STOPPED, errors
+    report = drive_report.load(out)
+    assert report["partial"].startswith("interrupted")
+    assert report["sources"][0]["status"] == "partial"
+    assert 0 < report["pairs"]["evaluated"] < 3000
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["long", "out"]
+
+
+def test_a_full_disk_leaves_nothing_that_looks_whole(bundle, tmp_path):
+    """A limit on the size of files stands for the disk: the write fails the same way."""
+    bag, out, results = drive_bag(tmp_path / "drive", 400), tmp_path / "out", tmp_path / "results"
+    limit = 500_000
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(
+        command(bag, bundle, out, "--write-bag", str(results)),
+        preexec_fn=small_disk,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == FAILED, done.stdout
+    assert "free space" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["drive", "out"]
+    assert not (out / "report.json").exists()
+
+
+def test_memory_does_not_grow_with_the_drive(bundle, tmp_path):
+    program = (
+        "import resource, sys\n"
+        "from segmif_ros.cli.evaluate import main\n"
+        "code = main(sys.argv[1:])\n"
+        "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    peaks = {}
+    for count in (300, 1200):
+        bag = drive_bag(tmp_path / f"drive{count}", count)
+        words = command(bag, bundle, tmp_path / f"out{count}")[4:]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+        )
+        code, peak = done.stdout.splitlines()[-1].split()
+        assert code == "0"
+        peaks[count] = int(peak)
+    assert peaks[1200] < 1.05 * peaks[300]
+
+
+def test_the_table_shows_what_was_scored(run, bag, capsys):
+    assert run(bag, "--labels", TOPICS["labels"]) == DONE
+    text = capsys.readouterr().out
+    assert "20 evaluated of 20 made, 0.0% of the pairs lost" in text
+    assert "fused" in text
+    assert f"person {(truth(0) == PERSON).mean():.1%}" in text
+
+
+def test_the_report_is_json_without_nan(run, bag, tmp_path):
+    assert run(bag) == DONE
+
+    def never(text: str) -> float:
+        raise AssertionError(text)
+
+    json.loads((tmp_path / "out" / "report.json").read_text(), parse_constant=never)
