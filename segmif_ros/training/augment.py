@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from segmif_ros.datasets.sample import IGNORE, Sample
 from segmif_ros.frames import Image8
-from segmif_ros.training.target import fusion_target
+from segmif_ros.training.recipe_parts import Target
+from segmif_ros.training.target import fusion_target, saliency_target
 
 Plane = NDArray[np.float32]
 
@@ -30,6 +31,17 @@ class Augmentation:
             one grey.
         drop_thermal: thermal camera blind, likewise.
         shift_px: largest misregistration of thermal, pixels.
+        sharpen: share of its own fine detail that is added to the fusion target; makes up for what
+            a small network smooths.
+        blur_visible: visible pictures out of focus.
+        blur_thermal: thermal pictures out of focus.
+        noise: pictures of either camera with sensor noise.
+        stripes: thermal pictures with column noise.
+        ffc: thermal pictures that drifted since the camera's last shutter (flat-field correction),
+            or that it has just made jump. At 0 no random number is drawn for it.
+        thermal_gain: range of the contrast of thermal.
+        thermal_offset: range of what is added to thermal, grey levels.
+        plain: no change at all: the window of `crop` in the middle of every pair.
     """
 
     crop: tuple[int, int] = (256, 320)
@@ -40,6 +52,15 @@ class Augmentation:
     drop_visible: float = 0.08
     drop_thermal: float = 0.08
     shift_px: float = 1.5
+    sharpen: float = 0.0
+    blur_visible: float = 0.2
+    blur_thermal: float = 0.3
+    noise: float = 0.5
+    stripes: float = 0.15
+    ffc: float = 0.0
+    thermal_gain: tuple[float, float] = (0.7, 1.4)
+    thermal_offset: tuple[float, float] = (-25.0, 50.0)
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,16 +72,22 @@ class Example:
         thermal: HxW float32 in [0, 255], degraded.
         labels: HxW uint8, see `datasets.sample`; all 255 for unlabelled pairs.
         target: HxW float32 in [0, 255], fused luma without the sensor noise of the inputs.
+        name: of the pair.
     """
 
     rgb: Plane
     thermal: Plane
     labels: Image8
     target: Plane
+    name: str = ""
 
 
-def make_example(sample: Sample, how: Augmentation, rng: np.random.Generator) -> Example:
+def make_example(
+    sample: Sample, how: Augmentation, rng: np.random.Generator, target: Target = "pyramid"
+) -> Example:
     """Crop, degrade and label one sample; all randomness comes from `rng`."""
+    if how.plain:
+        return plain_example(sample, how.crop, target)
     rgb, thermal, labels = _crop(sample, how, rng)
     rgb, thermal = _visible(rgb, how, rng), _thermal(thermal, how, rng)
     kind = rng.random()
@@ -68,9 +95,36 @@ def make_example(sample: Sample, how: Augmentation, rng: np.random.Generator) ->
         rgb = np.full_like(rgb, rng.choice((0.0, 0.0, 16.0, 128.0)))
     elif kind < how.drop_visible + how.drop_thermal:
         thermal = np.full_like(thermal, rng.choice((0.0, 0.0, 64.0, 128.0)))
+    wanted = _target(rgb, thermal, target)
+    if how.sharpen:
+        detail = wanted - cv2.GaussianBlur(wanted, (0, 0), 1.5)
+        wanted = np.clip(wanted + how.sharpen * detail, 0.0, 255.0).astype(np.float32)
+    rgb, thermal = _noise(rgb, how, rng, 4.0), _noise(thermal, how, rng, 2.5)
+    return Example(rgb, thermal, labels, wanted, sample.name)
+
+
+def plain_example(sample: Sample, size: tuple[int, int], target: Target = "pyramid") -> Example:
+    """Return the window in the middle of a pair, nothing changed; a smaller pair is enlarged."""
+    height, width = sample.thermal.shape
+    zoom = max(1.0, size[0] / height, size[1] / width)
+    box = (min(height, round(size[0] / zoom)), min(width, round(size[1] / zoom)))
+    top, left = (height - box[0]) // 2, (width - box[1]) // 2
+    area = (slice(top, top + box[0]), slice(left, left + box[1]))
+    labels = sample.labels
+    if labels is None:
+        labels = np.full(sample.thermal.shape, IGNORE, np.uint8)
+    rgb, thermal = (
+        cv2.resize(image[area], size[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
+        for image in (sample.rgb, sample.thermal)
+    )
+    labels = cv2.resize(labels[area], size[::-1], interpolation=cv2.INTER_NEAREST)
+    wanted = _target(rgb, thermal, target)
+    return Example(rgb, thermal, np.asarray(labels, np.uint8), wanted, sample.name)
+
+
+def _target(rgb: Plane, thermal: Plane, target: Target) -> Plane:
     luma = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]).astype(np.float32)
-    target = fusion_target(luma, thermal)
-    return Example(_noise(rgb, rng, 4.0), _noise(thermal, rng, 2.5), labels, target)
+    return saliency_target(luma, thermal) if target == "saliency" else fusion_target(luma, thermal)
 
 
 def _crop(
@@ -116,18 +170,21 @@ def _visible(rgb: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:
         rgb = rgb * (1.0 - density[..., None]) + grey * density[..., None]
     elif kind < how.darkness + how.smoke + how.glare:
         rgb = rgb + _glare(rgb.shape[:2], rng)[..., None]
-    if rng.random() < 0.2:
+    if rng.random() < how.blur_visible:
         rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 1.6))
     return np.clip(rgb, 0.0, 255.0).astype(np.float32)
 
 
 def _thermal(thermal: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:
     # Real thermal pictures differ most in how dark their background is rendered.
-    thermal = (thermal * rng.uniform(0.7, 1.4) + rng.uniform(-25.0, 50.0)).astype(np.float32)
-    if rng.random() < 0.15:
+    gain, offset = rng.uniform(*how.thermal_gain), rng.uniform(*how.thermal_offset)
+    thermal = (thermal * gain + offset).astype(np.float32)
+    if how.ffc > 0.0 and rng.random() < how.ffc:
+        thermal = thermal + _shutter_drift(thermal.shape, rng)
+    if rng.random() < how.stripes:
         stripes = rng.standard_normal((thermal.shape[1],), np.float32) * rng.uniform(0.5, 3.0)
         thermal = thermal + stripes[None, :]
-    if rng.random() < 0.3:
+    if rng.random() < how.blur_thermal:
         thermal = cv2.GaussianBlur(thermal, (0, 0), rng.uniform(0.4, 1.4))
     if how.shift_px > 0.0:
         dx, dy = rng.uniform(-how.shift_px, how.shift_px, 2)
@@ -137,11 +194,19 @@ def _thermal(thermal: Plane, how: Augmentation, rng: np.random.Generator) -> Pla
     return np.clip(thermal, 0.0, 255.0).astype(np.float32)
 
 
-def _noise(image: Plane, rng: np.random.Generator, most: float) -> Plane:
-    if rng.random() < 0.5:
+def _noise(image: Plane, how: Augmentation, rng: np.random.Generator, most: float) -> Plane:
+    if rng.random() < 1.0 - how.noise:
         return image
     noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(0.0, most)
     return np.clip(image + noise, 0.0, 255.0).astype(np.float32)
+
+
+def _shutter_drift(size: tuple[int, int], rng: np.random.Generator) -> Plane:
+    """Grey levels that an uncooled camera's own warmth adds between two shutters, or one jump."""
+    if rng.random() < 0.3:
+        return np.full(size, rng.uniform(-30.0, 30.0), np.float32)
+    field = _cloud(size, rng, 2)
+    return np.asarray((field - field.mean()) * rng.uniform(10.0, 60.0), np.float32)
 
 
 def _cloud(size: tuple[int, int], rng: np.random.Generator, cells: int) -> Plane:

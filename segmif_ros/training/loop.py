@@ -3,31 +3,61 @@
 
 segmif train --recipe config/training/nano.yaml --data DATA --out runs/nano
 segmif train --recipe config/training/nano.yaml --data DATA --out runs/nano --resume
+torchrun --nproc-per-node 2 -m segmif_ros.cli.main train --recipe ... the same
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import json
 import math
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from segmif_ros.datasets.sample import Source
+from segmif_ros.datasets.sample import Sample, Source
 from segmif_ros.network.variants import build
-from segmif_ros.training.augment import Example, make_example
-from segmif_ros.training.losses import fusion_loss, segmentation_loss
+from segmif_ros.training import checkpoint
+from segmif_ros.training.batches import Batch, BatchesAhead, draw_batch, draw_examples
+from segmif_ros.training.board import Board
+from segmif_ros.training.encoder_init import load_encoder
+from segmif_ros.training.objective import Objective, known_of, objective_of, parameter_groups
+from segmif_ros.training.precision import Name, Precision
+from segmif_ros.training.ranks import Ranks, joined, share_batch_norms
 from segmif_ros.training.recipe import Recipe
+from segmif_ros.training.schedule import Phase, learning_rates, phases
+from segmif_ros.training.stop import StopRequest, stop_on_signals
+from segmif_ros.training.validation import chosen, score
+from segmif_ros.training.weighting import LossRatioWeighting
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""rgb Bx3xHxW and thermal Bx1xHxW in [0, 1], labels BxHxW int64, target Bx1xHxW in [0, 1]."""
+__all__ = ["Options", "TrainingError", "draw_batch", "train"]
+
+
+class TrainingError(RuntimeError):
+    """A run cannot go on; the message says at which step and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a recipe; none of it changes what is learnt but for rounding.
+
+    Attributes:
+        device: "cpu", "cuda" or "auto".
+        precision: "fp32", "bf16", "fp16", or "auto" as the recipe says.
+        workers: threads that draw batches ahead.
+        log_every: steps between two rows of the log.
+        save_every: steps between two checkpoints.
+    """
+
+    device: str = "auto"
+    precision: Name = "auto"
+    workers: int = 1
+    log_every: int = 20
+    save_every: int = 250
 
 
 def train(
@@ -38,89 +68,257 @@ def train(
     classes: int,
     resume: bool = False,
     start: Path | None = None,
+    encoder: Path | None = None,
+    validation: Sequence[Callable[[], Sample]] = (),
+    options: Options | None = None,
 ) -> nn.Module:
-    """Run a recipe and return the averaged network.
+    """Run a recipe and return the averaged network: the best one where there is validation.
 
     Args:
         recipe: what to do.
         sources: data sets by the names used in `recipe.mix`.
-        out: folder for checkpoint.pt and log.jsonl.
+        out: folder for checkpoint.pt, best.pt, log.jsonl and board/.
         classes: number of output classes.
         resume: continue from `out/checkpoint.pt`.
-        start: checkpoint of an earlier run whose averaged weights to begin with.
+        start: checkpoint of an earlier run whose averaged weights to begin with, or a bundle.
+        encoder: MiT or SegFormer checkpoint whose encoder to begin with.
+        validation: pairs to score on, see `recipe.validation`.
+        options: device, precision and the like.
+
+    Raises:
+        TrainingError: a loss is not finite.
+        CheckpointError, EncoderError, RecipeError: something to begin with does not fit.
+        KeyboardInterrupt: stopped by a signal, after everything was saved.
     """
-    torch.manual_seed(recipe.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    network = build(recipe.variant, classes)
-    network = network.to(memory_format=torch.channels_last)
-    if start is not None:
-        network.load_state_dict(torch.load(start, weights_only=True)["average"])
-    average = copy.deepcopy(network).eval().requires_grad_(False)
-    optimiser = torch.optim.AdamW(
-        _groups(network, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.99)
-    )
-    weights = torch.ones(classes)
-    for label, weight in recipe.class_weights.items():
-        weights[label] = weight
-    first = 0
-    if resume:
-        state = torch.load(out / "checkpoint.pt", weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    network.train()
-    began = time.monotonic()
-    with ThreadPoolExecutor(1) as ahead, (out / "log.jsonl").open("a") as log:
-        batches = ahead.submit(draw_batch, recipe, sources, first)
-        for step in tqdm(range(first, recipe.steps), initial=first, total=recipe.steps):
-            rate = learning_rate(recipe, step)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            rgb, thermal, labels, target = batches.result()
-            batches = ahead.submit(draw_batch, recipe, sources, step + 1)
-            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
-                output = network(rgb, thermal)
-            fusion = fusion_loss(output.luma.float(), target)
-            segmentation = segmentation_loss(output.logits.float(), labels, weights)
-            loss = fusion + recipe.segmentation_weight * segmentation
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            follow(average, network, min(recipe.ema, (1 + step) / (10 + step)))
-            if step % 20 == 0:
-                row = {"step": step, "fusion": fusion.item(), "segmentation": segmentation.item()}
-                log.write(json.dumps({**row, "s": round(time.monotonic() - began, 1)}) + "\n")
-                log.flush()
-            if (step + 1) % 250 == 0 or step + 1 == recipe.steps:
-                save(out / "checkpoint.pt", network, average, optimiser, step + 1)
-    return average
+    options = options or Options()
+    with joined(options.device) as ranks, stop_on_signals() as stop:
+        scored = chosen(validation, recipe.validation.pairs)
+        run = Run(recipe, out, classes, ranks, options, scored)
+        run.begin(resume=resume, start=start, encoder=encoder)
+        every, begun = phases(recipe), run.state.step
+        steps, part = range(begun, every[-1].end), ranks.part(recipe.batch)
+        with (
+            Board(out, recipe.labels, begun) if ranks.rank == 0 else _NO_BOARD as board,
+            BatchesAhead(recipe, sources, steps, part, options.workers) as batches,
+            tqdm(total=steps.stop, initial=begun, disable=ranks.rank > 0) as bar,
+        ):
+            for phase in every:
+                if run.state.step < phase.end and not run.done:
+                    run.train_phase(phase, batches, sources, board, bar, stop)
+        return run.result()
 
 
-def draw_batch(recipe: Recipe, sources: dict[str, Source], step: int) -> Batch:
-    """Make the batch of one step; depends on seed and step only, so a resumed run is the same."""
-    rng = np.random.default_rng((recipe.seed, step))
-    names = sorted(recipe.mix)
-    shares = np.array([recipe.mix[name] for name in names])
-    examples: list[Example] = []
-    for name in rng.choice(names, recipe.batch, p=shares / shares.sum()):
-        source = sources[str(name)]
-        sample = source[int(rng.integers(len(source)))]()
-        examples.append(make_example(sample, recipe.augmentation, rng))
-    rgb = torch.from_numpy(np.stack([e.rgb for e in examples])).permute(0, 3, 1, 2) / 255.0
-    thermal = torch.from_numpy(np.stack([e.thermal for e in examples]))[:, None] / 255.0
-    labels = torch.from_numpy(np.stack([e.labels for e in examples])).long()
-    target = torch.from_numpy(np.stack([e.target for e in examples]))[:, None] / 255.0
-    return rgb.contiguous(), thermal, labels, target
+class Run:
+    """A network on its way, and what happens to it in a step."""
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        classes: int,
+        ranks: Ranks,
+        options: Options,
+        validation: Sequence[Callable[[], Sample]],
+    ) -> None:
+        """Build the network with the weights that the recipe's seed gives."""
+        torch.manual_seed(recipe.seed)
+        out.mkdir(parents=True, exist_ok=True)
+        self.recipe, self.out, self.classes = recipe, out, classes
+        self.ranks, self.options, self.validation = ranks, options, validation
+        self.precision = Precision.choose(options.precision, ranks.device, bf16=recipe.bf16)
+        network = build(recipe.variant, classes)
+        if self.precision.name == "fp16" and network.attention == "sum":
+            raise TrainingError(
+                f"variant {recipe.variant!r} adds up attention over all pixels, which float16 "
+                "cannot hold; use --precision bf16 or fp32"
+            )
+        network = network.to(ranks.device, memory_format=torch.channels_last)
+        self.weights = torch.ones(classes)
+        for label, weight in recipe.class_weights.items():
+            self.weights[label] = weight
+        self.done = False
+        average = copy.deepcopy(network).eval().requires_grad_(False)
+        share_batch_norms(network, ranks)
+        first = phases(recipe)[0]
+        self.state = checkpoint.RunState(
+            network,
+            average,
+            self._optimiser(network, first),
+            self.precision.scaler(),
+            LossRatioWeighting(recipe.weighting),
+        )
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine to 1 % of the peak."""
-    if step < recipe.warmup:
-        return recipe.lr * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.lr * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * done)))
+    def begin(self, *, resume: bool, start: Path | None, encoder: Path | None) -> None:
+        """Load what the run begins with."""
+        state, said = self.state, ""
+        if encoder is not None:
+            said = str(load_encoder(state.network, encoder))
+        if start is not None:
+            said = checkpoint.load_start(state.network, start)
+        state.average.load_state_dict(state.network.state_dict())
+        if self.ranks.count > 1:
+            # The same weights everywhere, but not the same dropout.
+            torch.manual_seed(self.recipe.seed + 1_000_003 * self.ranks.rank)
+        if resume:
+            every = phases(self.recipe)
+            path, firsts = self.out / "checkpoint.pt", {phase.first for phase in every}
+            phase = next((p for p in every if p.first <= checkpoint.step_of(path) < p.end), None)
+            if phase is not None:
+                state.optimiser = self._optimiser(state.network, phase)
+            checkpoint.restore(path, state, self.ranks, fresh_optimiser=firsts)
+        if said and self.ranks.rank == 0:
+            print(said)
+
+    def train_phase(
+        self,
+        phase: Phase,
+        batches: BatchesAhead,
+        sources: dict[str, Source],
+        board: Board | None,
+        bar: tqdm,
+        stop: StopRequest,
+    ) -> None:
+        """Train the weights of one phase to its end, or to where the run ends before."""
+        state, recipe = self.state, self.recipe
+        objective = self._objective(phase, state.network)
+        objective = objective.to(self.ranks.device).train()
+        # Gradients that the phase before left behind would count in the clipping.
+        state.network.zero_grad(set_to_none=True)
+        if state.step == phase.first:
+            state.optimiser = self._optimiser(state.network, phase)
+            state.weighting = LossRatioWeighting(recipe.weighting)
+        shared = self.ranks.share(objective)
+        while state.step < phase.end and not self.done:
+            step = state.step
+            rates = learning_rates(recipe, phase, step)
+            for group in state.optimiser.param_groups:
+                group["lr"] = rates[1] if group["head"] else rates[0]
+            batch = tuple(tensor.to(self.ranks.device) for tensor in batches.take())
+            weights = state.weighting.weights
+            scales = (phase.scales[0] * weights[0], phase.scales[1] * weights[1])
+            fusion, segmentation, asked = self._step(shared, objective, batch, scales, stop)
+            if not math.isfinite(fusion * scales[0] + segmentation * scales[1]):
+                raise TrainingError(self._not_finite(sources, step, fusion, segmentation))
+            self._apply(step)
+            state.weighting.observe(fusion, segmentation)
+            state.step = step + 1
+            bar.update()
+            bar.set_postfix(fusion=f"{fusion:.3f}", segmentation=f"{segmentation:.3f}")
+            if board is not None and step % self.options.log_every == 0:
+                board.row(step, self._row(phase, fusion, segmentation, rates[0]))
+            self._look_around(board, asked=asked, last=state.step == phases(recipe)[-1].end)
+
+    def result(self) -> nn.Module:
+        """Return the averaged network, with the best weights where they were validated."""
+        best = self.out / "best.pt"
+        if self.state.best.step >= 0 and best.is_file():
+            self.state.average.load_state_dict(checkpoint.read(best)["average"])
+        return self.state.average
+
+    def _step(
+        self,
+        shared: nn.Module,
+        objective: Objective,
+        batch: Batch,
+        scales: tuple[float, float],
+        stop: StopRequest,
+    ) -> tuple[float, float, bool]:
+        """Losses and gradients of one batch.
+
+        Returns:
+            Fusion and segmentation loss over all processes, and whether any was asked to stop.
+        """
+        state, parts = self.state, self.recipe.accumulate
+        known = known_of(objective, batch[2])
+        known = type(known)(*(self.ranks.mean(count) for count in known))
+        state.optimiser.zero_grad(set_to_none=True)
+        seen = torch.zeros(3, dtype=torch.float64, device=self.ranks.device)
+        for i, part in enumerate(zip(*(tensor.chunk(parts) for tensor in batch), strict=True)):
+            alone = i + 1 < parts and self.ranks.count > 1
+            with shared.no_sync() if alone else contextlib.nullcontext():
+                fusion, segmentation = shared(part, known)
+                fusion = fusion / parts
+                loss = _weighted(fusion, scales[0]) + _weighted(segmentation, scales[1])
+                state.scaler.scale(loss).backward()
+            seen[:2] += torch.stack([fusion.detach(), segmentation.detach()])
+        seen[2] = float(stop.asked)
+        mean = self.ranks.mean(seen).tolist()
+        return mean[0], mean[1], mean[2] > 0.0
+
+    def _apply(self, step: int) -> None:
+        """Move the weights, and their average after them."""
+        state = self.state
+        state.scaler.unscale_(state.optimiser)
+        nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+        state.scaler.step(state.optimiser)
+        state.scaler.update()
+        follow(state.average, state.network, min(self.recipe.ema, (1 + step) / (10 + step)))
+
+    def _look_around(self, board: Board | None, *, asked: bool, last: bool) -> None:
+        """After a step: validate, save, and stop if somebody asked to."""
+        every = self.recipe.validation.every
+        if self.validation and every and (self.state.step % every == 0 or last):
+            self._validate(board)
+        if self.state.step % self.options.save_every == 0 or last or asked or self.done:
+            path = self.out / "checkpoint.pt"
+            checkpoint.save(path, self.state, self.recipe, self.classes, self.ranks)
+        if asked:
+            raise KeyboardInterrupt
+
+    def _validate(self, board: Board | None) -> None:
+        state, ranks = self.state, self.ranks
+        found, shown = score(state.average, self.validation, self.recipe, self.classes, ranks)
+        better = found.value > state.best.score
+        if better:
+            state.best = checkpoint.Best(found.value, state.step)
+        if board is not None:
+            if better:
+                path = self.out / "best.pt"
+                checkpoint.save_best(path, state, self.recipe, self.classes)
+            board.row(
+                state.step - 1,
+                {
+                    "validation_miou": _number(found.mean_iou),
+                    "validation_accuracy": _number(found.accuracy),
+                    "validation_fusion": found.fusion_loss,
+                    "pairs": found.pairs,
+                    "best": better,
+                    "best_step": state.best.step,
+                },
+            )
+            board.picture(state.step - 1, "validation", shown)
+        self.done = 0.0 < self.recipe.validation.stop_at <= found.mean_iou
+
+    def _row(
+        self, phase: Phase, fusion: float, segmentation: float, rate: float
+    ) -> dict[str, float | str]:
+        row: dict[str, float | str] = {"fusion": fusion, "segmentation": segmentation, "lr": rate}
+        if phase.round:
+            row["phase"] = phase.name
+        if self.recipe.weighting.kind != "constant":
+            row["fusion_weight"], row["segmentation_weight"] = self.state.weighting.weights
+        return row
+
+    def _not_finite(
+        self, sources: dict[str, Source], step: int, fusion: float, segmentation: float
+    ) -> str:
+        names = ", ".join(example.name for example in draw_examples(self.recipe, sources, step))
+        return (
+            f"step {step}: the loss is not finite (fusion {fusion:g}, segmentation "
+            f"{segmentation:g}); batch: {names}. The weights of this step were not saved: go on "
+            "from the last checkpoint with a lower lr, or with --precision fp32"
+        )
+
+    def _objective(self, phase: Phase, network: nn.Module) -> Objective:
+        overlap = self.recipe.overlap_weight
+        return objective_of(phase, network, self.weights, self.precision, overlap)
+
+    def _optimiser(self, network: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+        self._objective(phase, network)  # freezes what this phase does not train
+        groups = parameter_groups(network, phase, self.recipe.weight_decay)
+        # The rate is set before every step.
+        betas = (0.9, 0.99) if phase.kind == "joint" else (0.9, 0.999)
+        return torch.optim.AdamW(groups, lr=self.recipe.lr, betas=betas)
 
 
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
@@ -132,25 +330,13 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             mean.copy_(value)
 
 
-def save(
-    path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int
-) -> None:
-    """Write a checkpoint whole or not at all."""
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "step": step,
-        },
-        part,
-    )
-    part.replace(path)
+_NO_BOARD = contextlib.nullcontext()
 
 
-def _groups(network: nn.Module, decay: float) -> Iterator[dict[str, object]]:
-    """Norms and biases are not decayed."""
-    named = list(network.named_parameters())
-    yield {"params": [p for _, p in named if p.ndim > 1], "weight_decay": decay}
-    yield {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}
+def _weighted(loss: Tensor, scale: float) -> Tensor:
+    """A loss that is left out must not make the sum NaN."""
+    return loss * scale if scale else loss.detach() * 0.0
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

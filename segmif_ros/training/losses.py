@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of the `joint` recipe: fused luma against its target, classes against partial labels."""
+"""What a run minimises: fused luma against its target, classes against labels.
+
+`fusion_loss` and `segmentation_loss` belong to the `joint` recipes, whose labels may be partial;
+`first_round_loss`, `later_round_loss` and `labelled_cross_entropy` are the published ones.
+"""
 
 from __future__ import annotations
+
+import functools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,24 +19,34 @@ from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, PERSON
 
 def gradient_magnitude(image: Tensor) -> Tensor:
     """|Sobel_x| + |Sobel_y| of Bx1xHxW, zero padded (SegMiF, loss of the first round)."""
-    kernel = image.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
-    kernels = torch.stack([kernel, kernel.t()])[:, None]
-    return F.conv2d(image, kernels, padding=1).abs().sum(dim=1, keepdim=True)
+    # Sums of shifted views: a convolution of one channel is several times slower on CPUs.
+    padded = F.pad(image, (1, 1, 1, 1))
+    down = padded[..., :-2, :] + 2.0 * padded[..., 1:-1, :] + padded[..., 2:, :]
+    across = padded[..., :-2] + 2.0 * padded[..., 1:-1] + padded[..., 2:]
+    horizontal = down[..., 2:] - down[..., :-2]
+    vertical = across[..., 2:, :] - across[..., :-2, :]
+    return horizontal.abs() + vertical.abs()
+
+
+@functools.cache
+def _gaussian_band(size: int) -> Tensor:
+    """Matrix that blurs a line of `size` samples: 11 taps, sigma 1.5, zeros outside."""
+    axis = torch.arange(size, dtype=torch.float32)
+    distance = axis[:, None] - axis[None, :]
+    taps = torch.exp(-(torch.arange(-5.0, 6.0) ** 2) / (2 * 1.5**2))
+    band = torch.exp(-(distance**2) / (2 * 1.5**2)) / taps.sum()
+    return torch.where(distance.abs() <= 5, band, torch.zeros(()))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Mean structural similarity of Bx1xHxW in [0, 1]; 11x11 Gaussian, sigma 1.5 (Wang 2004)."""
-    axis = torch.arange(11, dtype=a.dtype, device=a.device) - 5.0
-    window = torch.exp(-(axis**2) / (2 * 1.5**2))
-    window = window / window.sum()
-
-    def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(x, window.view(1, 1, 11, 1), padding=(5, 0))
-        return F.conv2d(x, window.view(1, 1, 1, 11), padding=(0, 5))
-
-    mean_a, mean_b = blur(a), blur(b)
-    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
-    covariance = blur(a * b) - mean_a * mean_b
+    rows = _gaussian_band(a.shape[-2]).to(a)
+    columns = _gaussian_band(a.shape[-1]).to(a)
+    # Two matrix products for all five maps: convolutions of one channel are slow on CPUs.
+    maps = rows @ torch.cat([a, b, a * a, b * b, a * b], dim=1) @ columns
+    mean_a, mean_b, square_a, square_b, product = maps.split(1, dim=1)
+    var_a, var_b = square_a - mean_a**2, square_b - mean_b**2
+    covariance = product - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     return (top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean()
@@ -42,7 +59,45 @@ def fusion_loss(fused: Tensor, target: Tensor) -> Tensor:
     return 2.0 * intensity + 2.0 * gradient + 0.5 * (1.0 - ssim(fused, target))
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def first_round_loss(fused: Tensor, target: Tensor) -> Tensor:
+    """Intensity and gradient against the guidance target (SegMiF, fusion in round 1)."""
+    gradient = (gradient_magnitude(fused) - gradient_magnitude(target)).abs().mean()
+    return (fused - target).abs().mean() + gradient
+
+
+def later_round_loss(fused: Tensor, target: Tensor) -> Tensor:
+    """Squared intensity and structure against the guidance target (fusion from round 2 on)."""
+    return ((fused - target) ** 2).mean() + 1.1 * (1.0 - ssim(fused, target))
+
+
+class Known(NamedTuple):
+    """What a sum of losses over pixels is divided by; both at least 1.
+
+    Attributes:
+        weight: class weights of all pixels whose class is known.
+        vague: pixels of which is only known what they are not.
+    """
+
+    weight: Tensor
+    vague: Tensor
+
+
+def count_known(labels: Tensor, weights: Tensor, *, stride: int = 2) -> Known:
+    """Count what a batch's labels BxHxW teach, on every `stride`-th pixel."""
+    labels = labels[:, ::stride, ::stride]
+    known = labels < BACKGROUND
+    weight = torch.where(known, weights[torch.where(known, labels, 0)], 0.0).sum()
+    return Known(weight, (labels == BACKGROUND).to(weights.dtype).sum())
+
+
+def segmentation_loss(
+    logits: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    known: Known | None = None,
+    *,
+    overlap: float = 0.0,
+) -> Tensor:
     """Cross entropy where the class is known; elsewhere the mass that must not be there.
 
     Scored on every second pixel: that is where masks are decided, and a quarter of the work.
@@ -51,15 +106,73 @@ def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor
         logits: BxKxhxw, brought to half the label size.
         labels: BxHxW int64; 255 ignored, 254 = neither person nor car nor bicycle.
         weights: K class weights.
+        known: what to divide by where this is a part of a batch, from `count_known` of the whole;
+            None: this is the whole.
+        overlap: weight of `overlap_loss` beside the cross entropy.
     """
+    known = known or count_known(labels, weights)
     labels = labels[:, ::2, ::2]
     scores = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
     log_p = torch.log_softmax(scores, dim=1)
+    target, weight = _weighted(labels, weights)
+    picked = log_p.gather(1, target[:, None])[:, 0]
+    loss = -(weight * picked).sum() / known.weight.clamp(min=1.0)
+    vague = (labels == BACKGROUND).to(log_p.dtype)
+    forbidden = log_p[:, _road_users(log_p.shape[1])].exp().sum(dim=1).clamp(max=1.0 - 1e-4)
+    loss = loss - (vague * torch.log1p(-forbidden)).sum() / known.vague.clamp(min=1.0)
+    return loss + overlap * overlap_loss(log_p.exp(), labels) if overlap else loss
+
+
+def overlap_loss(p: Tensor, labels: Tensor) -> Tensor:
+    """One minus the soft Dice overlap, mean over the classes of the batch (Milletari et al. 2016).
+
+    Cross entropy counts pixels; this counts areas, so a few wrong pixels beside a small object
+    weigh as much as many in a large one. Where a pixel is only known to be neither person nor car
+    nor bicycle, it counts for these three. Counted over the pixels at hand: several processes, or
+    parts of a batch, each over their own.
+
+    Args:
+        p: BxKxhxw class probabilities.
+        labels: Bxhxw int64; 255 ignored, 254 = neither person nor car nor bicycle.
+    """
+    classes = p.shape[1]
+    known = labels < BACKGROUND
+    truth = F.one_hot(torch.where(known, labels, classes), classes + 1)[..., :classes]
+    truth = truth.permute(0, 3, 1, 2).to(p.dtype)
+    counted = known[:, None].expand_as(p).clone()
+    counted[:, _road_users(classes)] |= (labels == BACKGROUND)[:, None]
+    p = p * counted
+    area = truth.sum(dim=(0, 2, 3))
+    dice = 2.0 * (p * truth).sum(dim=(0, 2, 3)) / (p.sum(dim=(0, 2, 3)) + area).clamp(min=1.0)
+    present = area > 0
+    return (1.0 - dice)[present].mean() if bool(present.any()) else p.sum() * 0.0
+
+
+def labelled_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor, known: Known | None = None
+) -> Tensor:
+    """Cross entropy at full size over labelled pixels; 254 and 255 are ignored (SegMiF).
+
+    Args:
+        logits: BxKxhxw, brought to the label size.
+        labels: BxHxW int64.
+        weights: K class weights.
+        known: as for `segmentation_loss`, counted with stride 1.
+    """
+    known = known or count_known(labels, weights, stride=1)
+    scores = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
+    target, weight = _weighted(labels, weights)
+    picked = torch.log_softmax(scores, dim=1).gather(1, target[:, None])[:, 0]
+    return -(weight * picked).sum() / known.weight.clamp(min=1.0)
+
+
+def _road_users(classes: int) -> list[int]:
+    """What 254 excludes, in FMB's ids; class lists that lack them have no such pixels."""
+    return [label for label in (PERSON, CAR, BICYCLE) if label < classes]
+
+
+def _weighted(labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Labels with 0 in place of unknown ones, and the weight of every pixel."""
     known = labels < BACKGROUND
     target = torch.where(known, labels, torch.zeros_like(labels))
-    weight = torch.where(known, weights[target], torch.zeros_like(log_p[:, 0]))
-    picked = log_p.gather(1, target[:, None])[:, 0]
-    loss = -(weight * picked).sum() / weight.sum().clamp(min=1.0)
-    vague = (labels == BACKGROUND).to(log_p.dtype)
-    forbidden = log_p[:, [PERSON, CAR, BICYCLE]].exp().sum(dim=1).clamp(max=1.0 - 1e-4)
-    return loss - (vague * torch.log1p(-forbidden)).sum() / vague.sum().clamp(min=1.0)
+    return target, torch.where(known, weights[target], torch.zeros_like(weights[target]))

@@ -1,43 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the names in a recipe to data sets on disk."""
+"""From the names in a recipe to data sets on disk: what to train on, and what to validate on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from segmif_ros.datasets.folders import folder_pairs
 from segmif_ros.datasets.held_out import held_out
 from segmif_ros.datasets.msrs import msrs_pairs
-from segmif_ros.datasets.rig import rig_pairs
-from segmif_ros.datasets.sample import DatasetError, Source, cached
-from segmif_ros.training.recipe import Recipe
+from segmif_ros.datasets.opening import open_dataset
+from segmif_ros.datasets.rig import SEEDS, rig_pairs
+from segmif_ros.datasets.sample import DatasetError, Sample, Source, cached
+from segmif_ros.training.recipe import DataEntry, Recipe
 
-_RIG_TRAINING_SEEDS = 100_000
-"""Training scenes are counted from here; lower seeds stay unseen for tests and scores."""
+_MOST_IN_MEMORY = 2000
+"""Pairs of one data set that are kept decoded: 3 GB at 640x480."""
 
 
 def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[str, Source]:
-    """Open every data set that `recipe.mix` names; `cache` keeps rendered rig frames.
+    """Open every data set that `recipe.mix` names, without what the recipe holds out.
+
+    Args:
+        recipe: names, and where they lie if they are no short names.
+        data: folder that paths are relative to.
+        cache: folder that keeps rendered rig frames.
 
     Raises:
         DatasetError: an unknown name or a missing folder.
     """
     sources: dict[str, Source] = {}
     for name in recipe.mix:
-        if name == "msrs":
-            pairs = msrs_pairs(data / "msrs", "train")
-            kept = set(held_out(len(pairs), recipe.hold_out_every))
-            sources[name] = cached([pair for i, pair in enumerate(pairs) if i not in kept])
-        elif name == "roadscene":
-            sources[name] = cached(folder_pairs(data / "roadscene"))
-        elif name == "m3svd":
-            sources[name] = cached(folder_pairs(data / "m3svd_frames"))
-        elif name == "rig":
-            first = recipe.seed * 10_000 + _RIG_TRAINING_SEEDS
-            sources[name] = cached(rig_pairs(range(first, first + recipe.rig_scenes), cache))
-        else:
-            raise DatasetError(
-                f"data set {name!r} of the recipe is unknown, "
-                "expected msrs, roadscene, m3svd or rig"
-            )
+        pairs = _open(recipe, name, data, cache)
+        kept = set(_held_out(recipe, name, pairs))
+        trained = [pair for i, pair in enumerate(pairs) if i not in kept]
+        sources[name] = cached(trained) if len(trained) <= _MOST_IN_MEMORY else trained
     return sources
+
+
+def open_validation(
+    recipe: Recipe, data: Path, cache: Path | None = None
+) -> list[Callable[[], Sample]]:
+    """Open what a run is scored on: a split of its own, or what the recipe keeps from training.
+
+    Raises:
+        DatasetError: the recipe validates and there is nothing to score on.
+    """
+    if not recipe.validation.every:
+        return []
+    entry = recipe.validation.data
+    if entry is not None and entry.kind == "rig":
+        return rig_pairs(_rig_seeds(entry.split)[: recipe.validation.pairs], cache)
+    if entry is not None:
+        return list(_open_entry(entry, entry.kind, recipe, data))
+    kept: list[Callable[[], Sample]] = []
+    for name in recipe.mix:
+        pairs = _open(recipe, name, data, cache)
+        kept += [pairs[i] for i in _held_out(recipe, name, pairs)]
+    if not kept:
+        raise DatasetError(
+            f"the recipe validates every {recipe.validation.every} steps and has nothing to score "
+            "on: set hold_out_every, or name validation.data"
+        )
+    return kept
+
+
+def _open(recipe: Recipe, name: str, data: Path, cache: Path | None) -> Source:
+    """Open all pairs of one name."""
+    entry = recipe.data.get(name)
+    if name == "rig" or (entry is not None and entry.kind == "rig"):
+        first = _rig_seeds("train" if entry is None else entry.split).start + recipe.seed * 10_000
+        return rig_pairs(range(first, first + recipe.rig_scenes), cache)
+    if entry is not None:
+        return _open_entry(entry, name, recipe, data)
+    if name == "msrs":
+        return msrs_pairs(data / "msrs", "train")
+    if name == "roadscene":
+        return folder_pairs(data / "roadscene")
+    if name == "m3svd":
+        return folder_pairs(data / "m3svd_frames")
+    raise DatasetError(
+        f"data set {name!r} of the recipe is unknown, expected msrs, roadscene, m3svd or rig, or "
+        f"an entry that says where it lies: {name}: {{kind: fmb, path: FMB, share: 1.0}}"
+    )
+
+
+def _open_entry(entry: DataEntry, name: str, recipe: Recipe, data: Path) -> Source:
+    # A plain folder has no splits; a recipe that names none then takes all of it.
+    split = entry.split or None
+    return open_dataset(entry.kind, data / (entry.path or name), split, labels=recipe.labels)
+
+
+def _rig_seeds(split: str) -> range:
+    if split not in SEEDS:
+        raise DatasetError(f"the rig has no split {split!r}, expected one of {sorted(SEEDS)}")
+    return SEEDS[split]
+
+
+def _held_out(recipe: Recipe, name: str, pairs: Source) -> list[int]:
+    """Places kept from training; scenes of the rig have a split for that."""
+    entry = recipe.data.get(name)
+    drive = name == "msrs" if entry is None else entry.kind != "rig"
+    return held_out(len(pairs), recipe.hold_out_every) if drive else []

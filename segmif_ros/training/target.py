@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fused luma of the `joint` recipe is trained towards.
+"""What the fused luma is trained towards.
 
-The paper regresses onto "Mask2", whose making was never published. A global saliency mix (see
-`segmif_ros.guidance`) greys out daylight pictures, so this recipe builds its target locally: each
-band of a Laplacian pyramid (Burt and Adelson, 1983) is taken from the image with more activity at
-that place and scale, and the brightness never falls below the brighter of the two images. So hot
-and bright things stay bright, and nothing gets a dark halo.
+The paper regresses onto "Mask2", whose making was never published; `segmif_ros.guidance` is the
+closest reading of it, and recipe `paper` trains towards that. Such a global saliency mix greys out
+daylight pictures, so the `joint` recipes build their target locally: each band of a Laplacian
+pyramid (Burt and Adelson, 1983) is taken from the image with more activity at that place and scale,
+and the brightness never falls below the brighter of the two images. So hot and bright things stay
+bright, and nothing gets a dark halo.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
+from segmif_ros.guidance import guidance
 
 LEVELS = 4
 SHARPNESS = 5.0
 """Exponent of the activity ratio: 1 mixes the bands, infinity chooses."""
 _LIFT = 4.0
 """Sigma of the brightness correction, pixels: slow enough to leave every edge alone."""
+
+_GUIDANCE_STRIDE = 4
+"""As the network counts its own histograms."""
 
 Plane = NDArray[np.float32]
 
@@ -50,6 +55,14 @@ def fusion_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
     brighter = np.maximum(visible_pyramid[0], thermal_pyramid[0]) - fused
     lift = cv2.GaussianBlur(np.maximum(brighter, 0.0), (0, 0), _LIFT)
     return np.clip(fused + lift, 0.0, 255.0).astype(np.float32)
+
+
+def saliency_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
+    """Return the saliency mix that also guides the encoder; arguments as in `fusion_target`."""
+    visible8, thermal8 = (
+        np.clip(np.round(plane), 0.0, 255.0).astype(np.uint8) for plane in (luma, thermal)
+    )
+    return guidance(thermal8, visible8, stride=_GUIDANCE_STRIDE).astype(np.float32)
 
 
 def _gaussian_pyramid(image: Plane) -> list[Plane]:

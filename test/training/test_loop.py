@@ -1,82 +1,198 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import itertools
 import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tiny_training import CLASSES, OPTIONS, RECIPE, blocks, source
 
 from segmif_ros.datasets.sample import Sample
-from segmif_ros.training.augment import Augmentation
-from segmif_ros.training.loop import draw_batch, learning_rate, train
-from segmif_ros.training.recipe import Recipe, RecipeError
+from segmif_ros.training.loop import Options, TrainingError, draw_batch, train
+from segmif_ros.training.recipe import Recipe, Rounds, Validation, Weighting
 
-RECIPE = Recipe(
-    steps=4,
-    batch=2,
-    warmup=2,
-    bf16=False,
-    mix={"a": 1.0},
-    augmentation=Augmentation(crop=(64, 64)),
-)
+PAIRS = {"blocks": source()}
 
 
-def source() -> list:
-    rng = np.random.default_rng(0)
-    pairs = [
-        Sample(
-            rng.integers(0, 256, (80, 80, 3), np.uint8),
-            rng.integers(0, 256, (80, 80), np.uint8),
-            rng.integers(1, 15, (80, 80)).astype(np.uint8),
-            str(i),
-        )
-        for i in range(3)
-    ]
-    return [lambda pair=pair: pair for pair in pairs]
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_batch_depends_on_seed_and_step_only() -> None:
-    first, again, other = (draw_batch(RECIPE, {"a": source()}, step) for step in (7, 7, 8))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not torch.equal(first[0], other[0])
+def curve(out: Path) -> list[tuple[float, float]]:
+    return [(row["fusion"], row["segmentation"]) for row in rows(out) if "fusion" in row]
+
+
+def interrupting(at: int, number: int = signal.SIGINT) -> list[Callable[[], Sample]]:
+    """A source that sends a signal when its `at`-th pair is drawn."""
+    drawn = 0
+
+    def load() -> Sample:
+        nonlocal drawn
+        drawn += 1
+        if drawn == at:
+            os.kill(os.getpid(), number)
+        return blocks(drawn % 6)
+
+    return [load]
 
 
 def test_a_finished_run_leaves_a_checkpoint_that_resumes_to_itself(tmp_path: Path) -> None:
-    average = train(RECIPE, {"a": source()}, tmp_path, classes=15)
+    average = train(RECIPE, PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert state["step"] == 4
+    assert (state["step"], state["variant"], state["classes"]) == (6, "tiny", CLASSES)
     for name, value in average.state_dict().items():
         assert torch.equal(state["average"][name], value), name
-    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [0]
-    resumed = train(RECIPE, {"a": source()}, tmp_path, classes=15, resume=True)
+    assert [row["step"] for row in rows(tmp_path)] == list(range(6))
+    resumed = train(RECIPE, PAIRS, tmp_path, classes=CLASSES, resume=True, options=OPTIONS)
     for a, b in zip(resumed.parameters(), average.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_the_rate_warms_up_and_anneals() -> None:
-    rates = [learning_rate(Recipe(steps=100, warmup=10, lr=1.0), step) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[9] == pytest.approx(1.0)
-    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
-    assert rates[-1] < 0.02
+MOVING = replace(
+    RECIPE,
+    steps=8,
+    weighting=Weighting("loss_ratio", window=1),
+    validation=Validation(every=3, pairs=2),
+)
+PAPER = replace(
+    RECIPE,
+    variant="tiny-cascade",
+    objective="paper",
+    target="saliency",
+    rounds=Rounds(
+        count=2, first_fusion_steps=2, fusion_steps=3, segmentation_steps=2,
+        fusion_crop=(64, 64), segmentation_crop=(64, 64), warmup=2,
+    ),
+)  # fmt: skip
 
 
-def test_a_recipe_with_a_typing_error_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "recipe.yaml"
-    path.write_text("stepz: 4\n")
-    with pytest.raises(RecipeError, match="unknown field 'stepz'"):
-        Recipe.load(path)
-    path.write_text("augmentation: {crops: [1, 2]}\n")
-    with pytest.raises(RecipeError, match="unknown field 'crops'"):
-        Recipe.load(path)
-    path.write_text("just text\n")
-    with pytest.raises(RecipeError, match="holds str, expected fields"):
-        Recipe.load(path)
-    path.write_text("steps: [\n")
-    with pytest.raises(RecipeError, match="cannot be read"):
-        Recipe.load(path)
+@pytest.mark.parametrize(
+    ("recipe", "stop_after"), [(MOVING, 4), (PAPER, 2), (PAPER, 6)], ids=["joint", "edge", "paper"]
+)
+def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(
+    tmp_path: Path, recipe: Recipe, stop_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout, dropped paths, weighting, optimiser and the best score all have to be kept."""
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    options, checked = replace(OPTIONS, save_every=100), {"validation": source(2)}
+    average = train(recipe, PAIRS, whole, classes=CLASSES, options=options, **checked)
+    asked = 0
+
+    def ask(_: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == stop_after
+
+    with monkeypatch.context() as patch:
+        patch.setattr("segmif_ros.training.stop.StopRequest.asked", property(ask), raising=False)
+        patch.setattr("segmif_ros.training.stop.StopRequest.__init__", lambda _: None)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, PAIRS, halves, classes=CLASSES, options=options, **checked)
+    assert torch.load(halves / "checkpoint.pt", weights_only=True)["step"] == stop_after
+    resumed = train(recipe, PAIRS, halves, classes=CLASSES, resume=True, options=options, **checked)
+    assert curve(halves) == curve(whole)
+    for a, b in zip(resumed.parameters(), average.parameters(), strict=True):
+        assert torch.equal(a, b)
+    found = [
+        torch.load(out / "checkpoint.pt", weights_only=True)["best"] for out in (whole, halves)
+    ]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_after_the_step(tmp_path: Path, number: int) -> None:
+    recipe = replace(RECIPE, steps=1000)
+    pairs = {"blocks": interrupting(9, number)}
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, pairs, tmp_path, classes=CLASSES, options=OPTIONS)
+    step = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"]
+    assert 1 <= step < 10
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_pairs(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, lr=1e30, warmup=1, steps=50)
+    with pytest.raises(TrainingError, match=r"step [1-9]\d?: the loss is not finite.*blocks-\d, "):
+        train(recipe, PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)
+
+
+def test_a_batch_depends_on_seed_and_step_only() -> None:
+    first, again, other = (draw_batch(RECIPE, PAIRS, step) for step in (7, 7, 8))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_best_weights_come_from_validation_and_are_returned(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=8, validation=Validation(every=2, pairs=2))
+    average = train(recipe, PAIRS, tmp_path, classes=CLASSES, validation=source(2), options=OPTIONS)
+    scores = {row["step"] + 1: row for row in rows(tmp_path) if "validation_miou" in row}
+    assert sorted(scores) == [2, 4, 6, 8]
+    best = torch.load(tmp_path / "best.pt", weights_only=True)
+    wanted = max(scores, key=lambda step: (scores[step]["validation_miou"], -step))
+    assert best["step"] == wanted
+    assert best["score"] == scores[wanted]["validation_miou"]
+    assert [step for step, row in scores.items() if row["best"]][-1] == wanted
+    for name, value in average.state_dict().items():
+        assert torch.equal(best["average"][name], value), name
+    assert any((tmp_path / "board").iterdir())
+
+
+def test_a_run_without_labels_is_judged_by_its_fusion(tmp_path: Path) -> None:
+    def unlabelled() -> Sample:
+        pair = blocks(1)
+        return Sample(pair.rgb, pair.thermal, None, pair.name)
+
+    recipe = replace(RECIPE, steps=2, validation=Validation(every=1))
+    train(
+        recipe, {"blocks": [unlabelled]}, tmp_path, classes=CLASSES, validation=[unlabelled],
+        options=OPTIONS,
+    )  # fmt: skip
+    found = [row for row in rows(tmp_path) if "validation_fusion" in row]
+    assert [row["validation_miou"] for row in found] == [None, None]
+    best = torch.load(tmp_path / "best.pt", weights_only=True)
+    assert best["score"] == pytest.approx(-min(row["validation_fusion"] for row in found))
+
+
+def test_parts_of_a_batch_add_up_to_the_batch(tmp_path: Path) -> None:
+    """BatchNorm sees less at a time, so the first loss differs a little; the cascade has one."""
+    recipe = replace(RECIPE, variant="tiny-steady", steps=1)
+    train(recipe, PAIRS, tmp_path / "one", classes=CLASSES, options=OPTIONS)
+    train(replace(recipe, accumulate=2), PAIRS, tmp_path / "two", classes=CLASSES, options=OPTIONS)
+    np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=0.05)
+
+
+def test_float16_scales_its_loss(tmp_path: Path) -> None:
+    options = Options(device="cpu", precision="fp16", log_every=1)
+    train(RECIPE, PAIRS, tmp_path, classes=CLASSES, options=options)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["scaler"]["scale"] > 1.0
+    assert np.isfinite(curve(tmp_path)).all()
+    with pytest.raises(TrainingError, match="float16 cannot hold"):
+        train(PAPER, PAIRS, tmp_path / "cascade", classes=CLASSES, options=options)
+
+
+def test_weights_move_and_are_logged(tmp_path: Path) -> None:
+    train(MOVING, PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)
+    weights = [(r["fusion_weight"], r["segmentation_weight"]) for r in rows(tmp_path)]
+    assert weights[0] == (1.0, 1.0)
+    assert len(set(weights)) > 3
+    assert all(a + b == pytest.approx(2.0) for a, b in weights)
+
+
+def test_the_published_rounds_train_by_turns(tmp_path: Path) -> None:
+    average = train(
+        replace(PAPER, ema=0.0), PAIRS, tmp_path, classes=CLASSES, options=replace(OPTIONS)
+    )
+    names = ["fusion 1"] * 2 + ["segmentation 1"] * 2 + ["fusion 2"] * 3 + ["segmentation 2"] * 2
+    assert [row["phase"] for row in rows(tmp_path)] == names
+    segmentation = [row["segmentation"] for row in rows(tmp_path)]
+    assert segmentation[:2] == [0.0, 0.0]
+    assert min(segmentation[2:]) > 0.0
+    assert all(torch.isfinite(p).all() for p in average.parameters())

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything a run needs to go on as if it had never stopped, in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segmif_ros.training.ranks import Ranks
+from segmif_ros.training.recipe import Recipe
+from segmif_ros.training.weighting import LossRatioWeighting
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read or does not fit; the message names the file."""
+
+
+@dataclass(slots=True)
+class Best:
+    """The best score so far and when it was reached; higher is better."""
+
+    score: float = float("-inf")
+    step: int = -1
+
+
+@dataclass(slots=True)
+class RunState:
+    """What changes while a run goes on.
+
+    Attributes:
+        network: trained weights.
+        average: their running average, which is what a run is for.
+        optimiser: of the current phase.
+        scaler: loss scale of float16.
+        weighting: balance of the losses.
+        best: best validation so far.
+        step: steps done.
+    """
+
+    network: nn.Module
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    weighting: LossRatioWeighting
+    best: Best = field(default_factory=Best)
+    step: int = 0
+
+
+def save(path: Path, state: RunState, recipe: Recipe, classes: int, ranks: Ranks) -> None:
+    """Write a checkpoint whole or not at all; every rank has to call this, rank 0 writes."""
+    rng = {"cpu": ranks.gather(torch.get_rng_state())}
+    if ranks.device.type == "cuda":
+        rng["cuda"] = ranks.gather(torch.cuda.get_rng_state())
+    if ranks.rank == 0:
+        _write(
+            path,
+            {
+                **_facts(recipe, classes),
+                "network": state.network.state_dict(),
+                "average": state.average.state_dict(),
+                "optimiser": state.optimiser.state_dict(),
+                "scaler": state.scaler.state_dict(),
+                "weighting": state.weighting.state_dict(),
+                "best": {"score": state.best.score, "step": state.best.step},
+                "rng": rng,
+                "step": state.step,
+            },
+        )
+
+
+def save_best(path: Path, state: RunState, recipe: Recipe, classes: int) -> None:
+    """Write the averaged weights with their score, for `segmif export` and `--start`."""
+    _write(
+        path,
+        {
+            **_facts(recipe, classes),
+            "average": state.average.state_dict(),
+            "score": state.best.score,
+            "step": state.step,
+        },
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Load a checkpoint of a run.
+
+    Raises:
+        CheckpointError: missing, damaged, or no checkpoint of `segmif train`.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; there is no checkpoint to begin with")
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as err:  # zip, pickle, key and index errors alike, depending on the damage
+        raise CheckpointError(
+            f"{path} cannot be read ({type(err).__name__}); expected a checkpoint.pt or best.pt "
+            "that `segmif train` wrote"
+        ) from err
+    if not isinstance(stored, dict) or "average" not in stored:
+        raise CheckpointError(
+            f"{path} has no averaged weights; expected a checkpoint.pt or best.pt that "
+            "`segmif train` wrote"
+        )
+    return stored
+
+
+def step_of(path: Path) -> int:
+    """Return how many steps a run has done.
+
+    Raises:
+        CheckpointError: see `read`.
+    """
+    return int(read(path).get("step", 0))
+
+
+def restore(path: Path, state: RunState, ranks: Ranks, *, fresh_optimiser: set[int]) -> None:
+    """Put a run back where its checkpoint was written.
+
+    Args:
+        path: checkpoint.pt of the run.
+        state: a run of the same recipe, not begun.
+        ranks: this process among all; random numbers go on only with the same number of them.
+        fresh_optimiser: steps at which a phase begins, so that the stored optimiser is over.
+
+    Raises:
+        CheckpointError: the file does not fit the recipe.
+    """
+    stored = read(path)
+    try:
+        state.network.load_state_dict(stored["network"])
+        state.average.load_state_dict(stored["average"])
+        state.step = int(stored["step"])
+        if state.step not in fresh_optimiser:
+            state.optimiser.load_state_dict(stored["optimiser"])
+            state.weighting.load_state_dict(stored["weighting"])
+        state.scaler.load_state_dict(stored["scaler"])
+        state.best = Best(float(stored["best"]["score"]), int(stored["best"]["step"]))
+        everybody = stored["rng"]
+    except (KeyError, ValueError, RuntimeError) as err:
+        raise CheckpointError(
+            f"{path} does not fit this recipe ({str(err).splitlines()[0]}); resume with the recipe "
+            "that it was begun with, or begin anew with --start"
+        ) from err
+    if len(everybody["cpu"]) == ranks.count:
+        torch.set_rng_state(everybody["cpu"][ranks.rank])
+        if ranks.device.type == "cuda" and "cuda" in everybody:
+            torch.cuda.set_rng_state(everybody["cuda"][ranks.rank])
+
+
+def load_start(network: nn.Module, start: Path) -> str:
+    """Begin with the averaged weights of an earlier run.
+
+    A class layer of another size stays fresh, so that a network can learn other classes.
+
+    Args:
+        network: to be filled.
+        start: checkpoint.pt, best.pt, or the folder of a bundle that was exported from one.
+
+    Returns:
+        What was taken, for the log.
+
+    Raises:
+        CheckpointError: the weights are not to be found or belong to another network.
+    """
+    path = source_checkpoint(start) if start.is_dir() else start
+    weights: dict[str, Tensor] = read(path)["average"]
+    own = network.state_dict()
+    other = sorted(name for name in own.keys() & weights if own[name].shape != weights[name].shape)
+    foreign = own.keys() ^ weights.keys()
+    if foreign or any(".predict." not in f".{name}" for name in other):
+        first = sorted(foreign)[0] if foreign else other[0]
+        raise CheckpointError(
+            f"{path} holds another network than the recipe's variant: {first!r} does not fit"
+        )
+    network.load_state_dict({**weights, **{name: own[name] for name in other}})
+    if other:
+        return f"{path}: all weights but the class layer, which has another number of classes"
+    return f"{path}: all weights"
+
+
+def source_checkpoint(bundle: Path) -> Path:
+    """Return the checkpoint that a bundle was exported from, as its manifest names it.
+
+    Raises:
+        CheckpointError: the manifest names none, or the file is gone or another one.
+    """
+    try:
+        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise CheckpointError(f"{bundle} is no bundle ({err}); give a checkpoint.pt") from err
+    source = manifest.get("provenance", {}).get("checkpoint")
+    if not isinstance(source, dict) or "path" not in source:
+        raise CheckpointError(
+            f"{bundle}: its manifest names no checkpoint; a bundle holds no weights that can be "
+            "trained on, give the checkpoint.pt that it was exported from"
+        )
+    path = Path(str(source["path"]))
+    if not path.is_file():
+        raise CheckpointError(
+            f"{bundle} was exported from {path}, which is not here; give that file with --start"
+        )
+    if digest(path) != source.get("sha256"):
+        raise CheckpointError(
+            f"{path} has changed since {bundle} was exported from it; to begin with it anyway, "
+            "give the file itself"
+        )
+    return path
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _facts(recipe: Recipe, classes: int) -> dict[str, Any]:
+    return {"variant": recipe.variant, "labels": recipe.labels, "classes": classes}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    part.replace(path)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Begins with the encoder of a MiT or SegFormer checkpoint on disk.
+
+Two layouts are in use: the original one ("block1.0.attn.kv.weight", bare or behind "backbone.",
+"denoise_net.encoder." or the like) and that of Hugging Face's transformers
+("segformer.encoder.block.0.0.attention.self.key.weight"), which keeps keys and values apart. The
+names are facts about files that people have; every tensor is taken by name and checked by shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from segmif_ros.deploy.checkpoint import released_name
+from segmif_ros.network.mix_transformer import MixTransformer
+
+_RELEASED = "denoise_net.encoder."
+_TRANSFORMERS = (
+    (r"patch_embeds\.(\d)\.proj\.", r"patch_embeddings.\1.proj."),
+    (r"patch_embeds\.(\d)\.norm\.", r"patch_embeddings.\1.layer_norm."),
+    (r"norms\.(\d)\.", r"layer_norm.\1."),
+    (r"stages\.(\d)\.(\d+)\.norm1\.", r"block.\1.\2.layer_norm_1."),
+    (r"stages\.(\d)\.(\d+)\.norm2\.", r"block.\1.\2.layer_norm_2."),
+    (r"stages\.(\d)\.(\d+)\.attn\.q\.", r"block.\1.\2.attention.self.query."),
+    (r"stages\.(\d)\.(\d+)\.attn\.kv\.", r"block.\1.\2.attention.self.{}."),
+    (r"stages\.(\d)\.(\d+)\.attn\.sr\.", r"block.\1.\2.attention.self.sr."),
+    (r"stages\.(\d)\.(\d+)\.attn\.norm\.", r"block.\1.\2.attention.self.layer_norm."),
+    (r"stages\.(\d)\.(\d+)\.attn\.proj\.", r"block.\1.\2.attention.output.dense."),
+    (r"stages\.(\d)\.(\d+)\.mlp\.fc1\.", r"block.\1.\2.mlp.dense1."),
+    (r"stages\.(\d)\.(\d+)\.mlp\.fc2\.", r"block.\1.\2.mlp.dense2."),
+    (r"stages\.(\d)\.(\d+)\.mlp\.dwconv\.", r"block.\1.\2.mlp.dwconv.dwconv."),
+)
+"""Our names and those of transformers below "segformer.encoder."; {} stands for key and value."""
+
+_ANCHORS = {
+    "original": re.compile(r"^(.*?)patch_embed1\.proj\.weight$"),
+    "Hugging Face": re.compile(r"^(.*?)patch_embeddings\.0\.proj\.weight$"),
+}
+"""The one key that tells the layout and what stands in front of all names."""
+
+
+class EncoderError(ValueError):
+    """A file holds no encoder that fits; the message names the first offending key."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderReport:
+    """What was taken from a checkpoint.
+
+    Attributes:
+        path: of the file.
+        layout: "original" or "Hugging Face".
+        taken: tensors of our encoder that were filled: all of them.
+        left: keys of the file that were not needed, such as a classification head.
+    """
+
+    path: Path
+    layout: str
+    taken: int
+    left: tuple[str, ...]
+
+    def __str__(self) -> str:
+        rest = f", {len(self.left)} left ({', '.join(self.left[:3])}, ...)" if self.left else ""
+        return f"encoder from {self.path} ({self.layout} layout): {self.taken} tensors taken{rest}"
+
+
+def load_encoder(network: nn.Module, path: Path) -> EncoderReport:
+    """Fill the encoder of a network.
+
+    Args:
+        network: with a mix transformer as `encoder`.
+        path: file written by torch.save; nothing in it is run.
+
+    Raises:
+        EncoderError: another kind of encoder, an unknown layout, or a shape that does not fit.
+    """
+    encoder = network.encoder
+    if not isinstance(encoder, MixTransformer):
+        raise EncoderError(
+            "this variant's encoder is no mix transformer (nano has its own, channels first), so "
+            "no MiT checkpoint fits it; take paper-b3 or b0 to b5, or begin with --start"
+        )
+    state = _read(path)
+    layout, prefix = _layout(path, state)
+    wanted = encoder.state_dict()
+    found: dict[str, Tensor] = {}
+    used: set[str] = set()
+    for name, own in wanted.items():
+        keys = [prefix + key for key in _names(name, layout)]
+        missing = [key for key in keys if key not in state]
+        if missing:
+            raise EncoderError(
+                f"{path}: key {missing[0]!r} is missing; the file's encoder is smaller than the "
+                f"recipe's (depths {encoder.shape.depths}, widths {encoder.shape.dims})"
+            )
+        value = torch.cat([state[key] for key in keys]).float()
+        if value.shape != own.shape:
+            raise EncoderError(
+                f"{path}: key {keys[0]!r} has shape {tuple(state[keys[0]].shape)}, the recipe's "
+                f"encoder (depths {encoder.shape.depths}, widths {encoder.shape.dims}) needs "
+                f"{tuple(own.shape)}"
+            )
+        found[name] = value
+        used.update(keys)
+    deeper = _blocks(prefix, layout, state.keys() - used)
+    if deeper:
+        raise EncoderError(
+            f"{path}: key {deeper[0]!r} has no place; the file's encoder is deeper than the "
+            f"recipe's (depths {encoder.shape.depths})"
+        )
+    encoder.load_state_dict(found)
+    return EncoderReport(path, layout, len(found), tuple(sorted(state.keys() - used)))
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise EncoderError(f"{path} is no file; give a MiT or SegFormer checkpoint (.pth, .bin)")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as err:  # torch raises half a dozen unrelated classes here
+        raise EncoderError(
+            f"{path} cannot be read as plain weights ({type(err).__name__}); expected a state dict "
+            "saved by torch.save; files that contain code are refused"
+        ) from err
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict):
+        raise EncoderError(f"{path} holds {type(state).__name__}, expected a state dict")
+    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _layout(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
+    """Which layout the names follow, and what stands in front of them."""
+    for layout, anchor in _ANCHORS.items():
+        for key in state:
+            if match := anchor.match(key):
+                return layout, match[1]
+    first = next(iter(state), "nothing")
+    raise EncoderError(
+        f"{path} holds no MiT encoder: no key ends in 'patch_embed1.proj.weight' (original) or "
+        f"'patch_embeddings.0.proj.weight' (Hugging Face); its first key is {first!r}"
+    )
+
+
+def _names(name: str, layout: str) -> list[str]:
+    """What one of our tensors is called in a layout: one name, or a key's and a value's."""
+    if layout == "original":
+        return [released_name(f"encoder.{name}").removeprefix(_RELEASED)]
+    for ours, theirs in _TRANSFORMERS:
+        if match := re.match(ours, name):
+            full = match.expand(theirs) + name[match.end() :]
+            return [full.format(part) for part in ("key", "value")] if "{}" in full else [full]
+    raise EncoderError(f"{name!r} has no name in transformers")
+
+
+def _blocks(prefix: str, layout: str, keys: set[str]) -> list[str]:
+    """Keys of transformer blocks."""
+    block = r"block\d\.\d+\." if layout == "original" else r"block\.\d\.\d+\."
+    return sorted(key for key in keys if re.match(re.escape(prefix) + block, key))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The losses of one phase, as a module, so that several processes can share its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from segmif_ros.network.colour import luma
+from segmif_ros.network.guidance import guidance
+from segmif_ros.network.segmif import SegMiF
+from segmif_ros.training.batches import Batch
+from segmif_ros.training.losses import (
+    Known,
+    count_known,
+    first_round_loss,
+    fusion_loss,
+    labelled_cross_entropy,
+    later_round_loss,
+    segmentation_loss,
+)
+from segmif_ros.training.precision import Precision
+from segmif_ros.training.recipe_parts import RecipeError
+from segmif_ros.training.schedule import Phase
+
+LossPair = tuple[Tensor, Tensor]
+"""Fusion and segmentation loss, each a scalar."""
+
+
+class JointObjective(nn.Module):
+    """Both sub-networks end to end: recipe `joint`."""
+
+    label_stride = 2
+    """Labels are read on every second pixel."""
+
+    def __init__(
+        self, network: nn.Module, weights: Tensor, precision: Precision, overlap: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.precision = precision
+        self.overlap = overlap
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, batch: Batch, known: Known) -> LossPair:
+        """Return the losses of a batch or a part of it; `known` is that of the whole."""
+        rgb, thermal, labels, target = batch
+        with self.precision.autocast():
+            output = self.network(rgb, thermal)
+        return (
+            fusion_loss(output.luma.float(), target),
+            segmentation_loss(
+                output.logits.float(), labels, self.weights, known, overlap=self.overlap
+            ),
+        )
+
+
+class FusionObjective(nn.Module):
+    """The fusion network alone, the segmentation network frozen: fusion rounds of `paper`.
+
+    The encoder's features are taken without gradient. From round 2 the frozen segmentation network
+    scores the fused image, without dropout and with its running statistics: the released code
+    leaves both on, which adds noise to a score that nothing learns from.
+    """
+
+    label_stride = 1
+
+    def __init__(
+        self, network: SegMiF, weights: Tensor, precision: Precision, *, first_round: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.precision = precision
+        self.first_round = first_round
+        self.register_buffer("weights", weights, persistent=False)
+
+    def train(self, mode: bool = True) -> FusionObjective:
+        """Switch the fusion network only."""
+        super().train(mode)
+        self.network.encoder.eval()
+        self.network.head.eval()
+        return self
+
+    def forward(self, batch: Batch, known: Known) -> LossPair:
+        """Return the losses of a batch or a part of it; `known` is that of the whole."""
+        rgb, thermal, labels, target = batch
+        with self.precision.autocast():
+            fused = fuse(self.network, rgb, thermal)
+        if self.first_round:
+            return first_round_loss(fused.float(), target), fused.new_zeros((), dtype=torch.float32)
+        with self.precision.autocast():
+            logits = self.network.segment(coloured(rgb, fused))
+        return (
+            later_round_loss(fused.float(), target),
+            labelled_cross_entropy(logits.float(), labels, self.weights, known),
+        )
+
+
+class SegmentationObjective(nn.Module):
+    """The segmentation network on what the frozen fusion network makes: the rest of `paper`.
+
+    The released scripts hand the fused images over as 8-bit files, written once a round; here they
+    are made on the way, guided by the encoder as it is then, which is how a bundle will use it.
+    """
+
+    label_stride = 1
+
+    def __init__(self, network: SegMiF, weights: Tensor, precision: Precision) -> None:
+        super().__init__()
+        self.network = network
+        self.precision = precision
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, batch: Batch, known: Known) -> LossPair:
+        """Return the losses of a batch or a part of it; `known` is that of the whole."""
+        rgb, thermal, labels, target = batch
+        with self.precision.autocast():
+            with torch.no_grad():
+                fused = fuse(self.network, rgb, thermal)
+            logits = self.network.segment(coloured(rgb, fused))
+        return (
+            later_round_loss(fused.float(), target),
+            labelled_cross_entropy(logits.float(), labels, self.weights, known),
+        )
+
+
+Objective = JointObjective | FusionObjective | SegmentationObjective
+
+
+def objective_of(
+    phase: Phase, network: nn.Module, weights: Tensor, precision: Precision, overlap: float
+) -> Objective:
+    """Build what a phase minimises, and freeze what it does not train.
+
+    Raises:
+        RecipeError: the published rounds need the published cascade.
+    """
+    network.requires_grad_(True)
+    if phase.kind == "joint":
+        return JointObjective(network, weights, precision, overlap)
+    if not isinstance(network, SegMiF):
+        raise RecipeError(
+            "objective 'paper' trains two sub-networks by turns, and this variant has its encoder "
+            "in both; take a cascade such as paper-b3 or b1, or objective joint"
+        )
+    if phase.kind == "fusion":
+        network.requires_grad_(False)
+        network.fusion.requires_grad_(True)
+        return FusionObjective(network, weights, precision, first_round=phase.round == 1)
+    network.fusion.requires_grad_(False)
+    return SegmentationObjective(network, weights, precision)
+
+
+def fuse(network: SegMiF, rgb: Tensor, thermal: Tensor) -> Tensor:
+    """Fused luma Bx1xHxW; the encoder's features are taken without gradient or dropped paths."""
+    visible = luma(rgb)
+    training = network.encoder.training
+    network.encoder.eval()
+    with torch.no_grad():
+        guide = guidance(thermal, visible)
+        semantic = network.encoder(guide.expand(-1, 3, -1, -1), stages=2)
+    network.encoder.train(training)
+    return network.fusion(thermal, visible, semantic)
+
+
+def coloured(rgb: Tensor, fused: Tensor) -> Tensor:
+    """Give a picture another luma, not clamped: at a clamp the gradient would end."""
+    return rgb + (fused - luma(rgb))
+
+
+def parameter_groups(network: nn.Module, phase: Phase, decay: float) -> Iterator[dict[str, Any]]:
+    """Yield the trained parameters for AdamW: norms and biases are not decayed.
+
+    Groups with `head` true belong to the segmentation head, which may have a rate of its own.
+    """
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    heads = {name for name in trained if phase.kind == "segmentation" and name.startswith("head.")}
+    for head, names in ((False, trained.keys() - heads), (True, heads)):
+        mine = [p for name, p in trained.items() if name in names]
+        if mine:
+            yield {"params": [p for p in mine if p.ndim > 1], "weight_decay": decay, "head": head}
+            yield {"params": [p for p in mine if p.ndim <= 1], "weight_decay": 0.0, "head": head}
+
+
+def known_of(objective: Objective, labels: Tensor) -> Known:
+    """Count what a batch's labels teach under an objective."""
+    return count_known(labels, objective.weights, stride=objective.label_stride)
