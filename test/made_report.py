@@ -104,7 +104,10 @@ def made_report(rows: int = 120, shift: float = 0.0) -> dict[str, Any]:
             "evaluated": 120,
             "dropped": {"surplus": 110, "no_partner": 9},
         },
-        "sync": {"difference_ms": {"p50": 1.5, "p95": 2.9, "max": 3.0}, "intervals": {}},
+        "sync": {
+            "difference_ms": {"p50": 1.5, "p95": 2.9, "max": 3.0},
+            "intervals": [{"intervals": {"rgb": {"rate_hz": 10.04, "missing": 1}}}],
+        },
         "alignment": {
             "series": [[5.0 * i, 0.2 * i, -0.1 * i, i % 3 > 0] for i in range(20)],
             "median_px": 1.9,
@@ -135,6 +138,11 @@ def made_report(rows: int = 120, shift: float = 0.0) -> dict[str, Any]:
         "flicker": {"visible": 1.2, "thermal": 0.8, "fused": 1.0},
         "classes_seen": {"road": 0.8, "person": 0.15, "truck": 0.0},
         "frames": {"columns": columns, "rows": frames, "every": 1},
+        "fusion_frames": {
+            "columns": ["t_s", "source", "SSIM"],
+            "rows": [[0.5 * i, 0, 0.7] for i in range(20)],
+            "every": 1,
+        },
         "pictures": [],
         "bag": None,
         "notes": [],

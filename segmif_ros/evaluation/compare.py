@@ -31,9 +31,16 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 1
 
-LOWER_IS_BETTER = ("flicker.", "dropped.", "timing.stages", "sync.", "frame.engine_ms")
+LOWER_IS_BETTER = (
+    *("flicker.", "dropped.", "timing.stages", "sync."),
+    *("frame.engine_ms", "frame.pair_ms"),
+)
 """Beginnings of names whose smaller value is the better one."""
-HIGHER_IS_BETTER = ("segmentation.", "fusion.", "frame.miou", "frame.fused_SD", "timing.pairs")
+_METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
+HIGHER_IS_BETTER = (
+    *("segmentation.", "fusion.", "timing.pairs", "frame.miou", "frame.fused_SD"),
+    *(f"frame.{metric}" for metric in _METRICS),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +315,10 @@ def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[_Table
     names = [
         [PurePath(str(source["path"])).name for source in report["sources"]] for report in (a, b)
     ]
-    series = [(report["frames"], report["timing"].get("series")) for report in (a, b)]
+    series = [
+        (report["frames"], report.get("fusion_frames"), report["timing"].get("series"))
+        for report in (a, b)
+    ]
     for first, second in zip(*series, strict=True):
         if first and second:
             yield (first, names[0]), (second, names[1])

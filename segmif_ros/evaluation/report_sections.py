@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -13,6 +13,7 @@ from segmif_ros.evaluation.html_text import (
     flat_table,
     joined,
     number,
+    percent,
     table,
 )
 from segmif_ros.evaluation.report_meanings import MEANINGS, meaning
@@ -147,15 +148,20 @@ def segmentation(report: Report) -> Markup:
             ").",
         )
     ]
-    by_light = []
-    for split in SPLITS:
-        scores = {row: _scores(report, row, split) for row in ROWS}
-        if any(each.get("frames") for each in scores.values()):
-            by_light.append(_segmentation_table(split, scores))
-    parts += [element("div", *by_light, class_="tables"), _class_table(report)]
+    counts = {
+        split: max((_scores(report, row, split).get("frames") or 0) for row in ROWS)
+        for split in SPLITS
+    }
+    by_light = [
+        _segmentation_table(caption, {row: _scores(report, row, split) for row in ROWS})
+        for split, caption in _lights(counts)
+    ]
+    parts += [element("div", *by_light, class_="tables"), *_protocols(found), _class_table(report)]
+    for problem, count in (found.get("problems") or {}).items():
+        parts.append(element("p", f"{count} labels could not be used: {problem}"))
     confusion = found.get("confusion")
     if confusion:
-        names = confusion.get("names") or _class_names(report, confusion["ids"])
+        names = found.get("classes") or _class_names(report, confusion["ids"])
         plot = confusion_plot(names, confusion["matrix"])
         parts += [element("h3", meaning("confusion")), plot]
     return joined(parts)
@@ -175,25 +181,29 @@ def boxes(report: Report) -> Markup:
 def fusion(report: Report) -> Markup:
     """Return the fusion metrics by light, flicker, and what the mask consists of."""
     found, parts = report["fusion"], []
-    for split in SPLITS:
-        images = found.get(split) or {}
-        metrics = _names(images.values())
-        if metrics:
-            head = ["image", *(_named(metric) for metric in metrics)]
-            rows = [
-                (row, *(number(values.get(metric)) for metric in metrics))
-                for row, values in images.items()
-            ]
-            parts.append(table(head, rows, caption=_light(split)))
+    counts = {
+        split: max(
+            (each.get("frames") or 1 for each in (found.get(split) or {}).values()), default=0
+        )
+        for split in SPLITS
+    }
+    for split, caption in _lights(counts):
+        metrics = _names(found[split].values())
+        head = ["image", *(_named(metric) for metric in metrics)]
+        rows = [
+            (row, *(number(values.get(metric)) for metric in metrics))
+            for row, values in found[split].items()
+        ]
+        parts.append(table(head, rows, caption=caption))
     if parts and found.get("every"):
         every = found["every"]
         parts.append(element("p", f"Measured on every {every}th pair of each bag.", class_="note"))
     steadiness = {row: value for row, value in report["flicker"].items() if value is not None}
     if steadiness:
-        head = ["", *steadiness]
+        head = ["", *({"ratio": "fused / worse input"}.get(row, row) for row in steadiness)]
         rows = [(meaning("flicker"), *(number(value) for value in steadiness.values()))]
         parts.append(table(head, rows, caption="Steadiness"))
-    shares = {name: 100 * share for name, share in report["classes_seen"].items() if share}
+    shares = {name: 100 * share for name, share in report["classes_seen"].items() if share > 1e-3}
     if shares:
         parts.append(bars("What the masks consist of", shares, "% of pixels"))
     return joined(parts)
@@ -229,6 +239,7 @@ def pairing(report: Report) -> Markup:
         *((f"received, {camera}", number(count)) for camera, count in received.items()),
         (meaning("pairs", "paired"), number(pairs.get("paired"))),
         ("evaluated", number(pairs.get("evaluated"))),
+        ("lost, of the pairs that could be", percent(pairs.get("lost_share"))),
     ]
     parts = [table(("", "count"), rows, caption="Frames and pairs")]
     dropped = {str(k): v for k, v in (pairs.get("dropped") or {}).items() if v}
@@ -241,9 +252,7 @@ def pairing(report: Report) -> Markup:
         parts.append(table(head, [("size", *(number(v, 1) for v in difference.values()))]))
     lines = _lines(report["frames"], lambda name: name == "difference_ms")
     parts.append(line_plot("Thermal minus RGB stamp", "ms", lines))
-    rest = {key: value for key, value in sync.items() if key != "difference_ms" and value}
-    if rest:
-        parts.append(_facts(rest, "Intervals"))
+    parts.append(_intervals(report))
     return joined(parts)
 
 
@@ -272,13 +281,18 @@ def over_time(report: Report) -> Markup:
     frames = report["frames"]
     groups: Sequence[tuple[str, str, Sequence[str]]] = (
         ("mIoU of each pair", "0 to 1", ("miou",)),
+        ("Fusion of the fused image", "0 is worst", ("SSIM", "Qabf", "VIF")),
         ("Confidence", "0 to 1", ("confidence",)),
         ("Contrast (SD)", "grey levels", ("fused_SD", "visible_SD", "thermal_SD")),
         ("Brightness of the visible picture", "grey levels", ("brightness",)),
         ("Network", "ms", ("engine_ms",)),
     )
+    tables = (frames, report.get("fusion_frames"))
     plots = [
-        line_plot(title, unit, _lines(frames, names.__contains__)) for title, unit, names in groups
+        line_plot(
+            title, unit, [line for each in tables for line in _lines(each, names.__contains__)]
+        )
+        for title, unit, names in groups
     ]
     if not any(plots):
         return NOTHING
@@ -313,7 +327,7 @@ def origin(report: Report) -> Markup:
     return joined(parts)
 
 
-def _segmentation_table(split: str, scores: Mapping[str, Mapping[str, Any]]) -> Markup:
+def _segmentation_table(caption: str, scores: Mapping[str, Mapping[str, Any]]) -> Markup:
     present = [row for row in ROWS if scores[row]]
     protocols = _names(scores[row].get("protocols") or {} for row in present)
     rows: list[Sequence[object]] = []
@@ -326,7 +340,34 @@ def _segmentation_table(split: str, scores: Mapping[str, Mapping[str, Any]]) -> 
         if any(value is not None for value in values):
             rows.append((meaning(key), *(number(value) for value in values)))
     rows.append(("pairs", *(number(scores[row].get("frames")) for row in present)))
-    return table(("", *present), rows, caption=_light(split))
+    return table(("", *present), rows, caption=caption)
+
+
+def _protocols(found: Mapping[str, Any]) -> Iterator[Markup]:
+    told = found.get("protocols") or {}
+    for name, facts in told.items():
+        if facts.get("about"):
+            yield element("p", element("b", name), f": {facts['about']}", class_="note")
+
+
+def _intervals(report: Report) -> Markup:
+    """Return what the stamps of each camera of each bag look like."""
+    told = report["sync"].get("intervals") or []
+    cameras = [
+        (f"{PurePath(str(source['path'])).name}, {camera}", facts)
+        for source, each in zip(report["sources"], told, strict=False)
+        for camera, facts in (each.get("intervals") or {}).items()
+    ]
+    if not cameras:
+        return NOTHING
+    columns = _names(facts for _, facts in cameras)
+    head = ["camera", *(column.replace("_", " ") for column in columns)]
+    rows = [(name, *(_count(facts.get(c)) for c in columns)) for name, facts in cameras]
+    return table(head, rows, caption="Stamps of each camera")
+
+
+def _count(value: object) -> str:
+    return number(value, 2) if isinstance(value, float) else number(value)
 
 
 def _class_table(report: Report) -> Markup:
@@ -385,8 +426,14 @@ def _median(value: object) -> str:
     return number(value, 1)
 
 
-def _light(split: str) -> str:
-    return "All light" if split == "all" else split.capitalize()
+def _lights(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return the splits to show, with captions; a split that equals all is not shown twice."""
+    apart = [split for split in ("day", "night") if counts.get(split)]
+    if not counts.get("all"):
+        return []
+    if len(apart) == 1:
+        return [("all", f"All pairs, which are all by {apart[0]}")]
+    return [("all", "All pairs"), *((split, split.capitalize()) for split in apart)]
 
 
 def _facts(values: Mapping[str, Any], caption: str = "") -> Markup:

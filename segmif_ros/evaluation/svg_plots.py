@@ -17,7 +17,7 @@ Placing = Callable[[float, float], tuple[float, float]]
 _WIDTH, _HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 8, 26
 _TICKS = 4
-_BAR = 22
+_BAR = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ def bars(title: str, counts: Mapping[str, float], unit: str) -> Markup:
     for index, (value, name) in enumerate(shown):
         y = index * 2 * _BAR
         width = max(1.0, (_WIDTH - 80) * value / largest)
-        parts.append(_text(0, y + 13, name, "start"))
+        parts.append(_text(0, y + 12, name, "start"))
         parts.append(
-            _shape("rect", 0, x="0", y=str(y + 18), width=f"{width:.1f}", height=str(_BAR - 8))
+            _shape("rect", 0, x="0", y=str(y + 16), width=f"{width:.1f}", height=str(_BAR - 8))
         )
-        parts.append(_text(width + 6, y + 30, _short(value), "start"))
+        parts.append(_text(width + 6, y + 25, _short(value), "start"))
     svg = element(
         "svg",
         *parts,
@@ -217,6 +217,12 @@ def _text(x: float, y: float, text: str, anchor: str) -> Markup:
 
 
 def _short(value: float) -> str:
-    if value and abs(value) < 0.01:
+    if value and abs(value) < 0.001:
         return f"{value:.1e}"
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}".replace(",", " ")
+    return (
+        f"{value:.3g}"
+        if abs(value) < 1e3
+        else f"{value:.4g}"
+        if abs(value) < 1e4
+        else f"{value:,.0f}".replace(",", " ")
+    )

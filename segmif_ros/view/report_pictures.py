@@ -86,10 +86,10 @@ def picture_frame(folder: Path, index: int, entry: Mapping[str, Any]) -> ViewFra
     """
     found = {name: _picture(folder, str(entry[name])) for name in NAMES if entry.get(name)}
     score = entry.get("score")
+    told = "" if score is None else f"score {score:.3g}"
     parts = [
         str(entry.get("kind", "")),
-        "" if score is None else f"score {score:.3g}",
-        str(entry.get("why") or ""),
+        str(entry.get("why") or told),
         str(entry.get("source") or ""),
         f"stamp {int(entry.get('stamp_ns') or 0) / 1e9:.3f}",
     ]

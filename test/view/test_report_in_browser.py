@@ -32,7 +32,7 @@ def test_the_report_asks_nobody_and_its_viewer_works(report, watched):
     page.get_by_role("checkbox", name="person").uncheck()
     assert watched.pixel("classes", 60, 60) == blue
     page.get_by_role("button", name="Next frame").click()
-    page.get_by_text("best, score 0.1").wait_for()
+    page.get_by_text("best, mIoU of this pair 0.100").wait_for()
     assert watched.problems == []
     assert watched.unnamed_controls() == []
 

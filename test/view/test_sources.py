@@ -158,7 +158,7 @@ def test_a_report_shows_its_pictures(tmp_path):
     source = ReportPictures(write_made_report(tmp_path / "eval", 2))
     assert len(source) == 2
     frame = source.frame(1)
-    assert "best, score 0.1" in frame.caption
+    assert "best, mIoU of this pair 0.1" in frame.caption
     decoded = cv2.imdecode(np.frombuffer(frame.pictures["mask"].data, np.uint8), -1)
     np.testing.assert_array_equal(decoded, mask())
 
