@@ -16,7 +16,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import fmb_classes
 
-from segmif_ros.bundle import MANIFEST, Bundle, BundleError, Manifest, external_data, parse_manifest
+from segmif_ros.bundle import (
+    MANIFEST,
+    Bundle,
+    BundleError,
+    Manifest,
+    ModelFile,
+    external_data,
+    parse_manifest,
+)
 
 
 @pytest.fixture
@@ -286,3 +294,82 @@ def test_a_machine_without_onnx_is_told_in_one_line(
 
 def test_a_model_with_its_weights_inside_refers_to_no_file(tiny_bundle: Path) -> None:
     assert external_data((tiny_bundle / "model.onnx").read_bytes(), "model.onnx") == []
+
+
+def with_int8(folder: Path, **changes: Any) -> Bundle:
+    """Add a second model file, a copy of the first under another name."""
+    content = (folder / "model.onnx").read_bytes()
+    (folder / "model_int8.onnx").write_bytes(content)
+    entry = {"file": "model_int8.onnx", "sha256": hashlib.sha256(content).hexdigest(), **changes}
+    edit_manifest(folder, models={"int8": entry})
+    return Bundle.load(folder)
+
+
+def test_an_old_bundle_has_the_precision_it_says(bundle_dir: Path) -> None:
+    assert Bundle.load(bundle_dir).precisions == ("fp32",)
+    edit_manifest(bundle_dir, precision="mixed-fp16")
+    bundle = Bundle.load(bundle_dir)
+    assert bundle.precisions == ("fp16",)
+    assert bundle.select("fp16") is bundle
+
+
+def test_another_precision_is_the_same_bundle_with_another_file(bundle_dir: Path) -> None:
+    bundle = with_int8(bundle_dir, made={"pairs": 8})
+    assert bundle.precisions == ("fp32", "int8")
+    assert bundle.model_path.name == "model.onnx"  # what a reader that knows nothing takes
+    chosen = bundle.select("int8")
+    assert chosen.model_path == bundle_dir / "model_int8.onnx"
+    assert chosen.manifest.precision == "int8"
+    assert chosen.manifest.classes == bundle.manifest.classes
+    assert bundle.manifest.files["int8"].made == {"pairs": 8}
+    assert chosen.select("fp32").model_path == bundle.model_path
+
+
+def test_a_precision_that_is_not_there_is_refused_with_the_way_to_make_it(bundle_dir: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        with_int8(bundle_dir).select("fp16")
+    message = str(caught.value)
+    assert "no 'fp16' model, only fp32, int8" in message
+    assert f"segmif quantise {bundle_dir} --precision fp16" in message
+
+
+def test_a_damaged_file_is_refused_when_it_is_chosen(bundle_dir: Path) -> None:
+    bundle = with_int8(bundle_dir)
+    with (bundle_dir / "model_int8.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert Bundle.load(bundle_dir).model_path.name == "model.onnx"
+    with pytest.raises(BundleError, match="copy the bundle again"):
+        bundle.select("int8")
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "sub/model.onnx"])
+def test_another_file_must_lie_in_the_bundle_too(bundle_dir: Path, name: str) -> None:
+    with pytest.raises(BundleError, match="must hold its own ONNX file"):
+        with_int8(bundle_dir, file=name).select("int8")
+
+
+@pytest.mark.parametrize(
+    ("models", "named"),
+    [
+        ({"int4": {"file": "a.onnx", "sha256": "00"}}, "models has 'int4'"),
+        ({"int8": {"sha256": "00"}}, "field 'file' is missing"),
+        ({"int8": "a.onnx"}, "malformed"),
+        ([1], "malformed"),
+    ],
+)
+def test_malformed_models_are_named(bundle_dir: Path, models: object, named: str) -> None:
+    edit_manifest(bundle_dir, models=models)
+    assert named in refusal(bundle_dir)
+
+
+def test_a_manifest_with_everything_survives_writing_and_reading(tmp_path: Path) -> None:
+    manifest = Manifest(
+        name="a", model="model.onnx", sha256="ab" * 32, size=(64, 96), classes=fmb_classes(),
+        models={"fp16": ModelFile("model_fp16.onnx", "cd" * 32, {"gate": "passed"})},
+        gate={"mask_agreement": 0.9},
+    )  # fmt: skip
+    (tmp_path / MANIFEST).write_text(manifest.to_json())
+    assert parse_manifest(tmp_path / MANIFEST) == manifest
+    plain = Manifest("a", "model.onnx", "ab" * 32, (64, 96), fmb_classes())
+    assert "models" not in json.loads(plain.to_json())
+    assert "gate" not in json.loads(plain.to_json())
