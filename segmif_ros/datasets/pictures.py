@@ -25,15 +25,18 @@ def images(folder: Path) -> dict[str, Path]:
     """Return the picture files under a folder, at any depth, by relative path without suffix.
 
     Raises:
-        DatasetError: no such folder.
+        DatasetError: no such folder, or two pictures of one name.
     """
     if not folder.is_dir():
         raise DatasetError(f"folder {folder} is missing")
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in PICTURES
-    }
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in PICTURES and path.is_file():
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in found:
+                raise DatasetError(f"{found[name]} and {path} have one name; which one is meant?")
+            found[name] = path
+    return found
 
 
 def read_rgb(path: Path) -> Image8:

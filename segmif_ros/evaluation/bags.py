@@ -167,7 +167,13 @@ class BagReader:
             rate = (info.msgcount - 1) / (duration / 1e9) if info.msgcount > 1 and duration else 0.0
             detail = ""
             if kind == IMAGE and info.msgcount:
-                detail = _describe_image(next(self.messages({name})).cdr, self.path)
+                first = next(self.messages({name}), None)
+                if first is None:
+                    raise BagError(
+                        f"bag {str(self.path)!r} announces {info.msgcount} images on {name} and "
+                        "holds none; it is damaged, copy it again"
+                    )
+                detail = _describe_image(first.cdr, self.path)
             topics.append(Topic(name, kind, info.msgcount, rate, detail, _latched(info)))
         files = self.path.iterdir() if self.path.is_dir() else [self.path]
         storage = "mcap" if any(f.suffix == ".mcap" for f in _data_files(self.path)) else "sqlite3"

@@ -35,3 +35,13 @@ def test_unequal_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "infrared" / "a.png").rename(tmp_path / "infrared" / "b.png")
     with pytest.raises(DatasetError, match="no pair"):
         folder_pairs(tmp_path)
+
+
+def test_two_pictures_of_one_name_are_refused_and_folders_are_no_pictures(tmp_path: Path) -> None:
+    for folder in ("visible", "infrared"):
+        (tmp_path / folder / "odd.png").mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(SIZE, np.uint8))
+    assert len(folder_pairs(tmp_path)) == 1
+    cv2.imwrite(str(tmp_path / "visible" / "a.jpg"), np.zeros(SIZE, np.uint8))
+    with pytest.raises(DatasetError, match=r"a\.jpg and .*a\.png have one name"):
+        folder_pairs(tmp_path)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
+import sqlite3
+
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -109,3 +111,14 @@ def test_other_peoples_topics_are_listed_with_type_and_latching(tmp_path):
     assert summary.of_type("sensor_msgs/msg/Image") == ()
     with BagReader(tmp_path / "b") as reader:
         assert list(reader.messages({"/other"})) == []
+
+
+def test_a_bag_without_the_images_it_announces_is_named(tmp_path):
+    write_bag(Pairs(), tmp_path / "b", storage="sqlite3")
+    (data,) = (tmp_path / "b").glob("*.db3")
+    connection = sqlite3.connect(data)
+    with connection:
+        connection.execute("DELETE FROM messages")
+    connection.close()
+    with pytest.raises(BagError, match=r"announces 4 images on /\w+/image_raw and holds none"):
+        summarize(tmp_path / "b")
