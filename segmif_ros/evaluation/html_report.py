@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segmif_ros.evaluation import report_scores as scores
 from segmif_ros.evaluation import report_sections as sections
 from segmif_ros.evaluation.drive_report import DriveReport, load, write_whole
 from segmif_ros.evaluation.html_text import Markup, element, joined
@@ -34,9 +35,9 @@ _NOTHING = "'none'"
 
 SECTIONS = (
     ("pictures", "Pictures", None),
-    ("segmentation", "Segmentation", sections.segmentation),
-    ("boxes", "Boxes", sections.boxes),
-    ("fusion", "Fusion", sections.fusion),
+    ("segmentation", "Segmentation", scores.segmentation),
+    ("boxes", "Boxes", scores.boxes),
+    ("fusion", "Fusion", scores.fusion),
     ("timing", "Time and latency", sections.timing),
     ("pairing", "Pairing and synchronisation", sections.pairing),
     ("alignment", "Alignment", sections.alignment),

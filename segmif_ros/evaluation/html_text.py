@@ -23,6 +23,9 @@ class Markup(str):
     __slots__ = ()
 
 
+NOTHING = Markup("")
+
+
 def escaped(value: object) -> Markup:
     """Return a value as HTML: markup as it is, anything else as text."""
     if isinstance(value, Markup):
@@ -78,9 +81,15 @@ def table(
     return element("div", inside, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
-def flat_table(values: Mapping[str, Any], *, caption: str = "") -> Markup:
+def facts(values: Mapping[str, Any], caption: str = "") -> Markup:
     """Return a mapping, nested or not, as rows of name and value."""
-    return table(("name", "value"), list(_flat(values)), caption=caption)
+    inside = table(("name", "value"), list(_flat(values)), caption=caption)
+    return element("div", inside, class_="facts")
+
+
+def first_seen(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return all keys in the order of their first appearance."""
+    return list(dict.fromkeys(str(key) for mapping in mappings for key in mapping))
 
 
 def number(value: object, digits: int = 3) -> str:

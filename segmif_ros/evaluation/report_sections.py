@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from segmif_ros.evaluation.html_text import (
+    NOTHING,
     Markup,
     element,
-    flat_table,
+    facts,
+    first_seen,
     joined,
     number,
     percent,
     table,
 )
-from segmif_ros.evaluation.report_meanings import MEANINGS, meaning
-from segmif_ros.evaluation.svg_plots import Line, bars, confusion_plot, line_plot
+from segmif_ros.evaluation.report_meanings import meaning
+from segmif_ros.evaluation.report_scores import ROWS, scores_of
+from segmif_ros.evaluation.svg_plots import Line, bars, line_plot
 
 Report = Mapping[str, Any]
 
-ROWS = ("fused", "visible", "thermal")
-SPLITS = ("all", "day", "night")
-NOTHING = Markup("")
 
 _STAGES = {
     "read": "reading and converting",
@@ -92,7 +92,7 @@ def tiles(report: Report) -> Markup:
         )
     ]
     for row in ROWS:
-        scores = _scores(report, row, "all")
+        scores = scores_of(report, row, "all")
         for protocol, value in list((scores.get("protocols") or {}).items())[:1]:
             entries.append((meaning("miou", f"mIoU {row}"), number(value), protocol))
     ssim = report["fusion"].get("all", {}).get("fused", {}).get("SSIM")
@@ -104,14 +104,10 @@ def tiles(report: Report) -> Markup:
         entries.append((meaning("flicker"), number(flicker), against))
     stage = timing["stages"].get("inference") or {}
     if stage:
-        entries.append(
-            (meaning("engine"), f"{number(stage['p50'], 1)} ms", f"p95 {number(stage['p95'], 1)}")
-        )
+        entries.append((meaning("engine"), _ms(stage.get("p50")), f"p95 {_ms(stage.get('p95'))}"))
     entries.append(("rate", f"{number(timing.get('pairs_per_s'), 1)}", "pairs a second"))
     difference = report["sync"].get("difference_ms", {})
-    entries.append(
-        (meaning("difference"), f"{number(difference.get('p95'), 1)} ms", "95 % of pairs below")
-    )
+    entries.append((meaning("difference"), _ms(difference.get("p95")), "95 % of pairs below"))
     return element(
         "ul",
         *(
@@ -133,82 +129,6 @@ def checks(report: Report) -> Markup:
     return table(("check", "value", "wanted", ""), rows, caption="Thresholds")
 
 
-def segmentation(report: Report) -> Markup:
-    """Return the scores by light and input, IoU by class, and the confusion matrix."""
-    found = report["segmentation"]
-    if not found:
-        return NOTHING
-    parts: list[Markup] = [
-        element(
-            "p",
-            f"Labels: {found.get('labels', 'unknown')}. The rows ",
-            meaning("rows", "fused, visible, thermal"),
-            " tell what the network was given; light is told from the picture (",
-            meaning("day_night", "how"),
-            ").",
-        )
-    ]
-    counts = {
-        split: max((_scores(report, row, split).get("frames") or 0) for row in ROWS)
-        for split in SPLITS
-    }
-    by_light = [
-        _segmentation_table(caption, {row: _scores(report, row, split) for row in ROWS})
-        for split, caption in _lights(counts)
-    ]
-    parts += [element("div", *by_light, class_="tables"), *_protocols(found), _class_table(report)]
-    for problem, count in (found.get("problems") or {}).items():
-        parts.append(element("p", f"{count} labels could not be used: {problem}"))
-    confusion = found.get("confusion")
-    if confusion:
-        names = found.get("classes") or _class_names(report, confusion["ids"])
-        plot = confusion_plot(names, confusion["matrix"])
-        parts += [element("h3", meaning("confusion")), plot]
-    return joined(parts)
-
-
-def boxes(report: Report) -> Markup:
-    """Return the box scores as they stand."""
-    if not report["boxes"]:
-        return NOTHING
-    note = (
-        "A box is hit when its own class covers a fifth of it; inside is the share of the class's "
-        "pixels that lie in boxes of the class. These are not mIoU."
-    )
-    return joined([element("p", note), _facts(report["boxes"])])
-
-
-def fusion(report: Report) -> Markup:
-    """Return the fusion metrics by light, flicker, and what the mask consists of."""
-    found, parts = report["fusion"], []
-    counts = {
-        split: max(
-            (each.get("frames") or 1 for each in (found.get(split) or {}).values()), default=0
-        )
-        for split in SPLITS
-    }
-    for split, caption in _lights(counts):
-        metrics = _names(found[split].values())
-        head = ["image", *(_named(metric) for metric in metrics)]
-        rows = [
-            (row, *(number(values.get(metric)) for metric in metrics))
-            for row, values in found[split].items()
-        ]
-        parts.append(table(head, rows, caption=caption))
-    if parts and found.get("every"):
-        every = found["every"]
-        parts.append(element("p", f"Measured on every {every}th pair of each bag.", class_="note"))
-    steadiness = {row: value for row, value in report["flicker"].items() if value is not None}
-    if steadiness:
-        head = ["", *({"ratio": "fused / worse input"}.get(row, row) for row in steadiness)]
-        rows = [(meaning("flicker"), *(number(value) for value in steadiness.values()))]
-        parts.append(table(head, rows, caption="Steadiness"))
-    shares = {name: 100 * share for name, share in report["classes_seen"].items() if share > 1e-3}
-    if shares:
-        parts.append(bars("What the masks consist of", shares, "% of pixels"))
-    return joined(parts)
-
-
 def timing(report: Report) -> Markup:
     """Return rates, stages, latency of a live run, and times over the drive."""
     found = report["timing"]
@@ -225,7 +145,7 @@ def timing(report: Report) -> Markup:
         ]
         parts.append(table(("stage, ms", "p50", "p95", "p99"), stages, caption="Milliseconds"))
     if found.get("live"):
-        parts += [element("h3", meaning("latency", "Live, over DDS")), _facts(found["live"])]
+        parts += [element("h3", meaning("latency", "Live, over DDS")), facts(found["live"])]
     lines = _lines(found.get("series"), lambda name: name.endswith("_ms"))
     parts.append(line_plot("Time for a pair", "ms", lines[:4]))
     return joined(parts)
@@ -318,85 +238,37 @@ def origin(report: Report) -> Markup:
     model = {key: value for key, value in report["model"].items() if key != "classes"}
     parts = [
         table(head, rows, caption="Bags"),
-        _facts(model, "Model"),
-        _facts(report["versions"], "Versions"),
-        _facts(report["machine"], "Machine"),
-        _facts({"created": report["created"], "written bag": report["bag"]}, "Run"),
-        element("details", element("summary", "Settings"), _facts(report["settings"], "Settings")),
+        facts(model, "Model"),
+        facts(report["versions"], "Versions"),
+        facts(report["machine"], "Machine"),
+        facts({"created": report["created"], "written bag": report["bag"]}, "Run"),
+        element("details", element("summary", "Settings"), facts(report["settings"], "Settings")),
     ]
     return joined(parts)
-
-
-def _segmentation_table(caption: str, scores: Mapping[str, Mapping[str, Any]]) -> Markup:
-    present = [row for row in ROWS if scores[row]]
-    protocols = _names(scores[row].get("protocols") or {} for row in present)
-    rows: list[Sequence[object]] = []
-    for protocol in protocols:
-        values = [(scores[row].get("protocols") or {}).get(protocol) for row in present]
-        name = joined([meaning("miou"), " ", meaning("protocol", protocol)])
-        rows.append((name, *(number(value) for value in values)))
-    for key in ("pixel_accuracy", "boundary_iou"):
-        values = [scores[row].get(key) for row in present]
-        if any(value is not None for value in values):
-            rows.append((meaning(key), *(number(value) for value in values)))
-    rows.append(("pairs", *(number(scores[row].get("frames")) for row in present)))
-    return table(("", *present), rows, caption=caption)
-
-
-def _protocols(found: Mapping[str, Any]) -> Iterator[Markup]:
-    told = found.get("protocols") or {}
-    for name, facts in told.items():
-        if facts.get("about"):
-            yield element("p", element("b", name), f": {facts['about']}", class_="note")
 
 
 def _intervals(report: Report) -> Markup:
     """Return what the stamps of each camera of each bag look like."""
     told = report["sync"].get("intervals") or []
     cameras = [
-        (f"{PurePath(str(source['path'])).name}, {camera}", facts)
+        (f"{PurePath(str(source['path'])).name}, {camera}", found)
         for source, each in zip(report["sources"], told, strict=False)
-        for camera, facts in (each.get("intervals") or {}).items()
+        for camera, found in (each.get("intervals") or {}).items()
     ]
     if not cameras:
         return NOTHING
-    columns = _names(facts for _, facts in cameras)
+    columns = first_seen(found for _, found in cameras)
     head = ["camera", *(column.replace("_", " ") for column in columns)]
-    rows = [(name, *(_count(facts.get(c)) for c in columns)) for name, facts in cameras]
+    rows = [(name, *(_count(found.get(c)) for c in columns)) for name, found in cameras]
     return table(head, rows, caption="Stamps of each camera")
+
+
+def _ms(value: float | None) -> str:
+    return number(value) if value is None else f"{value:.1f} ms"
 
 
 def _count(value: object) -> str:
     return number(value, 2) if isinstance(value, float) else number(value)
-
-
-def _class_table(report: Report) -> Markup:
-    wanted = [(row, "all") for row in ROWS] + [("fused", "day"), ("fused", "night")]
-    columns = [
-        (row, split, found)
-        for row, split in wanted
-        if (found := _scores(report, row, split).get("per_class"))
-    ]
-    if not columns:
-        return NOTHING
-    head = [meaning("iou", "IoU of"), *(f"{row}, {split}" for row, split, _ in columns)]
-    rows = [
-        (name, *(number(found.get(name)) for _, _, found in columns))
-        for name in _names(found for _, _, found in columns)
-        if any(found.get(name) is not None for _, _, found in columns)
-    ]
-    return table(head, rows, caption="IoU by class; classes that occur in neither are left out")
-
-
-def _scores(report: Report, row: str, split: str) -> Mapping[str, Any]:
-    rows = (report["segmentation"] or {}).get("rows") or {}
-    found: Mapping[str, Any] = (rows.get(row) or {}).get(split) or {}
-    return found
-
-
-def _class_names(report: Report, ids: Sequence[int]) -> list[str]:
-    known = {int(c["id"]): str(c["name"]) for c in report["model"]["classes"]}
-    return [known.get(int(i), f"id {i}") for i in ids]
 
 
 def _lines(series: Mapping[str, Any] | None, wanted: Callable[[str], bool]) -> list[Line]:
@@ -411,33 +283,10 @@ def _lines(series: Mapping[str, Any] | None, wanted: Callable[[str], bool]) -> l
     ]
 
 
-def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return all keys in the order of their first appearance."""
-    return list(dict.fromkeys(str(key) for mapping in mappings for key in mapping))
-
-
-def _named(metric: str) -> object:
-    return meaning(metric) if metric in MEANINGS else metric
-
-
 def _median(value: object) -> str:
     if isinstance(value, list | tuple):
         return " / ".join(number(each, 1) for each in value)
     return number(value, 1)
-
-
-def _lights(counts: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Return the splits to show, with captions; a split that equals all is not shown twice."""
-    apart = [split for split in ("day", "night") if counts.get(split)]
-    if not counts.get("all"):
-        return []
-    if len(apart) == 1:
-        return [("all", f"All pairs, which are all by {apart[0]}")]
-    return [("all", "All pairs"), *((split, split.capitalize()) for split in apart)]
-
-
-def _facts(values: Mapping[str, Any], caption: str = "") -> Markup:
-    return element("div", flat_table(values, caption=caption), class_="facts")
 
 
 def _banner(kind: str, word: str, told: str, lines: Sequence[str] = ()) -> Markup:

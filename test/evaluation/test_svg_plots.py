@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from segmif_ros.evaluation.html_text import Markup, element, flat_table, number, table
+from segmif_ros.evaluation.html_text import Markup, element, facts, number, table
 from segmif_ros.evaluation.svg_plots import Line, bars, confusion_plot, line_plot, ticks
 
 
@@ -84,7 +84,7 @@ def test_text_is_escaped_and_markup_is_not():
 
 
 def test_nested_values_become_rows():
-    text = flat_table({"a": {"b": 1, "c": [1, 2]}, "d": None})
+    text = facts({"a": {"b": 1, "c": [1, 2]}, "d": None})
     for row in ("a.b", "1, 2", "–"):
         assert f">{row}<" in text
 
