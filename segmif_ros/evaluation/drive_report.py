@@ -131,7 +131,9 @@ class DriveReport(TypedDict):
     fusion: dict[str, Any]
     flicker: dict[str, Number]
     classes_seen: dict[str, float]
+    same_mask_alone: dict[str, float]
     frames: Frames
+    fusion_frames: Frames
     pictures: list[Picture]
     bag: str | None
     notes: list[str]
@@ -157,7 +159,9 @@ _KEYS: Mapping[str, type | tuple[type, ...]] = {
     "fusion": dict,
     "flicker": dict,
     "classes_seen": dict,
+    "same_mask_alone": dict,
     "frames": dict,
+    "fusion_frames": dict,
     "pictures": list,
     "bag": (str, type(None)),
     "notes": list,

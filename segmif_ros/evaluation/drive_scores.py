@@ -201,6 +201,7 @@ class DriveScores:
         self.gallery = Gallery()
         self.label_problems: dict[str, int] = {}
         self.evaluated = 0
+        self.same: dict[str, list[int]] = {}
         self._watch = AlignmentWatch()
         self._aligned_s: float | None = None
 
@@ -225,6 +226,10 @@ class DriveScores:
         if scores is not None:
             values = [scores["fused"][name] for name in FUSION_COLUMNS[2:]]
             self.fusion_frames.add([pair.t_s, None, *values])
+        for row, mask in pair.alone.items():
+            counts = self.same.setdefault(row, [0, 0])
+            counts[0] += int(np.count_nonzero(mask == images.mask))
+            counts[1] += mask.size
         miou = self._score(pair, split)
         confidence = float(cv2.mean(images.confidence)[0]) / 255.0
         deviations = [_deviation(each) for each in (luma, images.thermal, fused_luma)]
@@ -246,6 +251,7 @@ class DriveScores:
             "alignment": self.alignment.state(),
             "label_problems": dict(sorted(self.label_problems.items())),
             "evaluated": self.evaluated,
+            "same": self.same,
         }
 
     @classmethod
@@ -272,6 +278,7 @@ class DriveScores:
             setattr(scores, name, Thinned(**state[name]))
         scores.label_problems = dict(state["label_problems"])
         scores.evaluated = int(state["evaluated"])
+        scores.same = {row: list(counts) for row, counts in state["same"].items()}
         return scores
 
     def merge(self, other: DriveScores) -> None:
@@ -288,6 +295,10 @@ class DriveScores:
         for problem, count in other.label_problems.items():
             self.label_problems[problem] = self.label_problems.get(problem, 0) + count
         self.evaluated += other.evaluated
+        for row, (same, pixels) in other.same.items():
+            mine = self.same.setdefault(row, [0, 0])
+            mine[0] += same
+            mine[1] += pixels
 
     def _split(self, brightness: float) -> str:
         if self._light != "auto":

@@ -94,6 +94,7 @@ def summarize(
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
         "classes_seen": _classes_seen(total, bundle),
+        "same_mask_alone": {row: same / pixels for row, (same, pixels) in total.same.items()},
         "frames": _table(COLUMNS, [each.frames for each in scores], numbers),
         "fusion_frames": _table(FUSION_COLUMNS, [each.fusion_frames for each in scores], numbers),
         "pictures": [],

@@ -82,6 +82,10 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
     seen = sorted(((v, name) for name, v in report["classes_seen"].items()), reverse=True)[:6]
     if seen:
         lines.append("classes    " + ", ".join(f"{name} {v:.1%}" for v, name in seen))
+    alone = report["same_mask_alone"]
+    if alone:
+        told = ", ".join(f"{row} alone {share:.1%}" for row, share in alone.items())
+        lines.append(f"one camera {told} of the pixels have the class that both cameras give")
     alignment = report["alignment"]
     if alignment is not None and alignment["median_px"] is not None:
         lines.append(f"alignment  thermal lies {alignment['median_px']:.1f} px off RGB (median)")
