@@ -26,12 +26,16 @@ class DataEntry:
         path: below the data folder of the command line; default: the kind.
         split: which part of it; "" for a data set that is not divided.
         share: share in a batch, against the other entries.
+        annotated: class list of the labels of a plain folder or a bag; the others know theirs.
+        ignore: ids of the recipe's class list that teach nothing; None takes what that list says.
     """
 
     kind: str = "auto"
     path: str = ""
     split: str = "train"
     share: float = 1.0
+    annotated: str = "fmb15"
+    ignore: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from segmif_ros.datasets.classes import load_class_list
 from segmif_ros.datasets.folders import folder_pairs
 from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.opening import open_dataset
-from segmif_ros.datasets.rig import SEEDS, rig_pairs
+from segmif_ros.datasets.rig import SEEDS, RigScenes, rig_pairs
 from segmif_ros.datasets.sample import DatasetError, Sample, Source, cached
 from segmif_ros.training.recipe import DataEntry, Recipe
 
+OWN_LABELS = "fmb15"
+"""Class list of the rig and of the development layout of MSRS."""
 _MOST_IN_MEMORY = 2000
 """Pairs of one data set that are kept decoded: 3 GB at 640x480."""
 
@@ -50,7 +54,7 @@ def open_validation(
         return []
     entry = recipe.validation.data
     if entry is not None and entry.kind == "rig":
-        return rig_pairs(_rig_seeds(entry.split)[: recipe.validation.pairs], cache)
+        return list(_rig(_rig_seeds(entry.split)[: recipe.validation.pairs], recipe, cache))
     if entry is not None:
         return list(_open_entry(entry, entry.kind, recipe, data))
     kept: list[Callable[[], Sample]] = []
@@ -70,10 +74,12 @@ def _open(recipe: Recipe, name: str, data: Path, cache: Path | None) -> Source:
     entry = recipe.data.get(name)
     if name == "rig" or (entry is not None and entry.kind == "rig"):
         first = _rig_seeds("train" if entry is None else entry.split).start + recipe.seed * 10_000
-        return rig_pairs(range(first, first + recipe.rig_scenes), cache)
+        return _rig(range(first, first + recipe.rig_scenes), recipe, cache)
     if entry is not None:
         return _open_entry(entry, name, recipe, data)
     if name == "msrs":
+        if recipe.labels != OWN_LABELS:
+            return open_dataset("msrs", data / "msrs", "train", labels=recipe.labels)
         return msrs_pairs(data / "msrs", "train")
     if name == "roadscene":
         return folder_pairs(data / "roadscene")
@@ -87,8 +93,20 @@ def _open(recipe: Recipe, name: str, data: Path, cache: Path | None) -> Source:
 
 def _open_entry(entry: DataEntry, name: str, recipe: Recipe, data: Path) -> Source:
     # A plain folder has no splits; a recipe that names none then takes all of it.
-    split = entry.split or None
-    return open_dataset(entry.kind, data / (entry.path or name), split, labels=recipe.labels)
+    return open_dataset(
+        entry.kind,
+        data / (entry.path or name),
+        entry.split or None,
+        labels=recipe.labels,
+        annotated=entry.annotated,
+        ignore=load_class_list(recipe.labels).ignore if entry.ignore is None else entry.ignore,
+    )
+
+
+def _rig(seeds: range, recipe: Recipe, cache: Path | None) -> Source:
+    if recipe.labels == OWN_LABELS:
+        return rig_pairs(seeds, cache)
+    return RigScenes(seeds, LabelReading.of(OWN_LABELS, recipe.labels), cache=cache)
 
 
 def _rig_seeds(split: str) -> range:

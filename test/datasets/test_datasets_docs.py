@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from segmif_ros.datasets.classes import shipped_lists
 from segmif_ros.datasets.opening import LAYOUTS
@@ -40,3 +41,12 @@ def test_the_code_in_the_document_runs() -> None:
     exec(code, names)  # noqa: S102 - it is our own document
     assert names["truth"].shape == (480, 640)
     assert 0 not in names["truth"]
+
+
+def test_the_recipe_in_the_document_is_one() -> None:
+    from segmif_ros.training.recipe import Recipe
+
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.M | re.S)
+    recipe = Recipe.from_mapping(yaml.safe_load(text))
+    assert recipe.mix == {"rig": 0.2, "fmb": 0.5, "mfnet": 0.2, "ours": 0.1}
+    assert {entry.kind for entry in recipe.data.values()} <= {layout.kind for layout in LAYOUTS}
