@@ -137,6 +137,7 @@ def made_report(rows: int = 120, shift: float = 0.0) -> dict[str, Any]:
         "fusion": {"all": images, "day": images, "every": 50},
         "flicker": {"visible": 1.2, "thermal": 0.8, "fused": 1.0},
         "classes_seen": {"road": 0.8, "person": 0.15, "truck": 0.0},
+        "same_mask_alone": {"visible": 0.913, "thermal": 0.55},
         "frames": {"columns": columns, "rows": frames, "every": 1},
         "fusion_frames": {
             "columns": ["t_s", "source", "SSIM"],

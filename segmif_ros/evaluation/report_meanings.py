@@ -84,6 +84,11 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "How much brightness changes from frame to frame where the scene does not. Compare the "
         "fused row with the cameras' own rows; lower is steadier.",
     ),
+    "same_mask_alone": (
+        "pixels of the same class",
+        "Share of pixels that keep their class when the network sees only one camera. A camera "
+        "that hardly changes the mask contributes little to it on this drive.",
+    ),
     "confidence": (
         "confidence",
         "Probability of the winning class, mean over the picture. It is the network's own opinion, "

@@ -14,6 +14,7 @@ from segmif_ros.evaluation.html_text import (
     first_seen,
     joined,
     number,
+    percent,
     table,
 )
 from segmif_ros.evaluation.report_meanings import MEANINGS, meaning
@@ -99,6 +100,10 @@ def fusion(report: Report) -> Markup:
         head = ["", *({"ratio": "fused / worse input"}.get(row, row) for row in steadiness)]
         rows = [(meaning("flicker"), *(number(value) for value in steadiness.values()))]
         parts.append(table(head, rows, caption="Steadiness"))
+    same = report.get("same_mask_alone") or {}
+    if same:
+        told = ", ".join(f"{percent(share)} with {row} alone" for row, share in same.items())
+        parts.append(element("p", meaning("same_mask_alone"), f": {told}."))
     shares = {name: 100 * share for name, share in report["classes_seen"].items() if share > 1e-3}
     if shares:
         parts.append(bars("What the masks consist of", shares, "% of pixels"))
