@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="several GPUs: torchrun --nproc-per-node N -m segmif_ros.cli.main train ...",
     )
     parser.add_argument("--recipe", type=Path, required=True, help="YAML under config/training")
-    parser.add_argument("--data", type=Path, required=True, help="folder with msrs/, roadscene/...")
+    parser.add_argument(
+        "--data", type=Path, default=Path(), help="folder that the recipe's paths are below"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs")
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="continue OUT/checkpoint.pt")

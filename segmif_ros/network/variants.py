@@ -35,7 +35,11 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "paper-b3": Variant("the published network, MiT-B3", lambda k: SegMiF(B3, k)),
+    "b0": Variant("the published cascade on MiT-B0", lambda k: SegMiF(B0, k)),
     "b1": Variant("the published cascade on MiT-B1", lambda k: SegMiF(B1, k)),
+    "b2": Variant("the published cascade on MiT-B2", lambda k: SegMiF(B2, k)),
+    "b4": Variant("the published cascade on MiT-B4", lambda k: SegMiF(B4, k)),
+    "b5": Variant("the published cascade on MiT-B5", lambda k: SegMiF(B5, k)),
     "nano": Variant("made for 2 CPU cores", lambda k: CompactSegMiF(NANO, k)),
 }
 

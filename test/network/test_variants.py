@@ -33,4 +33,4 @@ def test_nano_stays_small() -> None:
 def test_an_unknown_variant_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="'b9' is unknown, expected one of"):
         build("b9", 15)
-    assert set(VARIANTS) == {"paper-b3", "b1", "nano"}
+    assert set(VARIANTS) == {"paper-b3", "b0", "b1", "b2", "b4", "b5", "nano"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.datasets.sample import Sample
-from segmif_ros.training.augment import Augmentation, make_example
+from segmif_ros.training.augment import Augmentation, make_example, plain_example
 
 PLAIN = Augmentation(
     crop=(64, 96), darkness=0, smoke=0, glare=0, drop_visible=0, drop_thermal=0, shift_px=0
@@ -56,3 +56,54 @@ def test_darkness_darkens_and_keeps_the_labels() -> None:
     assert night.rgb.mean() < 0.6 * day.rgb.mean()
     assert np.array_equal(night.labels, day.labels)
     assert night.labels.shape == (64, 96)
+
+
+def test_a_shutter_drift_is_slow_over_the_picture_or_a_jump_of_all_of_it() -> None:
+    steady = replace(
+        PLAIN, thermal_gain=(1.0, 1.0), thermal_offset=(0.0, 0.0), stripes=0, blur_thermal=0,
+        noise=0, scale=(1.0, 1.0),
+    )  # fmt: skip
+    grey = Sample(sample().rgb, np.full((120, 160), 128, np.uint8), None, "grey")
+    fields = [
+        make_example(grey, replace(steady, ffc=1.0), np.random.default_rng(seed)).thermal - 128.0
+        for seed in range(12)
+    ]
+    jumps = [field for field in fields if float(np.ptp(field)) < 0.01]
+    drifts = [field for field in fields if float(np.ptp(field)) > 5.0]
+    assert len(jumps) + len(drifts) == 12
+    assert jumps
+    assert drifts
+    assert all(abs(float(field.mean())) <= 30.0 for field in jumps)
+    for field in drifts:
+        assert abs(float(field.mean())) < 0.05 * float(np.ptp(field)) + 1.0
+        assert float(np.abs(np.diff(field, axis=1)).max()) < 0.1 * float(np.ptp(field))
+
+
+def test_what_is_switched_off_draws_no_random_number() -> None:
+    with_fields, today = np.random.default_rng(4), np.random.default_rng(4)
+    make_example(sample(), Augmentation(crop=(64, 96), ffc=0.0, sharpen=0.2), with_fields)
+    make_example(sample(), Augmentation(crop=(64, 96)), today)
+    assert with_fields.random() == today.random()
+
+
+def test_a_plain_example_is_the_window_in_the_middle() -> None:
+    pair = sample()
+    example = make_example(pair, replace(PLAIN, plain=True), np.random.default_rng(0))
+    window = (slice(28, 92), slice(32, 128))
+    assert np.array_equal(example.rgb, pair.rgb[window].astype(np.float32))
+    assert np.array_equal(example.thermal, pair.thermal[window].astype(np.float32))
+    assert pair.labels is not None
+    assert np.array_equal(example.labels, pair.labels[window])
+    assert example.name == "bars"
+    assert plain_example(pair, (240, 160)).rgb.shape == (240, 160, 3)
+
+
+def test_the_saliency_target_is_the_guidance_of_the_pair() -> None:
+    from segmif_ros.guidance import guidance
+
+    pair = sample()
+    example = make_example(
+        pair, replace(PLAIN, plain=True, crop=(120, 160)), np.random.default_rng(0), "saliency"
+    )
+    wanted = guidance(pair.thermal, pair.rgb[..., 0], stride=4)
+    np.testing.assert_allclose(example.target, wanted, atol=1.0)

@@ -5,7 +5,15 @@ import math
 
 import torch
 
-from segmif_ros.training.losses import fusion_loss, gradient_magnitude, segmentation_loss, ssim
+from segmif_ros.training.losses import (
+    first_round_loss,
+    fusion_loss,
+    gradient_magnitude,
+    labelled_cross_entropy,
+    overlap_loss,
+    segmentation_loss,
+    ssim,
+)
 
 
 def test_a_perfect_picture_costs_nothing() -> None:
@@ -50,3 +58,57 @@ def test_background_forbids_three_classes_and_no_other() -> None:
 
     assert all(loss(label) > 5.0 for label in (8, 9, 13))
     assert all(loss(label) < 0.01 for label in (1, 3, 6, 7, 14))
+
+
+def test_ssim_is_that_of_the_definition() -> None:
+    """Wang et al. 2004: direct sums over every 11x11 window, zeros around the picture."""
+    torch.manual_seed(0)
+    a, b = torch.rand(2, 1, 1, 14, 17, dtype=torch.float64)
+    line = torch.exp(-((torch.arange(11, dtype=torch.float64) - 5) ** 2) / 4.5)
+    window = torch.outer(line, line) / line.sum() ** 2
+    x, y = (torch.nn.functional.pad(image[0], (5, 5, 5, 5))[0] for image in (a, b))
+    values = []
+    for i in range(14):
+        for j in range(17):
+            u, v = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
+            mean_u, mean_v = (window * u).sum(), (window * v).sum()
+            spread = (window * (u * u + v * v)).sum() - mean_u**2 - mean_v**2
+            both = (window * u * v).sum() - mean_u * mean_v
+            top = (2 * mean_u * mean_v + 1e-4) * (2 * both + 9e-4)
+            values.append(float(top / ((mean_u**2 + mean_v**2 + 1e-4) * (spread + 9e-4))))
+    assert abs(float(ssim(a, b)) - sum(values) / len(values)) < 1e-6
+
+
+def test_the_first_round_counts_intensity_and_gradient() -> None:
+    step = torch.zeros(1, 1, 16, 16)
+    step[..., 8:] = 1.0
+    flat = torch.full_like(step, 0.5)
+    gradient = (gradient_magnitude(flat) - gradient_magnitude(step)).abs().mean()
+    assert float(first_round_loss(flat, step)) == float(0.5 + gradient)
+    assert float(first_round_loss(step, step)) == 0.0
+
+
+def test_published_cross_entropy_ignores_what_is_not_labelled() -> None:
+    logits = torch.randn(1, 9, 4, 4)
+    assert float(labelled_cross_entropy(logits, labels(255), torch.ones(9))) == 0.0
+    assert float(labelled_cross_entropy(logits, labels(254), torch.ones(9))) == 0.0
+    loss = labelled_cross_entropy(torch.zeros(1, 9, 4, 4), labels(3), torch.ones(9))
+    assert abs(float(loss) - math.log(9)) < 1e-5
+
+
+def test_class_lists_shorter_than_fmbs_can_be_trained_on() -> None:
+    loss = segmentation_loss(torch.zeros(1, 9, 4, 4), labels(3), torch.ones(9), overlap=1.0)
+    assert math.log(9) < float(loss) < math.log(9) + 1.0
+
+
+def test_overlap_counts_areas() -> None:
+    truth = torch.zeros(1, 8, 8, dtype=torch.int64)
+    truth[:, :, 4:] = 1
+    truth[:, 0, 0] = 2
+    exact = torch.nn.functional.one_hot(truth, 15).permute(0, 3, 1, 2).float()
+    assert float(overlap_loss(exact, truth)) < 1e-6
+    missed = exact.clone()
+    missed[:, :, 0, 0] = exact[:, :, 1, 1]
+    # One pixel of 64, but one class of three.
+    assert 0.33 < float(overlap_loss(missed, truth)) < 0.36
+    assert float(overlap_loss(exact, torch.full_like(truth, 255))) == 0.0

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import tiny_training
+import torch
+from torch import Tensor, nn
+
+from segmif_ros.training.batches import draw_batch
+from segmif_ros.training.losses import Known, later_round_loss
+from segmif_ros.training.objective import known_of, objective_of, parameter_groups
+from segmif_ros.training.precision import Precision
+from segmif_ros.training.recipe import Recipe
+from segmif_ros.training.recipe_parts import RecipeError
+from segmif_ros.training.schedule import phases
+
+PAPER = {phase.name: phase for phase in phases(Recipe(objective="paper"))}
+FULL = Precision("fp32", "cpu")
+BATCH = draw_batch(tiny_training.RECIPE, {"blocks": tiny_training.source()}, 0)
+
+
+def moved(network: nn.Module) -> set[str]:
+    """Top-level parts that a backward pass gave gradients to."""
+    return {n.split(".")[0] for n, p in network.named_parameters() if p.grad is not None}
+
+
+def losses(name: str, network: nn.Module) -> tuple[Tensor, Tensor]:
+    objective = objective_of(PAPER[name], network, torch.ones(15), FULL, 0.0).train()
+    return objective(BATCH, known_of(objective, BATCH[2]))
+
+
+def test_fusion_rounds_move_the_fusion_network_only() -> None:
+    network = tiny_training.cascade(15)
+    fusion, segmentation = losses("fusion 1", network)
+    assert float(segmentation) == 0.0
+    fusion.backward()
+    assert moved(network) == {"fusion"}
+
+
+def test_from_round_two_segmentation_teaches_fusion_too() -> None:
+    network = tiny_training.cascade(15)
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    fusion, segmentation = losses("fusion 2", network)
+    assert fusion.item() > 0.0
+    segmentation.backward()
+    assert moved(network) == {"fusion"}
+    assert not network.head.training
+    assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
+
+
+def test_segmentation_rounds_leave_the_fusion_network_alone() -> None:
+    network = tiny_training.cascade(15)
+    fusion, segmentation = losses("segmentation 1", network)
+    assert not fusion.requires_grad
+    segmentation.backward()
+    assert moved(network) == {"encoder", "head"}
+    assert network.head.training
+    groups = list(parameter_groups(network, PAPER["segmentation 1"], 0.01))
+    assert [(g["head"], g["weight_decay"]) for g in groups] == [
+        (False, 0.01), (False, 0.0), (True, 0.01), (True, 0.0),
+    ]  # fmt: skip
+    assert sum(len(g["params"]) for g in groups) == len(
+        [p for n, p in network.named_parameters() if not n.startswith("fusion.")]
+    )
+
+
+def test_a_network_without_two_halves_cannot_take_turns() -> None:
+    with pytest.raises(RecipeError, match="take a cascade such as paper-b3"):
+        losses("fusion 1", tiny_training.tiny(15))
+
+
+def test_a_later_round_costs_what_the_paper_says() -> None:
+    target = torch.full((1, 1, 256, 256), 0.5)
+    # Flat pictures: SSIM is its brightness term alone, but for the border, which sees zeros.
+    loss = float(later_round_loss(torch.full_like(target, 0.6), target))
+    term = (2 * 0.5 * 0.6 + 1e-4) / (0.5**2 + 0.6**2 + 1e-4)
+    assert loss == pytest.approx(0.01 + 1.1 * (1 - term), abs=2e-3)
+    assert float(later_round_loss(target, target)) < 1e-6
+
+
+def test_parts_of_a_batch_share_the_divisor_of_the_whole() -> None:
+    network = tiny_training.steady(15).eval()
+    (phase,) = phases(tiny_training.RECIPE)
+    objective = objective_of(phase, network, torch.ones(15), FULL, 0.0)
+    known = known_of(objective, BATCH[2])
+    whole = objective(BATCH, known)[1]
+    parts = [objective(tuple(t[i : i + 1] for t in BATCH), known)[1] for i in range(4)]
+    torch.testing.assert_close(sum(parts), whole)
+    assert isinstance(known, Known)
+    assert float(known.weight) == 4 * 32 * 32
