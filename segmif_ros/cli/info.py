@@ -7,6 +7,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from segmif_ros.bundle import Bundle
 
 HEADER = ("part", "parameters", "GFLOP", "weights MB", "written MB")
 
@@ -31,9 +35,11 @@ def main(argv: Sequence[str]) -> int:
         ("name", manifest.name),
         ("variant", manifest.variant or "not stated"),
         ("precision", manifest.precision),
+        *((f"also in {name}", _other(bundle, name)) for name in bundle.precisions[1:]),
         ("size", f"{height}x{width} (height x width)"),
         ("sha256", manifest.sha256),
         ("licence", manifest.licence or "not stated"),
+        *((f"gate {key}", str(value)) for key, value in manifest.gate.items()),
         ("classes", ", ".join(f"{c.id} {c.name}" for c in manifest.classes)),
         *((f"switch {key}", str(value)) for key, value in manifest.switches.items()),
         *((f"provenance {key}", str(value)) for key, value in manifest.provenance.items()),
@@ -46,6 +52,19 @@ def main(argv: Sequence[str]) -> int:
         f"{cost.peak_mb:.0f} MB, weights not counted."
     )
     return 0
+
+
+def _other(bundle: Bundle, precision: str) -> str:
+    """Say what lies there in another precision, and how it was made."""
+    from segmif_ros.bundle import BundleError
+
+    entry = bundle.manifest.files[precision]
+    try:
+        size = bundle.select(precision).model_path.stat().st_size
+    except BundleError as err:
+        return f"cannot be used: {err}"
+    made = ", ".join(f"{key} {value}" for key, value in entry.made.items())
+    return f"{entry.file}, {size / 1e6:.1f} MB" + (f"; {made}" if made else "")
 
 
 def _table(lines: Sequence[tuple[str, ...]]) -> str:

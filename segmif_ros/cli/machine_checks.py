@@ -34,7 +34,13 @@ found = {}
 for name in sys.argv[1:]:
     try:
         module = importlib.import_module(name)
-        found[name] = ["ok", str(getattr(module, "__version__", ""))]
+        # What else than the CPU an onnxruntime can compute on.
+        parts = [part.replace("ExecutionProvider", "")
+                 for part in getattr(module, "get_available_providers", list)()]
+        parts = [part for part in parts if part in ("CUDA", "Tensorrt")]
+        # OpenVINO adds its build to its version.
+        version = str(getattr(module, "__version__", "")).split("-")[0]
+        found[name] = ["ok", version + (" with " + " and ".join(parts) if parts else "")]
     except ModuleNotFoundError as err:
         found[name] = ["absent" if err.name == name else "broken", str(err)]
     except Exception as err:
@@ -131,8 +137,7 @@ def engines_check() -> Finding:
         state, detail = _states(answer.out).get(name, ["broken", answer.last_line])
         if state == "ok":
             usable.append(name)
-            # OpenVINO adds its build to its version.
-            texts.append(f"{name} {detail.split('-')[0]}".strip())
+            texts.append(f"{name} {detail}".strip())
         else:
             texts.append(f"{name}: " + ("not installed" if state == "absent" else detail))
             broken += [name] if state == "broken" else []

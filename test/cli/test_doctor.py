@@ -224,6 +224,18 @@ def test_an_engine_that_crashes_hides_no_other(stand_in):
     assert "engine:=onnxruntime" in found.remedy
 
 
+def test_an_onnxruntime_that_can_use_a_gpu_says_so(stand_in):
+    parts = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    stand_in(
+        onnxruntime=f"__version__ = '1.2.3'\ndef get_available_providers(): return {parts}",
+        openvino="__version__ = '2026.4.1-22982-abc'",
+        tensorrt=ABSENT,
+    )
+    found = engines_check()
+    assert found.verdict is Verdict.OK
+    assert found.fact.startswith("openvino 2026.4.1; onnxruntime 1.2.3 with Tensorrt and CUDA; ")
+
+
 @pytest.mark.parametrize(
     ("answer", "files", "verdict", "words"),
     [
