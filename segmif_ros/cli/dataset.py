@@ -144,6 +144,7 @@ def _text(report: DatasetReport) -> str:
         ("unreadable", report.unreadable),
         ("unknown ids", [_unknown(*item) for item in report.unknown.items()]),
         ("blank", report.blank),
+        ("repeated", report.repeated),
         ("notes", report.notes),
     ):
         if items:

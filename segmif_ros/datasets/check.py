@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class DatasetReport:
         unreadable: pairs that could not be read, with the reason.
         unknown: pairs by id that the class list has not; "id" -> names of the first ones.
         blank: pairs in which one camera sees one single value everywhere.
+        repeated: pairs whose RGB picture another pair has as well, with that one's name.
         alignment: how well the pairs lie on each other.
         notes: what a person should know, although it is no fault.
     """
@@ -76,6 +78,7 @@ class DatasetReport:
     unreadable: tuple[str, ...]
     unknown: Mapping[int, tuple[str, ...]]
     blank: tuple[str, ...]
+    repeated: tuple[str, ...]
     alignment: Alignment
     notes: tuple[str, ...]
 
@@ -110,6 +113,8 @@ class DatasetChecker:
         self._unknown: dict[int, list[str]] = {}
         self._unreadable: list[str] = []
         self._blank: list[str] = []
+        self._repeated: list[str] = []
+        self._seen: dict[bytes, str] = {}
         self._alignment = AlignmentStatistic()
         self._splits: Counter[str] = Counter()
         self._when: Counter[str] = Counter()
@@ -142,7 +147,9 @@ class DatasetChecker:
             self._count(sample.name, sample.labels)
         if not sample.thermal.std() or not sample.rgb.std():
             self._blank.append(sample.name)
-        elif measure:
+            return sample
+        self._compare(sample)
+        if measure:
             self._alignment.add(sample)
         return sample
 
@@ -169,9 +176,16 @@ class DatasetChecker:
             unreadable=tuple(self._unreadable),
             unknown={label: tuple(names) for label, names in sorted(self._unknown.items())},
             blank=tuple(self._blank),
+            repeated=tuple(self._repeated),
             alignment=self._alignment.result(),
             notes=dataset.notes,
         )
+
+    def _compare(self, sample: Sample) -> None:
+        digest = hashlib.blake2b(sample.rgb.tobytes(), digest_size=16).digest()
+        other = self._seen.setdefault(digest, sample.name)
+        if other != sample.name:
+            self._repeated.append(f"{sample.name} is the same picture as {other}")
 
     def _count(self, name: str, labels: Any) -> None:
         counts = np.bincount(labels.ravel(), minlength=256)

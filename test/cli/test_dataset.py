@@ -76,12 +76,7 @@ def test_what_is_no_data_set_is_told_without_a_traceback(
 
 
 def test_wrong_use_gives_2(tmp_path: Path) -> None:
-    for wrong in (
-        ["--kind", "coco"],
-        ["--limit", "0"],
-        ["--limit", "many"],
-        ["--out", "sheet.txt"],
-    ):
+    for wrong in ("--kind coco", "--limit 0", "--limit many", "--out sheet.txt"):
         with pytest.raises(SystemExit) as ended:
             main(["dataset", "check", str(tmp_path), *wrong.split()])
         assert ended.value.code == 2

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -107,6 +108,15 @@ def test_blank_pictures_are_named_but_no_fault(tmp_path: Path) -> None:
     assert report.blank == ("a",)
     assert report.sound
     assert report.alignment.measured == 1
+
+
+def test_a_picture_that_is_in_both_splits_is_named(tmp_path: Path) -> None:
+    root = make_fmb(tmp_path)
+    assert check_dataset(open_dataset("auto", root, strict=False)).repeated == ()
+    shutil.copy(root / "train/Visible/00002.png", root / "test/Visible/00005.png")
+    report = check_dataset(open_dataset("auto", root, strict=False))
+    assert report.repeated == ("test/00005 is the same picture as train/00002",)
+    assert report.sound
 
 
 def test_a_limit_reads_evenly_spread_pairs(tmp_path: Path) -> None:
