@@ -26,6 +26,8 @@ from segmif_ros.evaluation.drive_settings import DriveSettings
 ATTEMPTS = 3
 """Times that a bag is tried whose worker dies."""
 
+_GRACE_S = 5.0
+
 _OWN = threading.local()
 
 
@@ -177,8 +179,9 @@ def _given_up(task: Task) -> BagResult:
 
 
 def _leave_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which ends its workers."""
+    """Leave Ctrl-C to the parent, which asks its workers to end; they tidy up then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
@@ -189,4 +192,5 @@ def _end(pool: ProcessPoolExecutor) -> None:
     for process in busy:
         process.terminate()
     for process in busy:
-        process.join(5.0)
+        process.join(_GRACE_S)
+        process.kill()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif evaluate --live`: a bag through a real node over DDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from drive_bags import drive_bag
+from tiny_model import write_tiny_bundle
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+from segmif_ros.cli.evaluate import DONE, main
+from segmif_ros.cli.evaluate_live import node_parameters_of
+from segmif_ros.evaluation.drive_report import load
+from segmif_ros.evaluation.drive_settings import DriveSettings, pairing_config
+from segmif_ros.ros.parameters import DEFAULTS, PARAMETERS, Settings
+from segmif_ros.thermal import ThermalSettings
+
+
+@pytest.mark.system
+def test_a_played_bag_is_counted_and_timed(tmp_path: Path) -> None:
+    bundle = write_tiny_bundle(tmp_path / "model", (64, 96))
+    bag = drive_bag(tmp_path / "drive", 40)
+    words = ["--model", str(bundle), "--engine", "onnxruntime", "--live", "--metrics-every", "5"]
+    assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == DONE
+    report = load(tmp_path / "out")
+    live = report["timing"]["live"]
+    assert live is not None
+    assert live["sent"] == 40
+    assert live["lost"] == 40 - report["pairs"]["evaluated"] < 20
+    assert 0.0 < live["latency_ms"]["inference"]["p50"] < live["latency_ms"]["total"]["p99"]
+    assert live["age_ms"]["fused"]["count"] == report["pairs"]["evaluated"]
+    # Its fused image is the visible one, so what was heard over DDS says so too.
+    rows = report["fusion"]["all"]
+    assert rows["fused"]["SSIM"] == rows["visible"]["SSIM"]
+    assert report["pictures"]
+
+
+def test_the_node_gets_the_settings_of_the_evaluation() -> None:
+    settings = DriveSettings(
+        model="m",
+        pairing=pairing_config({"tolerance_ms": 12.0, "thermal_offset_ms": -40.0}),
+        thermal=ThermalSettings(mode="plateau", plateau=2.0),
+        confidence_threshold=0.5,
+        calibration="rig.yaml",
+    )
+    defaults = {spec.name: spec.default for spec in PARAMETERS}
+    given = node_parameters_of(settings)
+    assert given.keys() <= defaults.keys()
+    node = Settings.from_values(defaults | given)
+    assert node.pairing == settings.pairing
+    assert node.thermal == settings.thermal
+    assert node.confidence_threshold == 0.5
+    assert node.calibration_file == "rig.yaml"
+
+
+def test_without_options_an_evaluation_pairs_and_renders_as_the_node_does() -> None:
+    settings = DriveSettings(model="m")
+    assert settings.pairing == DEFAULTS.pairing
+    assert settings.thermal == DEFAULTS.thermal
