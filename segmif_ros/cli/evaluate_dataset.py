@@ -61,6 +61,8 @@ def main(argv: Sequence[str]) -> int:
         dataset, protocols = _open(args, bundle)
         translation = protocols[0].prediction_table(bundle.manifest.classes)
         others = {name: fused_images(folder) for name, folder in map(_named, args.fused)}
+        if args.out is not None:
+            args.out.mkdir(parents=True, exist_ok=True)
     except (RequirementError, BundleError, DatasetError, OSError, ValueError) as err:
         sys.stderr.write(f"segmif evaluate: {err}\n")
         return USAGE

@@ -87,7 +87,7 @@ def to_text(report: Mapping[str, Any]) -> str:
     data = report["dataset"]
     split = f", split {data['split']}" if data["split"] else ""
     lines = [
-        f"{data['kind']} {data['name']}{split}: {data['scored']} of {data['of']} pairs, "
+        f"{data['name']} ({data['kind']}){split}: {data['scored']} of {data['of']} pairs, "
         f"model {report['model']['name']}, classes of {data['labels']}"
     ]
     lines += segmentation_lines(report["segmentation"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,10 +54,12 @@ class Confusion:
             predicted: HxW uint8, columns; an unlabelled prediction counts as id 0.
         """
         classes = len(self.matrix)
-        known = truth < classes
-        guess = np.where(predicted < classes, predicted, 0)[known].astype(np.int64)
-        flat = truth[known].astype(np.int64) * classes + guess
-        self.matrix += np.bincount(flat, minlength=classes**2).reshape(classes, classes)
+        ids = np.arange(256, dtype=np.uint16)
+        rows = np.where(ids < classes, ids * classes, classes**2).astype(np.uint16)
+        columns = np.where(ids < classes, ids, 0).astype(np.uint16)
+        cells = cv2.LUT(truth, rows) + cv2.LUT(predicted, columns)
+        counts = np.bincount(cells.ravel(), minlength=classes**2)
+        self.matrix += counts[: classes**2].reshape(classes, classes)
 
     def without(self, ignored: Collection[int]) -> Confusion:
         """Return a copy in which pixels of these true ids are not counted."""

@@ -198,6 +198,7 @@ def test_what_cannot_be_used_is_named(
         (["--dataset", str(folder), "--protocol", "fmb99"], "no protocol 'fmb99'"),
         (["--dataset", str(folder), "--split", "moon"], "moon"),
         (["--dataset", str(folder), "--model", "no-such-model"], "no-such-model"),
+        (["--dataset", str(folder), "--out", str(folder / "visible" / "001D.png")], "001D.png"),
     ):
         assert evaluate_dataset.main(["--model", str(bundle), *words]) == 2, words
         assert told in capsys.readouterr().err

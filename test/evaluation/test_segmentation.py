@@ -28,6 +28,18 @@ def test_iou_equals_its_definition() -> None:
     assert confusion.mean_iou() == pytest.approx(confusion.iou()[1:].mean())
 
 
+def test_most_classes_that_a_mask_can_have() -> None:
+    rng = np.random.default_rng(4)
+    truth, guess = (rng.integers(0, 256, (64, 64)).astype(np.uint8) for _ in range(2))
+    confusion = Confusion(255)
+    confusion.add(truth, guess)
+    assert confusion.matrix.sum() == (truth != 255).sum()
+    for row, column in zip(truth[truth != 255][:50], guess[truth != 255][:50], strict=True):
+        pairs = (truth == row) & (guess == (0 if column == 255 else column))
+        also = (truth == row) & (guess == 255) if column in (0, 255) else False
+        assert confusion.matrix[row, 0 if column == 255 else column] == (pairs | also).sum()
+
+
 def test_images_add_up() -> None:
     rng = np.random.default_rng(1)
     pairs = [[rng.integers(0, 3, (8, 8)).astype(np.uint8) for _ in range(2)] for _ in range(3)]
