@@ -16,6 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.cli.children import terminable
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
@@ -69,13 +70,13 @@ def main(argv: Sequence[str]) -> int:
         if value is not None and value < least:
             parser.error(f"--{name} is {value}; give {least} or more")
     try:
-        with closing(_live(args) if args.live else _recorded(args)) as source:
+        with terminable(), closing(_live(args) if args.live else _recorded(args)) as source:
             if args.export or args.video:
                 return _write(args, source)
             return _serve(args, source)
-    except (ViewError, BagError, ClipError, VideoError, BundleError, EngineError) as err:
+    except (ViewError, BagError, ClipError, VideoError, OSError) as err:
         sys.stderr.write(f"segmif view: {err}\n")
-    except (RegistrationError, OSError) as err:
+    except (BundleError, EngineError, RegistrationError) as err:
         sys.stderr.write(f"segmif view: {err}\n")
     return 1
 
@@ -181,7 +182,7 @@ def _live(args: argparse.Namespace) -> LiveSource:
     node = "/" + args.node.strip("/")
     rgb = args.rgb_topic or f"{node}/input/rgb"
     thermal = args.thermal_topic or f"{node}/input/thermal"
-    listener = ViewListener(node, rgb, thermal)
+    listener = ViewListener(node, rgb, thermal, _registration(args))
     if not listener.wait_for_classes(_PATIENCE_S):
         say(f"note: {node} has not said what its classes are; is it running? Waiting.")
     return listener

@@ -9,7 +9,6 @@ from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any
 
-import cv2
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
@@ -20,6 +19,7 @@ from segmif_ros.bundle import LabelClass
 from segmif_ros.evaluation.recording import OUTPUTS, FrameSet, Output, SetAssembler
 from segmif_ros.labels import parse_labels
 from segmif_ros.messages.images import ImageRefused, view_rgb, view_thermal
+from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.ros.qos import latched, sensor_input
 from segmif_ros.ros.statistics import NANOSECONDS
 from segmif_ros.ros.topic_names import check_topic_name
@@ -30,18 +30,22 @@ _NODE = "segmif_view"
 
 
 class ViewListener:
-    """A `LiveSource`: subscriptions in a thread of their own.
+    """A `LiveSource`: subscriptions in a thread of their own."""
 
-    The thermal pane shows the camera's image, not registered to the visible one.
-    """
-
-    def __init__(self, node: str, rgb_topic: str, thermal_topic: str) -> None:
+    def __init__(
+        self,
+        node: str,
+        rgb_topic: str,
+        thermal_topic: str,
+        registration: Registration | None = None,
+    ) -> None:
         """Join the ROS graph; SIGINT stays with the caller.
 
         Args:
             node: full name of the node whose outputs to show, for example "/segmif".
             rgb_topic: visible camera, raw images.
             thermal_topic: thermal camera, raw images.
+            registration: thermal -> RGB geometry for the thermal pane; it is only scaled if None.
 
         Raises:
             ViewError: a name is not one of a topic.
@@ -59,6 +63,7 @@ class ViewListener:
         self._refusal = ""
         self._assembler = SetAssembler()
         self._normaliser = ThermalNormaliser()
+        self._registration = registration or Registration()
         self._newest: FrameSet | None = None
         self._number = 0
         self._start_ns: int | None = None
@@ -93,7 +98,7 @@ class ViewListener:
                 return after, None, self._missing()
         try:
             return number, encoded(self._images(found)), ""
-        except ThermalError as err:
+        except (ThermalError, RegistrationError) as err:
             return number, None, str(err)
 
     def close(self) -> None:
@@ -165,20 +170,20 @@ class ViewListener:
             self._changed.notify_all()
 
     def _images(self, found: FrameSet) -> ViewImages:
-        """Bring the thermal image to the size of the others; runs on the server's threads."""
+        """Bring the thermal image onto the others; runs on the server's threads."""
         with self._changed:
-            thermal = self._normaliser.normalise(found.thermal, found.stamp_ns).copy()
+            thermal = self._normaliser.normalise(found.thermal, found.stamp_ns)
+            thermal = self._registration.apply(thermal, found.mask.shape).copy()
             if self._start_ns is None or found.stamp_ns < self._start_ns:
                 self._start_ns = found.stamp_ns
             time_s = (found.stamp_ns - self._start_ns) / NANOSECONDS
-        size = found.mask.shape[1], found.mask.shape[0]
         age_s = time.time() - found.stamp_ns / NANOSECONDS
         late = f", {1e3 * age_s:.0f} ms old" if 0 <= age_s < 60 else ""
         return ViewImages(
             time_s,
             f"stamp {found.stamp_ns / NANOSECONDS:.3f}{late}",
             found.rgb,
-            cv2.resize(thermal, size) if thermal.shape != found.mask.shape else thermal,
+            thermal,
             found.fused,
             found.mask,
             found.confidence,
