@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
         "--random", type=int, metavar="SEED", help="random weights: right shapes, wrong pictures"
     )
     parser.add_argument("--recipe", type=Path, action="append", help="recipes of the weights")
-    parser.add_argument("--variant", help="network variant, default: the recipe's")
-    parser.add_argument("--labels", default="fmb15", help="class list under config/labels")
+    parser.add_argument("--variant", help="network variant, default: the recipe's or checkpoint's")
+    parser.add_argument("--labels", help="class list under config/labels, default: likewise")
     parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
     parser.add_argument("--name", help="model name, default: the folder's")
     parser.add_argument(
@@ -86,12 +87,15 @@ def main(argv: Sequence[str]) -> int:
 
     try:
         recipes = [Recipe.load(path) for path in args.recipe or []]
-        variant = args.variant or (recipes[-1].variant if recipes else "")
-        classes = load_classes(args.labels)
+        stored = {} if args.checkpoint is None else _read_checkpoint(args.checkpoint)
+        told = recipes[-1] if recipes else None
+        variant = args.variant or (told.variant if told else str(stored.get("variant", "")))
+        labels = args.labels or (told.labels if told else str(stored.get("labels", "fmb15")))
+        classes = load_classes(labels)
         torch.manual_seed(args.random or 0)
         network = build(variant, len(classes))
         if args.checkpoint is not None:
-            _load_weights(network, args.checkpoint, variant)
+            _load_weights(network, stored["average"], args.checkpoint, variant)
         _favour(network, [label.name for label in classes], dict(args.favour))
         bundle = write_bundle(
             network,
@@ -101,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
             size=args.size,
             classes=classes,
             switches={**Switches().to_manifest(), "attention": network.attention},
-            provenance=_provenance(args, torch.__version__),
+            provenance=_provenance(args, torch.__version__, stored),
             licence=args.licence,
         )
     except (OSError, KeyError, RuntimeError, ValueError, RecipeError, ExportError) as err:
@@ -119,14 +123,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _load_weights(network: Any, path: Path, variant: str) -> None:
-    """Put the averaged weights of a training checkpoint into a network."""
+def _read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Return what `segmif train` stored, with the averaged weights as "average"."""
     import torch
 
     from segmif_ros.deploy.export import ExportError
 
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["average"]
+        stored: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        stored["average"]
     except OSError:
         raise
     except Exception as err:  # zip, pickle, key and index errors alike, depending on the damage
@@ -134,6 +139,13 @@ def _load_weights(network: Any, path: Path, variant: str) -> None:
             f"checkpoint {str(path)!r} cannot be read ({type(err).__name__}); give the "
             "checkpoint.pt that `segmif train` wrote, or see `segmif import-checkpoint`"
         ) from err
+    return stored
+
+
+def _load_weights(network: Any, weights: Any, path: Path, variant: str) -> None:
+    """Put the averaged weights of a training checkpoint into a network."""
+    from segmif_ros.deploy.export import ExportError
+
     try:
         network.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as err:
@@ -155,7 +167,9 @@ def _favour(network: Any, names: list[str], favoured: Mapping[str, float]) -> No
             head.bias[names.index(name)] += logit
 
 
-def _provenance(args: argparse.Namespace, torch_version: str) -> dict[str, Any]:
+def _provenance(
+    args: argparse.Namespace, torch_version: str, stored: Mapping[str, Any]
+) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "exported": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "torch": torch_version,
@@ -165,6 +179,10 @@ def _provenance(args: argparse.Namespace, torch_version: str) -> dict[str, Any]:
     else:
         facts["weights"] = "trained"
         facts["recipes"] = [path.name for path in args.recipe or []]
+        # `segmif train --start BUNDLE` finds the weights again by these.
+        digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()
+        facts["checkpoint"] = {"path": str(args.checkpoint), "sha256": digest}
+        facts.update({key: stored[key] for key in ("step", "score") if key in stored})
     if args.favour:
         facts["favoured"] = dict(args.favour)
     return facts
