@@ -60,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("path", type=Path, help="folder or bag; the word rig for the virtual rig")
     check.add_argument(
-        "--kind", default=AUTO, choices=(AUTO, *KINDS), help="layout, told by the folders if auto"
+        "--kind", default=AUTO, choices=(AUTO, *KINDS), help="layout; auto: told by the folders"
     )
-    check.add_argument("--split", help="for example train; all of it without")
+    check.add_argument("--split", help="for example train; default: all of it")
     check.add_argument(
         "--labels", default="fmb15", metavar="LIST",
         help="class list of a plain folder's or a bag's labels: under config/labels, or a .yaml",
@@ -76,9 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--pairs", type=_count, default=6, help="pairs on the sheet (default 6)")
     check.add_argument("--json", action="store_true", help="print JSON instead of text")
     bag = check.add_argument_group("for a bag")
-    bag.add_argument("--rgb-topic", help="told by names and encodings without")
-    bag.add_argument("--thermal-topic", help="told by names and encodings without")
-    bag.add_argument("--label-topic", help="mono8 ids; a topic that ends in labels without")
+    bag.add_argument("--rgb-topic", help="default: told by names and encodings")
+    bag.add_argument("--thermal-topic", help="default: told by names and encodings")
+    bag.add_argument("--label-topic", help="mono8 ids; default: the topic that ends in label...")
     bag.add_argument("--calibration", type=Path, help="thermal to RGB geometry")
     return parser
 
