@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segmif_ros.evaluation.fusion import METRICS
-from segmif_ros.evaluation.tally import WHOLE, row_order, split_order
+from segmif_ros.evaluation.tally import ROWS, WHOLE, row_order, split_order
 
 
 def segmentation_lines(scores: Mapping[str, Any] | None) -> list[str]:
@@ -72,7 +72,12 @@ def fusion_lines(fusion: Mapping[str, Any]) -> list[str]:
         for row in row_order(rows)
     ]
     sampled = f", every {fusion['every']}." if fusion["every"] > 1 else "."
-    return [*lines, f"on {frames} pairs{sampled}"]
+    lines.append(f"on {frames} pairs{sampled}")
+    for row in row_order(rows.keys() - set(ROWS)):
+        ahead = [metric for metric in METRICS if rows["fused"][metric] >= rows[row][metric]]
+        named = ": " + ", ".join(ahead) if ahead else ""
+        lines.append(f"fused is at or above {row} in {len(ahead)} of {len(METRICS)}{named}")
+    return lines
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
