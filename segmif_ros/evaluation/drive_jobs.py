@@ -20,6 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from segmif_ros.evaluation.drive_run import BagResult, DriveError, Progress, Workbench, evaluate_bag
 from segmif_ros.evaluation.drive_settings import DriveSettings
 
@@ -61,6 +63,8 @@ def evaluate_task(task: Task, progress: Progress | None = None) -> BagResult:
         if bench is not None:
             bench.close()
         bench = _OWN.bench = Workbench(task.settings)
+        # Reading, network and counting share the cores already; OpenCV's own threads only spin.
+        cv2.setNumThreads(1)
     out_bag = Path(task.out_bag) if task.out_bag else None
     return evaluate_bag(Path(task.bag), bench, out_bag=out_bag, progress=progress)
 
@@ -70,6 +74,7 @@ def close_bench() -> None:
     bench: Workbench | None = _OWN.__dict__.pop("bench", None)
     if bench is not None:
         bench.close()
+        cv2.setNumThreads(-1)
 
 
 def one_by_one(tasks: Sequence[Task], progress: Progress) -> Outcomes:
