@@ -3,13 +3,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from dataset_layouts import make_fmb, make_mfnet, make_plain
 
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.training.recipe import DataEntry, Recipe
-from segmif_ros.training.sources import open_sources
+from segmif_ros.training.recipe import DataEntry, Recipe, Validation
+from segmif_ros.training.sources import open_sources, open_validation
 
 
 @pytest.fixture
@@ -74,3 +75,38 @@ def test_the_rig_speaks_the_classes_of_the_recipe(tmp_path: Path) -> None:
     assert sample.labels is not None
     assert set(np.unique(sample.labels[own.labels == 9])) <= {1}
     assert set(np.unique(sample.labels[own.labels == 1])) == {255}
+
+
+def test_the_held_out_part_is_what_a_run_is_scored_on(drive: Path) -> None:
+    recipe = Recipe(mix={"msrs": 1.0}, hold_out_every=5, validation=Validation(every=10))
+    kept = open_validation(recipe, drive)
+    assert len(kept) == 2 * 8
+    assert open_validation(Recipe(mix={"msrs": 1.0}), drive) == []
+    with pytest.raises(DatasetError, match="nothing to score on"):
+        open_validation(Recipe(mix={"msrs": 1.0}, validation=Validation(every=10)), drive)
+
+
+def test_the_rig_is_scored_on_scenes_of_its_own(tmp_path: Path) -> None:
+    entry = DataEntry("rig", split="val")
+    recipe = Recipe(
+        mix={"rig": 1.0}, rig_scenes=2, seed=1, validation=Validation(10, pairs=1, data=entry)
+    )
+    (trained,) = open_sources(recipe, tmp_path).values()
+    (scored,) = open_validation(recipe, tmp_path)
+    assert len(trained) == 2
+    assert scored().name == "rig-50000"
+
+
+def test_an_entry_says_where_its_data_set_lies(tmp_path: Path) -> None:
+    for folder in ("visible", "infrared", "labels"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+        for i in range(24):
+            image = np.full((32, 40), 3, np.uint8)
+            assert cv2.imwrite(str(tmp_path / "mine" / folder / f"{i:02d}.png"), image)
+    entry = DataEntry("folder", "mine", split="")
+    recipe = Recipe(mix={"own": 1.0}, data={"own": entry}, hold_out_every=3)
+    pairs = open_sources(recipe, tmp_path)["own"]
+    assert len(pairs) == 16
+    labels = pairs[0]().labels
+    assert labels is not None
+    assert set(np.unique(labels)) == {3}
