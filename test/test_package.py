@@ -135,9 +135,18 @@ def test_what_a_user_needs_at_run_time_is_installed(
 
 
 def test_every_package_folder_is_installed(tracked: list[Path], recipe: dict[str, Any]) -> None:
-    folders = {str(p.parent).replace("/", ".") for p in tracked if p.parts[0] == "segmif_ros"}
+    inside = [path for path in tracked if path.parts[0] == "segmif_ros"]
+    folders = {str(path.parent).replace("/", ".") for path in inside if path.suffix == ".py"}
     assert folders - set(recipe["packages"]) == set()
-    assert recipe["package_data"]["segmif_ros"] == ["py.typed"]
+    data = recipe["package_data"]
+    assert data["segmif_ros"] == ["py.typed"]
+    installed = {
+        path.relative_to(REPOSITORY)
+        for package, patterns in data.items()
+        for pattern in patterns
+        for path in (REPOSITORY / package.replace(".", "/")).glob(pattern)
+    }
+    assert {path for path in inside if path.suffix != ".py"} - installed == set()
     assert (REPOSITORY / "segmif_ros" / "py.typed").is_file()
 
 
