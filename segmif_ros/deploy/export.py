@@ -204,8 +204,7 @@ def export_onnx(network: nn.Module, size: tuple[int, int]) -> bytes:
             names.append(GUIDANCE_INPUT)
             images.append(torch.from_numpy(smooth_image(rng, size, 1)[..., 0].copy()))
     data = trace(traced, dict(zip(names, images, strict=True)), ["fused", "mask", "confidence"])
-    if isinstance(network, SegMiF):
-        data = fold_shapes(onnx.load_from_string(data)).SerializeToString()
+    data = fold_shapes(onnx.load_from_string(data)).SerializeToString()
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     with torch.no_grad():
         expected = [t.numpy() for t in plain(*images)]

@@ -111,6 +111,8 @@ class Processor:
         except SchedulingError as err:
             raise ParameterError(str(err)) from err
         self._model = bundle.manifest.name
+        chosen = bundle.manifest.files.get(settings.engine_choices.precision)
+        self._gate = str(chosen.made.get("gate", "")) if chosen else ""
         self._alignment = alignment
         self._buffers = Buffers()
         calibration = None
@@ -143,6 +145,7 @@ class Processor:
             "name": engine.name,
             "model": self._model,
             "size": f"{width}x{height}",
+            **({"gate": f"when the file was made: {self._gate}"} if self._gate else {}),
             **engine.describe(),
             "registration": registration.describe(),
             "warmup_ms": f"{self.warmup_ms:.1f}",

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from nano_bundle import nano_onnx, smooth_pair
 from onnx import TensorProto, helper, numpy_helper
 from released_checkpoint import network
 
@@ -97,3 +98,46 @@ def test_a_weight_beyond_half_precision_is_named() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     with pytest.raises(ValueError, match=r"'kernel' reaches 7e\+04, beyond float16"):
         to_mixed_float16(model.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def compact() -> onnx.ModelProto:
+    return onnx.shape_inference.infer_shapes(onnx.load_from_string(to_mixed_float16(nano_onnx())))
+
+
+def test_the_compact_network_keeps_its_decision_and_its_sums_single(
+    compact: onnx.ModelProto,
+) -> None:
+    known = types(compact)
+    kinds = {node.name: known.get(node.output[0]) for node in compact.graph.node}
+    half, single = TensorProto.FLOAT16, TensorProto.FLOAT
+    for name in (
+        "/predict/Conv",
+        "/interaction.0/MatMul",
+        "/interaction.1/Softmax",
+        "/Conv",
+        "/Conv_4",
+    ):
+        assert kinds[name] == single, name
+    for name in ("/dense.0/mix/Conv", "/tail/Conv", "/refine/refine.0/Conv", "/sharpen/Relu"):
+        assert kinds[name] == half, name
+    # Behind the logits: the maximum packs score and class into one float32.
+    decided = [n for n in compact.graph.node if n.op_type in ("ReduceMax", "Floor", "Exp")]
+    assert {kinds[node.name] for node in decided} == {single}
+
+
+def test_what_joins_the_blocks_does_not_cast_to_and_fro(compact: onnx.ModelProto) -> None:
+    by = {node.output[0]: node for node in compact.graph.node}
+    casts = [node for node in compact.graph.node if node.op_type == "Cast" and "/half" in node.name]
+    assert not [node.name for node in casts if by[node.input[0]].op_type == "Relu"]
+    assert len(casts) < 20
+
+
+def test_the_compact_picture_is_the_same_within_half_precision(compact: onnx.ModelProto) -> None:
+    rgb, thermal = smooth_pair(5)
+    feed = {"rgb": rgb, "thermal": thermal}
+    expected = ort.InferenceSession(nano_onnx()).run(["fused", "mask"], feed)
+    got = ort.InferenceSession(compact.SerializeToString()).run(["fused", "mask"], feed)
+    off = got[0].astype(float) - expected[0]
+    assert 10.0 * np.log10(255.0**2 / max(float((off**2).mean()), 1e-9)) > 50.0
+    assert (got[1] == expected[1]).mean() > 0.99

@@ -11,7 +11,6 @@ from nano_bundle import EASY, smooth_pair, write_nano_bundle
 
 from segmif_ros.bundle import MANIFEST, Bundle, BundleError
 from segmif_ros.deploy import precision
-from segmif_ros.deploy.bundle_writer import add_model
 from segmif_ros.deploy.precision import PrecisionError, add_fp16, add_int8
 from segmif_ros.deploy.quantise import WITHOUT_ENCODER
 from segmif_ros.engines import EngineChoices, open_engine
@@ -98,9 +97,3 @@ def test_a_bundle_without_float32_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "precision": "mixed-fp16"}))
     with pytest.raises(BundleError, match="holds fp16 only; other precisions are made from fp32"):
         add_int8(Bundle.load(bundle.path), PAIRS, source="smooth")
-
-
-def test_a_bundles_own_precision_is_not_replaced(tmp_path: Path) -> None:
-    bundle = write_nano_bundle(tmp_path / "bundle")
-    with pytest.raises(BundleError, match="its own model is fp32 already"):
-        add_model(bundle, "fp32", b"", {})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 from typing import Any
@@ -16,6 +17,9 @@ from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from segmif_ros.bundle import Bundle
+from segmif_ros.deploy.bundle_writer import add_model
+from segmif_ros.engines import EngineChoices
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import Perception
 from segmif_ros.messages.images import ImageView
@@ -201,6 +205,24 @@ def test_describe_tells_engine_size_and_registration(processor):
     assert (facts["model"], facts["size"]) == ("tiny", "640x480")
     assert "taken as registered" in facts["registration"]
     assert float(facts["warmup_ms"]) > 0.0
+
+
+def test_describe_tells_which_file_runs_and_what_the_gate_said_of_it(tiny_bundle, tmp_path):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    plain = Bundle.load(folder)
+    bundle = add_model(
+        plain, "int8", plain.model_path.read_bytes(), {"gate": "passed: fused 41 dB"}
+    )
+    processor = Processor(
+        bundle, replace(SETTINGS, engine_choices=EngineChoices(precision="int8")), print
+    )
+    facts = processor.describe()
+    processor.close()
+    assert facts["precision"] == "int8"
+    assert facts["gate"] == "when the file was made: passed: fused 41 dB"
+    processor = Processor(bundle, SETTINGS, print)
+    assert "gate" not in processor.describe()
+    processor.close()
 
 
 def test_bad_engine_or_calibration_is_an_error_at_once(loaded_bundle):
