@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,8 +40,9 @@ def main(argv: Sequence[str]) -> int:
         if args.overfit:
             return _overfit(args, recipe, sources, classes, options)
         validation = open_validation(recipe, args.data, cache)
-        for name, source in sources.items():
-            print(f"{name}: {len(source)} pairs")
+        if os.environ.get("RANK", "0") == "0":  # torchrun starts several of us
+            for name, source in sources.items():
+                print(f"{name}: {len(source)} pairs")
         train(
             recipe,
             sources,
