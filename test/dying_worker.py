@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from segmif_ros.evaluation.drive_jobs import Task, evaluate_task
-from segmif_ros.evaluation.drive_run import BagResult
+from segmif_ros.evaluation.drive_result import BagResult
 
 
 def dies_once(task: Task) -> BagResult:

@@ -31,15 +31,11 @@ from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
 from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation import drive_jobs
 from segmif_ros.evaluation.bags import BagError
+from segmif_ros.evaluation.drive_bench import box_classes, chosen_protocols
 from segmif_ros.evaluation.drive_labels import LabelError
 from segmif_ros.evaluation.drive_report import PICTURES, REPORT_FILE, save
-from segmif_ros.evaluation.drive_run import (
-    INTERRUPTED,
-    BagResult,
-    DriveError,
-    box_classes,
-    chosen_protocols,
-)
+from segmif_ros.evaluation.drive_result import INTERRUPTED, BagResult
+from segmif_ros.evaluation.drive_run import DriveError
 from segmif_ros.evaluation.drive_settings import DriveSettings, SettingsError
 from segmif_ros.evaluation.drive_state import StateFolder
 from segmif_ros.evaluation.drive_summary import summarize, write_pictures

@@ -25,7 +25,8 @@ from segmif_ros.cli.sources import BagSource, Plan
 from segmif_ros.evaluation.bags import BagError, summarize
 from segmif_ros.evaluation.channel import Channel
 from segmif_ros.evaluation.drive_pictures import PairImages, encoded
-from segmif_ros.evaluation.drive_run import BagResult, DriveError, StoredPicture
+from segmif_ros.evaluation.drive_result import BagResult, StoredPicture
+from segmif_ros.evaluation.drive_run import DriveError
 from segmif_ros.evaluation.drive_scores import DriveScores, EvaluatedPair
 from segmif_ros.evaluation.drive_settings import DriveSettings
 from segmif_ros.evaluation.drive_summary import summarize as summarize_drive

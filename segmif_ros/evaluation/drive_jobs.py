@@ -22,7 +22,9 @@ from typing import Any
 
 import cv2
 
-from segmif_ros.evaluation.drive_run import BagResult, DriveError, Progress, Workbench, evaluate_bag
+from segmif_ros.evaluation.drive_bench import Workbench
+from segmif_ros.evaluation.drive_result import BagResult
+from segmif_ros.evaluation.drive_run import DriveError, Progress, evaluate_bag
 from segmif_ros.evaluation.drive_settings import DriveSettings
 
 ATTEMPTS = 3

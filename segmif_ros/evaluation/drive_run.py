@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from segmif_ros.bundle import Bundle
-from segmif_ros.datasets.protocol import Protocol, load_protocol
-from segmif_ros.engines import open_engine
-from segmif_ros.engines.base import Engine, EngineError
+from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.boxes import Box
 from segmif_ros.evaluation.channel import Channel
 from segmif_ros.evaluation.drive_bag import ResultBag
+from segmif_ros.evaluation.drive_bench import Workbench, box_classes
 from segmif_ros.evaluation.drive_labels import (
     FolderBoxes,
     FolderLabels,
@@ -32,170 +28,29 @@ from segmif_ros.evaluation.drive_labels import (
     Labels,
     TopicLabels,
 )
-from segmif_ros.evaluation.drive_pictures import Kind, PairImages, encoded
+from segmif_ros.evaluation.drive_pictures import PairImages, encoded
 from segmif_ros.evaluation.drive_report import Status
+from segmif_ros.evaluation.drive_result import INTERRUPTED, BagResult, StoredPicture
 from segmif_ros.evaluation.drive_scores import DriveScores, EvaluatedPair, Spread, Thinned
-from segmif_ros.evaluation.drive_settings import DriveSettings
 from segmif_ros.evaluation.drive_source import DriveSource, RecordedPair
 from segmif_ros.frames import FramePair, Image8
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.registration import Registration, RegistrationError, load_calibration
-from segmif_ros.thermal import ShutterState, ThermalError, ThermalNormaliser, ThermalSettings
+from segmif_ros.registration import RegistrationError
+from segmif_ros.thermal import ShutterState, ThermalError
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 """What a pair can cause: counted, and the next pair is tried; as in the node."""
 
-INTERRUPTED = "interrupted"
-"""Reason of what Ctrl-C ended or kept from beginning."""
-
 FAILED = "failed"
 """Reason of pairs that the network could not be run on."""
-
-_ALONE_RUNS = 12
 
 
 class DriveError(RuntimeError):
     """An evaluation cannot go on; the message says why and what to do."""
 
 
-class StoredPicture(NamedTuple):
-    """One kept pair, encoded.
-
-    Attributes:
-        kind: why it was kept.
-        stamp_ns: of the RGB image.
-        score: what it was chosen by.
-        why: the score in words.
-        files: name of the image -> file suffix and content.
-    """
-
-    kind: Kind
-    stamp_ns: int
-    score: float
-    why: str
-    files: dict[str, tuple[str, bytes]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BagResult:
-    """What one bag came to; plain values, so that it travels between processes and machines.
-
-    Attributes:
-        path: of the bag, as given.
-        status: "ok", "partial" (damaged on the way, or interrupted) or "skipped".
-        reason: why not "ok".
-        source: size, times and topics of the bag.
-        pairs: counts of images and pairs.
-        sync: timing of both cameras.
-        scores: state of `DriveScores`.
-        stages: state of a `Spread` a stage.
-        series: state of the table of milliseconds.
-        timing: seconds and rates.
-        engine: what executed the model.
-        pictures: kept pairs.
-        bag: path of the written bag, None without.
-        notes: what a person should know.
-        interrupted: somebody pressed Ctrl-C.
-    """
-
-    path: str
-    status: Status
-    reason: str = ""
-    source: dict[str, Any] = field(default_factory=dict)
-    pairs: dict[str, Any] = field(default_factory=dict)
-    sync: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] | None = None
-    stages: dict[str, Any] = field(default_factory=dict)
-    series: dict[str, Any] = field(default_factory=dict)
-    timing: dict[str, float] = field(default_factory=dict)
-    engine: dict[str, str] = field(default_factory=dict)
-    pictures: tuple[StoredPicture, ...] = ()
-    bag: str | None = None
-    notes: tuple[str, ...] = ()
-    interrupted: bool = False
-
-
 Progress = Callable[[int, int], None]
 """Told of pairs done so far and pairs expected."""
-
-
-class Workbench:
-    """A model that is open: made once, used for bag after bag, on one thread."""
-
-    def __init__(self, settings: DriveSettings) -> None:
-        """Open bundle and engine, and time the engine alone.
-
-        Raises:
-            BundleError, EngineError, RegistrationError, OSError: it cannot be used.
-            ValueError: no such protocol, or it does not fit the model's classes.
-        """
-        self.settings = settings
-        self.bundle = Bundle.load(settings.model)
-        self.protocols = chosen_protocols(settings, self.bundle)
-        self.calibration = load_calibration(settings.calibration) if settings.calibration else None
-        self.registration = Registration(self.calibration)
-        DriveScores(settings, self.bundle.manifest.classes, self.protocols)
-        self.notes: list[str] = []
-        self.engine: Engine = open_engine(
-            settings.engine,
-            self.bundle,
-            threads=settings.engine_threads,
-            warn=self.notes.append,
-        )
-        self.engine_s = self._alone_s()
-
-    def close(self) -> None:
-        """Free the engine."""
-        self.engine.close()
-
-    def describe(self) -> dict[str, str]:
-        """Return what executes the model."""
-        return {"name": self.engine.name, **self.engine.describe()}
-
-    def perceivers(self) -> tuple[Perceiver, Perceiver]:
-        """Return a perceiver for pairs, and one for a camera alone that is registered already."""
-        threshold = self.settings.confidence_threshold
-        pairs = Perceiver(
-            self.engine,
-            ThermalNormaliser(self.settings.thermal),
-            self.registration,
-            confidence_threshold=threshold,
-        )
-        as_it_is = ThermalNormaliser(ThermalSettings(mode="passthrough"))
-        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold)
-
-    def _alone_s(self) -> float:
-        """Return the seconds of one inference with nothing else going on."""
-        random = np.random.default_rng(0)
-        rgb = random.integers(0, 256, (*self.engine.size, 3), np.uint8)
-        thermal = random.integers(0, 256, self.engine.size, np.uint8)
-        times = []
-        for _ in range(_ALONE_RUNS):
-            started = perf_counter()
-            self.engine.infer(rgb, thermal)
-            times.append(perf_counter() - started)
-        return float(np.median(times[2:]))
-
-
-def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:
-    """Return the protocols to score by: what was asked for, else those of the model's classes.
-
-    Raises:
-        ValueError: no such protocol, or no shipped class list is the model's.
-    """
-    if not (settings.labels or settings.label_topic):
-        return ()
-    if settings.protocol:
-        return tuple(load_protocol(name.strip()) for name in settings.protocol.split(","))
-    from segmif_ros.datasets.classes import list_with
-
-    found = list_with(bundle.manifest.classes)
-    if found is None:
-        raise ValueError(
-            f"the classes of model {bundle.manifest.name!r} are no list under config/labels; "
-            "name a protocol with --protocol"
-        )
-    return tuple(load_protocol(name) for name in found.protocols) or (load_protocol(found.name),)
 
 
 def evaluate_bag(
@@ -530,24 +385,6 @@ def _truth(bench: Workbench, source: DriveSource) -> tuple[Labels | None, Folder
         folder = _own_folder(Path(settings.boxes), path)
         boxes = FolderBoxes(folder, box_classes(settings, bench.bundle))
     return labels, boxes
-
-
-def box_classes(settings: DriveSettings, bundle: Bundle) -> dict[int, int]:
-    """Return id in box files -> id in the model's masks.
-
-    Raises:
-        LabelError: a name that is no class of the model.
-    """
-    classes = {label.name: label.id for label in bundle.manifest.classes}
-    if not settings.box_classes:
-        return {label: label for label in classes.values()}
-    unknown = [name for name in settings.box_classes if name not in (*classes, "-")]
-    if unknown:
-        raise LabelError(
-            f"box class {unknown[0]!r} is no class of model {bundle.manifest.name!r}; it has "
-            f"{', '.join(classes)}"
-        )
-    return {i: classes[name] for i, name in enumerate(settings.box_classes) if name != "-"}
 
 
 def _own_folder(folder: Path, bag: Path) -> Path:

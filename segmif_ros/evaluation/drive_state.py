@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from segmif_ros.evaluation.drive_run import BagResult, StoredPicture
+from segmif_ros.evaluation.drive_result import BagResult, StoredPicture
 
 FOLDER = "state"
 _RESULT = "result.json"

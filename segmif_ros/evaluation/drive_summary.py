@@ -14,7 +14,7 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.evaluation.drive_pictures import Kind
 from segmif_ros.evaluation.drive_report import MOST_ROWS, PICTURES, SCHEMA, VERSION, write_whole
-from segmif_ros.evaluation.drive_run import BagResult, StoredPicture
+from segmif_ros.evaluation.drive_result import BagResult, StoredPicture
 from segmif_ros.evaluation.drive_scores import (
     COLUMNS,
     FUSION_COLUMNS,

@@ -11,7 +11,8 @@ from dying_worker import always_dies, dies_once
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.evaluation.drive_jobs import ATTEMPTS, Task, in_processes, on_cluster, one_by_one
-from segmif_ros.evaluation.drive_run import BagResult, DriveError
+from segmif_ros.evaluation.drive_result import BagResult
+from segmif_ros.evaluation.drive_run import DriveError
 from segmif_ros.evaluation.drive_settings import DriveSettings
 from segmif_ros.evaluation.drive_state import StateFolder
 

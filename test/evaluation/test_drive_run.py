@@ -24,7 +24,9 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.bundle import Bundle
 from segmif_ros.evaluation.bag_writer import TOPICS
 from segmif_ros.evaluation.bags import IMAGE, BagReader, header_stamp_ns, message_types
-from segmif_ros.evaluation.drive_run import BagResult, DriveError, Workbench, evaluate_bag
+from segmif_ros.evaluation.drive_bench import Workbench
+from segmif_ros.evaluation.drive_result import BagResult
+from segmif_ros.evaluation.drive_run import DriveError, evaluate_bag
 from segmif_ros.evaluation.drive_settings import DriveSettings
 from segmif_ros.evaluation.drive_summary import summarize
 from segmif_ros.evaluation.raw_bag import RawBag
