@@ -158,6 +158,7 @@ class ViewServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: ViewServer
     protocol_version = "HTTP/1.1"
+    timeout = 60.0
     server_version = "segmif"
     sys_version = ""
 
