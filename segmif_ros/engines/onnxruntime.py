@@ -80,11 +80,14 @@ class OnnxRuntimeEngine:
         # one by one, and no faster (docs/performance.md).
         options.enable_mem_pattern = False
         options.log_severity_level = 3
+        folder = engine_folder(bundle, cache or default_folder())
         try:
+            if provider == _TENSORRT:
+                folder.mkdir(parents=True, exist_ok=True)  # it makes no parents itself
             self._session: Any = ort.InferenceSession(
                 bundle.model_path.read_bytes(),
                 options,
-                providers=provider_options(name, bundle, cache or default_folder()),
+                providers=provider_options(name, bundle, folder),
             )
         except Exception as err:  # its error classes share no base but Exception
             raise EngineError(
@@ -150,22 +153,29 @@ class OnnxRuntimeEngine:
         self._session = self._binding = None
 
 
+def engine_folder(bundle: Bundle, cache: Path) -> Path:
+    """Return the folder of what TensorRT builds for a model inside ONNX Runtime.
+
+    Inside it ONNX Runtime tells GPUs and versions apart; the digest tells models apart.
+    """
+    return cache / f"onnxruntime-{bundle.manifest.sha256[:16]}"
+
+
 def provider_options(
-    name: str, bundle: Bundle, cache: Path
+    name: str, bundle: Bundle, folder: Path
 ) -> list[str | tuple[str, dict[str, str]]]:
     """Return what a session is asked to compute with, most wanted first.
 
     Args:
         name: one of `PROVIDERS`.
-        bundle: the model; its digest keeps engines apart that TensorRT built for it.
-        cache: folder of such engines.
+        bundle: the model.
+        folder: of the engines that TensorRT builds for it.
     """
     if name == "onnxruntime":
         return [_CPU]
     cuda = (_CUDA, {"device_id": "0"})
     if name == "onnxruntime-cuda":
         return [cuda]
-    folder = cache / f"onnxruntime-{bundle.manifest.sha256[:16]}"
     options = {
         "device_id": "0",
         "trt_engine_cache_enable": "1",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,12 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.driver import Driver, DriverError, Gpu
 from segmif_ros.engines.gate import GateThresholds, run_gate
-from segmif_ros.engines.onnxruntime import PROVIDERS, OnnxRuntimeEngine, provider_options
+from segmif_ros.engines.onnxruntime import (
+    PROVIDERS,
+    OnnxRuntimeEngine,
+    engine_folder,
+    provider_options,
+)
 from segmif_ros.engines.reference import open_reference, reference_pairs
 
 ON_GPU = ("onnxruntime-cuda", "onnxruntime-tensorrt")
@@ -58,9 +64,11 @@ class Session:
 
 
 @pytest.fixture
-def build_with_gpu(monkeypatch: pytest.MonkeyPatch) -> type[Session]:
+def build_with_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Session]:
     """An onnxruntime that has everything, and a session that does as it is told."""
     import onnxruntime as real
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     fake = SimpleNamespace(
         get_available_providers=lambda: list(PROVIDERS.values()),
@@ -132,16 +140,29 @@ def test_the_cpu_engine_asks_for_the_cpu_alone(loaded_bundle: Bundle, tmp_path: 
     assert provider_options("onnxruntime", loaded_bundle, tmp_path) == ["CPUExecutionProvider"]
 
 
-def test_engines_of_two_models_are_kept_apart(loaded_bundle: Bundle, tmp_path: Path) -> None:
-    (first, options), (second, _) = provider_options(
-        "onnxruntime-tensorrt", loaded_bundle, tmp_path
-    )
+@pytest.mark.parametrize(
+    ("precision", "allowed"), [("fp32", None), ("fp16", "fp16"), ("int8", "int8")]
+)
+def test_tensorrt_comes_before_cuda_and_may_use_what_the_file_needs(
+    precision: str, allowed: str | None, loaded_bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle = replace(loaded_bundle, manifest=replace(loaded_bundle.manifest, precision=precision))
+    (first, options), (second, _) = provider_options("onnxruntime-tensorrt", bundle, tmp_path)
     assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    folder = Path(options["trt_engine_cache_path"])
-    assert folder.parent == tmp_path
+    assert options["trt_engine_cache_path"] == str(tmp_path)
+    flags = {name for name in ("fp16", "int8") if f"trt_{name}_enable" in options}
+    assert flags == ({allowed} if allowed else set())
+
+
+def test_what_tensorrt_builds_lies_in_a_folder_of_the_model(
+    loaded_bundle: Bundle, build_with_gpu: type[Session], tmp_path: Path
+) -> None:
+    cache = tmp_path / "deep" / "cache"
+    OnnxRuntimeEngine(loaded_bundle, name="onnxruntime-tensorrt", cache=cache, ask=one_gpu)
+    folder = engine_folder(loaded_bundle, cache)
+    assert folder.is_dir()
     assert loaded_bundle.manifest.sha256[:16] in folder.name
-    assert "trt_fp16_enable" not in options
-    assert "trt_int8_enable" not in options
+    assert build_with_gpu.asked[0][1]["trt_engine_cache_path"] == str(folder)
 
 
 @pytest.mark.gpu
