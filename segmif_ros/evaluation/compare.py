@@ -38,7 +38,8 @@ LOWER_IS_BETTER = (
 """Beginnings of names whose smaller value is the better one."""
 _METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
 HIGHER_IS_BETTER = (
-    *("segmentation.", "fusion.", "timing.pairs", "frame.miou", "frame.fused_SD"),
+    *("segmentation.", "timing.pairs", "frame.miou", "frame.fused_SD"),
+    *(f"fusion.{split}.fused." for split in ("all", "day", "night")),
     *(f"frame.{metric}" for metric in _METRICS),
 )
 
@@ -286,6 +287,8 @@ def _numbers(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def _known(where: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for key, value in values.items():
+        if key in ("frames", "count"):
+            continue
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             yield f"{where}.{key}", float(value)
 

@@ -58,7 +58,7 @@ def compare_page(a: Mapping[str, Any], b: Mapping[str, Any], found: Comparison) 
     for heading, beginning in _GROUPS:
         rows = [_row(each) for each in found.differences if each.name.startswith(beginning)]
         if rows:
-            parts += [element("h2", heading), table(("", "A", "B", "B - A"), rows)]
+            parts += [element("h2", heading), table(("", "A", "B", "B - A", "better is"), rows)]
     title = "A and B compared"
     body = [element("header", element("h1", title)), element("main", *parts)]
     return document(title, body, script=False)
@@ -79,13 +79,13 @@ def compare_text(found: Comparison) -> str:
     lines = [f"NOT COMPARABLE: {objection}" for objection in found.objections]
     lines += [f"note: {caution}" for caution in found.cautions]
     if found.paired:
-        lines += ["", f"{'pair by pair':<34}{'A':>10}{'B':>10}{'B - A':>10}   95 % interval"]
+        lines += ["", f"{'pair by pair':<34}{'A':>11}{'B':>11}{'B - A':>12}   95 % interval"]
         lines += [_paired_line(each) for each in found.paired]
     changed = [each for each in found.differences if each.delta]
     if changed:
-        lines += ["", f"{'whole drive':<44}{'A':>10}{'B':>10}{'B - A':>10}"]
+        lines += ["", f"{'whole drive':<44}{'A':>11}{'B':>11}{'B - A':>12}   better is"]
         lines += [
-            f"{each.name:<44}{each.a:>10.4g}{each.b:>10.4g}{each.delta:>+10.4g}  {_word(each)}"
+            f"{each.name:<44}{each.a:>11.4g}{each.b:>11.4g}{each.delta:>+12.3g}   {each.better}"
             for each in changed
         ]
     same = len(found.differences) - len(changed)
@@ -96,7 +96,7 @@ def compare_text(found: Comparison) -> str:
 def _paired_line(each: PairedDifference) -> str:
     name = each.name if each.bag == "all" else f"  {each.bag}"
     return (
-        f"{name:<34}{each.a:>10.4g}{each.b:>10.4g}{each.delta:>+10.4g}   "
+        f"{name:<34}{each.a:>11.4g}{each.b:>11.4g}{each.delta:>+12.3g}   "
         f"{_interval(each)}  {_certainty(each)}"
     )
 
@@ -106,7 +106,8 @@ def _row(each: Difference) -> Sequence[object]:
         each.name.partition(".")[2],
         number(each.a, 4),
         number(each.b, 4),
-        _colored(f"{each.delta:+.4f}", each.worsening),
+        f"{each.delta:+.4f}",
+        each.better,
     )
 
 

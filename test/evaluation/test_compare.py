@@ -142,6 +142,7 @@ def test_numbers_that_one_report_lacks_are_left_out():
     [
         ("segmentation.fused.all.miou.x", "higher"),
         ("fusion.day.fused.SSIM", "higher"),
+        ("fusion.day.visible.SSIM", ""),
         ("flicker.fused", "lower"),
         ("timing.pairs_per_s", "higher"),
         ("timing.stages.inference.p95", "lower"),
