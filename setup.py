@@ -58,7 +58,8 @@ setup(
     extras_require={
         "ros": ROS_JAZZY,
         "cpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "openvino>=2025.0,<2027"],
-        "gpu": ["onnx>=1.16,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
+        # ONNX Runtime on the CPU is what an engine is compared with before it is used.
+        "gpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
         "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2", "tensorboard>=2.16,<3"],
         "cluster": ["distributed>=2024.8,<2027"],
         "test": [

@@ -27,7 +27,7 @@ TABLE = Path(__file__).resolve().parent.parent / "test" / "engines" / "tensorrt_
 WHEELS = {
     "8.6.1": "tensorrt-bindings==8.6.1",
     "10.3.0": "tensorrt-cu12-bindings==10.3.0",
-    "10.13.3": "tensorrt-cu12-bindings==10.13.3.9",
+    "10.13.3": "tensorrt-cu12-bindings==10.13.3.*",
     "11.4.0": "tensorrt-cu13-bindings==11.4.0.106",
 }
 """Version -> what to download; 8.6.0, 10.3 and 11.x are what docs/tensorrt.md speaks of."""

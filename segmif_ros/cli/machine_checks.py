@@ -47,21 +47,16 @@ for name in sys.argv[1:]:
         found[name] = ["broken", f"{type(err).__name__}: {err}"]
 print(json.dumps(found))
 """
-_CUDA = """
-import ctypes, json
-cuda = ctypes.CDLL("libcuda.so.1")
-code = cuda.cuInit(0)
-version, count = ctypes.c_int(), ctypes.c_int()
-cuda.cuDriverGetVersion(ctypes.byref(version))
-names = []
-if code == 0:
-    cuda.cuDeviceGetCount(ctypes.byref(count))
-for index in range(count.value):
-    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
-    cuda.cuDeviceGet(ctypes.byref(device), index)
-    cuda.cuDeviceGetName(name, 256, device)
-    names.append(name.value.decode(errors="replace"))
-print(json.dumps({"code": code, "version": version.value, "names": names}))
+_DRIVER = """
+import json
+from segmif_ros.engines.driver import DriverError, ask_driver
+try:
+    driver = ask_driver()
+    told = {"problem": "", "cuda": driver.cuda, "release": driver.release}
+    told["names"] = [gpu.name for gpu in driver.gpus]
+except DriverError as err:
+    told = {"problem": str(err), "names": []}
+print(json.dumps(told))
 """
 
 
@@ -153,26 +148,22 @@ def engines_check() -> Finding:
 
 def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> Finding:
     """Whether there is an NVIDIA GPU, and a driver that can use it."""
-    answer = ask_python(_CUDA)
-    seen = json.loads(answer.out) if answer.code == 0 else None
-    if seen is not None and seen["code"] == 0 and seen["names"]:
-        version = f"{seen['version'] // 1000}.{seen['version'] % 1000 // 10}"
-        names = ", ".join(seen["names"])
-        return Finding("gpu", Verdict.OK, f"{names}; driver for CUDA {version}")
+    answer = ask_python(_DRIVER)
+    # A driver that is broken enough ends the process that asks it.
+    told = (
+        json.loads(answer.out) if answer.code == 0 else {"names": [], "problem": answer.last_line}
+    )
+    if told["names"]:
+        names, version = ", ".join(told["names"]), ".".join(map(str, told["cuda"]))
+        driver = f"driver {told['release']}".strip()
+        return Finding("gpu", Verdict.OK, f"{names}; {driver} for CUDA {version}")
     if not _has_nvidia_device(devices):
         return Finding("gpu", Verdict.OK, "no NVIDIA GPU: engines run on the CPU")
-    if seen is None:
-        return Finding(
-            "gpu",
-            Verdict.WARN,
-            f"an NVIDIA GPU without a usable driver: {answer.last_line}",
-            "install the NVIDIA driver; in a container start it with --gpus all",
-        )
     return Finding(
         "gpu",
         Verdict.WARN,
-        f"an NVIDIA GPU, and the driver refuses to start: CUDA error {seen['code']}",
-        "compare `cat /proc/driver/nvidia/version` with the driver's library, then reboot",
+        f"an NVIDIA GPU that cannot be used: {told['problem']}",
+        "see what nvidia-smi says; install the driver, or reboot after it was updated",
     )
 
 

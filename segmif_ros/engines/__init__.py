@@ -54,7 +54,7 @@ def open_engine(
     threads: int = 0,
     choices: EngineChoices | None = None,
     warn: Callable[[str], None] = _LOG.warning,
-    tell: Callable[[str], None] = _LOG.info,
+    tell: Callable[[str], None] = _LOG.warning,
 ) -> Engine:
     """Open `bundle` with the runtime called `name`.
 
@@ -65,7 +65,8 @@ def open_engine(
         threads: CPU threads, 0 = all cores; for those who choose nothing else.
         choices: everything else; replaces `threads`.
         warn: told in one line why "auto" passed over a runtime that is installed.
-        tell: told what goes on while an engine is built, which takes minutes.
+        tell: told what goes on while an engine is built, which takes minutes; by default people
+            are told as well, for nothing else would show.
 
     Raises:
         EngineError: unknown name, runtime not installed, or the runtime refuses the model.
