@@ -21,6 +21,7 @@ def camera_topics(
     thermal: str | None = None,
     *,
     types: Collection[str] = (IMAGE,),
+    others: Collection[str] = (),
 ) -> tuple[Topic, Topic]:
     """Return the topics of the RGB and of the thermal camera.
 
@@ -29,12 +30,17 @@ def camera_topics(
         rgb: name of the topic; told by names and encodings if None.
         thermal: as `rgb`.
         types: message types that will do. A camera that is there in several is taken in the first.
+        others: topics of images that are no camera's.
 
     Raises:
         BagError: a name that is not there (with the nearest ones), no images of one camera, or
             cameras that cannot be told apart.
     """
-    images = [topic for topic in summary.topics if topic.type in types and topic.count > 0]
+    images = [
+        topic
+        for topic in summary.topics
+        if topic.type in types and topic.count > 0 and topic.name not in others
+    ]
     by_name = {topic.name: topic for topic in images}
     for wanted in (rgb, thermal):
         if wanted is not None and wanted not in by_name:

@@ -135,7 +135,13 @@ def in_processes(
             _end(pool)
 
 
-def on_cluster(tasks: Sequence[Task], scheduler: str, *, timeout_s: float = 10.0) -> Outcomes:
+def on_cluster(
+    tasks: Sequence[Task],
+    scheduler: str,
+    *,
+    work: Callable[[Task], BagResult] = evaluate_task,
+    timeout_s: float = 10.0,
+) -> Outcomes:
     """Evaluate on the workers of a Dask scheduler, in whatever order they are done.
 
     The bags and the model must lie under the same paths on every machine.
@@ -143,6 +149,7 @@ def on_cluster(tasks: Sequence[Task], scheduler: str, *, timeout_s: float = 10.0
     Args:
         tasks: the bags.
         scheduler: its address, for example tcp://host:8786.
+        work: what a worker does with a task.
         timeout_s: how long to try to reach it.
 
     Raises:
@@ -161,7 +168,7 @@ def on_cluster(tasks: Sequence[Task], scheduler: str, *, timeout_s: float = 10.0
     with client:
         # The attempts at a bag whose worker dies are those of the scheduler.
         futures = {
-            client.submit(evaluate_task, task, pure=False, key=f"{i}-{Path(task.bag).name}"): task
+            client.submit(work, task, pure=False, key=f"{i}-{Path(task.bag).name}"): task
             for i, task in enumerate(tasks)
         }
         for future in distributed.as_completed(futures):

@@ -21,7 +21,9 @@ from segmif_ros.evaluation.boxes import Box
 from segmif_ros.evaluation.clips import PICTURES, ClipError, read_labels
 from segmif_ros.evaluation.drive_source import RecordedPair
 from segmif_ros.frames import UNLABELLED, Image8
-from segmif_ros.messages.images import ImageRefused, view_thermal
+from segmif_ros.messages.compressed import announced, decode
+from segmif_ros.messages.images import ImageRefused, ImageView, Refusal, view_thermal
+from segmif_ros.pairing import Stream
 
 _SECOND = 1_000_000_000
 _SAME_NS = 5_000_000
@@ -69,11 +71,11 @@ class TopicLabels:
         best = min(self._held, key=lambda held: abs(held[0] - pair.stamp_ns), default=None)
         if best is None or abs(best[0] - pair.stamp_ns) > _SAME_NS:
             return None
+        where = f"label image at {best[0]} ns"
         try:
-            labels = view_thermal(best[1]).to_thermal()
+            return ids_of(_label_view(best[1]).to_thermal(), where)
         except ImageRefused as refusal:
-            raise LabelError(f"label image at {best[0]} ns: {refusal}") from refusal
-        return ids_of(labels, f"label image at {best[0]} ns")
+            raise LabelError(f"{where}: {refusal}") from refusal
 
     def close(self) -> None:
         """See `Labels.close`."""
@@ -87,7 +89,11 @@ class TopicLabels:
                 return  # told by the reader of the cameras, which meets the same damage
             if message is None:
                 return
-            raw: Any = message_types().deserialize_cdr(message.cdr, message.type)
+            try:
+                raw: Any = message_types().deserialize_cdr(message.cdr, message.type)
+            except Exception as err:
+                # Bytes that are no message make the generated reader raise anything.
+                raise LabelError(f"a message on {message.topic} cannot be read: {err!r}") from err
             stamp = raw.header.stamp
             self._held.append((stamp.sec * _SECOND + stamp.nanosec, raw))
 
@@ -144,6 +150,17 @@ class FolderBoxes:
         if path is None:
             return None
         return read_boxes(path, pair.rgb.shape[:2], self._classes)
+
+
+def _label_view(raw: Any) -> ImageView:
+    """Return the pixels of an Image, or of a CompressedImage that keeps every value."""
+    if not hasattr(raw, "format"):
+        return view_thermal(raw)
+    if announced(raw).kind == "JPEG":
+        raise ImageRefused(
+            Refusal.ENCODING, "JPEG does not keep class ids; publish labels as PNG or raw"
+        )
+    return decode(Stream.THERMAL, raw)
 
 
 def read_boxes(path: Path, size: Sequence[int], classes: Mapping[int, int]) -> list[Box]:

@@ -110,11 +110,15 @@ class DriveSource:
             self.summary: BagSummary = self._reader.summary()
             kinds = (IMAGE, COMPRESSED_IMAGE)
             rgb, thermal = camera_topics(
-                self.summary, settings.rgb_topic, settings.thermal_topic, types=kinds
+                self.summary,
+                settings.rgb_topic,
+                settings.thermal_topic,
+                types=kinds,
+                others=[settings.label_topic] if settings.label_topic else [],
             )
             self.topics = {Stream.RGB.value: rgb.name, Stream.THERMAL.value: thermal.name}
             if settings.label_topic is not None:
-                labels = require_topic(self.summary, settings.label_topic, (IMAGE,))
+                labels = require_topic(self.summary, settings.label_topic, kinds)
                 self.topics["labels"] = labels.name
         except BaseException:
             self._reader.close()

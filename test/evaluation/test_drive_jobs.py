@@ -58,14 +58,16 @@ def test_a_bag_that_kills_every_worker_is_given_up(tasks):
     assert f"died {ATTEMPTS} times" in given_up.reason
 
 
-def test_a_cluster_says_the_same_as_this_process(tasks, expected):
+def test_a_cluster_says_the_same_also_when_a_worker_is_killed(tasks, expected):
     distributed = pytest.importorskip("distributed", reason="pip install 'segmif_ros[cluster]'")
+    marker = Path(tasks[1].bag).parent / "died"
+    marker.unlink(missing_ok=True)
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:
-        results = {
-            task.bag: result for task, result in on_cluster(tasks, cluster.scheduler_address)
-        }
+        outcomes = on_cluster(tasks, cluster.scheduler_address, work=dies_once)
+        results = {task.bag: result for task, result in outcomes}
+    assert marker.exists()
     equal(results, expected)
 
 

@@ -163,6 +163,31 @@ def test_labels_of_another_size_fit_by_shape_or_are_told(plain, bundle, tmp_path
     assert "labels of 70x64 pixels for images of 96x64" in report["notes"][0]
 
 
+@pytest.mark.parametrize(("suffix", "frames"), [(".png", 20), (".jpg", 0)])
+def test_compressed_labels_count_where_they_keep_their_ids(
+    suffix, frames, labelled, bundle, tmp_path
+):
+    store, out = message_types(), tmp_path / "packed"
+    kind = "sensor_msgs/msg/CompressedImage"
+    with BagReader(labelled) as reader, RawBag(out) as bag:
+        for topic in (TOPICS["rgb"], TOPICS["thermal"]):
+            bag.add_topic(topic, IMAGE)
+        bag.add_topic("/truth/compressed", kind)
+        for message in reader.messages():
+            if message.topic != TOPICS["labels"]:
+                bag.write(message.topic, message.time_ns, message.cdr)
+                continue
+            image = store.deserialize_cdr(message.cdr, IMAGE)
+            _, packed = cv2.imencode(suffix, image.data.reshape(image.height, image.width))
+            label = store.types[kind](image.header, f"mono8; {suffix[1:]}", packed.ravel())
+            cdr = bytes(store.serialize_cdr(label, kind))
+            bag.write("/truth/compressed", message.time_ns, cdr)
+    report = report_of(out, bundle, label_topic="/truth/compressed", protocol="fmb14")
+    rows = report["segmentation"]["rows"]
+    assert rows.get("fused", {}).get("all", {"frames": 0})["frames"] == frames
+    assert any("JPEG does not keep" in note for note in report["notes"]) == (frames == 0)
+
+
 def test_boxes_are_scored_for_the_named_classes(plain, bundle, tmp_path):
     rows, columns = np.nonzero(truth(0) == PERSON)
     top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
