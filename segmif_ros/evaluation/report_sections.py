@@ -36,7 +36,7 @@ _STAGES = {
     "queue": "waiting for the engine",
     "publish": "publishing",
     "node": "node, receipt to published",
-    "total": "whole pair",
+    "total": "camera stamp to published",
 }
 
 
@@ -105,6 +105,13 @@ def tiles(report: Report) -> Markup:
     stage = timing["stages"].get("inference") or {}
     if stage:
         entries.append((meaning("engine"), _ms(stage.get("p50")), f"p95 {_ms(stage.get('p95'))}"))
+    live = timing.get("live") or {}
+    total = (live.get("latency_ms") or {}).get("total")
+    if total:
+        entries.append((meaning("latency"), _ms(total.get("p50")), f"p95 {_ms(total.get('p95'))}"))
+    if live.get("sent"):
+        lost = f"{number(live.get('lost'))} of {number(live['sent'])} pairs"
+        entries.append(("lost on the way", percent(live["lost"] / live["sent"]), lost))
     entries.append(("rate", f"{number(timing.get('pairs_per_s'), 1)}", "pairs a second"))
     difference = report["sync"].get("difference_ms", {})
     entries.append((meaning("difference"), _ms(difference.get("p95")), "95 % of pairs below"))
@@ -138,17 +145,41 @@ def timing(report: Report) -> Markup:
         ("pairs a second, engine alone", number(found.get("engine_pairs_per_s"), 1)),
     ]
     parts = [table(("", "value"), rows, caption="Rate on this machine")]
-    if found["stages"]:
-        stages = [
-            (_STAGES.get(stage, stage), *(number(each.get(q), 1) for q in ("p50", "p95", "p99")))
-            for stage, each in found["stages"].items()
-        ]
-        parts.append(table(("stage, ms", "p50", "p95", "p99"), stages, caption="Milliseconds"))
-    if found.get("live"):
-        parts += [element("h3", meaning("latency", "Live, over DDS")), facts(found["live"])]
+    if found.get("live"):  # the stages are the same ones then
+        parts.append(_live(found["live"]))
+    elif found["stages"]:
+        parts.append(_stage_table(found["stages"], "Milliseconds"))
     lines = _lines(found.get("series"), lambda name: name.endswith("_ms"))
     parts.append(line_plot("Time for a pair", "ms", lines[:4]))
     return joined(parts)
+
+
+def _live(live: Mapping[str, Any]) -> Markup:
+    """Return what a run through the node over DDS adds: latency by stage, and what was lost."""
+    rates = [
+        ("pairs sent", number(live.get("sent"))),
+        ("of these lost", number(live.get("lost"))),
+        ("sent a second", number(live.get("rate_in_hz"), 1)),
+        ("came out a second", number(live.get("rate_out_hz"), 1)),
+    ]
+    ages = {f"camera stamp to subscriber, {k}": v for k, v in (live.get("age_ms") or {}).items()}
+    return joined(
+        [
+            element("h3", "Live, through the node over DDS"),
+            table(("", "value"), rates),
+            element("p", meaning("latency"), ", milliseconds:"),
+            _stage_table({**(live.get("latency_ms") or {}), **ages}, "Latency by stage"),
+            bars("Lost pairs by reason", live.get("dropped") or {}, "pairs"),
+        ]
+    )
+
+
+def _stage_table(stages: Mapping[str, Mapping[str, Any]], caption: str) -> Markup:
+    rows = [
+        (_STAGES.get(stage, stage), *(number(each.get(q), 1) for q in ("p50", "p95", "p99")))
+        for stage, each in stages.items()
+    ]
+    return table(("stage, ms", "p50", "p95", "p99"), rows, caption=caption)
 
 
 def pairing(report: Report) -> Markup:

@@ -112,6 +112,19 @@ def test_a_drive_without_labels_or_anything_else_is_a_page_too(tmp_path):
     assert "<script" not in text
 
 
+def test_a_live_run_tells_latency_and_what_was_lost(tmp_path):
+    latency = {"total": {"p50": 43.2, "p95": 61.5, "p99": 70.1, "count": 50}}
+    live = {
+        **{"sent": 60, "lost": 15, "rate_in_hz": 30.0, "rate_out_hz": 22.5},
+        "dropped": {"overtaken by a newer pair": 15},
+        "latency_ms": latency,
+        "age_ms": {"fused": {"p50": 45.0, "p95": 63.0, "p99": 71.0, "count": 50}},
+    }
+    text = written(tmp_path, timing={**made_report()["timing"], "live": live})
+    for figure in ("43.2 ms", "25.0 %", "15 of 60 pairs", "63.0", "overtaken by a newer pair"):
+        assert figure in text
+
+
 def test_light_without_pairs_is_left_out(tmp_path):
     text = written(tmp_path)
     section = text[text.index('id="segmentation"') : text.index('id="fusion"')]
