@@ -93,6 +93,26 @@ def test_arrow_keys_move_the_cursor_on_a_focused_picture(server, watched):
     assert page.locator("#viewer-position").inner_text() == "1 / 4", "the frame stays"
 
 
+def test_zoom_keeps_the_pixel_under_the_cursor_and_reads_finer(server, watched):
+    page = watched.open(server.address)
+    watched.point_at("thermal", 60, 60)
+    box = page.locator(".pane[data-pane=thermal] .stage").bounding_box()
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    assert page.get_by_label("zoom").input_value() == "4"
+    x, y = box["x"] + box["width"] * 60.5 / 160, box["y"] + box["height"] * 60.5 / 120
+    page.mouse.move(x, y)
+    assert watched.readout() == (PERSON, 60)
+    page.mouse.move(x + 1.6 * box["width"] / 160, y)  # from 60.5: to 62.1 unzoomed, to 60.9 at 4x
+    assert watched.readout() == (PERSON, 60)
+    page.mouse.move(x + 4.0 * box["width"] / 160, y)
+    assert watched.readout() == (PERSON, 61)
+    assert page.locator(".pane[data-pane=thermal] .stage").bounding_box() == box
+    page.get_by_label("zoom").select_option("1")
+    watched.point_at("thermal", 100, 60)
+    assert watched.readout() == (ROAD, 100)
+
+
 def test_a_class_that_is_switched_off_is_not_drawn_and_still_read(server, watched):
     page = watched.open(server.address)
     page.get_by_label("person").uncheck()

@@ -84,7 +84,7 @@
   const state = {
     source: null, index: 0, frame: null, playing: false, wanted: 0,
     wipe: 0, blend: false, layer: "overlay", alpha: 0.55, floor: 0,
-    hidden: new Set(), cursor: null,
+    hidden: new Set(), cursor: null, zoom: 1,
   };
   const colors = new Uint8Array(3 * 256);
   const names = new Map([[UNLABELLED, "unlabelled"]]);
@@ -256,6 +256,21 @@
     if (state.frame) drawFused();
   }
 
+  /** Zoom all panes alike; what lies under the cursor stays there. */
+  function setZoom(zoom) {
+    state.zoom = Math.min(8, Math.max(1, zoom));
+    byId("zoom").value = state.zoom;
+    root.style.setProperty("--zoom", state.zoom);
+    root.classList.toggle("zoomed", state.zoom > 1);
+    const { width, height } = state.frame || { width: 1, height: 1 };
+    const { x, y } = state.cursor || { x: width / 2, y: height / 2 };
+    for (const pane of panes.values()) {
+      const { style } = pane.querySelector(".layer");
+      style.transformOrigin = `${(100 * (x + 0.5)) / width}% ${(100 * (y + 0.5)) / height}%`;
+      style.transform = state.zoom > 1 ? `scale(${state.zoom})` : "";
+    }
+  }
+
   function setLayer(layer) {
     state.layer = layer;
     byId("layer").value = layer;
@@ -402,6 +417,8 @@
     "]": () => setWipe(state.wipe + 5),
     b: () => byId("blend").click(),
     l: () => setLayer(LAYERS[(LAYERS.indexOf(state.layer) + 1) % LAYERS.length]),
+    "+": () => setZoom(2 * state.zoom),
+    "-": () => setZoom(state.zoom / 2),
     1: () => enlarge("visible"),
     2: () => enlarge("thermal"),
     3: () => enlarge("fused"),
@@ -440,6 +457,7 @@
   function listen() {
     byId("wipe").addEventListener("input", (event) => setWipe(Number(event.target.value)));
     byId("blend").addEventListener("change", (event) => { state.blend = event.target.checked; draw(); });
+    byId("zoom").addEventListener("change", (event) => setZoom(Number(event.target.value)));
     byId("layer").addEventListener("change", (event) => setLayer(event.target.value));
     byId("alpha").addEventListener("input", (event) => {
       state.alpha = event.target.value / 100;
