@@ -31,6 +31,7 @@ class BuildProgress:
         self._every_s = every_s
         self._lock = Lock()
         self._stop = Event()
+        self._cancelled = Event()
         self._started = self._told = monotonic()
         self._phases: dict[str, tuple[int, int]] = {}
         self._watcher = Thread(target=self._watch, name="segmif-build", daemon=True)
@@ -43,6 +44,15 @@ class BuildProgress:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._watcher.join()
+
+    def cancel(self) -> None:
+        """Ask TensorRT to give up after the step at hand, where it asks us."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the build is to be given up."""
+        return self._cancelled.is_set()
 
     @property
     def seconds(self) -> float:
@@ -111,7 +121,7 @@ def monitor_of(trt: Any, progress: BuildProgress) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             """A step is done; True goes on with the build."""
             progress.step(phase_name, step)
-            return True
+            return not progress.cancelled
 
         def phase_finish(self, phase_name: str) -> None:
             """A phase has ended."""

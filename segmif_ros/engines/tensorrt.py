@@ -249,7 +249,11 @@ class TensorRtEngine:
             raise EngineError("engine 'tensorrt' is closed; open it again")
 
     def _load(self, bundle: Bundle, plan: bytes) -> None:
-        self._runtime = self._trt.Runtime(self._log)
+        try:
+            self._runtime = self._trt.Runtime(self._log)
+        except TypeError as err:
+            # pybind's words for a factory that returned nothing.
+            raise EngineError(f"TensorRT makes no runtime: {self._log.last_errors()}") from err
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise PlanError(f"TensorRT does not take this engine: {self._log.last_errors()}")

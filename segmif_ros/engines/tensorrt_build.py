@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ WORKSPACE_MIB = 1024
 OPTIMIZATION_LEVEL = 3
 
 _MIB = 1 << 20
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,9 @@ def build(
         monitor = monitor_of(trt, progress)
         if monitor is not None:
             config.progress_monitor = monitor
-        plan = builder.build_serialized_network(network, config)
+        plan = _interruptible(
+            lambda: builder.build_serialized_network(network, config), progress.cancel
+        )
         seconds = progress.seconds
     if plan is None:
         raise EngineError(
@@ -187,6 +191,19 @@ def build(
             "another --precision, a larger --workspace, or export the model again"
         )
     return Built(bytes(plan), _timing_of(config), seconds)
+
+
+def _interruptible(task: Callable[[], Any], cancel: Callable[[], None]) -> Any:
+    """Run a task on a thread of its own: Ctrl-C would else come inside a call of TensorRT's."""
+    with ThreadPoolExecutor(1, thread_name_prefix="segmif-build") as pool:
+        try:
+            running = pool.submit(task)
+            while not running.done():
+                wait((running,), timeout=_LOOK_S)
+            return running.result()
+        except BaseException:
+            cancel()
+            raise
 
 
 def _parsed(trt: Any, builder: Any, recipe: Recipe, log: Any) -> Any:

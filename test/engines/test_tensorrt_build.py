@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import logging
+import signal
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import onnx
@@ -205,6 +210,33 @@ def phases(monitor: Any) -> None:
     monitor.phase_finish("Tactics")
     monitor.step_complete("Building engine", 0)
     monitor.phase_finish("Building engine")
+
+
+def main_thread_waits() -> bool:
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None and frame.f_code is not concurrent.futures.wait.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def test_ctrl_c_ends_a_build(gpu: StandInGpu, bundle: Bundle) -> None:
+    """The signal comes while TensorRT works; it is told at its next step."""
+    ended: list[bool] = []
+
+    def building(monitor: Any) -> None:
+        deadline = monotonic() + 20.0
+        while not main_thread_waits():
+            assert monotonic() < deadline, "nobody waits for TensorRT"
+        signal.raise_signal(signal.SIGINT)
+        monitor.phase_start("Tactics", None, 0)
+        while monitor.step_complete("Tactics", 0):
+            assert monotonic() < deadline, "nobody told TensorRT"
+        ended.append(True)
+
+    gpu.behaviour.building = building
+    with pytest.raises(KeyboardInterrupt):
+        made(gpu, "10.3.0", recipes(bundle, "fp32", weak_types=False)[0])
+    assert ended
 
 
 @pytest.mark.parametrize("version", VERSIONS)
