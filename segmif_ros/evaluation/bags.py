@@ -240,9 +240,11 @@ def _reading(path: Path) -> Iterator[None]:
     except Exception as err:
         # rosbags, apsw, struct, zstd and assertion errors alike, depending on where the damage is.
         text = (str(err).strip().splitlines() or [""])[0]
+        mcap = any(".mcap" in file.suffixes for file in _data_files(path))
+        remedy = "`mcap recover` saves what a file holds" if mcap else "try `ros2 bag reindex`"
         raise BagError(
             f"bag {str(path)!r} cannot be read: {type(err).__name__} {text}; it is damaged or was "
-            "cut off: copy it again, or try `ros2 bag reindex` on the machine that recorded it"
+            f"cut off: copy it again from the machine that recorded it, or {remedy}"
         ) from err
 
 

@@ -140,7 +140,9 @@ class _Run:
         """Go through the bag."""
         started = perf_counter()
         reader = Thread(target=self._guarded, args=(self._read,), name="segmif-read", daemon=True)
-        counter = Thread(target=self._guarded, args=(self._count,), name="segmif-count")
+        counter = Thread(
+            target=self._guarded, args=(self._count,), name="segmif-count", daemon=True
+        )
         reader.start()
         counter.start()
         try:

@@ -242,6 +242,7 @@ def test_a_truncated_bag_is_skipped_with_the_remedy(storage, bundle, tmp_path):
     result = evaluated(bag, bundle)
     assert result.status == "skipped"
     assert "damaged or was cut off" in result.reason
+    assert ("mcap recover" if storage == "mcap" else "ros2 bag reindex") in result.reason
     assert result.scores is None
 
 
