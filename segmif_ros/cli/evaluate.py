@@ -134,10 +134,11 @@ def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequ
         raise BagError(f"--out {str(args.out)!r} is a file; give a folder")
     if args.live and len(bags) > 1:
         raise SettingsError(f"--live plays one bag, not {len(bags)}; run it for each")
-    if args.live and (settings.has_labels or settings.write_bag or args.jobs > 1):
+    offline = settings.has_labels or settings.write_bag or settings.limit or settings.rows == "all"
+    if args.live and (offline or args.jobs > 1 or args.scheduler):
         raise SettingsError(
-            "--live goes with neither labels nor --write-bag nor --jobs: the bag is played with "
-            "new stamps; evaluate offline for these"
+            "--live goes with neither labels, --write-bag, --limit, --rows all nor --jobs: the "
+            "whole bag is played once, with new stamps; evaluate offline for these"
         )
     if args.scheduler and args.jobs > 1:
         raise SettingsError("--jobs are processes here, --scheduler has its own; give one of them")

@@ -84,8 +84,8 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         lines.append("classes    " + ", ".join(f"{name} {v:.1%}" for v, name in seen))
     alone = report["same_mask_alone"]
     if alone:
-        told = ", ".join(f"{row} alone {share:.1%}" for row, share in alone.items())
-        lines.append(f"one camera {told} of the pixels have the class that both cameras give")
+        told = ", ".join(f"{row} {share:.1%}" for row, share in alone.items())
+        lines.append(f"alone      pixels whose class stays with one camera alone: {told}")
     alignment = report["alignment"]
     if alignment is not None and alignment["median_px"] is not None:
         lines.append(f"alignment  thermal lies {alignment['median_px']:.1f} px off RGB (median)")
