@@ -22,7 +22,7 @@ def view_images(index: int) -> ViewImages:
         0.1 * index,
         f"frame number {index}",
         np.full((*SIZE, 3), (200, 30, 30), np.uint8),
-        np.full(SIZE, 40 + 10 * index, np.uint8),
+        np.full(SIZE, (40 + 10 * index) % 256, np.uint8),
         np.full((*SIZE, 3), (30, 30, 200), np.uint8),
         mask(),
         confidence(),
@@ -32,17 +32,20 @@ def view_images(index: int) -> ViewImages:
 class MadeSource:
     """A `RecordedSource` that counts what it computes; frame `bad` cannot be shown."""
 
-    def __init__(self, count: int = 4, bad: int | None = None, title: str = "made") -> None:
+    def __init__(
+        self, count: int = 4, bad: int | None = None, title: str = "made", delay_s: float = 0.0
+    ) -> None:
         self.title = title
         self.classes: tuple[LabelClass, ...] = fmb_classes()
         self.computed: list[int] = []
-        self._count, self._bad = count, bad
+        self._count, self._bad, self._delay_s = count, bad, delay_s
 
     def __len__(self) -> int:
         return self._count
 
     def frame(self, index: int) -> ViewFrame:
         self.computed.append(index)
+        threading.Event().wait(self._delay_s)  # an engine that takes its time
         if index == self._bad:
             raise ViewError("the image is malformed: <b>bold</b>")
         return encoded(view_images(index))

@@ -163,6 +163,20 @@ def test_frames_are_reached_by_buttons_keys_and_scrubber(server, watched):
     playwright.expect(page.get_by_role("button", name="Play")).to_be_visible()
 
 
+def test_a_key_that_is_held_does_not_pile_up_work(watched):
+    playwright = pytest.importorskip("playwright.sync_api")
+    source = MadeSource(60, delay_s=0.1)
+    with serving(source) as server:
+        page = watched.open(server.address)
+        page.locator("h1").click()
+        for _ in range(40):
+            page.keyboard.press("ArrowRight")
+        playwright.expect(page.locator("#viewer-caption")).to_have_text("frame number 40")
+        assert source.computed[-1] == 40
+        assert len(source.computed) < 35
+        assert page.locator("#viewer-position").inner_text() == "41 / 60"
+
+
 def test_a_frame_that_cannot_be_shown_says_why_and_the_next_one_can(watched):
     playwright = pytest.importorskip("playwright.sync_api")
     with serving(MadeSource(3, bad=1)) as server:

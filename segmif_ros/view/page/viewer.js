@@ -82,7 +82,7 @@
   // ---- state ------------------------------------------------------------------------------------
 
   const state = {
-    source: null, index: 0, frame: null, playing: false, wanted: 0,
+    source: null, frame: null, index: 0, wanted: null, showing: null, playing: false, plays: 0,
     wipe: 0, blend: false, layer: "overlay", alpha: 0.55, floor: 0,
     hidden: new Set(), cursor: null, zoom: 1,
   };
@@ -339,30 +339,39 @@
     byId("position").textContent = `${state.index + 1} / ${count}`;
   }
 
-  /** Show a frame; of several asked for in a row only the last one is shown. */
-  async function go(index) {
-    const { count } = state.source.info;
-    const target = Math.min(count - 1, Math.max(0, index));
-    const ticket = (state.wanted += 1);
-    state.index = target;
-    position();
+  async function show(index) {
     const slow = setTimeout(() => say("computing this frame"), 400);
     try {
-      const frame = await decoded(await state.source.frame(target));
-      if (ticket !== state.wanted) return;
+      adopt(await decoded(await state.source.frame(index)));
       say("");
-      adopt(frame);
     } catch (error) {
-      if (ticket === state.wanted) say(`frame ${target + 1}: ${error.message}`, true);
+      say(`frame ${index + 1}: ${error.message}`, true);
     } finally {
       clearTimeout(slow);
     }
   }
 
+  /** Show a frame. One is computed at a time: of those asked for meanwhile, only the last one. */
+  function go(index) {
+    state.index = Math.min(state.source.info.count - 1, Math.max(0, index));
+    state.wanted = state.index;
+    position();
+    state.showing = state.showing || (async () => {
+      while (state.wanted !== null) {
+        const next = state.wanted;
+        state.wanted = null;
+        await show(next);
+      }
+      state.showing = null;
+    })();
+    return state.showing;
+  }
+
   const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
   async function play() {
-    while (state.playing) {
+    const own = (state.plays += 1);
+    while (state.playing && own === state.plays) {
       if (state.index + 1 >= state.source.info.count) { setPlaying(false); return; }
       const started = performance.now();
       const before = state.frame && state.frame.entry;
@@ -389,6 +398,7 @@
         }
       } catch (error) {
         say(`the connection to segmif view is lost (${error.message}); start it again`, true);
+        after = 0; // a new one counts from the beginning
         await pause(1000);
       }
     }
@@ -444,7 +454,8 @@
       return;
     }
     // A control that uses the key itself keeps it.
-    if (target.closest("select, summary, input[type=range]") && /^(Arrow|Home|End| )/.test(event.key)) return;
+    if (target.closest("select")) return;
+    if (target.closest("summary, input[type=range]") && /^(Arrow|Home|End| )/.test(event.key)) return;
     if (target.closest("button, input") && event.key === " ") return;
     // In a report the page around the viewer scrolls with these keys.
     const elsewhere = !root.contains(target) && document.querySelector("[data-report]");
