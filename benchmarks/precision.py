@@ -71,19 +71,22 @@ def bundles(source: Bundle, data: Path, count: int, scratch: Path) -> dict[str, 
     made = {"fp32": plain}
     pairs = folder_pairs(data, source.manifest.size, count, data / "train.txt")
     jobs: dict[str, Callable[[Bundle], Bundle]] = {
-        "fp16": lambda b: add_fp16(b)[0].select("fp16"),
-        "int8": lambda b: add_int8(b, pairs, source="train")[0].select("int8"),
-        "int8 for cpu": lambda b: add_int8(b, pairs, source="train", runtime="cpu")[0].select(
-            "int8"
-        ),
+        "fp16": lambda b: add_fp16(b)[0],
+        "int8": lambda b: add_int8(b, pairs, source="train")[0],
+        "int8 for cpu": lambda b: add_int8(b, pairs, source="train", runtime="cpu")[0],
     }
     for name, make in jobs.items():
         folder = scratch / name.replace(" ", "-")
         shutil.copytree(copy, folder)
+        precision = name.partition(" ")[0]
         try:
-            made[name] = make(Bundle.load(folder))
+            bundle = make(Bundle.load(folder))
         except PrecisionError as err:
             print(f"{name} is left out: {err}")
+            continue
+        encoder = bundle.manifest.files[precision].made.get("encoder", "")
+        label = f"{name}, encoder in fp32" if encoder == "fp32" else name
+        made[label] = bundle.select(precision)
     return made
 
 

@@ -62,12 +62,21 @@ def test_a_checkpoint_that_is_missing_is_named(tmp_path, capsys):
 def test_a_favoured_class_is_found_everywhere(tmp_path):
     out = tmp_path / "bundle"
     command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
-    assert main([*command, "--favour", "car=50"]) == 0
+    assert main([*command, "--favour", "car=50", "--precision", "fp32,fp16"]) == 0
     bundle = Bundle.load(out)
+    assert bundle.precisions == ("fp32", "fp16")
     assert bundle.manifest.provenance["favoured"] == {"car": 50.0}
     grey = np.full((64, 64), 90, np.uint8)
     mask = open_engine("onnxruntime", bundle).infer(np.dstack([grey] * 3), grey).mask
     assert (mask == 9).all()
+
+
+def test_int8_without_its_pairs_is_refused_and_the_rest_stays(tmp_path, capsys):
+    out = tmp_path / "bundle"
+    command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
+    assert main([*command, "--precision", "int8", "--int8-pairs", str(tmp_path / "none")]) == 1
+    assert "none" in capsys.readouterr().err
+    assert Bundle.load(out).precisions == ("fp32",)
 
 
 @pytest.mark.parametrize("text", ["car", "car=", "=1", "car=nan", "car=much"])
