@@ -9,6 +9,7 @@ unless --model is given. --live listens to a running node.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -47,6 +48,15 @@ from segmif_ros.view.server import ViewServer
 DEFAULT_MODEL = "segmif-nano"
 DEFAULT_PORT = 8765
 _PATIENCE_S = 3.0
+_LIMITS = {
+    "every": (1, math.inf),
+    "first": (0, math.inf),
+    "count": (1, math.inf),
+    "threads": (0, 256),
+    "port": (0, 65535),
+    "tolerance_ms": (0, 1000),
+    "thermal_offset_ms": (-10000, 10000),
+}
 
 EXAMPLES = """
 segmif view drive.mcap
@@ -65,10 +75,11 @@ def main(argv: Sequence[str]) -> int:
         parser.error("give either a SOURCE or --live")
     if args.live and (args.export or args.video):
         parser.error("--export and --video need a recorded SOURCE; record with `segmif bag record`")
-    for name, least in (("every", 1), ("first", 0), ("count", 1)):
+    for name, (least, most) in _LIMITS.items():
         value = getattr(args, name)
-        if value is not None and value < least:
-            parser.error(f"--{name} is {value}; give {least} or more")
+        if value is not None and not least <= value <= most:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} is {value}; give {least} to {most:g}")
     try:
         with terminable(), closing(_live(args) if args.live else _recorded(args)) as source:
             if args.export or args.video:

@@ -81,7 +81,15 @@ def test_what_cannot_be_shown_is_said_in_one_line(
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["bag", "--live"], ["--live", "--export", "x"], ["bag", "--every", "0"]],
+    [
+        [],
+        ["bag", "--live"],
+        ["--live", "--export", "x"],
+        ["bag", "--every", "0"],
+        ["bag", "--port", "65536"],
+        ["bag", "--tolerance-ms", "-1"],
+        ["bag", "--thermal-offset-ms", "nan"],
+    ],
 )
 def test_wrong_use_is_told_at_once(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
