@@ -64,8 +64,13 @@ class Controls:
 
     @property
     def live(self) -> int:
-        """Allocations, streams, events, graphs and contexts that were not given back."""
+        """Allocations, streams, events and graphs that were not given back."""
         return int(self.library.stand_in_live())
+
+    @property
+    def retained(self) -> int:
+        """How often the primary context is held."""
+        return int(self.library.stand_in_retained())
 
     @property
     def launches(self) -> int:

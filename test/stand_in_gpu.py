@@ -16,7 +16,7 @@ import stand_in_pycuda
 from stand_in_cuda import Controls, build_library, controls_of
 from stand_in_tensorrt import Behaviour, module_of
 
-from segmif_ros.engines import driver, tensorrt_api
+from segmif_ros.engines import driver, tensorrt_api, tensorrt_buffers
 
 
 @dataclass
@@ -56,10 +56,12 @@ def stand_in_gpu(folder: Path) -> Iterator[StandInGpu]:
         for name in ("driver", "tensorrt", "tensorrt_buffers"):
             module = importlib.import_module(f"segmif_ros.engines.{name}")
             patch.setattr(module, "load_driver", lambda *_: load(str(library)))
+        tensorrt_buffers.keep_primary_context.cache_clear()
         machine = StandInGpu(library, controls, Behaviour(), patch)
         machine.install("10.3.0")
         yield machine
         tensorrt_api.log_of.cache_clear()
+        tensorrt_buffers.keep_primary_context.cache_clear()
 
 
 def _driver_and_pycuda(folder: Path) -> tuple[Path, object | None]:

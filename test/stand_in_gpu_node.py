@@ -19,6 +19,6 @@ FOLDER_VARIABLE = "SEGMIF_TEST_DRIVER"
 if __name__ == "__main__":
     with stand_in_gpu(Path(os.environ[FOLDER_VARIABLE])) as machine:
         code = node.main()
-        left = machine.controls.live
-        sys.stdout.write(f"left on the GPU: {left}\n")
+        left, retained = machine.controls.live, machine.controls.retained
+        sys.stdout.write(f"left on the GPU: {left}, contexts held: {retained}\n")
     sys.exit(code)

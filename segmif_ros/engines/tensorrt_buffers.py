@@ -12,6 +12,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.checks import one_line
-from segmif_ros.engines.driver import check, load_driver
+from segmif_ros.engines.driver import DriverError, check, load_driver
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: the stream does not wait for the default one."""
@@ -38,6 +39,19 @@ class DeviceTensor:
     host: NDArray[Any]
     address: int
     memory: Any = None
+
+
+@cache
+def keep_primary_context() -> None:
+    """Hold the primary context for as long as the process lives, whatever engines do.
+
+    TensorRT keeps state in it that outlives every engine. If the last engine destroyed the context,
+    the next one, after `cleanup` and `configure` of the node, would find that state without it.
+
+    Raises:
+        DriverError: the driver refuses.
+    """
+    check(load_driver(), "cuDevicePrimaryCtxRetain", ctypes.byref(ctypes.c_void_p()), 0)
 
 
 class Gpu0:
@@ -66,8 +80,9 @@ class Gpu0:
         self._context: Any = None
         try:
             drv.init()
+            keep_primary_context()
             self._context = drv.Device(0).retain_primary_context()
-        except drv.Error as err:
+        except (DriverError, drv.Error) as err:
             raise EngineError(f"CUDA gives no context: {one_line(err)}; see segmif doctor") from err
         try:
             with self.current():

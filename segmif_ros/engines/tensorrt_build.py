@@ -245,7 +245,11 @@ def _set_weak_precision(trt: Any, network: Any, config: Any, recipe: Recipe) -> 
     if recipe.precision == "fp32" or (typed and _is_strong(recipe)):
         return
     flags = trt.BuilderFlag
-    config.set_flag(flags.INT8 if recipe.precision == "int8" else flags.FP16)
+    if recipe.precision == "int8":
+        # The file's Q/DQ nodes say where; a held layer around them would not run in int8.
+        config.set_flag(flags.INT8)
+        return
+    config.set_flag(flags.FP16)
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
     kinds = trt.LayerType
     # They compute nothing, and shapes and constants have no precision to choose.

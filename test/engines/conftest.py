@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 from stand_in_gpu import StandInGpu, stand_in_gpu
 
+from segmif_ros.engines.tensorrt_buffers import keep_primary_context
+
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandInGpu]:
@@ -20,7 +22,9 @@ def gpu(machine: StandInGpu) -> Iterator[StandInGpu]:
     machine.controls.reset()
     machine.behaviour.reset()
     machine.install("10.3.0")
-    before = machine.controls.live
+    keep_primary_context()
+    live, retained = machine.controls.live, machine.controls.retained
     yield machine
     gc.collect()
-    assert machine.controls.live == before, "something was not given back to the driver"
+    assert machine.controls.live == live, "something was not given back to the driver"
+    assert machine.controls.retained == retained, "an engine still holds the context"

@@ -76,6 +76,17 @@ def test_it_gives_the_pictures_of_the_reference(
     assert gpu.behaviour.ended[-3:] == ["context", "engine", "runtime"]
 
 
+def test_the_context_outlives_every_engine(gpu: StandInGpu, bundle: Bundle) -> None:
+    """TensorRT keeps state in it; the node opens another engine after cleanup and configure."""
+    held = gpu.controls.retained
+    assert held >= 1
+    for _ in range(2):
+        engine = opened(gpu, bundle)
+        assert gpu.controls.retained == held + 1
+        engine.close()
+        assert gpu.controls.retained == held
+
+
 def test_three_frames_are_under_way_and_come_back_in_order(gpu: StandInGpu, bundle: Bundle) -> None:
     engine = opened(gpu, bundle)
     rgb, thermal = np.empty((*SIZE, 3), np.uint8), np.empty(SIZE, np.uint8)

@@ -58,7 +58,7 @@ def made(gpu: StandInGpu, version: str, recipe: Recipe, **options: Any) -> dict[
     [
         ("8.6.1", "fp32", EXPLICIT_BATCH, ["TF32"], False),
         ("8.6.1", "fp16", EXPLICIT_BATCH, ["FP16", "OBEY_PRECISION_CONSTRAINTS", "TF32"], True),
-        ("8.6.1", "int8", EXPLICIT_BATCH, ["INT8", "OBEY_PRECISION_CONSTRAINTS", "TF32"], True),
+        ("8.6.1", "int8", EXPLICIT_BATCH, ["INT8", "TF32"], False),
         ("10.3.0", "fp32", 0, ["TF32"], False),
         ("10.3.0", "fp16", STRONGLY_TYPED, ["TF32"], False),
         ("10.3.0", "int8", STRONGLY_TYPED, ["TF32"], False),

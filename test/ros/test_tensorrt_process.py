@@ -110,7 +110,7 @@ def test_an_engine_is_built_at_configure_and_used(
     assert "accuracy gate passed" in text
     assert "build_only is set: ending" in text
     assert "active: listening" not in text
-    assert "left on the GPU: 0" in text
+    assert "left on the GPU: 0, contexts held: 1" in text
     assert len(list((tmp_path / "engines").glob("*.plan"))) == 1
     node = run(**asked)
     node.wait_for_text("active: listening")
@@ -123,4 +123,4 @@ def test_an_engine_is_built_at_configure_and_used(
     code, _ = node.stop()
     assert code == 0
     assert "TensorRT builds" not in node.text(), "the engine was there"
-    assert "left on the GPU: 0" in node.text()
+    assert "left on the GPU: 0, contexts held: 1" in node.text()
