@@ -39,7 +39,7 @@ class Board:
             self._writer: Any = None
             print("no TensorBoard: pip install 'segmif_ros[train]'; log.jsonl is written anyway")
         else:
-            self._writer = SummaryWriter(str(out / "board"), purge_step=first or None)
+            self._writer = SummaryWriter(str(out / "board"), purge_step=first)
 
     def __enter__(self) -> Board:
         return self

@@ -121,6 +121,11 @@ def load_encoder(network: nn.Module, path: Path) -> EncoderReport:
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise EncoderError(f"{path} is no file; give a MiT or SegFormer checkpoint (.pth, .bin)")
+    if path.suffix == ".safetensors":
+        raise EncoderError(
+            f"{path}: give the .bin of the same weights, or convert it once: "
+            "torch.save(safetensors.torch.load_file(FILE), 'mit.pth')"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as err:  # torch raises half a dozen unrelated classes here

@@ -166,6 +166,9 @@ class Run:
             if phase is not None:
                 state.optimiser = self._optimiser(state.network, phase)
             checkpoint.restore(path, state, self.ranks, fresh_optimiser=firsts)
+        elif self.ranks.rank == 0:
+            # The best weights of another run in this folder are not those of this one.
+            (self.out / "best.pt").unlink(missing_ok=True)
         if said and self.ranks.rank == 0:
             print(said)
 

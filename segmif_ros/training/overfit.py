@@ -62,13 +62,13 @@ def overfit_recipe(recipe: Recipe, pairs: list[Sample], classes: int) -> Recipe:
 
 
 def labelled_pairs(sources: Mapping[str, Source], count: int) -> list[Sample]:
-    """Return the first labelled pairs of a recipe's sources, each source in its turn.
+    """Return labelled pairs, evenly spread over each of a recipe's sources, sources by turns.
 
     Raises:
         DatasetError: there are not so many.
     """
     found: list[Sample] = []
-    for column in itertools.zip_longest(*sources.values()):
+    for column in itertools.zip_longest(*(_spread(source, count) for source in sources.values())):
         for load in column:
             sample = load() if load is not None else None
             if sample is not None and _is_labelled(sample):
@@ -78,6 +78,12 @@ def labelled_pairs(sources: Mapping[str, Source], count: int) -> list[Sample]:
     raise DatasetError(
         f"--overfit {count}: only {len(found)} labelled pairs in {', '.join(sources)}"
     )
+
+
+def _spread(source: Source, count: int) -> list[Callable[[], Sample]]:
+    """The whole source, evenly spread places first: neighbours are nearly the same picture."""
+    first = dict.fromkeys(np.linspace(0, len(source) - 1, count).round().astype(int).tolist())
+    return [source[i] for i in dict.fromkeys([*first, *range(len(source))])]
 
 
 def in_turn(pairs: list[Sample]) -> list[Callable[[], Sample]]:

@@ -144,6 +144,14 @@ def test_best_weights_come_from_validation_and_are_returned(tmp_path: Path) -> N
     assert any((tmp_path / "board").iterdir())
 
 
+def test_a_run_that_begins_anew_keeps_nobody_elses_best_weights(tmp_path: Path) -> None:
+    torch.save({"average": {}, "score": 1.0}, tmp_path / "best.pt")
+    (tmp_path / "log.jsonl").write_text('{"step": 900}\n')
+    train(replace(RECIPE, steps=1), PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)
+    assert not (tmp_path / "best.pt").exists()
+    assert [row["step"] for row in rows(tmp_path)] == [0]
+
+
 def test_a_run_without_labels_is_judged_by_its_fusion(tmp_path: Path) -> None:
     def unlabelled() -> Sample:
         pair = blocks(1)
