@@ -106,6 +106,7 @@ class TensorRtEngine:
         self._engine: Any = None
         self._context: Any = None
         self._graph_fact = "off"
+        self._memory_fact = ""
         self._device_fact = driver.gpus[0].name
         self._gpu = Gpu0(integrated=driver.gpus[0].integrated)
         _OPEN.add(self)
@@ -214,6 +215,7 @@ class TensorRtEngine:
             "precision": "",
             "threads": "0",
             "graph": self._graph_fact,
+            "working_mib": self._memory_fact,
             **self._facts,
         }
 
@@ -267,11 +269,12 @@ class TensorRtEngine:
             else:
                 outputs[name] = dtype
         check_signature(bundle, inputs, outputs)
+        self._memory_fact = f"{device_memory(self._engine) / _MIB:.0f}"
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError(
                 f"TensorRT cannot run this engine: {self._log.last_errors()}; it needs "
-                f"{device_memory(self._engine) / _MIB:.0f} MiB of GPU memory"
+                f"{self._memory_fact} MiB of GPU memory"
             )
 
     def _new_slot(self) -> _Slot:

@@ -70,6 +70,7 @@ def test_it_gives_the_pictures_of_the_reference(
         facts = engine.describe()
         assert facts["runtime"] == f"tensorrt {version}"
         assert facts["device"] == "Stand-in GPU"
+        assert facts["working_mib"] == "64"
         assert facts["graph"] == ("replayed" if graph else "off")
     finally:
         engine.close()
