@@ -41,7 +41,8 @@ class Augmentation:
             or that it has just made jump. At 0 no random number is drawn for it.
         thermal_gain: range of the contrast of thermal.
         thermal_offset: range of what is added to thermal, grey levels.
-        plain: no change at all: the window of `crop` in the middle of every pair.
+        plain: nothing changed and nothing random: the window of `crop` in the middle of every
+            pair, pairs in their order, and no dropout.
     """
 
     crop: tuple[int, int] = (256, 320)
@@ -86,8 +87,6 @@ def make_example(
     sample: Sample, how: Augmentation, rng: np.random.Generator, target: Target = "pyramid"
 ) -> Example:
     """Crop, degrade and label one sample; all randomness comes from `rng`."""
-    if how.plain:
-        return plain_example(sample, how.crop, target)
     rgb, thermal, labels = _crop(sample, how, rng)
     rgb, thermal = _visible(rgb, how, rng), _thermal(thermal, how, rng)
     kind = rng.random()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segmif_ros.datasets.sample import Source
-from segmif_ros.training.augment import Example, make_example
+from segmif_ros.training.augment import Example, make_example, plain_example
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.schedule import phase_at
 
@@ -46,6 +46,10 @@ def draw_examples(
     crop = phase_at(recipe, step).crop
     if crop is not None:
         how = replace(how, crop=crop)
+    if how.plain:
+        pairs = [load for name in sorted(recipe.mix) for load in sources[name]]
+        turns = range(step * recipe.batch, (step + 1) * recipe.batch)[part]
+        return [plain_example(pairs[i % len(pairs)](), how.crop, recipe.target) for i in turns]
     rng = np.random.default_rng((recipe.seed, step))
     names = sorted(recipe.mix)
     shares = np.array([recipe.mix[name] for name in names])

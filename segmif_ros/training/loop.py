@@ -26,6 +26,7 @@ from segmif_ros.training.batches import Batch, BatchesAhead, draw_batch, draw_ex
 from segmif_ros.training.board import Board
 from segmif_ros.training.encoder_init import load_encoder
 from segmif_ros.training.objective import Objective, known_of, objective_of, parameter_groups
+from segmif_ros.training.overfit import without_noise
 from segmif_ros.training.precision import Name, Precision
 from segmif_ros.training.ranks import Ranks, joined, share_batch_norms
 from segmif_ros.training.recipe import Recipe
@@ -132,6 +133,8 @@ class Run:
                 f"variant {recipe.variant!r} adds up attention over all pixels, which float16 "
                 "cannot hold; use --precision bf16 or fp32"
             )
+        if recipe.augmentation.plain:
+            without_noise(network)
         network = network.to(ranks.device, memory_format=torch.channels_last)
         self.weights = torch.ones(classes)
         for label, weight in recipe.class_weights.items():

@@ -88,7 +88,7 @@ def test_what_is_switched_off_draws_no_random_number() -> None:
 
 def test_a_plain_example_is_the_window_in_the_middle() -> None:
     pair = sample()
-    example = make_example(pair, replace(PLAIN, plain=True), np.random.default_rng(0))
+    example = plain_example(pair, (64, 96))
     window = (slice(28, 92), slice(32, 128))
     assert np.array_equal(example.rgb, pair.rgb[window].astype(np.float32))
     assert np.array_equal(example.thermal, pair.thermal[window].astype(np.float32))
@@ -102,8 +102,6 @@ def test_the_saliency_target_is_the_guidance_of_the_pair() -> None:
     from segmif_ros.guidance import guidance
 
     pair = sample()
-    example = make_example(
-        pair, replace(PLAIN, plain=True, crop=(120, 160)), np.random.default_rng(0), "saliency"
-    )
+    example = plain_example(pair, (120, 160), "saliency")
     wanted = guidance(pair.thermal, pair.rgb[..., 0], stride=4)
     np.testing.assert_allclose(example.target, wanted, atol=1.0)

@@ -45,6 +45,14 @@ def test_threads_keep_the_order_of_steps(workers: int) -> None:
             assert all(torch.equal(a, b) for a, b in zip(taken, wanted, strict=True))
 
 
+def test_plain_pairs_come_in_their_order() -> None:
+    recipe = replace(RECIPE, augmentation=replace(RECIPE.augmentation, plain=True))
+    names = [[each.name for each in draw_examples(recipe, PAIRS, step)] for step in range(3)]
+    assert [int(name[-1]) for step in names for name in step] == [0, 1, 2, 3, 4, 5] * 2
+    (last,) = draw_examples(recipe, PAIRS, 0, slice(3, 4))
+    assert last.name == names[0][3]
+
+
 def test_a_phase_has_its_own_crop() -> None:
     rounds = Rounds(1, 2, 2, 2, fusion_crop=(64, 96), segmentation_crop=(96, 64))
     recipe = Recipe(objective="paper", batch=1, mix={"blocks": 1.0}, rounds=rounds)

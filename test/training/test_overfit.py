@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import CLASSES, OPTIONS, RECIPE, blocks, source
+from tiny_training import CLASSES, OPTIONS, RECIPE, blocks, cascade, source, tiny
 
 from segmif_ros.datasets.sample import DatasetError, Sample
 from segmif_ros.training.loop import train
-from segmif_ros.training.overfit import TARGET, in_turn, labelled_pairs, overfit_recipe
+from segmif_ros.training.overfit import (
+    TARGET,
+    in_turn,
+    labelled_pairs,
+    overfit_recipe,
+    without_noise,
+)
 
 
 def test_the_loop_learns_four_pairs_by_heart(tmp_path: Path) -> None:
@@ -45,3 +51,13 @@ def test_nothing_is_augmented_and_rare_classes_count() -> None:
     assert pairs[0].labels is not None
     assert set(recipe.class_weights) == set(pairs[0].labels.ravel().tolist())
     assert all(weight == 1.0 for weight in recipe.class_weights.values())
+
+
+@pytest.mark.parametrize("build", [tiny, cascade])
+def test_without_noise_training_is_the_same_every_time(build) -> None:
+    network = build(CLASSES).train()
+    without_noise(network)
+    pair = torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+    first, second = network(*pair), network(*pair)
+    assert torch.equal(first.logits, second.logits)
+    assert torch.equal(first.luma, second.luma)
