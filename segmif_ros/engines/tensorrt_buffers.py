@@ -41,6 +41,22 @@ class DeviceTensor:
     memory: Any = None
 
 
+def import_pycuda() -> Any:
+    """Return the module `pycuda.driver`; it cannot be imported without a driver.
+
+    Raises:
+        EngineError: it is not installed, or does not fit the driver.
+    """
+    try:
+        import pycuda.driver as drv
+    except ImportError as err:
+        raise EngineError(
+            f"engine 'tensorrt' needs pycuda ({err}); pip install 'segmif_ros[gpu]', with CUDA's "
+            "nvcc on the PATH"
+        ) from err
+    return drv
+
+
 @cache
 def keep_primary_context() -> None:
     """Hold the primary context for as long as the process lives, whatever engines do.
@@ -66,14 +82,7 @@ class Gpu0:
         Raises:
             EngineError: pycuda is not installed, or the driver refuses.
         """
-        try:
-            # Fails without a driver, so it must not be at the top.
-            import pycuda.driver as drv
-        except ImportError as err:
-            raise EngineError(
-                f"engine 'tensorrt' needs pycuda ({err}); pip install 'segmif_ros[gpu]', with "
-                "CUDA's nvcc on the PATH"
-            ) from err
+        drv = import_pycuda()
         self._drv: Any = drv
         self._integrated = integrated
         self._stream: Any = None

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from segmif_ros.engines.gate import GateError, GateResult, GateThresholds
 from segmif_ros.engines.reference import check_engine
 from segmif_ros.engines.tensorrt import PlanError, TensorRtEngine
 from segmif_ros.engines.tensorrt_api import has_weak_types, import_tensorrt, version
+from segmif_ros.engines.tensorrt_buffers import import_pycuda
 from segmif_ros.engines.tensorrt_build import Limits, Recipe, build, recipes
 
 _LOG = logging.getLogger(__name__)
@@ -84,6 +86,7 @@ def open_tensorrt(
     except DriverError as err:
         raise EngineError(f"engine 'tensorrt' needs an NVIDIA GPU: {err}") from err
     trt = import_tensorrt()
+    import_pycuda()  # what is missing is to be said before a build, not after it
     opener = _Opener(bundle, wanted, driver, trt, tell)
     refusals = []
     for recipe in recipes(bundle, wanted.precision, weak_types=has_weak_types(trt)):
@@ -121,12 +124,18 @@ class _Opener:
         """Return the engine of a recipe.
 
         Raises:
+            EngineError: there is nothing to check a new engine with.
             RefusedError: the gate refuses it, now or when it was built.
         """
         key = self._key(recipe)
         found = Missing("asked to build again") if self._wanted.rebuild else self._find(key, recipe)
         if isinstance(found, TensorRtEngine):
             return found
+        if find_spec("onnxruntime") is None:
+            raise EngineError(
+                "a new engine is compared with ONNX Runtime before it is used, and that is not "
+                "installed; pip install 'onnxruntime>=1.18'"
+            )
         self._tell(f"TensorRT builds the {recipe.label} engine of {self._model}: {found.reason}")
         with self._cache.locked(self._model, key, tell=self._tell):
             # Whoever held the lock may have built it meanwhile.

@@ -19,7 +19,7 @@ from tiny_model import write_tiny_bundle
 import segmif_ros.engines
 from segmif_ros.bundle import MANIFEST, Bundle, ModelFile
 from segmif_ros.cli.build_engine import main
-from segmif_ros.engines import EngineChoices, open_engine
+from segmif_ros.engines import EngineChoices, open_engine, tensorrt_open
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.tensorrt_build import Limits
 from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
@@ -199,6 +199,29 @@ def test_a_cache_that_cannot_be_written_stops_before_the_build(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EngineError, match="cannot be written"):
         opened(cache=tmp_path / "file" / "engines")
+    assert gpu.behaviour.built == []
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("tensorrt", "'tensorrt' is not installed"),
+        ("pycuda.driver", "needs pycuda"),
+        ("onnxruntime", "compared with ONNX Runtime before it is used"),
+    ],
+)
+def test_what_is_missing_is_said_before_the_build(
+    gpu: StandInGpu,
+    opened: Opened,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    words: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    if module == "onnxruntime":
+        monkeypatch.setattr(tensorrt_open, "find_spec", lambda _: None)
+    with pytest.raises(EngineError, match=words):
+        opened()
     assert gpu.behaviour.built == []
 
 
