@@ -138,6 +138,10 @@ def restore(path: Path, state: RunState, ranks: Ranks, *, fresh_optimiser: set[i
         state.step = int(stored["step"])
         if state.step not in fresh_optimiser:
             state.optimiser.load_state_dict(stored["optimiser"])
+        if "rng" not in stored:
+            print(f"{path} is of an older version: random numbers and loss weights begin anew")
+            return
+        if state.step not in fresh_optimiser:
             state.weighting.load_state_dict(stored["weighting"])
         state.scaler.load_state_dict(stored["scaler"])
         state.best = Best(float(stored["best"]["score"]), int(stored["best"]["step"]))

@@ -198,7 +198,7 @@ class Run:
             step = state.step
             rates = learning_rates(recipe, phase, step)
             for group in state.optimiser.param_groups:
-                group["lr"] = rates[1] if group["head"] else rates[0]
+                group["lr"] = rates[1] if group.get("head") else rates[0]
             batch = tuple(tensor.to(self.ranks.device) for tensor in batches.take())
             weights = state.weighting.weights
             scales = (phase.scales[0] * weights[0], phase.scales[1] * weights[1])

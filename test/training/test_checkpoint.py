@@ -74,6 +74,24 @@ def test_what_is_no_checkpoint_of_this_network_is_refused(tmp_path: Path) -> Non
         load_start(tiny(CLASSES), tmp_path / "linear.pt")
 
 
+def test_a_checkpoint_of_the_first_version_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It held weights, average, optimiser and step."""
+    pairs = {"blocks": source()}
+    recipe = replace(RECIPE, steps=2)
+    train(recipe, pairs, tmp_path, classes=CLASSES, options=OPTIONS)
+    path = tmp_path / "checkpoint.pt"
+    stored = read(path)
+    old = {name: stored[name] for name in ("network", "average", "optimiser")}
+    for group in old["optimiser"]["param_groups"]:
+        del group["head"]
+    torch.save({**old, "step": 1}, path)
+    train(recipe, pairs, tmp_path, classes=CLASSES, resume=True, options=OPTIONS)
+    assert "older version" in capsys.readouterr().out
+    assert read(path)["step"] == 2
+
+
 def test_a_run_resumes_with_its_own_recipe_only(tmp_path: Path) -> None:
     pairs = {"blocks": source()}
     train(replace(RECIPE, steps=1), pairs, tmp_path, classes=CLASSES, options=OPTIONS)
