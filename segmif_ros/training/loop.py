@@ -316,8 +316,8 @@ class Run:
         )
 
     def _objective(self, phase: Phase, network: nn.Module) -> Objective:
-        overlap = self.recipe.overlap_weight
-        return objective_of(phase, network, self.weights, self.precision, overlap)
+        overlap, only = self.recipe.overlap_weight, self.recipe.only
+        return objective_of(phase, network, self.weights, self.precision, overlap, only)
 
     def _optimiser(self, network: nn.Module, phase: Phase) -> torch.optim.Optimizer:
         self._objective(phase, network)  # freezes what this phase does not train

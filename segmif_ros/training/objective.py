@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -37,13 +37,28 @@ class JointObjective(nn.Module):
     """Labels are read on every second pixel."""
 
     def __init__(
-        self, network: nn.Module, weights: Tensor, precision: Precision, overlap: float
+        self,
+        network: nn.Module,
+        weights: Tensor,
+        precision: Precision,
+        overlap: float,
+        only: Sequence[str],
     ) -> None:
         super().__init__()
         self.network = network
         self.precision = precision
         self.overlap = overlap
+        self.only = tuple(only)
         self.register_buffer("weights", weights, persistent=False)
+
+    def train(self, mode: bool = True) -> JointObjective:
+        """Switch the network; where only parts of it are trained, the rest stays as it runs."""
+        super().train(mode)
+        if self.only:
+            self.network.eval()
+            for name in self.only:
+                self.network.get_submodule(name).train(mode)
+        return self
 
     def forward(self, batch: Batch, known: Known) -> LossPair:
         """Return the losses of a batch or a part of it; `known` is that of the whole."""
@@ -131,16 +146,28 @@ Objective = JointObjective | FusionObjective | SegmentationObjective
 
 
 def objective_of(
-    phase: Phase, network: nn.Module, weights: Tensor, precision: Precision, overlap: float
+    phase: Phase,
+    network: nn.Module,
+    weights: Tensor,
+    precision: Precision,
+    overlap: float,
+    only: Sequence[str] = (),
 ) -> Objective:
     """Build what a phase minimises, and freeze what it does not train.
 
     Raises:
-        RecipeError: the published rounds need the published cascade.
+        RecipeError: the published rounds need the published cascade, or `only` names a part that
+            the network has not.
     """
     network.requires_grad_(True)
     if phase.kind == "joint":
-        return JointObjective(network, weights, precision, overlap)
+        parts = {name for name, _ in network.named_children()}
+        unknown = sorted(set(only) - parts)
+        if unknown:
+            raise RecipeError(f"only names {unknown[0]!r}, the network has {sorted(parts)}")
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(not only or name.split(".")[0] in only)
+        return JointObjective(network, weights, precision, overlap, only)
     if not isinstance(network, SegMiF):
         raise RecipeError(
             "objective 'paper' trains two sub-networks by turns, and this variant has its encoder "

@@ -58,6 +58,8 @@ class Recipe:
         class_weights: weight by class id where it is not 1.
         segmentation_weight: weight of the segmentation loss against the fusion loss.
         overlap_weight: weight of the Dice term inside the segmentation loss; 0 is cross entropy.
+        only: parts of the network that are trained, by the names of its modules; the others keep
+            their weights and statistics. Empty trains all; for "joint" only.
         weighting: how the two losses are balanced on the way, see `Weighting`.
         target: what the fused luma is pulled towards: "pyramid" (`target.fusion_target`) or
             "saliency" (`segmif_ros.guidance`, what the paper's code calls Mask2).
@@ -86,6 +88,7 @@ class Recipe:
     class_weights: dict[int, float] = field(default_factory=dict)
     segmentation_weight: float = 0.5
     overlap_weight: float = 0.0
+    only: tuple[str, ...] = ()
     weighting: Weighting = field(default_factory=Weighting)
     target: Target = "pyramid"
     validation: Validation = field(default_factory=Validation)
@@ -100,6 +103,8 @@ class Recipe:
         ):
             if value not in known:
                 raise RecipeError(f"{name} is {value!r}, expected one of {known}")
+        if self.only and self.objective != "joint":
+            raise RecipeError(f"only {list(self.only)} goes with objective joint alone")
         if self.batch % self.accumulate:
             raise RecipeError(
                 f"batch is {self.batch} and accumulate {self.accumulate}; a batch must divide into "
@@ -150,6 +155,7 @@ class Recipe:
             validation["data"] = _part("validation.data", DataEntry, validation["data"])
         values["validation"] = _part("validation", Validation, validation)
         values["weighting"] = _part("weighting", Weighting, values.get("weighting", {}))
+        values["only"] = tuple(values.get("only", ()))
         values["rounds"] = _part("rounds", Rounds, values.get("rounds", {}))
         values["augmentation"] = _part("augmentation", Augmentation, values.get("augmentation", {}))
         return cls(**values)

@@ -6,6 +6,7 @@ import tiny_training
 import torch
 from torch import Tensor, nn
 
+from segmif_ros.network.variants import build
 from segmif_ros.training.batches import draw_batch
 from segmif_ros.training.losses import Known, later_round_loss
 from segmif_ros.training.objective import known_of, objective_of, parameter_groups
@@ -88,3 +89,23 @@ def test_parts_of_a_batch_share_the_divisor_of_the_whole() -> None:
     torch.testing.assert_close(sum(parts), whole)
     assert isinstance(known, Known)
     assert float(known.weight) == 4 * 32 * 32
+
+
+def test_only_some_parts_move_and_the_rest_keeps_its_statistics() -> None:
+    network = build("nano", 15)
+    recipe = Recipe(only=("share", "offset"))
+    objective = objective_of(
+        phases(recipe)[0], network, torch.ones(15), FULL, 0.0, recipe.only
+    ).train()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    fusion, _ = objective(BATCH, known_of(objective, BATCH[2]))
+    fusion.backward()
+    assert moved(network) == {"share", "offset"}
+    assert all(torch.equal(before[name], value) for name, value in network.named_buffers())
+
+
+def test_a_part_that_the_network_has_not_is_named() -> None:
+    with pytest.raises(RecipeError, match="only names 'shares', the network has"):
+        objective_of(phases(Recipe())[0], build("nano", 15), torch.ones(15), FULL, 0.0, ("shares",))
+    with pytest.raises(RecipeError, match="joint"):
+        Recipe(objective="paper", only=("fusion",))
