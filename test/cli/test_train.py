@@ -133,3 +133,14 @@ def test_pairs_that_are_learnt_by_heart_end_the_run(
     said = capsys.readouterr().out
     assert "by heart: 00, 07" in said
     assert "after 25 steps: 0.95" in said
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segmif_ros.training.loop.train", stopped)
+    assert train(work, "runs") == 130
+    assert "checkpoint.pt goes on with --resume" in capsys.readouterr().err
