@@ -79,6 +79,14 @@ def test_ssim_is_that_of_the_definition() -> None:
     assert abs(float(ssim(a, b)) - sum(values) / len(values)) < 1e-6
 
 
+def test_a_size_that_was_scored_first_can_be_trained_on() -> None:
+    with torch.inference_mode():
+        ssim(torch.rand(1, 1, 37, 41), torch.rand(1, 1, 37, 41))
+    image = torch.rand(1, 1, 37, 41, requires_grad=True)
+    ssim(image, torch.rand(1, 1, 37, 41)).backward()
+    assert image.grad is not None
+
+
 def test_the_first_round_counts_intensity_and_gradient() -> None:
     step = torch.zeros(1, 1, 16, 16)
     step[..., 8:] = 1.0

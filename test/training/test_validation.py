@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -51,6 +52,21 @@ def test_pairs_are_scored_at_their_own_size_in_multiples_of_32() -> None:
     network = Oracle()
     score(network, [lambda: blocks(0, (100, 140))], RECIPE, CLASSES, ALONE)
     assert network.sizes == [(96, 128)]
+
+
+def test_by_heart_is_scored_on_the_pixels_that_were_shown() -> None:
+    def checkered() -> Sample:
+        pair = blocks(0)
+        assert pair.labels is not None
+        labels = pair.labels.copy()
+        labels[1::2] = 14
+        return Sample(pair.rgb, pair.thermal, labels, pair.name)
+
+    plain = replace(RECIPE, augmentation=replace(RECIPE.augmentation, plain=True))
+    found, shown = score(Oracle(), [checkered], plain, CLASSES, ALONE)
+    assert found.mean_iou > 0.9
+    assert shown["mask"].shape == shown["fused"].shape[:2]
+    assert score(Oracle(), [checkered], RECIPE, CLASSES, ALONE)[0].accuracy == pytest.approx(0.5)
 
 
 def test_without_labels_the_fusion_decides() -> None:
