@@ -22,10 +22,10 @@ from pathlib import Path
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.datasets.classes import list_with, load_class_list
+from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
-from segmif_ros.datasets.protocol import Protocol, default_protocol, load_protocol
+from segmif_ros.datasets.protocol import Protocol, list_of, load_protocol, protocols_of
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import EngineError
@@ -175,17 +175,16 @@ def _open(args: argparse.Namespace, bundle: Bundle) -> tuple[Dataset, tuple[Prot
     known = list_with(bundle.manifest.classes)
     annotated = args.annotated or (known.name if known else "fmb15")
     if args.protocol:
-        protocols = tuple(load_protocol(name.strip()) for name in args.protocol.split(","))
-        lists = sorted({protocol.labels for protocol in protocols})
+        names = [name.strip() for name in args.protocol.split(",")]
+        protocols = tuple(load_protocol(name) for name in names)
+        lists = sorted({list_of(name) for name in names})
         if len(lists) > 1:
             raise ValueError(
                 f"protocols of {' and '.join(lists)} count other classes; score by one at a time"
             )
         return _part(args, annotated=args.annotated or lists[0], labels=lists[0]), protocols
     dataset = _part(args, annotated=annotated)
-    name = annotated if annotated.endswith(".yaml") else dataset.labels
-    own = tuple(load_protocol(each) for each in load_class_list(name).protocols)
-    return dataset, own or (default_protocol(name),)
+    return dataset, protocols_of(dataset.class_list)
 
 
 def _part(args: argparse.Namespace, *, annotated: str, labels: str | None = None) -> Dataset:
@@ -193,8 +192,7 @@ def _part(args: argparse.Namespace, *, annotated: str, labels: str | None = None
     split = args.split
     whole = open_dataset(args.kind, args.dataset, split, labels=labels, annotated=annotated)
     if split is None:
-        parts = {"test"} if whole.kind == "rig" else {entry.split for entry in whole}
-        split = next((part for part in _HELD_BACK if part in parts), None)
+        split = next((part for part in _HELD_BACK if part in whole.splits), None)
     if split == whole.split:
         return whole
     return open_dataset(args.kind, args.dataset, split, labels=labels, annotated=annotated)

@@ -51,6 +51,7 @@ class Dataset(Sequence[Entry]):
         entries: what can be read, neighbours in time beside each other where names tell.
         unpaired: files without their counterpart, each with what is missing.
         notes: what a person should know, although it is no fault.
+        splits: parts that can be opened, by folders or by lists; empty if it is not divided.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Dataset(Sequence[Entry]):
     entries: Sequence[Entry]
     unpaired: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
     @property
     def labels(self) -> str:

@@ -73,7 +73,7 @@ def folder_layout(kind: str, names: FolderNames, labels: str | None) -> Layout:
                 f"{root}: no pair; expected equal names under {names.visible}/ and "
                 f"{names.infrared}/"
             )
-        return Dataset(kind, root, split, reading.wanted, entries, tuple(unpaired))
+        return Dataset(kind, root, split, reading.wanted, entries, tuple(unpaired), splits=parts)
 
     return Layout(
         kind,

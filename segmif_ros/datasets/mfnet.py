@@ -47,7 +47,9 @@ def open_mfnet(root: Path, split: str | None, reading: LabelReading) -> Dataset:
             + (f" of {split}.txt" if split else "")
             + "; expected pictures of four channels under images/"
         )
-    return Dataset("mfnet", root, split, reading.wanted, entries, tuple(unpaired))
+    return Dataset(
+        "mfnet", root, split, reading.wanted, entries, tuple(unpaired), splits=tuple(lists)
+    )
 
 
 def _reader(

@@ -116,7 +116,9 @@ def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
                 entries.append(Entry(name, read, time_of_day(name), part, labelled=True))
     if not entries:
         raise DatasetError(f"{root}: no pair of {' or '.join(lists)} is complete")
-    return Dataset("msrs", root, split, reading.wanted, entries, tuple(unpaired))
+    return Dataset(
+        "msrs", root, split, reading.wanted, entries, tuple(unpaired), splits=tuple(lists)
+    )
 
 
 def _entry_reader(root: Path, name: str, reading: LabelReading) -> Callable[[], Sample]:

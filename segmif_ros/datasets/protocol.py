@@ -82,9 +82,9 @@ def load_protocol(name: str) -> Protocol:
         ValueError: no such protocol, with the names that there are; or a file that is none.
         FileNotFoundError: no such file.
     """
-    path, _, own = name.partition(".yaml:")
+    own = name.partition(".yaml:")[2]
     if own or name.endswith(".yaml"):
-        found = f"{path.removesuffix('.yaml')}.yaml"
+        found = list_of(name)
         return _protocol(load_class_list(found), own) if own else default_protocol(found)
     for each in shipped_lists():
         if name in load_class_list(each).protocols:
@@ -98,6 +98,23 @@ def default_protocol(labels: str) -> Protocol:
     """Return the first protocol of a class list, which its file puts there on purpose."""
     found = load_class_list(labels)
     return _protocol(found, next(iter(found.protocols), found.name))
+
+
+def protocols_of(found: ClassList) -> tuple[Protocol, ...]:
+    """Return every protocol of a class list, the default one first; all its classes if none."""
+    return tuple(_protocol(found, name) for name in found.protocols or (found.name,))
+
+
+def list_of(protocol: str) -> str:
+    """Return the class list of a protocol as `load_class_list` takes it: its name or its file.
+
+    Args:
+        protocol: as for `load_protocol`, which raises the same.
+    """
+    path, own, _ = protocol.partition(".yaml:")
+    if own or protocol.endswith(".yaml"):
+        return f"{path.removesuffix('.yaml')}.yaml"
+    return load_protocol(protocol).labels
 
 
 def protocol_names() -> tuple[str, ...]:

@@ -50,7 +50,8 @@ def open_rig(root: Path, split: str | None, reading: LabelReading) -> Dataset:
     if split is not None and split not in SEEDS:
         raise no_split(root, split, list(SEEDS))
     seeds = range(2**31) if split is None else SEEDS[split]
-    return Dataset("rig", root, split, reading.wanted, RigScenes(seeds, reading, split or ""))
+    scenes = RigScenes(seeds, reading, split or "")
+    return Dataset("rig", root, split, reading.wanted, scenes, splits=tuple(SEEDS))
 
 
 @dataclass(frozen=True, slots=True)

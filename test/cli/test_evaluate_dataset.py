@@ -15,6 +15,7 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.cli import evaluate_dataset
 from segmif_ros.cli.main import main as segmif
 from segmif_ros.datasets.classes import load_classes
+from segmif_ros.share import share_path
 
 SIZE = (96, 128)
 PERSON = (slice(24, 48), slice(60, 72))
@@ -133,6 +134,34 @@ def test_labels_of_another_list_are_scored_in_that_list(
     assert "mfnet9" in report["segmentation"]["protocols"]
     assert report["segmentation"]["rows"]["fused"]["all"]["per_class"]["person"] == 1.0
     assert [c.name for c in load_classes("mfnet9")] == report["segmentation"]["classes"]
+
+
+def test_a_set_divided_by_lists_is_scored_on_its_test_list(
+    bundle: Path, folder: Path, tmp_path: Path
+) -> None:
+    """MFNet and plain folders hold all pairs in one place; training pairs must not be scored."""
+    (folder / "train.txt").write_text("001D\n")
+    (folder / "test.txt").write_text("002N\n")
+    out = tmp_path / "out"
+    assert run(bundle, folder, "--out", str(out)) == 0
+    report = scores(out)
+    assert report["dataset"]["split"] == "test"
+    assert [row[0] for row in report["pairs"]["rows"]] == ["002N"]
+
+
+def test_a_class_list_of_ones_own_is_scored_by_its_protocols(
+    bundle: Path, folder: Path, tmp_path: Path
+) -> None:
+    shipped = share_path("config", "labels", "fmb15.yaml").read_text()
+    own = tmp_path / "plant.yaml"
+    own.write_text(shipped.replace("name: fmb15", "name: plant").replace("fmb14:", "strict:"))
+    out = tmp_path / "out"
+    assert run(bundle, folder, "--annotated", str(own), "--out", str(out)) == 0
+    report = scores(out)
+    assert report["dataset"]["labels"] == "plant"
+    assert list(report["segmentation"]["protocols"]) == ["strict", "fmb15", "fmb13", "fmb8"]
+    assert run(bundle, folder, "--protocol", f"{own}:fmb8,{own}", "--out", str(out)) == 0
+    assert list(scores(out)["segmentation"]["protocols"]) == ["fmb8", "strict"]
 
 
 def test_boxes_are_scored_and_the_masks_beside_them_are_not(
