@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.datasets.classes import ClassList, load_class_list
+from segmif_ros.datasets.pictures import JPEG_NAMES
 from segmif_ros.datasets.sample import IGNORE, DatasetError
 from segmif_ros.frames import Image8
 
@@ -94,6 +95,10 @@ class LabelReading:
 
 
 def _indices(path: Path, own: ClassList) -> Image8:
+    if path.suffix.lower() in JPEG_NAMES:
+        raise DatasetError(
+            f"{path}: JPEG changes ids where two classes meet; take the labels as PNG"
+        )
     palette = _png_palette(path)
     how = cv2.IMREAD_UNCHANGED if palette is None else cv2.IMREAD_COLOR
     try:
@@ -107,12 +112,26 @@ def _indices(path: Path, own: ClassList) -> Image8:
         if palette is not None:
             return _from_colours(colours, palette, path)
         if np.all(colours == colours[..., :1]):
-            return np.ascontiguousarray(colours[..., 0])
+            return _from_grey(np.ascontiguousarray(colours[..., 0]), own, path)
         own_colours = np.array([label.color for label in own.classes], np.uint8)
         return _from_colours(colours, own_colours, path)
-    if image.dtype != np.uint8 and int(image.max()) > IGNORE:
+    if image.dtype not in (np.uint8, np.uint16):
+        raise DatasetError(f"{path} holds {image.dtype}, expected ids of 8 or 16 bits")
+    if int(image.max()) > IGNORE:
         raise DatasetError(f"{path} holds id {int(image.max())}, expected 0 to {IGNORE}")
     return np.asarray(image, np.uint8)
+
+
+def _from_grey(values: Image8, own: ClassList, path: Path) -> Image8:
+    """Ids from three equal channels, unless these may as well be grey colours of classes."""
+    greys = {c.color[0]: c.id for c in own.classes if len(set(c.color)) == 1}
+    present = set(np.unique(values).tolist())
+    if present <= greys.keys() and any(greys[value] != value for value in present):
+        raise DatasetError(
+            f"{path} holds {', '.join(map(str, sorted(present)))} in three equal channels: ids of "
+            f"{own.name!r}, or colours of its classes? Save the ids as a grey picture"
+        )
+    return values
 
 
 def _from_colours(colours: Image8, palette: NDArray[Any], path: Path) -> Image8:

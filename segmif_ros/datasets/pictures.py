@@ -15,7 +15,7 @@ from segmif_ros.evaluation.clips import PICTURES
 from segmif_ros.frames import Image8
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
-_JPEG_NAMES = (".jpg", ".jpeg")
+JPEG_NAMES = (".jpg", ".jpeg")
 _JPEG_END = b"\xff\xd9"
 _TAIL = 65536
 """Some cameras write notes behind the end of a picture."""
@@ -101,7 +101,7 @@ def _read(path: Path, how: int) -> NDArray[Any]:
         raise DatasetError(f"{path} cannot be read: {str(err).splitlines()[0]}") from err
     if image is None:
         raise DatasetError(f"{path} is missing or no picture")
-    if path.suffix.lower() in _JPEG_NAMES and not _whole_jpeg(path):
+    if path.suffix.lower() in JPEG_NAMES and not _whole_jpeg(path):
         # The decoder fills the missing part with grey and says nothing.
         raise DatasetError(f"{path} is cut off: a JPEG without its end; copy it again")
     return np.asarray(image)

@@ -51,6 +51,32 @@ def test_ids_in_three_equal_channels_or_16_bits_are_ids(
         reading.read(tmp_path / "depth.png")
 
 
+def test_black_and_white_may_be_ids_or_colours_and_are_refused(tmp_path: Path) -> None:
+    """PST900's background is black and its survivor white; white as an id would be ignored."""
+    reading, path = LabelReading.of("pst900", None), tmp_path / "a.png"
+    picture = np.zeros((4, 6, 3), np.uint8)
+    write(path, picture)
+    assert not reading.read(path).any()
+    picture[1:3] = 255
+    write(path, picture)
+    with pytest.raises(DatasetError, match="0, 255 in three equal channels: ids of 'pst900', or"):
+        reading.read(path)
+    write(path, picture[..., 0])
+    assert np.array_equal(reading.read(path), picture[..., 0])
+    picture[0, 0] = (255, 0, 0)
+    write(path, picture)
+    assert reading.read(path)[:2, 0].tolist() == [1, 4]
+
+
+def test_what_cannot_hold_ids_is_refused(reading: LabelReading, tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg", IDS)
+    with pytest.raises(DatasetError, match="JPEG changes ids where two classes meet"):
+        reading.read(tmp_path / "a.jpg")
+    write(tmp_path / "a.tiff", IDS.astype(np.float32) / 9.0)
+    with pytest.raises(DatasetError, match="holds float32, expected ids of 8 or 16 bits"):
+        reading.read(tmp_path / "a.tiff")
+
+
 def test_colour_pictures_are_read_by_the_palette_of_the_list(
     reading: LabelReading, tmp_path: Path
 ) -> None:
