@@ -57,6 +57,7 @@ def overfit_recipe(recipe: Recipe, pairs: list[Sample], classes: int) -> Recipe:
         class_weights={i: float(w) for i, w in enumerate(weights) if counts[i]},
         segmentation_weight=1.0,
         overlap_weight=1.0,
+        only=(),
         weighting=Weighting(),
         validation=Validation(every=_CHECK_EVERY, pairs=len(pairs), stop_at=TARGET),
         augmentation=Augmentation(crop=recipe.augmentation.crop, plain=True),
