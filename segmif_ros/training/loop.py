@@ -93,11 +93,12 @@ def train(
     """
     options = options or Options()
     with joined(options.device) as ranks, stop_on_signals() as stop:
+        part = ranks.part(recipe.batch, recipe.accumulate)
         scored = chosen(validation, recipe.validation.pairs)
         run = Run(recipe, out, classes, ranks, options, scored)
         run.begin(resume=resume, start=start, encoder=encoder)
         every, begun = phases(recipe), run.state.step
-        steps, part = range(begun, every[-1].end), ranks.part(recipe.batch)
+        steps = range(begun, every[-1].end)
         with (
             Board(out, recipe.labels, begun) if ranks.rank == 0 else _NO_BOARD as board,
             BatchesAhead(recipe, sources, steps, part, options.workers) as batches,
@@ -206,7 +207,9 @@ class Run:
             if not math.isfinite(fusion * scales[0] + segmentation * scales[1]):
                 raise TrainingError(self._not_finite(sources, step, fusion, segmentation))
             self._apply(step)
-            state.weighting.observe(fusion, segmentation)
+            if all(phase.scales):
+                # A loss that only one side learns from has nothing to be balanced against.
+                state.weighting.observe(fusion, segmentation)
             state.step = step + 1
             bar.update()
             bar.set_postfix(fusion=f"{fusion:.3f}", segmentation=f"{segmentation:.3f}")

@@ -29,14 +29,22 @@ class Ranks:
     count: int
     device: torch.device
 
-    def part(self, batch: int) -> slice:
+    def part(self, batch: int, accumulate: int = 1) -> slice:
         """Return this process's share of a batch.
 
+        Args:
+            batch: examples of all processes.
+            accumulate: parts that each process takes its share in.
+
         Raises:
-            ValueError: the batch does not divide.
+            ValueError: the batch does not divide into equal parts.
         """
-        if batch % self.count:
-            raise ValueError(f"a batch of {batch} does not divide among {self.count} processes")
+        if batch % (self.count * accumulate):
+            parts = f", which take {accumulate} parts each" if accumulate > 1 else ""
+            raise ValueError(
+                f"a batch of {batch} does not divide among {self.count} processes{parts}; change "
+                "batch or accumulate in the recipe"
+            )
         share = batch // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 

@@ -194,6 +194,17 @@ def test_weights_move_and_are_logged(tmp_path: Path) -> None:
     assert all(a + b == pytest.approx(2.0) for a, b in weights)
 
 
+def test_weights_stay_where_one_loss_is_trained_alone(tmp_path: Path) -> None:
+    weighting = Weighting("loss_ratio", temperature=0.1, window=1)
+    recipe = replace(PAPER, weighting=weighting, rounds=replace(PAPER.rounds, fusion_steps=6))
+    train(recipe, PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)
+    seen: dict[str, set[float]] = {}
+    for row in rows(tmp_path):
+        seen.setdefault(row["phase"], set()).add(row["segmentation_weight"])
+    assert len(seen["fusion 2"]) > 1
+    assert seen["fusion 1"] == seen["segmentation 1"] == seen["segmentation 2"] == {1.0}
+
+
 def test_the_published_rounds_train_by_turns(tmp_path: Path) -> None:
     average = train(
         replace(PAPER, ema=0.0), PAIRS, tmp_path, classes=CLASSES, options=replace(OPTIONS)

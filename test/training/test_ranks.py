@@ -65,6 +65,9 @@ def test_each_process_has_its_part_of_a_batch() -> None:
     assert [list(range(8))[part] for part in parts] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     with pytest.raises(ValueError, match="batch of 6 does not divide among 4"):
         Ranks(0, 4, torch.device("cpu")).part(6)
+    # A share of one example cannot be taken in two parts: half a step would be learnt, unshared.
+    with pytest.raises(ValueError, match=r"batch of 8 .* 8 processes, which take 2 parts each"):
+        Ranks(0, 8, torch.device("cpu")).part(8, accumulate=2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
