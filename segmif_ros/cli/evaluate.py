@@ -33,20 +33,19 @@ from segmif_ros.evaluation import drive_jobs
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.drive_bench import box_classes, chosen_protocols
 from segmif_ros.evaluation.drive_labels import LabelError
-from segmif_ros.evaluation.drive_report import PICTURES, REPORT_FILE, save
+from segmif_ros.evaluation.drive_report import PICTURES, REPORT_FILE, RUN_FILE, save
 from segmif_ros.evaluation.drive_result import INTERRUPTED, BagResult
 from segmif_ros.evaluation.drive_run import DriveError
 from segmif_ros.evaluation.drive_settings import DriveSettings, SettingsError
-from segmif_ros.evaluation.drive_state import StateFolder
+from segmif_ros.evaluation.drive_state import StateFolder, evaluation_key
 from segmif_ros.evaluation.drive_summary import summarize, write_pictures
 from segmif_ros.evaluation.drive_text import table
 from segmif_ros.evaluation.drive_verdict import Requirement, RequirementError
+from segmif_ros.evaluation.html_report import HTML_FILE, write_html
 from segmif_ros.registration import RegistrationError
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
 """Exit codes."""
-
-_HTML = "segmif_ros.evaluation.html_report"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -111,7 +110,10 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
                 f"{str(path)!r} holds no bag: no metadata.yaml and no .mcap or .db3 file in it"
             )
         found += inside
-    return list(dict.fromkeys(found))
+    unique: dict[Path, Path] = {}
+    for bag in found:
+        unique.setdefault(bag.resolve(), bag)
+    return list(unique.values())
 
 
 def _is_bag(path: Path) -> bool:
@@ -153,18 +155,18 @@ def _sole_user(out: Path) -> Iterator[None]:
     """Keep a second evaluation out of the folder."""
     out.mkdir(parents=True, exist_ok=True)
     lock = out / ".lock"
-    try:
-        with lock.open("w") as held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as err:
-                raise DriveError(
-                    f"another evaluation is writing into {str(out)!r}; wait for its end, or choose "
-                    "another folder with --out"
-                ) from err
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise DriveError(
+                f"another evaluation is writing into {str(out)!r}; wait for its end, or choose "
+                "another folder with --out"
+            ) from err
+        try:
             yield
-    finally:
-        lock.unlink(missing_ok=True)
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def _evaluate(
@@ -175,7 +177,7 @@ def _evaluate(
     wanted: Sequence[Requirement],
 ) -> int:
     settings = drive_jobs.threads_each(settings, args.jobs)
-    state = StateFolder(args.out, settings.digest(bundle.manifest.sha256))
+    state = StateFolder(args.out, evaluation_key(settings, bundle.manifest.sha256))
     started = time.perf_counter()
     done: dict[Path, BagResult] = {}
     if not args.fresh:
@@ -188,9 +190,9 @@ def _evaluate(
         for bag, result in _results(args, {str(bag.resolve()): bag for bag in bags}, tasks):
             stopped = stopped or result.interrupted
             done[bag] = result
-            if result.status == "ok":
+            if result.status != "skipped" and not result.interrupted:
                 state.keep(bag, result)
-            else:
+            if result.status != "ok":
                 say(f"{result.status}: {result.reason}")
     except KeyboardInterrupt:
         stopped = True
@@ -219,18 +221,13 @@ def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]
     Raises:
         OSError: it cannot be written.
     """
-    for stale in (out / PICTURES).glob("*"):
-        stale.unlink()
+    for stale in (HTML_FILE, REPORT_FILE, RUN_FILE):
+        (out / stale).unlink(missing_ok=True)  # or half of it would stay beside half of the new one
+    for picture in (out / PICTURES).glob("*"):
+        picture.unlink()
     report["pictures"] = write_pictures(out, results)
     save(out, report)
-    written = [REPORT_FILE]
-    try:
-        html = import_module(_HTML)
-    except ModuleNotFoundError as err:
-        if err.name != _HTML:
-            raise
-    else:
-        written.insert(0, html.write_html(out).name)
+    written = [write_html(out).name, REPORT_FILE]
     say("")
     say(table(report))
     say("")

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -107,28 +108,30 @@ def in_processes(
     Raises:
         DriveError: what is wrong is not a bag.
     """
-    waiting = list(tasks)
+    waiting: list[Task] = list(tasks)
+    suspects: list[Task] = []
     deaths: Counter[str] = Counter()
-    while waiting:
+    while waiting or suspects:
+        queue, at_once = (waiting, jobs) if waiting else (suspects, 1)
         pool = ProcessPoolExecutor(
-            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts
+            at_once, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
         )
         running: dict[Future[BagResult], Task] = {}
         try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    running[pool.submit(work, waiting[0])] = waiting[0]
-                    waiting.pop(0)
+            while queue or running:
+                while queue and len(running) < at_once:
+                    running[pool.submit(work, queue[0])] = queue[0]
+                    queue.pop(0)
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     result = future.result()
                     yield running.pop(future), result
         except BrokenProcessPool:
-            # Nobody knows which of them it was that died.
+            # Nobody knows which of them it was that died: they are tried one by one, at the end.
             for task in running.values():
                 deaths[task.bag] += 1
                 if deaths[task.bag] < ATTEMPTS:
-                    waiting.append(task)
+                    suspects.append(task)
                 else:
                     yield task, _given_up(task)
         finally:
@@ -192,10 +195,28 @@ def _given_up(task: Task) -> BagResult:
     return BagResult(task.bag, "skipped", reason)
 
 
-def _leave_interrupts() -> None:
+def _begin_worker() -> None:
     """Leave Ctrl-C to the parent, which asks its workers to end; they tidy up then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt_once)
+    threading.Thread(target=_end_with_parent, name="segmif-parent", daemon=True).start()
+
+
+def _interrupt_once(*_: object) -> None:
+    """Interrupt; what tidies up then is not interrupted again by `timeout`, systemd or parent."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Thread: end this process when its parent was killed; it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os._exit(1)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

@@ -10,10 +10,12 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from segmif_ros.evaluation.drive_result import BagResult, StoredPicture
+from segmif_ros.evaluation.drive_settings import DriveSettings
 
 FOLDER = "state"
 _RESULT = "result.json"
@@ -27,7 +29,7 @@ class StateFolder:
 
         Args:
             out: folder of the report.
-            digest: of settings and model, see `DriveSettings.digest`.
+            digest: of all that results depend on besides the bag, see `evaluation_key`.
         """
         self._root = out / FOLDER
         self._folder = self._root / digest
@@ -88,12 +90,28 @@ class StateFolder:
         shutil.rmtree(self._root, ignore_errors=True)
 
 
+def evaluation_key(settings: DriveSettings, model_sha256: str) -> str:
+    """Return a name for an evaluation: settings, model, and truth and calibration as they are now.
+
+    Args:
+        settings: of the evaluation.
+        model_sha256: digest of the bundle's ONNX file.
+    """
+    files = (settings.labels, settings.boxes, settings.calibration)
+    told = [bag_key(Path(place)) for place in files if place]
+    return _name([settings.digest(model_sha256), *told])
+
+
 def bag_key(bag: Path) -> str:
     """Return a name for a bag as it lies there now: its place, sizes and times of change."""
     told = [str(bag.resolve())]
-    files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
+    files = sorted(bag.rglob("*")) if bag.is_dir() else [bag]
     for file in files:
         if file.is_file():
             facts = file.stat()
             told.append(f"{file.name} {facts.st_size} {facts.st_mtime_ns}")
+    return _name(told)
+
+
+def _name(told: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]

@@ -33,6 +33,12 @@ from segmif_ros.frames import UNLABELLED
 SKIPPED = "skipped bags"
 """Name of the check that there were none."""
 
+_PLACES = ("model", "labels", "boxes", "calibration", "write_bag")
+"""Settings that are paths."""
+
+_PROBLEMS = 20
+"""Kinds of trouble with labels that are listed; every one may be about another file."""
+
 _SERIES = ("t_s", "source", "engine_ms", "pair_ms")
 _ALIGNMENT = ("t_s", "dx_px", "dy_px", "certain")
 
@@ -77,7 +83,7 @@ def summarize(
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "partial": partial,
         "verdict": {"passed": None, "checks": []},
-        "sources": [_source(result) for result in results],
+        "sources": [_source(result, settings) for result in results],
         "model": _model(bundle, counted),
         "versions": versions(),
         "machine": machine(),
@@ -89,7 +95,7 @@ def summarize(
         },
         "alignment": _alignment([each.alignment for each in scores], numbers),
         "timing": _timing(counted, numbers, total.evaluated, wall_s, live),
-        "segmentation": _segmentation(total, settings),
+        "segmentation": _segmentation(total, settings, results),
         "boxes": total.boxes.summary() if total.boxes is not None else None,
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
@@ -99,7 +105,7 @@ def summarize(
         "fusion_frames": _table(FUSION_COLUMNS, [each.fusion_frames for each in scores], numbers),
         "pictures": [],
         "bag": _bag(counted),
-        "notes": _notes(results),
+        "notes": _notes(results, settings),
     }
     report["verdict"] = _verdict(report, requirements, results, max_skipped)
     return report
@@ -156,10 +162,20 @@ def _chosen(results: Sequence[BagResult]) -> list[tuple[str, StoredPicture]]:
     return chosen
 
 
-def _source(result: BagResult) -> dict[str, Any]:
+def _source(result: BagResult, settings: DriveSettings) -> dict[str, Any]:
     facts = {"bytes": 0, "start_ns": 0, "duration_s": 0.0, "topics": {}, **result.source}
     name = Path(result.path).name
-    return {"path": name, **facts, "status": result.status, "reason": result.reason}
+    reason = _without_places(result.reason, [result.path], settings)
+    return {"path": name, **facts, "status": result.status, "reason": reason}
+
+
+def _without_places(text: str, bags: Iterable[str], settings: DriveSettings) -> str:
+    """Return a text of an error with the names of files instead of where they lie here."""
+    places = [getattr(settings, name) for name in _PLACES]
+    places += [place for bag in bags for place in (bag, str(Path(bag).resolve()))]
+    for place in sorted((p for p in places if p and Path(p).is_absolute()), key=len, reverse=True):
+        text = text.replace(place, Path(place).name or place)
+    return text
 
 
 def _model(bundle: Bundle, results: Sequence[BagResult]) -> dict[str, Any]:
@@ -180,7 +196,7 @@ def _model(bundle: Bundle, results: Sequence[BagResult]) -> dict[str, Any]:
 def _shown(settings: DriveSettings) -> dict[str, Any]:
     """Return the settings without places on this machine: a report is shown to others."""
     shown = settings.to_json()
-    for name in ("model", "labels", "boxes", "calibration", "write_bag"):
+    for name in _PLACES:
         if shown[name] is not None:
             shown[name] = Path(shown[name]).name
     return shown
@@ -240,7 +256,9 @@ def _timing(
     }
 
 
-def _segmentation(total: DriveScores, settings: DriveSettings) -> dict[str, Any] | None:
+def _segmentation(
+    total: DriveScores, settings: DriveSettings, results: Sequence[BagResult]
+) -> dict[str, Any] | None:
     if total.segmentation is None:
         return None
     classes = total.segmentation.classes
@@ -256,8 +274,21 @@ def _segmentation(total: DriveScores, settings: DriveSettings) -> dict[str, Any]
         },
         "rows": total.segmentation.summary(),
         "confusion": {"ids": ids, "matrix": matrix[ids][:, ids].tolist()},
-        "problems": total.label_problems,
+        "problems": _problems(total, settings, results),
     }
+
+
+def _problems(
+    total: DriveScores, settings: DriveSettings, results: Sequence[BagResult]
+) -> dict[str, int]:
+    """Return the most frequent kinds of trouble with labels, the rest as one."""
+    bags = [result.path for result in results]
+    ranked = sorted(total.label_problems.items(), key=lambda each: (-each[1], each[0]))
+    found = {_without_places(text, bags, settings): n for text, n in ranked[:_PROBLEMS]}
+    rest = ranked[_PROBLEMS:]
+    if rest:
+        found["other reasons"] = sum(count for _, count in rest)
+    return found
 
 
 def _flicker(total: DriveScores) -> dict[str, float | None]:
@@ -290,12 +321,12 @@ def _bag(results: Sequence[BagResult]) -> str | None:
     return Path(written[0]).name if written else None
 
 
-def _notes(results: Sequence[BagResult]) -> list[str]:
+def _notes(results: Sequence[BagResult], settings: DriveSettings) -> list[str]:
     several = len(results) > 1
     return [
-        f"{Path(result.path).name}: {note}" if several else note
+        f"{Path(result.path).name}: {shown}" if several else shown
         for result in results
-        for note in result.notes
+        for shown in (_without_places(note, [result.path], settings) for note in result.notes)
     ]
 
 

@@ -7,11 +7,13 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 from drive_bags import PERSON, drive_bag, truth
 from tiny_model import write_tiny_bundle
@@ -193,6 +195,104 @@ def test_two_evaluations_do_not_share_a_folder(run, bag, tmp_path, capsys):
     with evaluate._sole_user(tmp_path / "out"):
         assert run(bag) == FAILED
     assert "another evaluation is writing" in capsys.readouterr().err
+
+
+def test_a_second_one_that_is_turned_away_leaves_the_lock(run, bag, tmp_path):
+    with evaluate._sole_user(tmp_path / "out"):
+        assert run(bag) == FAILED
+        assert run(bag) == FAILED
+
+
+def test_a_bag_that_is_given_twice_counts_once(run, bag, tmp_path, monkeypatch):
+    monkeypatch.chdir(bag.parent)
+    assert run(bag.name, bag, bag.parent / "." / bag.name) == DONE
+    report = drive_report.load(tmp_path / "out")
+    assert [s["status"] for s in report["sources"]] == ["ok"]
+    assert report["pairs"]["evaluated"] == 20
+
+
+def test_no_place_on_this_machine_is_in_the_report(run, bag, tmp_path):
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "damaged.mcap").write_bytes(b"no bag")
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for index in range(20):
+        (labels / f"{index:04d}.png").write_bytes(b"no picture")
+    assert run(bag, damaged, tmp_path / "damaged" / "damaged.mcap", "--labels", labels) == MISSED
+    report = drive_report.load(tmp_path / "out")
+    assert "'damaged' has no metadata.yaml" in report["sources"][1]["reason"]
+    assert any("labels/0000.png: not a picture" in note for note in report["notes"])
+    for file in ("report.json", "run.json", "report.html"):
+        assert str(tmp_path) not in (tmp_path / "out" / file).read_text()
+
+
+def test_trouble_with_labels_is_listed_in_bounds(run, tmp_path):
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for index in range(50):
+        (labels / f"{index:04d}.png").write_bytes(b"no picture")
+    run(drive_bag(tmp_path / "drive", 50), "--labels", labels)
+    segmentation = drive_report.load(tmp_path / "out")["segmentation"]
+    assert segmentation is not None
+    assert len(segmentation["problems"]) == 21
+    assert sum(segmentation["problems"].values()) == 50
+
+
+def test_a_report_that_cannot_be_written_is_not_mixed_with_an_older_one(run, bag, tmp_path):
+    out = tmp_path / "out"
+    assert run(bag) == DONE
+    (out / "pictures" / "000_mask.png").unlink()
+    (out / "pictures" / "000_mask.png").mkdir()  # in the way, like a full disk
+    assert run(bag, "--light", "night") == FAILED
+    assert not (out / "report.json").exists()
+    assert not (out / "report.html").exists()
+
+
+def test_an_earlier_try_with_other_labels_is_not_taken_over(run, tmp_path, capsys, monkeypatch):
+    folder, labels = tmp_path / "bags", tmp_path / "labels"
+    labels.mkdir()
+    (labels / "0000.png").write_bytes(b"no picture")
+    for name in ("one", "two"):
+        drive_bag(folder / name, 6)
+    real = drive_jobs.evaluate_task
+
+    def stops(task, progress=None):
+        if task.bag.endswith("two"):
+            raise KeyboardInterrupt
+        return real(task, progress)
+
+    monkeypatch.setattr(drive_jobs, "evaluate_task", stops)
+    assert run(folder, "--labels", labels) == STOPPED
+    monkeypatch.setattr(drive_jobs, "evaluate_task", real)
+    cv2.imwrite(str(labels / "0000.png"), truth(0))
+    capsys.readouterr()
+    assert run(folder, "--labels", labels) == DONE
+    assert "done already" not in capsys.readouterr().out
+
+
+def test_a_damaged_bag_is_taken_over_with_its_results(run, tmp_path, monkeypatch):
+    """Its results are a bag already: evaluating it again would find them in the way."""
+    folder, results = tmp_path / "bags", tmp_path / "results"
+    for name in ("one", "two"):
+        drive_bag(folder / name, 60, storage="sqlite3")
+    (data,) = (folder / "one").glob("*.db3")
+    with sqlite3.connect(data) as database:
+        database.execute("DELETE FROM messages WHERE id > 90")
+    real = drive_jobs.evaluate_task
+
+    def stops(task, progress=None):
+        if task.bag.endswith("two"):
+            raise KeyboardInterrupt
+        return real(task, progress)
+
+    monkeypatch.setattr(drive_jobs, "evaluate_task", stops)
+    assert run(folder, "--write-bag", results) == STOPPED
+    monkeypatch.setattr(drive_jobs, "evaluate_task", real)
+    assert run(folder, "--write-bag", results) == MISSED
+    report = drive_report.load(tmp_path / "out")
+    assert [s["status"] for s in report["sources"]] == ["partial", "ok"]
+    assert sorted(f.name for f in results.iterdir()) == ["one", "two"]
 
 
 def test_results_are_written_as_a_bag(run, bag, tmp_path):
