@@ -57,5 +57,9 @@ def no_split(root: Path, split: str, splits: Sequence[str]) -> DatasetError:
     there = ", ".join(splits)
     return DatasetError(
         f"{root} has no split {split!r}, "
-        + (f"expected one of {there}" if there else "it is not divided; leave the split out")
+        + (
+            f"expected one of {there}"
+            if there
+            else 'it is not divided; leave the split out, or write split: "" in a recipe'
+        )
     )

@@ -62,9 +62,16 @@ def open_validation(
         pairs = _open(recipe, name, data, cache)
         kept += [pairs[i] for i in _held_out(recipe, name, pairs)]
     if not kept:
+        nth = recipe.hold_out_every
+        remedy = (
+            f"hold_out_every {nth} keeps each {nth}th block of 8 neighbouring pairs, and no data "
+            "set has so many blocks; take a lower one"
+            if nth
+            else "set hold_out_every"
+        )
         raise DatasetError(
             f"the recipe validates every {recipe.validation.every} steps and has nothing to score "
-            "on: set hold_out_every, or name validation.data"
+            f"on: {remedy}, or name validation.data"
         )
     return kept
 
@@ -92,7 +99,6 @@ def _open(recipe: Recipe, name: str, data: Path, cache: Path | None) -> Source:
 
 
 def _open_entry(entry: DataEntry, name: str, recipe: Recipe, data: Path) -> Source:
-    # A plain folder has no splits; a recipe that names none then takes all of it.
     return open_dataset(
         entry.kind,
         data / (entry.path or name),

@@ -110,7 +110,7 @@ def test_a_plain_folder_may_have_another_class_list_no_labels_and_split_lists(
     assert [e.labelled for e in bare] == [False, False]
     assert bare[0]().labels is None
     assert bare.unpaired == ()
-    with pytest.raises(DatasetError, match="no split 'train', it is not divided"):
+    with pytest.raises(DatasetError, match=r"no split 'train', it is not divided.* in a recipe"):
         open_dataset("auto", root, "train")
     (root / "train.txt").write_text("night/b.png\n")
     assert [e.name for e in open_dataset("auto", root, "train")] == ["night/b"]

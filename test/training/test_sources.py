@@ -84,6 +84,9 @@ def test_the_held_out_part_is_what_a_run_is_scored_on(drive: Path) -> None:
     assert open_validation(Recipe(mix={"msrs": 1.0}), drive) == []
     with pytest.raises(DatasetError, match="nothing to score on"):
         open_validation(Recipe(mix={"msrs": 1.0}, validation=Validation(every=10)), drive)
+    few = Recipe(mix={"msrs": 1.0}, hold_out_every=11, validation=Validation(every=10))
+    with pytest.raises(DatasetError, match="hold_out_every 11 keeps each 11th block of 8"):
+        open_validation(few, drive)
 
 
 def test_the_rig_is_scored_on_scenes_of_its_own(tmp_path: Path) -> None:
