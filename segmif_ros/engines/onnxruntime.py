@@ -80,7 +80,9 @@ class OnnxRuntimeEngine:
         # one by one, and no faster (docs/performance.md).
         options.enable_mem_pattern = False
         options.log_severity_level = 3
-        folder = engine_folder(bundle, cache or default_folder())
+        folder = Path()
+        if provider == _TENSORRT:
+            folder = engine_folder(bundle, cache or default_folder())
         try:
             if provider == _TENSORRT:
                 folder.mkdir(parents=True, exist_ok=True)  # it makes no parents itself

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
@@ -383,3 +384,34 @@ def test_auto_passes_over_a_runtime_that_refuses_the_model(
     with pytest.raises(EngineError, match="no such operation"):
         open_engine("openvino", loaded_bundle, threads=1, warn=told.append)
     assert len(told) == 2, "a runtime that was asked for by name is not passed over"
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_a_runtime_reports_nothing_to_its_maker(
+    name: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Both leave a device number in the home folder before they report their first event."""
+    code = (
+        "import sys\n"
+        "from segmif_ros.bundle import Bundle\n"
+        "from segmif_ros.engines import open_engine\n"
+        f"open_engine({name!r}, Bundle.load({str(tiny_bundle)!r}), threads=1).close()\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+    )
+    unwanted = ("CI", "TF_BUILD", "JENKINS_URL", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    plain = {key: value for key, value in os.environ.items() if key not in unwanted}
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=120, env={**plain, "HOME": str(tmp_path)}
+    )
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_the_cpu_needs_no_home(loaded_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as a user that has none."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    open_engine("onnxruntime", loaded_bundle, threads=1).close()
