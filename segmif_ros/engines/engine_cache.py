@@ -53,7 +53,7 @@ class EngineKey:
         driver: major release of the driver.
         precision: "fp32", "fp16" or "int8".
         shapes: tensor name -> shape.
-        options: how it was built, and the thresholds it was accepted with.
+        options: how it was built, and what it was accepted with: thresholds, reference, pairs.
     """
 
     model_sha256: str

@@ -7,6 +7,7 @@ registered. Without, the virtual rig draws the same ones every time, by day and 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,24 @@ def reference_pairs(bundle: Bundle) -> list[ReferencePair]:
     first = pairs[0]
     alone = ReferencePair(f"{first.name}, thermal only", np.zeros_like(first.rgb), first.thermal)
     return [*pairs, alone]
+
+
+def reference_digest(bundle: Bundle) -> str:
+    """Return 16 hex digits of what an engine is compared with: the exact file and the pairs.
+
+    Raises:
+        BundleError: a picture in the bundle's folder cannot be read.
+    """
+    files = bundle.manifest.files
+    exact = files.get("fp32", files[bundle.precisions[0]])
+    digest = hashlib.sha256(exact.sha256.encode())
+    for path in sorted((bundle.path / FOLDER).glob("*.png")):
+        try:
+            content = path.read_bytes()
+        except OSError as err:
+            raise BundleError(f"{path}: cannot be read ({err}); copy the bundle again") from err
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
 
 
 def _drawn(lighting: Lighting, seed: int, size: tuple[int, int]) -> ReferencePair:

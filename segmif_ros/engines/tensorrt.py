@@ -238,7 +238,8 @@ class TensorRtEngine:
             self._gpu.synchronize()
         for slot in self._slots:
             if slot.graph is not None:
-                slot.graph.close()
+                with suppress(DriverError):
+                    slot.graph.close()
         # In this order: graphs hold addresses, the execution context holds the engine's memory.
         self._context = None
         self._engine = None

@@ -29,7 +29,7 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt as trt
-    except ImportError as err:
+    except (ImportError, OSError) as err:  # its package loads its libraries by ctypes
         raise EngineError(
             f"engine 'tensorrt' is not installed ({err}); pip install 'segmif_ros[gpu]', on a "
             "Jetson use the system's Python or a virtual environment with --system-site-packages"

@@ -26,7 +26,7 @@ from segmif_ros.engines.engine_cache import (
     Missing,
 )
 from segmif_ros.engines.gate import GateError, GateResult, GateThresholds
-from segmif_ros.engines.reference import check_engine
+from segmif_ros.engines.reference import check_engine, reference_digest
 from segmif_ros.engines.tensorrt import PlanError, TensorRtEngine
 from segmif_ros.engines.tensorrt_api import has_weak_types, import_tensorrt, version
 from segmif_ros.engines.tensorrt_buffers import import_pycuda
@@ -212,7 +212,11 @@ class _Opener:
             driver=self._driver.major,
             precision=recipe.precision,
             shapes={"rgb": (height, width, 3), "thermal": (height, width)},
-            options={**recipe.options(self._wanted.limits), "gate": asdict(thresholds)},
+            options={
+                **recipe.options(self._wanted.limits),
+                "gate": asdict(thresholds),
+                "compared_with": reference_digest(self._bundle),
+            },
         )
 
 

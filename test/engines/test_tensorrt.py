@@ -19,11 +19,12 @@ from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import Engine, EngineError
-from segmif_ros.engines.driver import ask_driver
+from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
 from segmif_ros.engines.tensorrt import SLOTS, PlanError, TensorRtEngine
 from segmif_ros.engines.tensorrt_api import import_tensorrt
 from segmif_ros.engines.tensorrt_build import Limits, build, recipes
+from segmif_ros.engines.tensorrt_graph import CudaGraph
 from segmif_ros.frames import Image8
 
 SIZE = (32, 48)
@@ -194,6 +195,24 @@ def test_a_gpu_that_fails_is_an_error_with_its_number(
         engine.infer(*frames(1))
     gpu.controls.reset()
     engine.close()
+
+
+def test_a_graph_that_cannot_be_freed_keeps_nothing_else(
+    gpu: StandInGpu, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a fault of the GPU every call may fail; the rest must be given back even so."""
+    engine = opened(gpu, bundle)
+    freed = CudaGraph.close
+
+    def failing(graph: CudaGraph) -> None:
+        freed(graph)
+        raise DriverError("cuGraphExecDestroy failed with CUDA error 700")
+
+    monkeypatch.setattr(CudaGraph, "close", failing)
+    engine.close()
+    assert gpu.behaviour.ended[-3:] == ["context", "engine", "runtime"]
+    with pytest.raises(EngineError, match="is closed"):
+        engine.infer(*frames(1))
 
 
 @pytest.mark.parametrize("call", ["cuDevicePrimaryCtxRetain", "cuStreamCreate", "cuMemHostAlloc"])

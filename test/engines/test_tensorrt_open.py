@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from stand_in_gpu import StandInGpu
 from tiny_model import write_tiny_bundle
@@ -191,6 +193,43 @@ def test_thresholds_are_part_of_an_engine(opened: Opened) -> None:
     opened.bundle = replace(opened.bundle, manifest=wrong)
     with pytest.raises(EngineError, match="gate: mask_agreement is 2"):
         opened(precision="fp32")
+
+
+def test_what_an_engine_is_compared_with_is_part_of_it(
+    gpu: StandInGpu, opened: Opened, tmp_path: Path
+) -> None:
+    """A verdict on other pictures, or against another fp32 file, says nothing about these."""
+    folder = Path(shutil.copytree(opened.bundle.path, tmp_path / "bundle"))
+    opened.bundle = Bundle.load(folder)
+    opened(precision="fp16")
+    opened(precision="fp16")
+    assert len(gpu.behaviour.built) == 1
+    picture = np.full((*SIZE, 3), 90, np.uint8)
+    assert cv2.imwrite(str(folder / "reference" / "one_rgb.png"), picture)
+    opened(precision="fp16")
+    assert len(gpu.behaviour.built) == 2
+    assert "compared_with was" in opened.told[0]
+    model = onnx.load(str(folder / "model.onnx"))
+    model.doc_string = "other weights"
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    manifest = replace(opened.bundle.manifest, sha256=digest)
+    (folder / MANIFEST).write_text(manifest.to_json())
+    opened.bundle = Bundle.load(folder)
+    opened(precision="fp16")
+    assert len(gpu.behaviour.built) == 3
+
+
+@pytest.mark.usefixtures("gpu")
+def test_libraries_that_do_not_load_are_no_crash(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The package of some versions loads them by ctypes, which raises OSError."""
+    (tmp_path / "tensorrt.py").write_text("import ctypes; ctypes.CDLL('libnvinfer.so.none')\n")
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(EngineError, match=r"'tensorrt' is not installed .*libnvinfer.so.none"):
+        opened()
 
 
 def test_a_cache_that_cannot_be_written_stops_before_the_build(
