@@ -82,13 +82,16 @@ def unpack(version: str, folder: Path) -> dict[str, str]:
     """
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     pip += ["--no-deps", "--only-binary=:all:", "--retries", "0", "--timeout", "20"]
-    done = subprocess.run(
-        [*pip, "--dest", str(folder), WHEELS[version]],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*pip, "--dest", str(folder), WHEELS[version]],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as err:
+        raise UnavailableError(f"{WHEELS[version]}: no answer in {err.timeout} s") from err
     wheel = next(iter(folder.glob("*.whl")), None)
     if done.returncode or wheel is None:
         raise UnavailableError(f"{WHEELS[version]}: {done.stderr.strip()[-200:]}")

@@ -7,11 +7,12 @@ import importlib
 import json
 import subprocess
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from segmif_ros.engines import tensorrt_open
 from segmif_ros.engines.driver import Driver, DriverError, Gpu
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -139,3 +140,49 @@ def test_every_call_is_timed_after_the_warm_up(times: ModuleType) -> None:
     assert calls[:3] == [(1, 2), (3, 4), (1, 2)]
     assert facts["runs"] == times.RUNS >= 200
     assert 0 <= facts["p5_ms"] <= facts["p50_ms"] <= facts["p95_ms"] <= facts["p99_ms"]
+
+
+def test_memory_is_read_while_the_engine_holds_it(
+    times: ModuleType, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed, an engine holds nothing, and the table would say that TensorRT needs none."""
+    held = [2000]
+    stored = tmp_path / "x.plan"
+    stored.with_suffix(".json").write_text('{"build_s": 1.0}')
+    told = dict.fromkeys(("runtime", "precision", "graph", "gate"), "x")
+    engine = SimpleNamespace(
+        describe=lambda: {**told, "engine_file": str(stored)},
+        infer=lambda *_: None,
+        submit=lambda *_: None,
+        collect=lambda: None,
+        close=held.clear,
+    )
+    monkeypatch.setattr(tensorrt_open, "open_tensorrt", lambda *_, **__: engine)
+    monkeypatch.setattr(times, "gpu_memory_mib", lambda: sum(held, 500))
+    gpu = Gpu("NVIDIA H200", (9, 0), 143000, integrated=False)
+    monkeypatch.setattr(times, "ask_driver", lambda: Driver((13, 0), "580", (gpu,)))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "tiny").symlink_to(tiny_bundle)
+    facts = times.one(tmp_path, "tiny", "tensorrt-fp32")
+    assert facts["memory_used_mib"] == 2500
+
+
+def test_what_a_run_has_no_time_for_is_left_to_the_next(
+    times: ModuleType, tmp_path: Path, machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit that comes from the end of the run says nothing about the method."""
+    limits: list[float] = []
+
+    def slow(command: list[str], timeout: float, **_: Any) -> None:
+        if command[0] != "nvidia-smi":
+            limits.append(timeout)
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    del machine
+    clock = iter(range(0, 100_000, 200))
+    monkeypatch.setattr(times, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(times.subprocess, "run", slow)
+    assert times.main(["run", str(tmp_path), "--limit-s", "650"]) == 0
+    assert limits == [420.0, 250.0]
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    assert [result["error"] for result in results] == ["not done after 420 s"]

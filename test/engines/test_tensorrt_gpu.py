@@ -166,6 +166,7 @@ def test_a_replay_is_steady(engine: TensorRtEngine, pictures: list[tuple[Image8,
     assert p99 <= SLOWEST * p50, f"p50 {p50 * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms"
 
 
+@pytest.mark.usefixtures("engine")
 def test_an_engine_is_built_once_and_damage_is_noticed(bundle: Bundle, wanted: Wanted) -> None:
     told: list[str] = []
     first = open_tensorrt(bundle, wanted, tell=told.append)
