@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ from drive_bags import drive_bag
 from dying_worker import always_dies, dies_once
 from tiny_model import write_tiny_bundle
 
+from segmif_ros.evaluation import drive_jobs
 from segmif_ros.evaluation.drive_jobs import ATTEMPTS, Task, in_processes, on_cluster, one_by_one
 from segmif_ros.evaluation.drive_result import BagResult
 from segmif_ros.evaluation.drive_run import DriveError
@@ -56,6 +62,66 @@ def test_a_bag_that_kills_every_worker_is_given_up(tasks):
     (given_up,) = results.values()
     assert given_up.status == "skipped"
     assert f"died {ATTEMPTS} times" in given_up.reason
+
+
+class FragilePool:
+    """Stands for ProcessPoolExecutor: a task called "deadly" takes all that run with it."""
+
+    def __init__(self, workers: int, **_: object) -> None:
+        self.workers = workers
+        self.running: list[Future] = []
+
+    def submit(self, work, task):
+        future: Future = Future()
+        self.running.append(future)
+        if Path(task.bag).name == "deadly":
+            for each in (future for future in self.running if not future.done()):
+                each.set_exception(BrokenProcessPool())
+        elif self.workers == 1:
+            future.set_result(work(task))
+        return future
+
+    def shutdown(self, **_: object) -> None:
+        """Nothing is open."""
+
+
+def test_a_bag_beside_a_deadly_one_is_not_given_up(tasks, monkeypatch):
+    monkeypatch.setattr(drive_jobs, "ProcessPoolExecutor", FragilePool)
+    outcomes = in_processes(tasks[:2], 2, work=lambda task: BagResult(task.bag, "ok"))
+    results = {Path(task.bag).name: result for task, result in outcomes}
+    assert results["a"].status == "ok"
+    assert f"died {ATTEMPTS} times" in results["deadly"].reason
+
+
+def test_workers_end_when_their_parent_is_killed():
+    program = (
+        "import os, sys\n"
+        "from segmif_ros.evaluation.drive_jobs import _begin_worker\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import get_context\n"
+        "if __name__ == '__main__':\n"
+        "    pool = ProcessPoolExecutor(\n"
+        "        1, mp_context=get_context('spawn'), initializer=_begin_worker\n"
+        "    )\n"
+        "    print(pool.submit(os.getpid).result(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert parent.stdout is not None
+    worker = Path("/proc") / parent.stdout.readline().strip()
+    assert worker.is_dir()
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 15.0
+    while worker.is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not worker.is_dir()
 
 
 def test_a_cluster_says_the_same_also_when_a_worker_is_killed(tasks, expected):
