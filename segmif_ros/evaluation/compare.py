@@ -32,10 +32,12 @@ CONFIDENCE = 0.95
 SEED = 1
 
 LOWER_IS_BETTER = (
-    *("flicker.", "dropped.", "timing.stages", "sync."),
+    *("flicker.", "dropped.", "timing.stages", "sync.", "pairs.lost_share"),
     *("frame.engine_ms", "frame.pair_ms"),
 )
 """Beginnings of names whose smaller value is the better one."""
+_DROPPED = "dropped."
+"""Beginning of names of counts by reason; a reason that a report does not name has 0."""
 _METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
 HIGHER_IS_BETTER = (
     *("segmentation.", "timing.pairs", "frame.miou", "frame.fused_SD"),
@@ -144,6 +146,7 @@ class Comparison:
         }
 
 
+_PAIRS = ("evaluated", "lost_share")
 _MIOU = "segmentation.fused.all.miou."
 
 
@@ -155,6 +158,8 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison:
         b: second report.
     """
     first, second = dict(_numbers(a)), dict(_numbers(b))
+    for found, other in ((first, second), (second, first)):
+        found |= {name: 0.0 for name in other if name.startswith(_DROPPED) and name not in found}
     differences = [
         Difference(name, value, second[name], direction(name))
         for name, value in first.items()
@@ -276,6 +281,7 @@ def _numbers(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         for image, metrics in (report["fusion"].get(split) or {}).items():
             yield from _known(f"fusion.{split}.{image}", metrics)
     yield from _known("flicker", report["flicker"])
+    yield from _known("pairs", {key: report["pairs"].get(key) for key in _PAIRS})
     yield from _known("dropped", report["pairs"].get("dropped") or {})
     yield from _known("sync.difference_ms", report["sync"].get("difference_ms") or {})
     timing = report["timing"]

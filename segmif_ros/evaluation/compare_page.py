@@ -23,6 +23,7 @@ _GROUPS = (
     ("Segmentation", "segmentation."),
     ("Fusion", "fusion."),
     ("Flicker", "flicker."),
+    ("Pairs", "pairs."),
     ("Dropped frames", "dropped."),
     ("Time difference, ms", "sync."),
     ("Time", "timing."),

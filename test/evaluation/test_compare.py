@@ -137,6 +137,17 @@ def test_numbers_that_one_report_lacks_are_left_out():
     assert "flicker.fused" not in names
 
 
+def test_frames_dropped_for_a_reason_that_only_one_report_knows_are_a_difference():
+    pairs = made_report()["pairs"]
+    worse = changed(pairs={**pairs, "dropped": {"rgb.stamp_repeated": 7}, "lost_share": 0.25})
+    found = compare(changed(pairs={**pairs, "dropped": {}, "lost_share": 0.0}), worse)
+    dropped = found.find("dropped.rgb.stamp_repeated")
+    assert (dropped.a, dropped.b, dropped.worsening) == (0.0, 7.0, 7.0)
+    assert found.find("pairs.lost_share").worsening == 0.25
+    back = compare(worse, changed(pairs={**pairs, "dropped": {}, "lost_share": 0.0}))
+    assert back.find("dropped.rgb.stamp_repeated").worsening == -7.0
+
+
 @pytest.mark.parametrize(
     ("name", "better"),
     [
@@ -147,6 +158,8 @@ def test_numbers_that_one_report_lacks_are_left_out():
         ("timing.pairs_per_s", "higher"),
         ("timing.stages.inference.p95", "lower"),
         ("dropped.no_partner", "lower"),
+        ("pairs.lost_share", "lower"),
+        ("pairs.evaluated", ""),
         ("frame.confidence", ""),
     ],
 )
