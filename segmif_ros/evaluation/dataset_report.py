@@ -69,6 +69,7 @@ def dataset_report(
             "labels": dataset.labels,
             "scored": len(scores.pairs),
             "of": len(dataset),
+            "unpaired": len(dataset.unpaired),
         },
         "model": {
             "name": manifest.name,
@@ -90,6 +91,10 @@ def to_text(report: Mapping[str, Any]) -> str:
         f"{data['name']} ({data['kind']}){split}: {data['scored']} of {data['of']} pairs, "
         f"model {report['model']['name']}, classes of {data['labels']}"
     ]
+    if data["unpaired"]:
+        lines.append(
+            f"unpaired: {data['unpaired']}; `segmif dataset check` names the missing files"
+        )
     lines += segmentation_lines(report["segmentation"])
     lines += box_lines(report["boxes"], ())
     lines += fusion_lines(report["fusion"])

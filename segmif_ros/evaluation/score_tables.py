@@ -22,11 +22,13 @@ def segmentation_lines(scores: Mapping[str, Any] | None) -> list[str]:
         return ["", "segmentation: labels were asked for, but no pair had one that could be used"]
     first = next(iter(scores["protocols"]))
     heads = [*scores["protocols"], "accuracy", "boundary"]
-    lines = ["", f"{'mIoU':<14}" + "".join(f"{name:>10}" for name in heads)]
+    widths = [max(10, len(name) + 2) for name in heads]
+    titles = (f"{name:>{width}}" for name, width in zip(heads, widths, strict=True))
+    lines = ["", f"{'mIoU':<14}" + "".join(titles)]
     for row, split, figures in _rows(scores["rows"]):
         values = [figures["protocols"][name] for name in scores["protocols"]]
         values += [figures["pixel_accuracy"], figures["boundary_iou"]]
-        cells = "".join(f"{cell(value):>10}" for value in values)
+        cells = "".join(f"{cell(v):>{width}}" for v, width in zip(values, widths, strict=True))
         lines.append(f"{_label(row, split)}{cells}   {figures['frames']} pairs")
     per_class = scores["rows"].get("fused", {}).get(WHOLE, {}).get("per_class", {})
     worst = sorted((v, name) for name, v in per_class.items() if v is not None)

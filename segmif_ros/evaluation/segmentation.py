@@ -280,7 +280,11 @@ class SegmentationScores:
         return _finite(seen.mean_over(protocol.counted, seen.iou()))
 
     def _by_class(self, values: NDArray[np.float64]) -> dict[str, float | None]:
-        return {c.name: _finite(float(values[c.id])) for c in self.classes}
+        # A class whose true pixels are left out can only be predicted wrongly: nothing to score.
+        left_out = self.protocols[0].ignored
+        return {
+            c.name: None if c.id in left_out else _finite(float(values[c.id])) for c in self.classes
+        }
 
     def _sum(self, row: str, split: str) -> _Counts:
         total = _Counts(self._ids)

@@ -149,6 +149,15 @@ def test_a_set_divided_by_lists_is_scored_on_its_test_list(
     assert [row[0] for row in report["pairs"]["rows"]] == ["002N"]
 
 
+def test_what_is_not_scored_is_told(
+    bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (folder / "infrared" / "001D.png").unlink()
+    assert run(bundle, folder, "--out", str(tmp_path / "out")) == 0
+    assert scores(tmp_path / "out")["dataset"]["unpaired"] == 1
+    assert "unpaired: 1; `segmif dataset check` names" in capsys.readouterr().out
+
+
 def test_a_class_list_of_ones_own_is_scored_by_its_protocols(
     bundle: Path, folder: Path, tmp_path: Path
 ) -> None:

@@ -33,6 +33,17 @@ def test_masks_have_a_line_for_every_row_and_split() -> None:
     assert segmentation_lines(None) == []
 
 
+def test_long_names_of_protocols_stay_apart() -> None:
+    protocols = [load_protocol(name) for name in ("mfnet8", "mfnet8-objects")]
+    scores = SegmentationScores(protocols[0].classes, *protocols)
+    scores.add(np.ones((64, 64), np.uint8), np.ones((64, 64), np.uint8))
+    names = {protocol.name: {} for protocol in protocols}
+    head, row = segmentation_lines({"protocols": names, "rows": scores.summary()})[1:3]
+    assert head.split()[1:3] == ["mfnet8", "mfnet8-objects"]
+    assert row.split()[1:3] == ["1.000", "1.000"]
+    assert row.index("1.000", head.index("mfnet8-")) < head.index("objects") + 7
+
+
 def test_boxes_go_by_name_where_it_is_known() -> None:
     scores = BoxScores()
     mask = np.full((64, 64), 8, np.uint8)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.bundle import LabelClass
+from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.evaluation.segmentation import Confusion, SegmentationScores
 from segmif_ros.evaluation.tally import ScoreError
 
@@ -131,6 +132,19 @@ def test_a_class_that_never_occurs_is_not_in_the_mean() -> None:
     assert figures["protocol_classes"]["four"] == 1
     assert figures["per_class"]["class 4"] == 0.0
     assert figures["per_class"]["class 2"] is None
+
+
+def test_a_class_that_is_left_out_has_no_score_of_its_own() -> None:
+    """Its true pixels are not looked at, so a predicted one would always read as 0."""
+    rule = load_protocol("fmb14")
+    scores = SegmentationScores(rule.classes, rule)
+    truth = np.ones((16, 16), np.uint8)
+    truth[:8] = 0
+    scores.add(truth, np.zeros_like(truth))
+    figures = scores.summary()["fused"]["all"]
+    assert figures["per_class"]["road"] == 0.0
+    for name in ("per_class", "class_boundary_iou", "class_accuracy"):
+        assert figures[name]["unlabelled"] is None
 
 
 def test_boundary_is_one_for_a_copy_and_worse_than_area_for_a_ragged_outline() -> None:
