@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says every few seconds how far the build of an engine is, which takes minutes."""
+"""Says every few seconds how far the build or the check of an engine is, which takes minutes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BuildProgress:
 
         Args:
             tell: given each line, from any thread.
-            what: what is built, for the lines.
+            what: what is done, the beginning of each line.
             every_s: time between two lines, seconds.
         """
         self._tell = tell
@@ -94,7 +94,7 @@ class BuildProgress:
                 for name, (done, steps) in self._phases.items()
             ]
         where = f": {', '.join(phases)}" if phases else ""
-        self._tell(f"building {self._what}, {now - self._started:.0f} s so far{where}")
+        self._tell(f"{self._what}, {now - self._started:.0f} s so far{where}")
 
 
 def monitor_of(trt: Any, progress: BuildProgress) -> Any:

@@ -185,12 +185,6 @@ class EngineCache:
         self._write(path.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
         return path
 
-    def forget(self, model: str, key: EngineKey) -> None:
-        """Remove an engine, so that it is built again."""
-        path = self.plan_path(model, key)
-        for each in (path.with_suffix(".json"), path):
-            each.unlink(missing_ok=True)
-
     def timing(self, key: EngineKey) -> bytes:
         """Return what earlier builds on this GPU and version measured, empty for nothing."""
         try:
@@ -234,7 +228,7 @@ class EngineCache:
             raise self._unwritable(err) from err
         with handle:
             started = told = monotonic()
-            while not _try_lock(handle.fileno()):
+            while not self._try_lock(handle.fileno()):
                 now = monotonic()
                 if now - started >= deadline_s:
                     raise CacheError(
@@ -294,6 +288,18 @@ class EngineCache:
                 os.close(folder)
         except OSError as err:
             raise self._unwritable(err) from err
+
+    def _try_lock(self, descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as err:  # some network file systems have no locks
+            raise CacheError(
+                f"the engine cache {self.folder} cannot be locked ({err}); give a folder on a "
+                "local disk (--cache, parameter engine_cache)"
+            ) from err
+        return True
 
     def _unwritable(self, err: OSError) -> CacheError:
         return CacheError(
@@ -359,11 +365,3 @@ def _plan(path: Path, facts: Mapping[str, Any]) -> bytes:
 
 def _plain(text: str) -> str:
     return _UNSAFE.sub("_", text).strip("._") or "model"
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -176,7 +176,8 @@ def build(
         config.clear_flag(trt.BuilderFlag.TF32)
     _set_weak_precision(trt, network, config, recipe)
     _give_timing(config, timing, log)
-    what = f"the {recipe.label} engine of {recipe.model.parent.name} (TensorRT {version(trt)})"
+    model = recipe.model.parent.name
+    what = f"building the {recipe.label} engine of {model} (TensorRT {version(trt)})"
     with BuildProgress(tell, what) as progress:
         monitor = monitor_of(trt, progress)
         if monitor is not None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.build_progress import BuildProgress
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
 from segmif_ros.engines.engine_cache import (
     CacheError,
@@ -173,7 +174,7 @@ class _Opener:
         self._tell(f"built in {built.seconds:.0f} s ({size:.1f} MB); checking its pictures")
         engine = self._engine(built.plan, recipe)
         try:
-            gate = check_engine(engine, self._bundle, threads=self._wanted.threads)
+            gate = self._checked(engine, recipe)
             self._cache.store(
                 self._model,
                 key,
@@ -191,6 +192,19 @@ class _Opener:
         self._tell(f"accuracy gate {gate.summary()}")
         self._describe(engine, key, gate)
         return engine
+
+    def _checked(self, engine: TensorRtEngine, recipe: Recipe) -> GateResult:
+        """Run the gate; the reference takes seconds a pair on a small processor."""
+        what = f"comparing the {recipe.label} engine with ONNX Runtime"
+        with BuildProgress(self._tell, what) as progress:
+
+            def show(done: int, pairs: int) -> None:
+                if done:
+                    progress.step("pairs", done - 1)
+                else:
+                    progress.begin("pairs", pairs)
+
+            return check_engine(engine, self._bundle, threads=self._wanted.threads, progress=show)
 
     def _engine(self, plan: bytes, recipe: Recipe) -> TensorRtEngine:
         return TensorRtEngine(self._bundle, plan, self._driver, facts={"precision": recipe.label})

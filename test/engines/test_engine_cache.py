@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -160,8 +161,6 @@ def test_a_refusal_is_kept_without_the_engine(cache: EngineCache) -> None:
     assert isinstance(entry, Entry)
     assert entry.refused
     assert not path.exists()
-    cache.forget("nano", KEY)
-    assert isinstance(cache.find("nano", KEY), Missing)
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
@@ -172,6 +171,20 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="cannot be written"), cache.locked("nano", KEY):
         pass
     assert isinstance(cache.find("nano", KEY), Missing)
+
+
+def test_a_folder_without_locks_says_so(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(engine_cache.fcntl, "flock", no_locks)
+    with (
+        pytest.raises(CacheError, match=r"cannot be locked .*No locks available.*local disk"),
+        cache.locked("nano", KEY),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a b/c", "", "..", "v1.2"])

@@ -271,7 +271,7 @@ def test_the_phases_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     clock = [0.0]
     monkeypatch.setattr("segmif_ros.engines.build_progress.monotonic", lambda: clock[0])
-    progress = BuildProgress(told.append, "an engine", every_s=4.0)
+    progress = BuildProgress(told.append, "building an engine", every_s=4.0)
     progress.begin("Building", 5)
     progress.begin("Tactics", 40)
     clock[0] = 3.9

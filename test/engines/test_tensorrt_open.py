@@ -23,6 +23,7 @@ from segmif_ros.bundle import MANIFEST, Bundle, ModelFile
 from segmif_ros.cli.build_engine import main
 from segmif_ros.engines import EngineChoices, open_engine, tensorrt_open
 from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.build_progress import BuildProgress
 from segmif_ros.engines.tensorrt_build import Limits
 from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
 
@@ -138,6 +139,16 @@ def test_an_integrated_gpu_is_told_apart_by_its_memory(gpu: StandInGpu, opened: 
     gpu.controls.reset(integrated=True)
     path = Path(opened(precision="fp32")["engine_file"])
     assert json.loads(path.with_suffix(".json").read_text())["key"]["memory_mib"] == 8192
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_comparison_says_how_far_it_is(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small processor the reference takes longer than the build of the engine."""
+    monkeypatch.setattr(BuildProgress.__init__, "__kwdefaults__", {"every_s": 0.0})
+    monkeypatch.setattr(BuildProgress, "_watch", lambda _: None)
+    opened(precision="fp32")
+    lines = [line for line in opened.told if line.startswith("comparing the fp32 with tf32 engine")]
+    assert any("pairs (1 of 2)" in line for line in lines)
 
 
 def strong(how: dict[str, Any]) -> bool:
