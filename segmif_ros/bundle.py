@@ -197,6 +197,12 @@ def parse_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path}: field {err} is missing; export it again") from err
     except (TypeError, ValueError, AttributeError) as err:
         raise BundleError(f"{path}: malformed field ({err}); export it again") from err
+    own = _OLDER_WORDS.get(manifest.precision, manifest.precision)
+    if own in manifest.models:
+        raise BundleError(
+            f"{path}: models has {own!r}, which is the precision of {manifest.model!r} itself; one "
+            "file for each precision: export it again"
+        )
     ids = [label.id for label in manifest.classes]
     if not ids or ids != list(range(len(ids))) or len(ids) > MAX_CLASSES:
         raise BundleError(

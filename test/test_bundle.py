@@ -354,6 +354,7 @@ def test_another_file_must_lie_in_the_bundle_too(bundle_dir: Path, name: str) ->
         ({"int4": {"file": "a.onnx", "sha256": "00"}}, "models has 'int4'"),
         ({"int8": {"sha256": "00"}}, "field 'file' is missing"),
         ({"int8": "a.onnx"}, "malformed"),
+        ({"fp32": {"file": "a.onnx", "sha256": "00"}}, "one file for each precision"),
         ([1], "malformed"),
     ],
 )

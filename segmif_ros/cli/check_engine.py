@@ -14,17 +14,21 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Run the accuracy gate and return the exit code: 0 passed, 1 failed, 2 could not run."""
+    from segmif_ros.bundle import PRECISIONS
     from segmif_ros.engines import ENGINES
 
     parser = argparse.ArgumentParser(prog="segmif check-engine", description=__doc__)
     parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
     parser.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto")
     parser.add_argument(
-        "--precision", default="auto", help="file of the bundle: fp32, fp16 or int8 (default auto)"
-    )
+        "--precision", choices=("auto", *PRECISIONS), default="auto",
+        help="file of the bundle (default auto)",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all cores")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
+    if args.threads < 0:
+        parser.error(f"--threads is {args.threads}, expected 0 or more")
     from segmif_ros.bundle import Bundle, BundleError
     from segmif_ros.cli.console import progress_bar
     from segmif_ros.engines import EngineChoices, open_engine

@@ -101,15 +101,18 @@ def main(argv: Sequence[str]) -> int:
     from segmif_ros.evaluation.clips import ClipError
     from segmif_ros.share import resolve_model
 
+    copy = bundle = None
     try:
         bundle = Bundle.load(resolve_model(args.bundle))
         if args.out is not None:
-            bundle = _copied(bundle, args.out)
+            copy = bundle = _copied(bundle, args.out)
         for precision in args.precision:
             if precision != "fp32":
                 bundle = add_precision(bundle, precision, args)
     except (BundleError, EngineError, PrecisionError, ClipError, OSError) as err:
         sys.stderr.write(f"segmif quantise: {str(err).splitlines()[0]}\n")
+        if copy is not None and copy is bundle:
+            shutil.rmtree(copy.path)  # nothing was added; the next try would find it in its way
         return 1
     return 0
 

@@ -65,6 +65,19 @@ def test_what_cannot_run_is_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--precision", "fp99"], "choose from"), (["--threads", "-3"], "--threads is -3")],
+)
+def test_options_that_are_none_are_refused(
+    options: list[str], said: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check-engine", bundle, "--engine", "onnxruntime", *options])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_what_is_no_bundle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-engine", str(tmp_path)]) == 2
     assert "no manifest.json" in capsys.readouterr().err

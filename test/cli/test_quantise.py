@@ -76,6 +76,16 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no manifest.json" in capsys.readouterr().err
 
 
+def test_a_copy_to_which_nothing_was_added_is_not_left_in_the_way(tmp_path: Path) -> None:
+    bundle, out = write_nano_bundle(tmp_path / "bundle"), tmp_path / "out"
+    command = ["quantise", str(bundle.path), "--out", str(out)]
+    assert main([*command, "--pairs", "/nowhere"]) == 1
+    assert not out.exists()
+    assert main([*command, "--precision", "fp16,int8", "--pairs", "/nowhere"]) == 1
+    assert Bundle.load(out).precisions == ("fp32", "fp16")
+    assert Bundle.load(bundle.path).precisions == ("fp32",)
+
+
 @pytest.mark.parametrize("text", ["", "fp8", "int8,int8", "fp16 int8"])
 def test_precisions_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="expected some of fp32, fp16, int8"):
