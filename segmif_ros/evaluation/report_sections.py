@@ -220,10 +220,8 @@ def alignment(report: Report) -> Markup:
     certain = columns.index("certain") if "certain" in columns else None
     kept = [row for row in rows if certain is None or row[certain]]
     lines = _lines({"columns": columns, "rows": kept}, lambda name: name.startswith(("dx", "dy")))
-    told = (
-        f"{len(kept)} of {len(rows)} measurements were certain; median shift "
-        f"{_median(found.get('median_px'))} px."
-    )
+    told = f"{len(kept)} of {len(rows)} measurements were certain"
+    told += f"; median shift {_median(found.get('median_px'))} px." if kept else "."
     return joined([element("p", meaning("alignment"), ": ", told), line_plot("Shift", "px", lines)])
 
 
@@ -258,7 +256,7 @@ def origin(report: Report) -> Markup:
     rows = [
         (
             source["path"],
-            source["status"] + (f": {source['reason']}" if source["reason"] else ""),
+            source["status"],
             f"{number(source['duration_s'], 1)} s",
             f"{source['bytes'] / 1e6:.1f} MB",
             ", ".join(f"{name} {topic}" for name, topic in source["topics"].items()),

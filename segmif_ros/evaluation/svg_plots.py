@@ -152,7 +152,7 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 def _pieces(points: Sequence[Point]) -> Iterator[list[tuple[float, float]]]:
     piece: list[tuple[float, float]] = []
     for x, y in points:
-        if piece and (y is None or x < piece[-1][0]):
+        if piece and (y is None or x <= piece[-1][0]):
             yield piece
             piece = []
         if y is not None:

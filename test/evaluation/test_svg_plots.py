@@ -35,6 +35,8 @@ def test_a_line_breaks_at_gaps_and_where_the_next_bag_begins():
 
 def test_a_single_point_is_a_dot_and_none_is_no_plot():
     assert "<circle" in line_plot("t", "ms", [Line("y", [(3.0, 5.0)])])
+    bags_of_one = [(0.0, 5.0), (0.0, 6.0), (0.0, 7.0)]
+    assert line_plot("t", "ms", [Line("y", bags_of_one)]).count("<circle") == 3
     assert line_plot("t", "ms", [Line("y", [(3.0, None)])]) == ""
     assert line_plot("t", "ms", []) == ""
 
