@@ -111,6 +111,7 @@ class GateResult:
         class_agreement: intersection over union by class name, of those that were asked for.
         pairs: one row for each pair that ran.
         thresholds: what was asked.
+        ran: the engine ran every pair; where it did not, the machine may be at fault.
     """
 
     passed: bool
@@ -122,6 +123,7 @@ class GateResult:
     class_agreement: Mapping[str, float]
     pairs: tuple[PairScores, ...]
     thresholds: GateThresholds
+    ran: bool = True
 
     def to_json(self) -> str:
         """Return the text to store beside an engine."""
@@ -228,6 +230,7 @@ def run_gate(
         class_agreement=classes,
         pairs=tuple(rows),
         thresholds=thresholds,
+        ran=len(rows) == len(pairs),
     )
 
 

@@ -175,14 +175,16 @@ class _Opener:
         engine = self._engine(built.plan, recipe)
         try:
             gate = self._checked(engine, recipe)
-            self._cache.store(
-                self._model,
-                key,
-                built.plan if gate.passed else b"",
-                json.loads(gate.to_json()),
-                precision=recipe.label,
-                build_s=round(built.seconds, 1),
-            )
+            # A run that failed may be the machine's fault today: nothing to remember for ever.
+            if gate.ran:
+                self._cache.store(
+                    self._model,
+                    key,
+                    built.plan if gate.passed else b"",
+                    json.loads(gate.to_json()),
+                    precision=recipe.label,
+                    build_s=round(built.seconds, 1),
+                )
         except BaseException:
             engine.close()
             raise

@@ -24,6 +24,7 @@ from segmif_ros.cli.build_engine import main
 from segmif_ros.engines import EngineChoices, open_engine, tensorrt_open
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.build_progress import BuildProgress
+from segmif_ros.engines.tensorrt import TensorRtEngine
 from segmif_ros.engines.tensorrt_build import Limits
 from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
 
@@ -191,6 +192,21 @@ def test_an_engine_that_gives_wrong_pictures_is_never_used(gpu: StandInGpu, open
     with pytest.raises(EngineError, match="--rebuild"):
         opened(precision="fp16")
     assert opened(precision="fp16", rebuild=True)["precision"] == "fp16"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_run_that_fails_is_no_refusal_for_ever(opened: Opened) -> None:
+    """The GPU may have been out of memory, or lost; the next start tries again."""
+
+    def failing(*_: object) -> None:
+        raise EngineError("CUDA failed: out of memory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TensorRtEngine, "infer", failing)
+        with pytest.raises(EngineError, match="the engine failed: CUDA failed: out of memory"):
+            opened(precision="fp32")
+    assert opened(precision="fp32")["gate"].startswith("passed")
+    assert opened.warnings == []
 
 
 @pytest.mark.usefixtures("gpu")
