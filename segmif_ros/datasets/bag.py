@@ -27,13 +27,14 @@ from segmif_ros.evaluation.bags import (
     message_types,
 )
 from segmif_ros.evaluation.camera_topics import camera_topics, require_topic
+from segmif_ros.evaluation.drive_labels import label_view
 from segmif_ros.frames import Image8
 from segmif_ros.messages.compressed import decode
 from segmif_ros.messages.images import ImageRefused, ImageView, view_rgb, view_thermal
 from segmif_ros.pairing import PairingConfig, Stream, StreamPairer
 from segmif_ros.registration import Geometry, Registration, RegistrationError
 
-_LABEL_NAME = re.compile(r"label[^/]*$", re.I)
+_LABEL_NAME = re.compile(r"label[^/]*(/compressed)?$", re.I)
 """A mask that the node recorded is an answer, no truth: it must be asked for by its name."""
 
 
@@ -44,8 +45,8 @@ class BagReading:
     Attributes:
         rgb_topic: told by names and encodings if None.
         thermal_topic: as `rgb_topic`.
-        label_topic: mono8 images with the stamps of the RGB images; if None the only topic whose
-            name ends in "label..." or, without one, no labels.
+        label_topic: mono8 images, raw or as PNG, with the stamps of the RGB images; if None the
+            only topic whose name ends in "label..." or, without one, no labels.
         calibration: thermal to RGB geometry; None for pairs that are registered already.
         pairing: how far apart the stamps of a pair may be.
     """
@@ -141,12 +142,10 @@ class _Truth:
 
 def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
     if wanted is not None:
-        return require_topic(summary, wanted, (IMAGE,)).name
-    found = [
-        topic.name
-        for topic in summary.of_type(IMAGE)
-        if topic.count > 0 and _LABEL_NAME.search(topic.name)
-    ]
+        return require_topic(summary, wanted, (IMAGE, COMPRESSED_IMAGE)).name
+    named = [t for t in summary.topics if t.count > 0 and _LABEL_NAME.search(t.name)]
+    raw = [topic.name for topic in named if topic.type == IMAGE]
+    found = raw or [topic.name for topic in named if topic.type == COMPRESSED_IMAGE]
     if len(found) > 1:
         raise DatasetError(f"{summary.path} has several topics of labels: {', '.join(found)}")
     return found[0] if found else None
@@ -221,8 +220,10 @@ def _image(reader: BagReader, place: Place, stream: Stream | None) -> ImageView:
         except Exception as err:
             # Bytes that are no message make the generated reader raise anything.
             raise BagError(f"an image on {place.topic} cannot be read: {err!r}") from err
+        if stream is None:
+            return label_view(raw)
         if message.type == COMPRESSED_IMAGE:
-            return decode(stream or Stream.THERMAL, raw)
+            return decode(stream, raw)
         return view_rgb(raw) if stream is Stream.RGB else view_thermal(raw)
     raise BagError(f"no image on {place.topic} with stamp {place.stamp_ns} any more")
 

@@ -73,7 +73,7 @@ class TopicLabels:
             return None
         where = f"label image at {best[0]} ns"
         try:
-            return ids_of(_label_view(best[1]).to_thermal(), where)
+            return ids_of(label_view(best[1]).to_thermal(), where)
         except ImageRefused as refusal:
             raise LabelError(f"{where}: {refusal}") from refusal
 
@@ -152,8 +152,12 @@ class FolderBoxes:
         return read_boxes(path, pair.rgb.shape[:2], self._classes)
 
 
-def _label_view(raw: Any) -> ImageView:
-    """Return the pixels of an Image, or of a CompressedImage that keeps every value."""
+def label_view(raw: Any) -> ImageView:
+    """Return the pixels of an Image, or of a CompressedImage that keeps every value.
+
+    Raises:
+        ImageRefused: the image is damaged, or no image of ids.
+    """
     if not hasattr(raw, "format"):
         return view_thermal(raw)
     if announced(raw).kind == "JPEG":

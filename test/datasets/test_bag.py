@@ -4,7 +4,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from dataset_layouts import SIZE, labels_of, rgb_of, thermal_of
@@ -13,8 +15,10 @@ from segmif_ros.datasets.bag import BagReading, open_bag
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.evaluation.bag_writer import write_bag
+from segmif_ros.evaluation.bag_writer import TOPICS, write_bag
+from segmif_ros.evaluation.bags import IMAGE, BagReader, message_types
 from segmif_ros.evaluation.clips import StampedImage
+from segmif_ros.evaluation.raw_bag import RawBag
 from segmif_ros.registration import Calibration
 from segmif_ros.thermal import ThermalNormaliser
 
@@ -123,6 +127,35 @@ def test_a_mask_of_the_node_is_no_truth_unless_it_is_named(tmp_path: Path) -> No
     named = BagReading(label_topic="/segmif/output/mask")
     dataset = open_dataset("bag", tmp_path / "drive", bag=named)
     assert sum(entry.labelled for entry in dataset) == 2
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_compressed_labels_are_labels_where_they_keep_their_ids(tmp_path: Path, kind: str) -> None:
+    """As `segmif evaluate` reads them; a bag of such labels must not count as one without."""
+    write_bag(Drive(), tmp_path / "raw", start_ns=START)
+    store, message_type = message_types(), "sensor_msgs/msg/CompressedImage"
+    with BagReader(tmp_path / "raw") as reader, RawBag(tmp_path / "drive") as bag:
+        for camera in ("rgb", "thermal"):
+            bag.add_topic(TOPICS[camera], IMAGE)
+        bag.add_topic(f"{TOPICS['labels']}/compressed", message_type)
+        for message in reader.messages():
+            if message.topic != TOPICS["labels"]:
+                bag.write(message.topic, message.time_ns, message.cdr)
+                continue
+            image: Any = store.deserialize_cdr(message.cdr, IMAGE)
+            _, packed = cv2.imencode(f".{kind}", image.data.reshape(SIZE))
+            label = store.types[message_type](image.header, f"mono8; {kind}", packed.ravel())
+            cdr = bytes(store.serialize_cdr(label, message_type))
+            bag.write(f"{TOPICS['labels']}/compressed", message.time_ns, cdr)
+    dataset = open_dataset("auto", tmp_path / "drive")
+    assert [entry.labelled for entry in dataset] == [False, True, False, True, False]
+    if kind == "jpg":
+        with pytest.raises(DatasetError, match="JPEG does not keep class ids"):
+            dataset[3]()
+    else:
+        labels = dataset[3]().labels
+        assert labels is not None
+        assert np.array_equal(labels, labels_of(3, 15))
 
 
 def test_bags_of_no_use_are_told(tmp_path: Path) -> None:
