@@ -28,6 +28,9 @@ from segmif_ros.pairing import Stream
 _SECOND = 1_000_000_000
 _SAME_NS = 5_000_000
 """Label and image of one moment have the same stamp; some tools round it to milliseconds."""
+_FUTURE_NS = 60 * _SECOND
+"""A label that was made later than it was recorded has a wrong stamp: reading up to the moment of
+such a one would pass all others by."""
 _HELD = 64
 """Label images in memory at most."""
 _FIRST_STAMP = 10**12
@@ -64,12 +67,16 @@ class TopicLabels:
         self._reader = BagReader(bag)
         self._messages = self._reader.messages([topic])
         self._held: deque[tuple[int, Any]] = deque(maxlen=_HELD)
+        self._misstamped = 0
 
     def of(self, pair: RecordedPair) -> Image8 | None:
         """See `Labels.of`."""
-        self._read_up_to(pair.stamp_ns + _SAME_NS)
+        self._read_up_to(pair.stamp_ns + _SAME_NS, pair.stamp_ns - pair.messages[0].time_ns)
         best = min(self._held, key=lambda held: abs(held[0] - pair.stamp_ns), default=None)
         if best is None or abs(best[0] - pair.stamp_ns) > _SAME_NS:
+            if self._misstamped:
+                self._misstamped -= 1
+                raise LabelError("a label image has a stamp long after it was recorded")
             return None
         where = f"label image at {best[0]} ns"
         try:
@@ -81,7 +88,8 @@ class TopicLabels:
         """See `Labels.close`."""
         self._reader.close()
 
-    def _read_up_to(self, stamp_ns: int) -> None:
+    def _read_up_to(self, stamp_ns: int, clock_ns: int) -> None:
+        """Read labels until one has this stamp; `clock_ns` is stamps minus recording times."""
         while not self._held or self._held[-1][0] < stamp_ns:
             try:
                 message = next(self._messages, None)
@@ -95,7 +103,11 @@ class TopicLabels:
                 # Bytes that are no message make the generated reader raise anything.
                 raise LabelError(f"a message on {message.topic} cannot be read: {err!r}") from err
             stamp = raw.header.stamp
-            self._held.append((stamp.sec * _SECOND + stamp.nanosec, raw))
+            own_ns = stamp.sec * _SECOND + stamp.nanosec
+            if own_ns > message.time_ns + clock_ns + _FUTURE_NS:
+                self._misstamped += 1
+            else:
+                self._held.append((own_ns, raw))
 
 
 class FolderLabels:

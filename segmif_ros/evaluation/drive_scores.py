@@ -21,6 +21,7 @@ from segmif_ros.evaluation.drive_pictures import Gallery, PairImages
 from segmif_ros.evaluation.drive_report import MOST_ROWS
 from segmif_ros.evaluation.drive_settings import ALIGNMENT_EVERY_S, DriveSettings
 from segmif_ros.evaluation.flicker import BLOCK, Flicker
+from segmif_ros.evaluation.fusion import SMALLEST
 from segmif_ros.evaluation.fusion_scores import FusionScores
 from segmif_ros.evaluation.recording import Decimated
 from segmif_ros.evaluation.segmentation import SegmentationScores
@@ -222,7 +223,9 @@ class DriveScores:
         if min(luma.shape) >= BLOCK:
             for row, image in zip(ROWS, (luma, images.thermal, fused_luma), strict=True):
                 self.flicker[row].add(image)
-        scores = self.fusion.add(images.thermal, luma, fused_luma, split)
+        scores = None
+        if min(luma.shape) >= SMALLEST:
+            scores = self.fusion.add(images.thermal, luma, fused_luma, split)
         if scores is not None:
             values = [scores["fused"][name] for name in FUSION_COLUMNS[2:]]
             self.fusion_frames.add([pair.t_s, None, *values])

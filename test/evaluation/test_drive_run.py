@@ -23,7 +23,13 @@ from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.evaluation.bag_writer import TOPICS
-from segmif_ros.evaluation.bags import IMAGE, BagReader, header_stamp_ns, message_types
+from segmif_ros.evaluation.bags import (
+    IMAGE,
+    BagReader,
+    header_stamp_ns,
+    message_types,
+    with_header_stamp,
+)
 from segmif_ros.evaluation.drive_bench import Workbench
 from segmif_ros.evaluation.drive_result import BagResult
 from segmif_ros.evaluation.drive_run import DriveError, evaluate_bag
@@ -130,6 +136,40 @@ def test_compressed_images_are_decoded_as_in_the_node(plain, bundle, tmp_path):
             cdr = bytes(store.serialize_cdr(packed, kind))
             bag.write(f"{message.topic}/compressed", message.time_ns, cdr)
     assert evaluated(out, bundle).scores == evaluated(plain, bundle).scores
+
+
+def test_a_label_with_a_stamp_far_ahead_costs_itself_alone(labelled, bundle, tmp_path):
+    labels = 0
+
+    def change(message, _):
+        nonlocal labels
+        if message.topic != TOPICS["labels"]:
+            return message.time_ns, message.cdr
+        labels += 1
+        ahead_ns = 10**12 if labels == 5 else 0
+        return message.time_ns, with_header_stamp(
+            message.cdr, header_stamp_ns(message.cdr) + ahead_ns
+        )
+
+    bag = rewritten(labelled, tmp_path / "ahead", change)
+    found = report_of(bag, bundle, label_topic=TOPICS["labels"])["segmentation"]
+    assert found["rows"]["fused"]["all"]["frames"] == 19
+    assert found["problems"] == {"a label image has a stamp long after it was recorded": 1}
+
+
+def test_pictures_too_small_for_fusion_metrics_are_evaluated_without(bundle, tmp_path):
+    def change(message, _):
+        image = message_types().deserialize_cdr(message.cdr, message.type)
+        channels = image.step // image.width
+        rows = image.data.reshape(image.height, image.width, channels)[:16, :24]
+        image.height, image.width, image.step = 16, 24, 24 * channels
+        image.data = np.ascontiguousarray(rows).reshape(-1)
+        return message.time_ns, bytes(message_types().serialize_cdr(image, message.type))
+
+    bag = rewritten(drive_bag(tmp_path / "whole", 6), tmp_path / "small", change)
+    report = report_of(bag, bundle)
+    assert report["pairs"]["evaluated"] == 6
+    assert report["fusion_frames"]["rows"] == []
 
 
 def test_a_folder_of_labels_is_found_by_number_and_by_stamp(plain, bundle, tmp_path):
