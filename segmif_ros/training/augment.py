@@ -33,6 +33,8 @@ class Augmentation:
         shift_px: largest misregistration of thermal, pixels.
         sharpen: share of its own fine detail that is added to the fusion target; makes up for what
             a small network smooths.
+        contrast: share of its difference from the brightness around (24 px) that is added to the
+            fusion target.
         blur_visible: visible pictures out of focus.
         blur_thermal: thermal pictures out of focus.
         noise: pictures of either camera with sensor noise.
@@ -54,6 +56,7 @@ class Augmentation:
     drop_thermal: float = 0.08
     shift_px: float = 1.5
     sharpen: float = 0.0
+    contrast: float = 0.0
     blur_visible: float = 0.2
     blur_thermal: float = 0.3
     noise: float = 0.5
@@ -95,11 +98,18 @@ def make_example(
     elif kind < how.drop_visible + how.drop_thermal:
         thermal = np.full_like(thermal, rng.choice((0.0, 0.0, 64.0, 128.0)))
     wanted = _target(rgb, thermal, target)
-    if how.sharpen:
-        detail = wanted - cv2.GaussianBlur(wanted, (0, 0), 1.5)
-        wanted = np.clip(wanted + how.sharpen * detail, 0.0, 255.0).astype(np.float32)
+    wanted = _emphasised(wanted, how)
     rgb, thermal = _noise(rgb, how, rng, 4.0), _noise(thermal, how, rng, 2.5)
     return Example(rgb, thermal, labels, wanted, sample.name)
+
+
+def _emphasised(wanted: Plane, how: Augmentation) -> Plane:
+    if not (how.sharpen or how.contrast):
+        return wanted
+    detail = wanted - cv2.GaussianBlur(wanted, (0, 0), 1.5)
+    relief = wanted - cv2.GaussianBlur(wanted, (0, 0), 24.0)
+    wanted = wanted + how.sharpen * detail + how.contrast * relief
+    return np.clip(wanted, 0.0, 255.0).astype(np.float32)
 
 
 def plain_example(sample: Sample, size: tuple[int, int], target: Target = "pyramid") -> Example:

@@ -105,3 +105,17 @@ def test_the_saliency_target_is_the_guidance_of_the_pair() -> None:
     example = plain_example(pair, (120, 160), "saliency")
     wanted = guidance(pair.thermal, pair.rgb[..., 0], stride=4)
     np.testing.assert_allclose(example.target, wanted, atol=1.0)
+
+
+def test_the_target_can_ask_for_more_detail_and_contrast_than_the_inputs_have() -> None:
+    def target(**more: float) -> np.ndarray:
+        how = replace(PLAIN, **more)
+        return make_example(sample(), how, np.random.default_rng(2)).target
+
+    def edges(image: np.ndarray) -> float:
+        return float(np.abs(np.diff(image, axis=1)).mean())
+
+    plain, sharp, strong = target(), target(sharpen=0.3), target(contrast=0.1)
+    assert edges(sharp) > 1.05 * edges(plain)
+    assert strong.std() > 1.02 * plain.std()
+    assert 0.0 <= sharp.min() <= sharp.max() <= 255.0
