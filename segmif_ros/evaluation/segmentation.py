@@ -87,9 +87,14 @@ class Confusion:
         return float(self.iou()[present].mean()) if present.any() else float("nan")
 
     def mean_over(self, counted: Collection[int], values: NDArray[np.float64]) -> float:
-        """Mean of per-class values over those counted classes that occur in the truth, or NaN."""
+        """Mean of per-class values over those counted classes that occur in the truth, or NaN.
+
+        A class without a value of its own (no outline, where all of its neighbours are ignored) is
+        not in the mean.
+        """
         occurs = [label for label in sorted(counted) if self.occurs(label)]
-        return float(values[occurs].mean()) if occurs else float("nan")
+        known = values[occurs][np.isfinite(values[occurs])]
+        return float(known.mean()) if known.size else float("nan")
 
     def occurs(self, label: int) -> bool:
         """Tell whether a class has a pixel in the truth."""

@@ -147,6 +147,21 @@ def test_a_class_that_is_left_out_has_no_score_of_its_own() -> None:
         assert figures[name]["unlabelled"] is None
 
 
+def test_a_class_without_an_outline_does_not_spoil_the_mean_of_the_others() -> None:
+    """A person cut out of an unlabelled picture ends where the labels end: there is no outline."""
+    rule = load_protocol("fmb14")
+    scores = SegmentationScores(rule.classes, rule)
+    cut_out = np.full((96, 128), 255, np.uint8)
+    cut_out[30:60, 30:90] = 8
+    scores.add(cut_out, np.full_like(cut_out, 8))
+    halves = np.ones((96, 128), np.uint8)
+    halves[:, 64:] = 2
+    scores.add(halves, halves)
+    figures = scores.summary()["fused"]["all"]
+    assert figures["class_boundary_iou"]["person"] is None
+    assert figures["boundary_iou"] == 1.0
+
+
 def test_boundary_is_one_for_a_copy_and_worse_than_area_for_a_ragged_outline() -> None:
     truth = np.ones((96, 128), np.uint8)
     truth[:, 64:] = 2
