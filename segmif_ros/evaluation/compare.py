@@ -321,9 +321,7 @@ _Rows = Mapping[tuple[str, float], Mapping[str, Any]]
 
 
 def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[_Table, _Table]]:
-    names = [
-        [PurePath(str(source["path"])).name for source in report["sources"]] for report in (a, b)
-    ]
+    names = [_bag_names(report) for report in (a, b)]
     series = [
         (report["frames"], report.get("fusion_frames"), report["timing"].get("series"))
         for report in (a, b)
@@ -331,6 +329,15 @@ def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[_Table
     for first, second in zip(*series, strict=True):
         if first and second:
             yield (first, names[0]), (second, names[1])
+
+
+def _bag_names(report: Mapping[str, Any]) -> list[str]:
+    """Return a name for each bag; with the start where several have the same name."""
+    names = [PurePath(str(source["path"])).name for source in report["sources"]]
+    return [
+        name if names.count(name) == 1 else f"{name} ({source['start_ns'] / 1e9:.3f} s)"
+        for name, source in zip(names, report["sources"], strict=True)
+    ]
 
 
 def _by_place(table: Mapping[str, Any], names: Sequence[str]) -> _Rows:

@@ -109,6 +109,19 @@ def test_the_place_of_a_bag_does_not_matter():
     assert compare(made_report(), changed(sources=bags)).objections == ()
 
 
+def test_bags_of_the_same_name_are_told_apart_by_their_start():
+    start_ns = 1_700_000_900_000_000_000
+    bags = [source("rosbag2"), {**source("rosbag2"), "start_ns": start_ns}]
+    rows = [[row[0] - 8.0 * row[1], *row[1:]] for row in made_report()["frames"]["rows"]]
+    a = changed(sources=bags)
+    a["frames"] = {**a["frames"], "rows": rows}
+    b = {**a, "sources": bags[::-1]}
+    b["frames"] = {**a["frames"], "rows": [[row[0], 1 - row[1], *row[2:]] for row in rows]}
+    miou = paired(compare(a, b), "frame.miou")
+    assert miou.pairs == 120
+    assert (miou.delta, miou.low, miou.high) == (0.0, 0.0, 0.0)
+
+
 def test_another_protocol_and_other_labels_are_objected_to():
     other = copy.deepcopy(made_report())
     scores = other["segmentation"]["rows"]["fused"]["all"]
