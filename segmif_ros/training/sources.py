@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segmif_ros.datasets.classes import load_class_list
+from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.folders import folder_pairs
 from segmif_ros.datasets.held_out import held_out
 from segmif_ros.datasets.labels import LabelReading
@@ -56,7 +57,7 @@ def open_validation(
     if entry is not None and entry.kind == "rig":
         return list(_rig(_rig_seeds(entry.split)[: recipe.validation.pairs], recipe, cache))
     if entry is not None:
-        return list(_open_entry(entry, entry.kind, recipe, data))
+        return list(_without_test(_open_entry(entry, entry.kind, recipe, data)))
     kept: list[Callable[[], Sample]] = []
     for name in recipe.mix:
         pairs = _open(recipe, name, data, cache)
@@ -98,7 +99,23 @@ def _open(recipe: Recipe, name: str, data: Path, cache: Path | None) -> Source:
     )
 
 
-def _open_entry(entry: DataEntry, name: str, recipe: Recipe, data: Path) -> Source:
+def _without_test(found: Dataset) -> Dataset:
+    """Return a data set to validate on if none of it is a test split, whichever way it is named.
+
+    Raises:
+        DatasetError: it holds test pairs.
+    """
+    undivided = found.split is None and any(name.startswith("test") for name in found.splits)
+    if undivided or found.root.name.lower() in ("test", "testing"):
+        raise DatasetError(
+            f"validation.data takes test pairs of {found.root}: weights chosen on them cannot be "
+            "scored on them any more; name a validation split, or leave data out and set "
+            "hold_out_every"
+        )
+    return found
+
+
+def _open_entry(entry: DataEntry, name: str, recipe: Recipe, data: Path) -> Dataset:
     return open_dataset(
         entry.kind,
         data / (entry.path or name),

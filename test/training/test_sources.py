@@ -89,6 +89,30 @@ def test_the_held_out_part_is_what_a_run_is_scored_on(drive: Path) -> None:
         open_validation(few, drive)
 
 
+@pytest.mark.parametrize(
+    ("entry", "sound"),
+    [
+        (DataEntry("fmb", "FMB", split=""), False),
+        (DataEntry("fmb", "FMB/test", split=""), False),
+        (DataEntry("mfnet", "MFNet", split=""), False),
+        (DataEntry("mfnet", "MFNet", split="val"), True),
+        (DataEntry("folder", "own", split=""), True),
+    ],
+)
+def test_weights_are_not_chosen_on_test_pairs_whatever_they_are_called(
+    entry: DataEntry, sound: bool, tmp_path: Path
+) -> None:
+    make_fmb(tmp_path / "FMB")
+    make_mfnet(tmp_path / "MFNet")
+    make_plain(tmp_path / "own")
+    recipe = Recipe(mix={"rig": 1.0}, validation=Validation(every=1, data=entry))
+    if sound:
+        assert open_validation(recipe, tmp_path)
+    else:
+        with pytest.raises(DatasetError, match="takes test pairs of"):
+            open_validation(recipe, tmp_path)
+
+
 def test_the_rig_is_scored_on_scenes_of_its_own(tmp_path: Path) -> None:
     entry = DataEntry("rig", split="val")
     recipe = Recipe(
