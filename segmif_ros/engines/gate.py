@@ -21,6 +21,8 @@ from segmif_ros.frames import Image8
 
 SAME_DB = 120.0
 """Stands for equal pictures, whose PSNR has no number."""
+LOST_SHARE = 0.0005
+"""Share of the reference's pixels from which a class must be found somewhere, however little."""
 _FORMAT = 1
 _SHOWN = 3
 """Reasons in the one line for diagnostics."""
@@ -220,6 +222,9 @@ def run_gate(
     if few:
         least = f"at least {thresholds.class_agreement:.1%} asked"
         reasons.append(f"of these classes too little agrees: {', '.join(few)}; {least}")
+    lost = counts.lost(class_names) if thresholds.class_agreement else []
+    if lost:
+        reasons.append(f"these classes are lost: {', '.join(lost)}")
     return GateResult(
         passed=not reasons,
         reasons=tuple(reasons),
@@ -250,9 +255,14 @@ class _ClassCounts:
         least = max(least_share * self._reference.sum(), 1.0)
         union = self._reference + self._candidate - self._both
         return {
-            names[i] if i < len(names) else str(i): round(float(self._both[i] / union[i]), 5)
+            _name(i, names): round(float(self._both[i] / union[i]), 5)
             for i in map(int, np.flatnonzero(self._reference >= least))
         }
+
+    def lost(self, names: Sequence[str]) -> list[str]:
+        """Name the classes that the reference shows and the candidate finds nowhere."""
+        shown = self._reference >= max(LOST_SHARE * self._reference.sum(), 1.0)
+        return [_name(i, names) for i in map(int, np.flatnonzero(shown & (self._both == 0)))]
 
     def strangers(self, names: Sequence[str]) -> list[str]:
         """Say which ids are no class; without class names every id is one."""
@@ -260,6 +270,10 @@ class _ClassCounts:
             return []
         ids = [int(i) for i in np.flatnonzero(self._candidate) if i >= len(names)]
         return [f"mask ids {ids} are no class, expected 0 to {len(names) - 1}"] if ids else []
+
+
+def _name(label: int, names: Sequence[str]) -> str:
+    return names[label] if label < len(names) else str(label)
 
 
 def _histogram(ids: Image8) -> NDArray[np.int64]:

@@ -127,6 +127,27 @@ def test_a_small_class_that_vanishes_is_refused_though_the_mask_agrees() -> None
     assert gate(with_mask(0.4, value=0, label=1), class_share=0.9, **asked).passed
 
 
+def test_a_rare_class_that_is_found_nowhere_is_refused() -> None:
+    """It is too rare to ask how well it agrees, but overflow in its logit must not pass."""
+
+    def with_few(result: Inference) -> Inference:
+        mask = np.where(result.mask == 2, 0, result.mask)
+        mask[:2, :5] = 2
+        return result._replace(mask=mask)
+
+    def refusals(change: Change, **asked: float) -> tuple[str, ...]:
+        candidate, reference = Painter(lambda result: change(with_few(result))), Painter(with_few)
+        thresholds = GateThresholds.of(asked)
+        return run_gate(candidate, reference, pairs(), thresholds, class_names=NAMES).reasons
+
+    def without(result: Inference) -> Inference:
+        return result._replace(mask=np.where(result.mask == 2, 0, result.mask))
+
+    assert refusals(lambda result: result) == ()
+    assert refusals(without) == ("these classes are lost: car",)
+    assert refusals(without, class_agreement=0.0) == ()
+
+
 def test_ids_that_are_no_class_are_refused() -> None:
     result = gate(with_mask(0.001, value=200))
     assert any("mask ids [200] are no class, expected 0 to 2" in text for text in result.reasons)
