@@ -119,19 +119,27 @@ def step_of(path: Path) -> int:
     return int(read(path).get("step", 0))
 
 
-def restore(path: Path, state: RunState, ranks: Ranks, *, fresh_optimiser: set[int]) -> None:
+def restore(
+    path: Path, state: RunState, ranks: Ranks, *, labels: str, fresh_optimiser: set[int]
+) -> None:
     """Put a run back where its checkpoint was written.
 
     Args:
         path: checkpoint.pt of the run.
         state: a run of the same recipe, not begun.
         ranks: this process among all; random numbers go on only with the same number of them.
+        labels: class list of the recipe; another one of the same length would fit unnoticed.
         fresh_optimiser: steps at which a phase begins, so that the stored optimiser is over.
 
     Raises:
         CheckpointError: the file does not fit the recipe.
     """
     stored = read(path)
+    if stored.get("labels", labels) != labels:
+        raise CheckpointError(
+            f"{path} learnt class list {stored['labels']!r}, the recipe names {labels!r}; resume "
+            "with the recipe that it was begun with, or begin anew with --start"
+        )
     try:
         state.network.load_state_dict(stored["network"])
         state.average.load_state_dict(stored["average"])

@@ -169,7 +169,8 @@ class Run:
             phase = next((p for p in every if p.first <= checkpoint.step_of(path) < p.end), None)
             if phase is not None:
                 state.optimiser = self._optimiser(state.network, phase)
-            checkpoint.restore(path, state, self.ranks, fresh_optimiser=firsts)
+            labels = self.recipe.labels
+            checkpoint.restore(path, state, self.ranks, labels=labels, fresh_optimiser=firsts)
         elif self.ranks.rank == 0:
             # The best weights of another run in this folder are not those of this one.
             (self.out / "best.pt").unlink(missing_ok=True)

@@ -100,5 +100,10 @@ def test_a_run_resumes_with_its_own_recipe_only(tmp_path: Path) -> None:
             replace(RECIPE, variant="tiny-cascade"), pairs, tmp_path, classes=CLASSES,
             resume=True, options=OPTIONS,
         )  # fmt: skip
+    with pytest.raises(CheckpointError, match="class list 'fmb15', the recipe names 'mfnet9'"):
+        train(
+            replace(RECIPE, labels="mfnet9"), pairs, tmp_path, classes=CLASSES, resume=True,
+            options=OPTIONS,
+        )  # fmt: skip
     with pytest.raises(CheckpointError, match="is missing"):
         train(RECIPE, pairs, tmp_path / "new", classes=CLASSES, resume=True, options=OPTIONS)
