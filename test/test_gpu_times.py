@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from segmif_ros.bundle import Bundle
 from segmif_ros.engines import tensorrt_open
 from segmif_ros.engines.driver import Driver, DriverError, Gpu
+from segmif_ros.engines.gate import GateThresholds
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULT: dict[str, Any] = {
@@ -186,3 +189,15 @@ def test_what_a_run_has_no_time_for_is_left_to_the_next(
     assert limits == [420.0, 250.0]
     results = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
     assert [result["error"] for result in results] == ["not done after 420 s"]
+
+
+def test_weights_without_meaning_are_asked_for_less_of_the_mask_and_all_of_the_picture(
+    times: ModuleType, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    """Else the gate refuses the very engine that is to be timed."""
+    bundle = Bundle.load(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    asked = GateThresholds.of(times._asked(bundle, times.FILLED_WEIGHTS).manifest.gate)
+    assert asked.mask_agreement < 0.965
+    assert asked.fused_psnr_db == GateThresholds().fused_psnr_db
+    assert asked.confidence_error == GateThresholds().confidence_error
+    GateThresholds.of(times.RANDOM_WEIGHTS)
