@@ -57,8 +57,8 @@ RANDOM_WEIGHTS = {
 }
 """Thresholds of the gate for a model whose classes mean nothing."""
 FILLED_WEIGHTS = {"mask_agreement": 0.9, "class_agreement": 0.5}
-"""The same for `fill`: its classes are bands of brightness, and fp16 of b1 has 96.5 % of the mask in
-ONNX Runtime already; the fused image is asked for as of any model."""
+"""The same for `fill`: its classes are bands of brightness, and fp16 of b1 keeps 96.5 % of the mask
+in ONNX Runtime already; the fused image is asked for as of any model."""
 _WEIGHTS = "weights.pt"
 _CLASSES = "fmb15"
 
