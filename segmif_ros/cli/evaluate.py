@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +27,7 @@ from typing import Any
 import yaml
 
 from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.cli.children import terminable
+from segmif_ros.cli.children import INTERRUPTS
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
 from segmif_ros.engines.base import EngineError
@@ -46,6 +48,9 @@ from segmif_ros.registration import RegistrationError
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
 """Exit codes."""
+
+_PATIENCE = 3
+"""Signals until an interrupted evaluation leaves its report unwritten."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"segmif evaluate: {err}\n")
         return USAGE
     try:
-        with terminable(), _sole_user(args.out):
+        with _patient(), _sole_user(args.out):
             if args.live:
                 from segmif_ros.cli.evaluate_live import evaluate_live
 
@@ -148,6 +153,29 @@ def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequ
     if settings.write_bag and len(bags) > 1 and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise SettingsError(f"two bags are called {twice!r}; write their results one by one")
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Interrupt once: what is counted then becomes a report, and more Ctrl-C would cut that short.
+
+    Whoever insists is heard at the fourth.
+    """
+    count = 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count == 1 or count > _PATIENCE:
+            raise KeyboardInterrupt
+        os.write(2, b"writing the report of what is done; please wait\n")
+
+    previous = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

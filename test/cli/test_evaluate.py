@@ -323,6 +323,16 @@ def test_ctrl_c_ends_with_a_partial_report(bundle, tmp_path):
     assert sorted(f.name for f in tmp_path.iterdir()) == ["long", "out"]
 
 
+def test_more_ctrl_c_do_not_cut_the_report_short():
+    with evaluate._patient():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_a_full_disk_leaves_nothing_that_looks_whole(bundle, tmp_path):
     """A limit on the size of files stands for the disk: the write fails the same way."""
     bag, out, results = drive_bag(tmp_path / "drive", 400), tmp_path / "out", tmp_path / "results"
