@@ -84,8 +84,8 @@ def bundles(source: Bundle, data: Path, count: int, scratch: Path) -> dict[str, 
         except PrecisionError as err:
             print(f"{name} is left out: {err}")
             continue
-        encoder = bundle.manifest.files[precision].made.get("encoder", "")
-        label = f"{name}, encoder in fp32" if encoder == "fp32" else name
+        kept = str(bundle.manifest.files[precision].made.get("float32", "")).rpartition(", ")[2]
+        label = f"{name}, {kept} in fp32" if kept in {"fusion", "encoder"} else name
         made[label] = bundle.select(precision)
     return made
 

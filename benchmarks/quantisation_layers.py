@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.calibration_pairs import folder_pairs
-from segmif_ros.deploy.quantise import ALWAYS_FLOAT, WITHOUT_ENCODER, Pair, quantise
+from segmif_ros.deploy.quantise import ALWAYS_FLOAT, WITHOUT_ENCODER, WITHOUT_FUSION, Pair, quantise
 from segmif_ros.engines.gate import psnr_db
 from segmif_ros.frames import Image8
 
@@ -45,6 +45,7 @@ def runs() -> dict[str, re.Pattern[str]]:
         **only,
         "all but the folding of bytes": re.compile(r"/[^/]*"),
         "as `segmif quantise` does": ALWAYS_FLOAT,
+        "and without fusion": WITHOUT_FUSION,
         "and without the encoder": WITHOUT_ENCODER,
     }
 

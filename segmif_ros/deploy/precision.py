@@ -66,7 +66,7 @@ def add_int8(
         BundleError, EngineError: the float32 model is missing or cannot run.
     """
     exact = _exact(bundle)
-    for plan, keep_float in enumerate(PLANS):
+    for kept, keep_float in PLANS.items():
         try:
             data = quantise(exact, pairs, keep_float=keep_float, runtime=runtime, progress=progress)
         except ValueError as err:
@@ -77,7 +77,7 @@ def add_int8(
                 "for": runtime,
                 "pairs": len(pairs),
                 "from": source,
-                "encoder": "fp32" if plan else "int8 but its first stage",
+                "float32": kept,
                 "gate": result.summary(),
             }
             return add_model(bundle, "int8", data, made), result

@@ -34,9 +34,18 @@ ALWAYS_FLOAT = re.compile(
     r")"
 )
 """Convolutions that stay float32: the first, the last, and those the mask suffers from most."""
+WITHOUT_FUSION = re.compile(
+    rf"{ALWAYS_FLOAT.pattern}|(/network)?/fusion/.*"
+    r"|/(dense|interaction|semantic|tail|sharpen|detail|share|offset)[./].*"
+)
+"""The same and all of fusion, for weights whose fused picture suffers from 8 bits there."""
 WITHOUT_ENCODER = re.compile(rf"{ALWAYS_FLOAT.pattern}|(/network)?/(guidance_)?encoder/.*")
 """The same and the whole encoder, for weights whose mask suffers from 8 bits there."""
-PLANS = (ALWAYS_FLOAT, WITHOUT_ENCODER)
+PLANS = {
+    "first and last layers": ALWAYS_FLOAT,
+    "first and last layers, fusion": WITHOUT_FUSION,
+    "first and last layers, encoder": WITHOUT_ENCODER,
+}
 """What stays float32, tried in this order until the gate passes."""
 
 

@@ -13,7 +13,13 @@ import pytest
 from nano_bundle import nano_onnx, smooth_pair
 from onnx import TensorProto, helper, numpy_helper
 
-from segmif_ros.deploy.quantise import ALWAYS_FLOAT, RUNTIMES, WITHOUT_ENCODER, quantise
+from segmif_ros.deploy.quantise import (
+    ALWAYS_FLOAT,
+    RUNTIMES,
+    WITHOUT_ENCODER,
+    WITHOUT_FUSION,
+    quantise,
+)
 from segmif_ros.engines.gate import psnr_db
 
 PAIRS = [smooth_pair(seed) for seed in range(2)]
@@ -127,6 +133,17 @@ def test_without_the_encoder_all_of_it_stays_float() -> None:
     assert len(encoder) > 50
     assert all(WITHOUT_ENCODER.fullmatch(name) for name in encoder)
     assert not WITHOUT_ENCODER.fullmatch("/tail/Conv")
+
+
+def test_without_fusion_only_the_encoder_and_the_head_are_in_8_bits() -> None:
+    nodes = onnx.load_from_string(nano_onnx()).graph.node
+    rest = {n.name for n in nodes if n.op_type == "Conv" and not WITHOUT_FUSION.fullmatch(n.name)}
+    assert len(rest) > 20
+    assert {name.split("/")[1].partition(".")[0] for name in rest} == {
+        "encoder", "levels", "fine", "refine",
+    }  # fmt: skip
+    assert WITHOUT_FUSION.fullmatch("/network/fusion/dense.2/mix/parts.0/Conv")
+    assert not WITHOUT_FUSION.fullmatch("/network/head/levels.0/Conv")
 
 
 def test_progress_covers_every_pair(made: Made) -> None:
