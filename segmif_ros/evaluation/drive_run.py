@@ -7,6 +7,7 @@ Between them wait one pair and two results at most.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.checks import one_line
 from segmif_ros.evaluation.bags import BagError
 from segmif_ros.evaluation.boxes import Box
 from segmif_ros.evaluation.channel import Channel
@@ -40,6 +42,8 @@ from segmif_ros.thermal import ShutterState, ThermalError
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 """What a pair can cause: counted, and the next pair is tried; as in the node."""
+
+_LOG = logging.getLogger(__name__)
 
 FAILED = "failed"
 """Reason of pairs that the network could not be run on."""
@@ -86,6 +90,13 @@ def evaluate_bag(
         raise DriveError(
             f"{path.name}: {err.strerror or err}{where}; free space or choose another folder"
         ) from err
+    except DriveError:
+        raise
+    except Exception as err:
+        # Whatever nobody foresaw in one bag must not cost the other bags their evaluation.
+        _LOG.exception("%s: not foreseen; please report it", path.name)
+        reason = f"not foreseen: {type(err).__name__}: {one_line(err)}; please report it"
+        return BagResult(str(path), "skipped", reason)
 
 
 class _CutShortError(Exception):

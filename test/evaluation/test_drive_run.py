@@ -266,6 +266,17 @@ def test_a_missing_topic_lists_what_is_there_and_the_nearest(plain, bundle):
     assert TOPICS["thermal"] in result.reason
 
 
+def test_what_nobody_foresaw_in_a_bag_is_its_own_reason(plain, bundle, monkeypatch, caplog):
+    def broken(*_args, **_options):
+        raise cv2.error("inconvertible")
+
+    monkeypatch.setattr("segmif_ros.evaluation.drive_scores.DriveScores.add", broken)
+    result = evaluated(plain, bundle)
+    assert result.status == "skipped"
+    assert "not foreseen: error: inconvertible" in result.reason
+    assert "Traceback" in caplog.text
+
+
 def test_cameras_that_never_fit_in_time_are_skipped(bundle, tmp_path):
     late = drive_bag(tmp_path / "late", 10, thermal_late_ns=10_000_000_000)
     result = evaluated(late, bundle)
