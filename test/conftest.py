@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import runpy
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.bundle import Bundle
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# A run that a shell started in the background ignores Ctrl-C, and so would every process that the
+# tests start; what Ctrl-C does is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
