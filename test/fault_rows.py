@@ -219,7 +219,7 @@ RELIABILITY = Row(
 DRIVERS_KILLED = Row(
     "drivers killed", "SIGKILL to both camera drivers, then they are started again",
     mode="stopped", says=(_mode("stopped", "any more"), Expect("rgb", ERROR, "stale")),
-    results=False, via=("rgb_only", "thermal_only"), recovery_s=10.0,
+    results=False, recovery_s=10.0,
 )  # fmt: skip
 NO_CLOCK = Row(
     "no /clock", "`use_sim_time` is set and nobody publishes /clock",
