@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads which names TensorRT's Python modules have, version by version, without a GPU.
 
-python scripts/tensorrt_symbols.py           # compare with test/engines/tensorrt_symbols.json
+python scripts/tensorrt_symbols.py           # compare with test/engines/tensorrt/symbols.json
 python scripts/tensorrt_symbols.py --write   # write that file anew
 
 Only the bindings are downloaded (about 1 MB a version), not the libraries (up to 2 GB). They import
@@ -23,7 +23,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-TABLE = Path(__file__).resolve().parent.parent / "test" / "engines" / "tensorrt_symbols.json"
+TABLE = Path(__file__).resolve().parent.parent / "test" / "engines" / "tensorrt" / "symbols.json"
 WHEELS = {
     "8.6.1": "tensorrt-bindings==8.6.1",
     "10.3.0": "tensorrt-cu12-bindings==10.3.0",

@@ -16,7 +16,8 @@ import stand_in_pycuda
 from stand_in_cuda import Controls, build_library, controls_of
 from stand_in_tensorrt import Behaviour, module_of
 
-from segmif_ros.engines import driver, tensorrt_api, tensorrt_buffers
+from segmif_ros.engines import driver
+from segmif_ros.engines.tensorrt import api, buffers
 
 
 @dataclass
@@ -32,7 +33,7 @@ class StandInGpu:
         """Be a machine with this version of TensorRT."""
         module = module_of(version, self.controls.library, self.behaviour)
         self.patch.setitem(sys.modules, "tensorrt", module)
-        tensorrt_api.log_of.cache_clear()
+        api.log_of.cache_clear()
 
 
 @contextmanager
@@ -53,15 +54,15 @@ def stand_in_gpu(folder: Path) -> Iterator[StandInGpu]:
             patch.setitem(sys.modules, "pycuda", package)
             patch.setitem(sys.modules, "pycuda.driver", pycuda)
         load = driver.load_driver
-        for name in ("driver", "tensorrt", "tensorrt_buffers"):
+        for name in ("driver", "tensorrt.run", "tensorrt.buffers"):
             module = importlib.import_module(f"segmif_ros.engines.{name}")
             patch.setattr(module, "load_driver", lambda *_: load(str(library)))
-        tensorrt_buffers.keep_primary_context.cache_clear()
+        buffers.keep_primary_context.cache_clear()
         machine = StandInGpu(library, controls, Behaviour(), patch)
         machine.install("10.3.0")
         yield machine
-        tensorrt_api.log_of.cache_clear()
-        tensorrt_buffers.keep_primary_context.cache_clear()
+        api.log_of.cache_clear()
+        buffers.keep_primary_context.cache_clear()
 
 
 def _driver_and_pycuda(folder: Path) -> tuple[Path, object | None]:

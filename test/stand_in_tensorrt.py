@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of `tensorrt` that the engine uses, over the stand-in driver and ONNX Runtime.
 
-It has the names of a version and lacks those that the version lacks; test_tensorrt_symbols.py
+It has the names of a version and lacks those that the version lacks; test_symbols.py
 compares both with the real modules. A "plan" is the ONNX file behind a line that says how it was
 built. Running one puts a call on the stream, so that results appear when the stream gets there.
 """

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines import tensorrt_open
 from segmif_ros.engines.driver import Driver, DriverError, Gpu
 from segmif_ros.engines.gate import GateThresholds
 
@@ -160,7 +159,7 @@ def test_memory_is_read_while_the_engine_holds_it(
         collect=lambda: None,
         close=held.clear,
     )
-    monkeypatch.setattr(tensorrt_open, "open_tensorrt", lambda *_, **__: engine)
+    monkeypatch.setattr("segmif_ros.engines.tensorrt.open.open_tensorrt", lambda *_, **__: engine)
     monkeypatch.setattr(times, "gpu_memory_mib", lambda: sum(held, 500))
     gpu = Gpu("NVIDIA H200", (9, 0), 143000, integrated=False)
     monkeypatch.setattr(times, "ask_driver", lambda: Driver((13, 0), "580", (gpu,)))

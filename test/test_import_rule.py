@@ -79,8 +79,8 @@ ROOMS: dict[str, Rule] = {
 EXCEPTIONS: dict[str, frozenset[str]] = {
     "engines/onnxruntime.py": frozenset({"onnxruntime"}),
     "engines/openvino.py": frozenset({"openvino"}),
-    "engines/tensorrt_api.py": frozenset({"tensorrt"}),
-    "engines/tensorrt_buffers.py": frozenset({"pycuda"}),
+    "engines/tensorrt/api.py": frozenset({"tensorrt"}),
+    "engines/tensorrt/buffers.py": frozenset({"pycuda"}),
     # Rare encodings (Bayer, YUV), where a ROS installation provides it.
     "messages/images.py": frozenset({"cv_bridge"}),
     # An export is compared with the network before it becomes a bundle that an engine could open.

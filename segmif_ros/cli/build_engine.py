@@ -13,14 +13,14 @@ from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import say
 from segmif_ros.cli.export import image_size
 from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.engine_cache import default_folder
-from segmif_ros.engines.tensorrt_build import (
+from segmif_ros.engines.tensorrt.build import (
     OPTIMIZATION_LEVEL,
     PRECISIONS,
     WORKSPACE_MIB,
     Limits,
 )
-from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
+from segmif_ros.engines.tensorrt.cache import default_folder
+from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
 from segmif_ros.share import resolve_model
 
 EPILOG = """\

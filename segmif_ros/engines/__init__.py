@@ -35,7 +35,7 @@ class EngineChoices:
     Attributes:
         threads: CPU threads, 0 = all cores.
         precision: "auto", or a precision that the bundle has a file of. "auto" is the bundle's
-            first file on the CPU, and what `segmif_ros.engines.tensorrt_build.recipes` says on a
+            first file on the CPU, and what `segmif_ros.engines.tensorrt.build.recipes` says on a
             GPU.
         cache: folder of engines that TensorRT built, None for the user's.
         workspace_mib: memory that TensorRT may use to build, MiB.
@@ -95,8 +95,8 @@ def _open(
     tell: Callable[[str], None],
 ) -> Engine:
     if name == "tensorrt":
-        from segmif_ros.engines.tensorrt_build import Limits
-        from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
+        from segmif_ros.engines.tensorrt.build import Limits
+        from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
 
         wanted = Wanted(
             choices.precision,

@@ -23,7 +23,7 @@ from segmif_ros.engines.checks import (
 )
 from segmif_ros.engines.cores import restricted_cores
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
-from segmif_ros.engines.engine_cache import default_folder
+from segmif_ros.engines.tensorrt.cache import default_folder
 from segmif_ros.frames import Image8
 
 PROVIDERS = {

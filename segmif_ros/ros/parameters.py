@@ -13,7 +13,7 @@ from typing import Any, cast
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from segmif_ros.engines import ENGINES, EngineChoices
-from segmif_ros.engines.tensorrt_build import PRECISIONS, WORKSPACE_MIB
+from segmif_ros.engines.tensorrt.build import PRECISIONS, WORKSPACE_MIB
 from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
 from segmif_ros.ros.modes import MAY_GO_ON, ModePolicy
 from segmif_ros.ros.scheduling import SchedulingError, parse_cores

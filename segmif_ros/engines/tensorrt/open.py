@@ -17,21 +17,21 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.build_progress import BuildProgress
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
-from segmif_ros.engines.engine_cache import (
+from segmif_ros.engines.gate import GateError, GateResult, GateThresholds
+from segmif_ros.engines.reference import check_engine, reference_digest
+from segmif_ros.engines.tensorrt.api import has_weak_types, import_tensorrt, version
+from segmif_ros.engines.tensorrt.buffers import import_pycuda
+from segmif_ros.engines.tensorrt.build import Limits, Recipe, build, recipes
+from segmif_ros.engines.tensorrt.cache import (
     CacheError,
     EngineCache,
     EngineKey,
     Entry,
     Missing,
 )
-from segmif_ros.engines.gate import GateError, GateResult, GateThresholds
-from segmif_ros.engines.reference import check_engine, reference_digest
-from segmif_ros.engines.tensorrt import PlanError, TensorRtEngine
-from segmif_ros.engines.tensorrt_api import has_weak_types, import_tensorrt, version
-from segmif_ros.engines.tensorrt_buffers import import_pycuda
-from segmif_ros.engines.tensorrt_build import Limits, Recipe, build, recipes
+from segmif_ros.engines.tensorrt.progress import BuildProgress
+from segmif_ros.engines.tensorrt.run import PlanError, TensorRtEngine
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Wanted:
     """What engine is wanted.
 
     Attributes:
-        precision: one of `tensorrt_build.PRECISIONS`.
+        precision: one of `build.PRECISIONS`.
         cache: folder of the cache, None for the user's.
         limits: what a build may use.
         rebuild: build even if there is one.

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from segmif_ros.engines import engine_cache
-from segmif_ros.engines.engine_cache import (
+from segmif_ros.engines.tensorrt import cache as engine_cache
+from segmif_ros.engines.tensorrt.cache import (
     CacheError,
     EngineCache,
     EngineKey,
@@ -214,8 +214,8 @@ HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from segmif_ros.engines.engine_cache import EngineCache
-from test_engine_cache import KEY
+from segmif_ros.engines.tensorrt.cache import EngineCache
+from test_cache import KEY
 with EngineCache(Path(sys.argv[1])).locked("nano", KEY):
     print("held", flush=True)
     sys.stdin.readline()

@@ -23,9 +23,9 @@ from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import MANIFEST, Bundle, BundleError, ModelFile
 from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.build_progress import BuildProgress
-from segmif_ros.engines.tensorrt_api import import_tensorrt, log_of, network_flags
-from segmif_ros.engines.tensorrt_build import Limits, Recipe, build, recipes
+from segmif_ros.engines.tensorrt.api import import_tensorrt, log_of, network_flags
+from segmif_ros.engines.tensorrt.build import Limits, Recipe, build, recipes
+from segmif_ros.engines.tensorrt.progress import BuildProgress
 
 VERSIONS = ("8.6.1", "10.3.0", "11.4.0")
 EXPLICIT_BATCH = 1
@@ -270,7 +270,7 @@ def test_a_long_build_says_how_far_it_is(
 def test_the_phases_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     clock = [0.0]
-    monkeypatch.setattr("segmif_ros.engines.build_progress.monotonic", lambda: clock[0])
+    monkeypatch.setattr("segmif_ros.engines.tensorrt.progress.monotonic", lambda: clock[0])
     progress = BuildProgress(told.append, "building an engine", every_s=4.0)
     progress.begin("Building", 5)
     progress.begin("Tactics", 40)
@@ -305,7 +305,7 @@ def test_messages_of_tensorrt_reach_the_log(
     trt = import_tensorrt()
     log = log_of(trt)
     assert log_of(trt) is log, "TensorRT wants one log for the process"
-    with caplog.at_level(logging.INFO, "segmif_ros.engines.tensorrt_api"):
+    with caplog.at_level(logging.INFO, "segmif_ros.engines.tensorrt.api"):
         log.log(trt.ILogger.Severity.WARNING, "slow format")
         log.log(trt.ILogger.Severity.VERBOSE, "chatter")
         log.log(trt.ILogger.Severity.ERROR, "first\n  line")

@@ -3,7 +3,7 @@
 
 What is shown here: calls come in an order that the driver allows, results appear only after waiting
 for them, everything is given back, and every refusal becomes an EngineError with its reason. What
-needs a GPU is in test_tensorrt_gpu.py.
+needs a GPU is in test_gpu.py.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import Engine, EngineError
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
-from segmif_ros.engines.tensorrt import SLOTS, PlanError, TensorRtEngine
-from segmif_ros.engines.tensorrt_api import import_tensorrt
-from segmif_ros.engines.tensorrt_build import Limits, build, recipes
-from segmif_ros.engines.tensorrt_graph import CudaGraph
+from segmif_ros.engines.tensorrt.api import import_tensorrt
+from segmif_ros.engines.tensorrt.build import Limits, build, recipes
+from segmif_ros.engines.tensorrt.graph import CudaGraph
+from segmif_ros.engines.tensorrt.run import SLOTS, PlanError, TensorRtEngine
 from segmif_ros.frames import Image8
 
 SIZE = (32, 48)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every name of TensorRT that the engine uses is one that its versions have, or is asked for first.
 
-`tensorrt_symbols.json` was read from the real Python modules by scripts/tensorrt_symbols.py, which
+`symbols.json` was read from the real Python modules by scripts/tensorrt_symbols.py, which
 says how and when; one test here reads two of them again where they can be downloaded.
 """
 
@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 from stand_in_gpu import StandInGpu
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-ENGINES = REPOSITORY / "segmif_ros" / "engines"
+REPOSITORY = Path(__file__).resolve().parents[3]
+ENGINES = REPOSITORY / "segmif_ros" / "engines" / "tensorrt"
 TABLE: dict[str, Any] = json.loads(
-    Path(__file__).with_name("tensorrt_symbols.json").read_text(encoding="utf-8")
+    Path(__file__).with_name("symbols.json").read_text(encoding="utf-8")
 )
 LACKING: dict[str, dict[str, list[str]]] = TABLE["lacking"]
 VERSIONS = tuple(TABLE["wheels"])
 
 OBJECTS = {
-    "tensorrt_build.py": {
+    "build.py": {
         "builder": "Builder",
         "network": "INetworkDefinition",
         "config": "IBuilderConfig",
@@ -37,13 +37,13 @@ OBJECTS = {
         "layer": "ILayer",
         "tensor": "ITensor",
     },
-    "tensorrt.py": {
+    "run.py": {
         "self._runtime": "Runtime",
         "self._engine": "ICudaEngine",
         "self._context": "IExecutionContext",
     },
-    "tensorrt_api.py": {"engine": "ICudaEngine"},
-    "build_progress.py": {},
+    "api.py": {"engine": "ICudaEngine"},
+    "progress.py": {},
 }
 """File -> what its variables hold."""
 ASKED_FOR = {
@@ -191,12 +191,12 @@ def script() -> ModuleType:
 OURS = """
 import json, logging
 import tensorrt_bindings as trt
-from segmif_ros.engines import build_progress, tensorrt_api
-log = tensorrt_api.log_of(trt)
+from segmif_ros.engines.tensorrt import api, progress
+log = api.log_of(trt)
 assert isinstance(log, trt.ILogger)
 log.log(trt.ILogger.Severity.ERROR, "first")
-progress = build_progress.BuildProgress(print, "x")
-monitor = build_progress.monitor_of(trt, progress)
+shown = progress.BuildProgress(print, "x")
+monitor = progress.monitor_of(trt, shown)
 assert isinstance(monitor, trt.IProgressMonitor)
 monitor.phase_start("a", None, 2)
 assert monitor.step_complete("a", 0) is True
@@ -208,11 +208,11 @@ except TypeError as err:
     made = str(err)
 print(json.dumps({
     "errors": log.last_errors(),
-    "flags": [tensorrt_api.network_flags(trt, strong=strong) for strong in (True, False)],
+    "flags": [api.network_flags(trt, strong=strong) for strong in (True, False)],
     "explicit": 1 << int(getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", 0)),
-    "tactics": tensorrt_api.tactic_sources(trt),
-    "dtypes": [tensorrt_api.dtype_name(d) for d in (trt.uint8, trt.float32, trt.float16)],
-    "weak": tensorrt_api.has_weak_types(trt),
+    "tactics": api.tactic_sources(trt),
+    "dtypes": [api.dtype_name(d) for d in (trt.uint8, trt.float32, trt.float16)],
+    "weak": api.has_weak_types(trt),
     "builder": made,
 }))
 """

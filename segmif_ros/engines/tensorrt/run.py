@@ -24,15 +24,15 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, Inference
 from segmif_ros.engines.checks import check_inputs, check_signature, one_line
 from segmif_ros.engines.driver import Driver, DriverError, load_driver
-from segmif_ros.engines.tensorrt_api import (
+from segmif_ros.engines.tensorrt.api import (
     device_memory,
     dtype_name,
     import_tensorrt,
     log_of,
     version,
 )
-from segmif_ros.engines.tensorrt_buffers import DeviceTensor, Gpu0
-from segmif_ros.engines.tensorrt_graph import CudaGraph
+from segmif_ros.engines.tensorrt.buffers import DeviceTensor, Gpu0
+from segmif_ros.engines.tensorrt.graph import CudaGraph
 from segmif_ros.frames import Image8
 
 SLOTS = 3

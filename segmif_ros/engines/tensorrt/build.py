@@ -17,8 +17,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.build_progress import BuildProgress, monitor_of
-from segmif_ros.engines.tensorrt_api import (
+from segmif_ros.engines.tensorrt.api import (
     dtype_name,
     has_weak_types,
     log_of,
@@ -26,6 +25,7 @@ from segmif_ros.engines.tensorrt_api import (
     tactic_sources,
     version,
 )
+from segmif_ros.engines.tensorrt.progress import BuildProgress, monitor_of
 
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 """Precisions as users write them."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from stand_in_gpu import StandInGpu, stand_in_gpu
 
-from segmif_ros.engines.tensorrt_buffers import keep_primary_context
+from segmif_ros.engines.tensorrt.buffers import keep_primary_context
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.reference import check_engine, open_reference, reference_pairs
-from segmif_ros.engines.tensorrt import SLOTS, TensorRtEngine
-from segmif_ros.engines.tensorrt_api import has_weak_types
-from segmif_ros.engines.tensorrt_build import Limits
-from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
+from segmif_ros.engines.tensorrt.api import has_weak_types
+from segmif_ros.engines.tensorrt.build import Limits
+from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+from segmif_ros.engines.tensorrt.run import SLOTS, TensorRtEngine
 from segmif_ros.frames import Image8
 from segmif_ros.share import share_path
 
@@ -225,8 +225,8 @@ def test_a_process_that_closes_nothing_ends_well(wanted: Wanted) -> None:
         "from pathlib import Path\n"
         "from segmif_ros.bundle import Bundle\n"
         "from segmif_ros.share import share_path\n"
-        "from segmif_ros.engines.tensorrt_build import Limits\n"
-        "from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt\n"
+        "from segmif_ros.engines.tensorrt.build import Limits\n"
+        "from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt\n"
         "bundle = Bundle.load(share_path('models', 'segmif-nano'))\n"
         f"wanted = Wanted(precision='fp32', cache=Path({str(wanted.cache)!r}), "
         "limits=Limits(optimization_level=1))\n"

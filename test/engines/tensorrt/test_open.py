@@ -21,12 +21,12 @@ from tiny_model import write_tiny_bundle
 import segmif_ros.engines
 from segmif_ros.bundle import MANIFEST, Bundle, ModelFile
 from segmif_ros.cli.build_engine import main
-from segmif_ros.engines import EngineChoices, open_engine, tensorrt_open
+from segmif_ros.engines import EngineChoices, open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.build_progress import BuildProgress
-from segmif_ros.engines.tensorrt import TensorRtEngine
-from segmif_ros.engines.tensorrt_build import Limits
-from segmif_ros.engines.tensorrt_open import Wanted, open_tensorrt
+from segmif_ros.engines.tensorrt.build import Limits
+from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+from segmif_ros.engines.tensorrt.progress import BuildProgress
+from segmif_ros.engines.tensorrt.run import TensorRtEngine
 
 SIZE = (32, 48)
 
@@ -285,7 +285,7 @@ def test_what_is_missing_is_said_before_the_build(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     if module == "onnxruntime":
-        monkeypatch.setattr(tensorrt_open, "find_spec", lambda _: None)
+        monkeypatch.setattr("segmif_ros.engines.tensorrt.open.find_spec", lambda _: None)
     with pytest.raises(EngineError, match=words):
         opened()
     assert gpu.behaviour.built == []
