@@ -244,6 +244,11 @@ class Operator:
         request.transition.label = label
         return bool(self._call(ChangeState, "change_state", request).success)
 
+    def transition_by_id(self, ident: int) -> bool:
+        request = ChangeState.Request()
+        request.transition.id = ident
+        return bool(self._call(ChangeState, "change_state", request).success)
+
     def state(self) -> str:
         # A server that has not discovered its client yet answers into the void: ask until it has.
         client = self._client(GetState, "get_state")

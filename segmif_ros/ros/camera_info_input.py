@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.intake import IntakeGroup
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS, camera_info_input, overridable
+from segmif_ros.ros.rclpy_private import take_message
 from segmif_ros.ros.statistics import NANOSECONDS
 
 _LOOK_EVERY_NS = NANOSECONDS
@@ -50,10 +51,7 @@ class CameraInfoInput:
         if self.newest is not None and now_ns - self._looked_ns < _LOOK_EVERY_NS:
             return
         self._looked_ns = now_ns
-        with self._subscription.handle:
-            taken = self._subscription.handle.take_message(CameraInfo, False)
-        if taken is not None:
-            self.newest = taken[0]
+        self.newest = take_message(self._subscription) or self.newest
 
     def close(self) -> None:
         """Unsubscribe."""

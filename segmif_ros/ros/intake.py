@@ -17,10 +17,9 @@ from time import monotonic_ns
 from typing import Any
 
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.guard_condition import GuardCondition
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.subscription import Subscription
 
+from segmif_ros.ros.rclpy_private import SubscriptionWait, take_message
 from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import NANOSECONDS
 
@@ -60,15 +59,11 @@ class Intake:
             tick: called every `tick_s`, whether messages come or not.
             tick_s: seconds.
         """
-        self._subscriptions = tuple(subscriptions)
         self._log = log
         self._tick = tick
         self._period_ns = round(tick_s * NANOSECONDS)
         self._stop = Event()
-        self._wake = GuardCondition(None, None, context=context)
-        self._wait_set = rclpy_implementation.WaitSet(
-            len(self._subscriptions), 1, 0, 0, 0, 0, context.handle
-        )
+        self._messages = SubscriptionWait(subscriptions, context)
         self._failures = 0
         self._logged = Seldom()
         self._thread = Thread(target=self._run, name=THREAD_NAME, daemon=True)
@@ -82,9 +77,9 @@ class Intake:
     def close(self) -> None:
         """Finish the callback at hand and end the thread; no callback runs afterwards."""
         self._stop.set()
-        self._wake.trigger()
+        self._messages.wake()
         self._thread.join()
-        self._wake.destroy()
+        self._messages.destroy()
 
     def _run(self) -> None:
         due_ns = monotonic_ns() + self._period_ns
@@ -105,14 +100,8 @@ class Intake:
 
     def _wait(self, timeout_ns: int) -> None:
         """Wait for a message, and run the callbacks of those that have come."""
-        self._wait_set.clear_entities()
-        for subscription in self._subscriptions:
-            self._wait_set.add_subscription(subscription.handle)
-        self._wait_set.add_guard_condition(self._wake.handle)
-        self._wait_set.wait(timeout_ns)
-        ready = self._wait_set.get_ready_entities("subscription")
-        for subscription in self._subscriptions:
-            if subscription.handle.pointer in ready and not self._stop.is_set():
+        for subscription in self._messages.wait(timeout_ns):
+            if not self._stop.is_set():
                 self._guarded(partial(_take, subscription))
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -129,6 +118,6 @@ class Intake:
 
 
 def _take(subscription: Any) -> None:
-    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-    if taken is not None:
-        subscription.callback(taken[0])
+    message = take_message(subscription)
+    if message is not None:
+        subscription.callback(message)

@@ -39,7 +39,9 @@ from segmif_ros.ros.parameters import ParameterError
 from segmif_ros.ros.pipeline import GivenUpError, Pipeline
 from segmif_ros.ros.publishers import Publishers
 from segmif_ros.ros.qos import OUTPUTS
+from segmif_ros.ros.rclpy_private import guard_services
 from segmif_ros.ros.reporter import Reporter, Snapshot
+from segmif_ros.ros.seldom import Seldom
 from segmif_ros.ros.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.transport import prepare_process
 
@@ -51,6 +53,8 @@ CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError,
 """What a user can cause and mend: one line in the log, and the transition fails."""
 
 _POLL_S = 0.2
+_MOST_FAILURES = 100
+"""Failures of the executor in a row, without one success: it will not recover."""
 _INACTIVE = Standing(Mode.STOPPED, "the node is not active")
 _ASLEEP = Standing(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
 _LAST_REPORT_S = 0.5
@@ -91,9 +95,11 @@ class SegmifNode(LifecycleNode):
         self._intake: Intake | None = None
         self._readers_timer: Any = None
         self._readers_ns = 0
+        self._logged = Seldom()
         self._standing = _INACTIVE
         self._lifecycle = "unconfigured"
         self._reporter = Reporter(self, self.parameters, self._snapshot)
+        guard_services(self, self.get_logger().warning)
 
     @property
     def statistics(self) -> Statistics:
@@ -151,6 +157,12 @@ class SegmifNode(LifecycleNode):
     def is_deaf(self) -> bool:
         """Whether the thread that takes images ended by itself."""
         return self._intake is not None and not self._intake.is_alive
+
+    def note_callback_failure(self, err: Exception) -> None:
+        """Log what a callback raised, once in a while, and go on: the cameras are still there."""
+        if self._logged.due(monotonic_ns()):
+            trace = "".join(traceback.format_exception(err))
+            self.get_logger().error(f"a callback of rclpy failed: {err!r}\n{trace}")
 
     def close(self) -> None:
         """Leave the active state properly and free everything."""
@@ -376,8 +388,18 @@ def main(
     try:
         if node.get_parameter("autostart").value and not node.autostart():
             return 1
+        failures = 0
         while not stop.is_set():
-            executor.spin_once(timeout_sec=_POLL_S)
+            try:
+                executor.spin_once(timeout_sec=_POLL_S)
+                failures = 0
+            except Exception as err:
+                # Of callbacks that rclpy registers itself: a /clock message with a negative time.
+                failures += 1
+                node.note_callback_failure(err)
+                if failures == _MOST_FAILURES:
+                    node.get_logger().fatal("nothing can be executed any more: ending the process")
+                    return 1
             if node.is_deaf:
                 # Nothing inside can mend it; whoever started the process can start it again.
                 node.get_logger().fatal("no image can be taken any more: ending the process")

@@ -18,6 +18,7 @@ from segmif_ros.ros.parameters import (
     Settings,
 )
 from segmif_ros.ros.qos_overrides import QOS_PREFIX, qos_override_problem, topics_of
+from segmif_ros.ros.rclpy_private import given_parameters
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -58,7 +59,7 @@ class NodeParameters:
         return self._cached
 
     def _declare(self, spec: ParameterSpec) -> None:
-        given = self._node._parameter_overrides.get(spec.name)
+        given = given_parameters(self._node).get(spec.name)
         # Ours to judge: rclpy's words for a value out of range name neither the range nor the unit.
         problem = None if given is None else spec.check(given.value)
         if problem:
@@ -69,7 +70,7 @@ class NodeParameters:
 
     def _check_qos_overrides(self) -> None:
         """Refuse values that rclpy would end the process for, and name topics that nobody has."""
-        overrides = self._node._parameter_overrides
+        overrides = given_parameters(self._node)
         topics = topics_of(self._node)
         for name in sorted(overrides):
             if not name.startswith(QOS_PREFIX) or name.startswith(_QOS_OF_RCLPY):
@@ -85,7 +86,7 @@ class NodeParameters:
 
     def _warn_of_unknown(self) -> None:
         """Name given parameters that nobody declared: ROS would ignore a misspelt one silently."""
-        for name in sorted(self._node._parameter_overrides):
+        for name in sorted(given_parameters(self._node)):
             if self._node.has_parameter(name) or name.startswith(QOS_PREFIX):
                 continue
             near = get_close_matches(name, SPECS, n=1)

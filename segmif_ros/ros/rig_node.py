@@ -33,6 +33,7 @@ from segmif_ros.rig.pattern import Pattern
 from segmif_ros.rig.scene import Scene
 from segmif_ros.rig.timecode import write_code
 from segmif_ros.rig.timeline import Timeline
+from segmif_ros.ros.rclpy_private import guard_services
 from segmif_ros.ros.rig_faults import FaultSwitch, spoil
 from segmif_ros.ros.rig_options import parser
 from segmif_ros.ros.transport import prepare_process
@@ -284,6 +285,7 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
         time_code=args.time_code,
         faults=" ".join(args.fault),
     )
+    guard_services(node, node.get_logger().warning)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

@@ -12,6 +12,7 @@ import signal
 import numpy as np
 import pytest
 from node_process import NodeProcess, Operator, Peer, shared_memory_of
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from segmif_ros.ros.images import to_message
@@ -330,6 +331,28 @@ def test_lifecycle_by_services(start_node, tiny_bundle, peer, tmp_path):
     assert manage.transition("activate")
     assert manage.transition("shutdown")
     assert manage.state() == "finalized"
+    assert process.stop()[0] == 0
+
+
+def test_what_rclpy_registers_itself_cannot_end_the_active_node(start_node, tiny_bundle, peer):
+    process = start_node(
+        model=tiny_bundle,
+        engine="onnxruntime",
+        use_sim_time=True,
+        ros_args=["-r", "__ns:=/guarded"],
+    )
+    process.wait_for_text("active: listening")
+    manage = Operator(peer, "/guarded/segmif")
+    assert manage.state() == "active"
+    assert not manage.transition_by_id(3), "it is active already"
+    clock = peer.node.create_publisher(Clock, "/clock", 1)
+    before_time = Clock()
+    before_time.clock.sec = -1
+    while "a callback of rclpy failed" not in process.text():
+        clock.publish(before_time)
+        peer.spin(0.1)
+        assert process.process.poll() is None, process.text()
+    assert manage.state() == "active"
     assert process.stop()[0] == 0
 
 

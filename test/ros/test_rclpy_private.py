@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services that rclpy registers by itself: whatever is asked, the caller gets an answer."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+import rclpy
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+
+from segmif_ros.ros.node import SegmifNode
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def asked(ros_domain):
+    """Call a service of a node that spins in this thread; an exception of the executor fails it."""
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node = SegmifNode(context=context, cli_args=["--ros-args", "-p", "autostart:=false"])
+    peer = rclpy.create_node("guard_peer", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    executor.add_node(peer)
+
+    def ask(kind, name, request):
+        client = peer.create_client(kind, f"/segmif/{name}")
+        assert client.wait_for_service(DEADLINE_S)
+        future = client.call_async(request)
+        executor.spin_until_future_complete(future, DEADLINE_S)
+        assert future.done(), f"no answer of {name}"
+        return future.result()
+
+    yield ask
+    executor.shutdown()
+    node.close()
+    node.destroy_node()
+    peer.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def transition(ident: int = 0, label: str = ""):
+    request = ChangeState.Request()
+    request.transition.id, request.transition.label = ident, label
+    return request
+
+
+@pytest.mark.parametrize("ident", [0, 2, 3, 4, 6, 7, 8, 10, 61, 99, 255])
+def test_an_illegal_transition_is_answered_with_no(asked, ident):
+    assert asked(ChangeState, "change_state", transition(ident)).success is False
+
+
+@pytest.mark.parametrize("label", ["activate", "no_such_thing", "transition_success"])
+def test_an_illegal_label_is_answered_with_no(asked, label):
+    assert asked(ChangeState, "change_state", transition(label=label)).success is False
+
+
+def test_a_parameter_of_no_known_type_is_refused_and_the_others_are_set(asked):
+    good = Parameter(
+        name="queue_size",
+        value=ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=7),
+    )
+    bad = Parameter(name="queue_size", value=ParameterValue(type=200))
+    results = asked(SetParameters, "set_parameters", SetParameters.Request(parameters=[good, bad]))
+    assert [r.successful for r in results.results] == [True, False]
+    assert results.results[1].reason
+    request = SetParametersAtomically.Request(parameters=[good, bad])
+    result = asked(SetParametersAtomically, "set_parameters_atomically", request).result
+    assert not result.successful
+    assert result.reason
