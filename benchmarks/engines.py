@@ -19,7 +19,7 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import Engine, Inference
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
 from segmif_ros.engines.openvino import OpenVinoEngine
-from segmif_ros.rig.sampling import training_frame
+from segmif_ros.rig.scene.sampling import training_frame
 from segmif_ros.thermal import ThermalNormaliser
 
 

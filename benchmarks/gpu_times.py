@@ -8,7 +8,7 @@
 Every measurement is a process of its own and a JSON file; `run` goes on where it was stopped, so it
 fits machines that give a few minutes at a time, and PyTorch and TensorRT may be in two Pythons
 (`--methods`). Times are from bytes in host memory to bytes in host memory, copies included. The
-weights of the cascades are random (deploy.benchmark_network.fill), which changes no time; nano is
+weights of the cascades are random (export.benchmark_network.fill), which changes no time; nano is
 the shipped model where it has the size.
 """
 
@@ -70,14 +70,14 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
     import torch
 
     from segmif_ros.datasets.classes import load_classes
-    from segmif_ros.deploy.benchmark_network import fill
-    from segmif_ros.deploy.bundle_writer import add_model
-    from segmif_ros.deploy.export import write_bundle
-    from segmif_ros.deploy.mixed_precision import to_mixed_float16
+    from segmif_ros.export.benchmark_network import fill
+    from segmif_ros.export.bundle_writer import add_model
+    from segmif_ros.export.export import write_bundle
+    from segmif_ros.export.mixed_precision import to_mixed_float16
     from segmif_ros.network.segmif import SegMiF
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
-    from segmif_ros.rig.sampling import training_frame
+    from segmif_ros.rig.scene.sampling import training_frame
     from segmif_ros.thermal import ThermalNormaliser
 
     classes = load_classes(_CLASSES)
@@ -271,7 +271,7 @@ def torch_module(folder: Path, bundle: Bundle, *, half: bool) -> Any:
     """
     import torch
 
-    from segmif_ros.deploy.export import BytesInBytesOut
+    from segmif_ros.export.export import BytesInBytesOut
     from segmif_ros.network.compact import CompactSegMiF
     from segmif_ros.network.variants import build
 
@@ -429,7 +429,7 @@ def _work(folder: Path, model: str) -> tuple[float, float] | None:
     path = folder / "models" / model / "model.onnx"
     if not path.is_file():
         return None
-    from segmif_ros.deploy.cost import graph_cost
+    from segmif_ros.export.cost import graph_cost
 
     total = graph_cost(path.read_bytes()).total
     return total.gflop, total.weight_mb + total.written_mb

@@ -19,11 +19,11 @@ import numpy as np
 from segmif_ros.datasets.classes import load_classes
 from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.datasets.rig import rig_pairs
-from segmif_ros.evaluation import fusion
-from segmif_ros.evaluation.boxes import Box, BoxScores
-from segmif_ros.evaluation.flicker import Flicker
-from segmif_ros.evaluation.segmentation import Confusion, SegmentationScores
 from segmif_ros.frames import Image8
+from segmif_ros.metrics import fusion
+from segmif_ros.metrics.boxes import Box, BoxScores
+from segmif_ros.metrics.flicker import Flicker
+from segmif_ros.metrics.segmentation import Confusion, SegmentationScores
 
 Steps = list[tuple[str, Callable[[], Any]]]
 

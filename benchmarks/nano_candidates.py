@@ -29,11 +29,11 @@ from segmif_ros.datasets.classes import load_classes
 from segmif_ros.datasets.held_out import held_out
 from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.sample import CAR, PERSON, Sample
-from segmif_ros.deploy.cost import graph_cost
-from segmif_ros.deploy.export import write_bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine
-from segmif_ros.evaluation.fusion import fusion_scores
+from segmif_ros.export.cost import graph_cost
+from segmif_ros.export.export import write_bundle
+from segmif_ros.metrics.fusion import fusion_scores
 from segmif_ros.network.compact import CompactPlan, CompactSegMiF
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.variants import NANO, VARIANTS, Variant

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmif_ros.bench.tables import markdown
-from segmif_ros.deploy.cost import graph_cost
+from segmif_ros.export.cost import graph_cost
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "segmif-nano" / "model.onnx"
 

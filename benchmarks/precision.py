@@ -27,13 +27,13 @@ from segmif_ros.bench.machine import machine_facts
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.calibration_pairs import folder_pairs
 from segmif_ros.datasets.opening import open_dataset
-from segmif_ros.deploy.precision import PrecisionError, add_fp16, add_int8
 from segmif_ros.engines.base import Engine, Inference
 from segmif_ros.engines.gate import GateThresholds, psnr_db, run_gate
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
 from segmif_ros.engines.openvino import OpenVinoEngine
 from segmif_ros.engines.reference import reference_pairs
-from segmif_ros.evaluation.boxes import BoxScores
+from segmif_ros.export.precision import PrecisionError, add_fp16, add_int8
+from segmif_ros.metrics.boxes import BoxScores
 
 BEGIN, END = "<!-- precision -->", "<!-- /precision -->"
 BOXED = {"person": 8, "car": 9, "bicycle": 13}

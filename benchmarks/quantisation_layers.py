@@ -17,8 +17,8 @@ import onnxruntime as ort
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.calibration_pairs import folder_pairs
-from segmif_ros.deploy.quantise import ALWAYS_FLOAT, WITHOUT_ENCODER, WITHOUT_FUSION, Pair, quantise
 from segmif_ros.engines.gate import psnr_db
+from segmif_ros.export.quantise import ALWAYS_FLOAT, WITHOUT_ENCODER, WITHOUT_FUSION, Pair, quantise
 from segmif_ros.frames import Image8
 
 BEGIN, END = "<!-- layers -->", "<!-- /layers -->"

@@ -32,9 +32,9 @@ from segmif_ros.calibration.alignment_watch import (
 )
 from segmif_ros.frames import Image8
 from segmif_ros.registration import Calibration, Registration
-from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.render import Renderer
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.scene import Scene
 from segmif_ros.thermal import ThermalNormaliser
 
 PLANE_M, STEP_S = 18.0, 4.0

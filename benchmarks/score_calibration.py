@@ -34,12 +34,12 @@ from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
 from segmif_ros.calibration.boards import BoardSighting, difference_px, fit_rig
 from segmif_ros.calibration.edge_agreement import Level, has_data
 from segmif_ros.calibration.points import CalibrationError, rms_between
-from segmif_ros.evaluation import fusion
+from segmif_ros.metrics import fusion
 from segmif_ros.registration import Intrinsics, RigCalibration
-from segmif_ros.rig.board import Board, BoardStudio, Distortion
-from segmif_ros.rig.cameras import Camera, Pinhole, Rig
-from segmif_ros.rig.render import Renderer
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.board import Board, BoardStudio, Distortion
+from segmif_ros.rig.cameras.cameras import Camera, Pinhole, Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.scene import Scene
 
 RGB_LENS: Distortion = (-0.25, 0.08, 0.001, -0.0005)
 THERMAL_LENS: Distortion = (-0.35, 0.12, 0.0, 0.0)

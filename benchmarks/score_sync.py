@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from segmif_ros.frames import ThermalImage
-from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.render import Renderer
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.scene import Scene
 from segmif_ros.sync.check import StreamLog, sync_report
 
 SECONDS, RGB_HZ, THERMAL_HZ, PHASE_S = 10.0, 15.0, 9.0, 0.013

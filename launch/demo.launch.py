@@ -24,9 +24,9 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
 from segmif_ros.launch_arguments import Argument, number, whole_number
-from segmif_ros.rig.calibration import write_calibration
-from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.footage import TOUR
+from segmif_ros.rig.cameras.calibration import write_calibration
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.footage import TOUR
 from segmif_ros.share import share_path
 
 LIGHTINGS = (*(lighting.value for lighting in TOUR), "tour")

@@ -24,8 +24,8 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
 from segmif_ros.launch_arguments import SWITCH, Argument, is_on, number, numbered, whole_number
-from segmif_ros.rig.calibration import write_calibration
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras.calibration import write_calibration
+from segmif_ros.rig.cameras.cameras import Rig
 
 MOST_RIGS = 16
 PATTERNS = {

@@ -22,8 +22,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription
-from segmif_ros.evaluation.bags import IMAGE, summarize
 from segmif_ros.launch_arguments import SWITCH, Argument, is_on, number
+from segmif_ros.recordings.bags import IMAGE, summarize
 
 SEGMIF = (sys.executable, "-m", "segmif_ros.cli.main")
 """The interpreter that runs this file has the package; `segmif` itself may not be in PATH."""

@@ -22,7 +22,7 @@ from segmif_ros.launch_arguments import (
     number,
     whole_number,
 )
-from segmif_ros.ros.parameters import INPUT_TRANSPORTS as TRANSPORTS
+from segmif_ros.ros.node.parameters import INPUT_TRANSPORTS as TRANSPORTS
 from segmif_ros.ros.transport import transport_environment
 
 ARGUMENTS = {

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.rig.fault_requests import KINDS
+from segmif_ros.rig.faults.requests import KINDS
 
 _USAGE = 2
 

@@ -42,7 +42,7 @@ ROS = frozenset(
 )
 TORCH = frozenset({"torch", "torchvision"})
 RUNTIMES = frozenset({"onnxruntime", "openvino", "tensorrt", "pycuda"})
-TORCH_ROOMS = frozenset({"segmif_ros.network", "segmif_ros.training", "segmif_ros.deploy"})
+TORCH_ROOMS = frozenset({"segmif_ros.network", "segmif_ros.training", "segmif_ros.export"})
 ROS_ROOM = frozenset({"segmif_ros.ros"})
 CLI = frozenset({"segmif_ros.cli"})
 
@@ -65,14 +65,18 @@ ROOMS: dict[str, Rule] = {
     "engines": Rule(_NO_ROS_NO_TORCH),
     "datasets": Rule(_NO_ROS_NO_TORCH),
     "evaluation": Rule(_NO_ROS_NO_TORCH),
-    "messages": Rule(_NO_ROS_NO_TORCH),
+    "images": Rule(_NO_ROS_NO_TORCH),
+    "metrics": Rule(_NO_ROS_NO_TORCH),
+    "recordings": Rule(_NO_ROS_NO_TORCH),
+    "report": Rule(_NO_ROS_NO_TORCH),
+    "doctor": Rule(ROS | RUNTIMES, not_at_top=TORCH | TORCH_ROOMS | ROS_ROOM),
     "rig": Rule(_NO_ROS_NO_TORCH),
     "sync": Rule(_NO_ROS_NO_TORCH),
     "view": Rule(_NO_ROS_NO_TORCH),
     "ros": Rule(TORCH | RUNTIMES | TORCH_ROOMS | CLI),
     "network": Rule(ROS | RUNTIMES | ROS_ROOM | CLI | {"segmif_ros.training"}),
     "training": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),
-    "deploy": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),
+    "export": Rule(ROS | RUNTIMES | ROS_ROOM | CLI),
     "cli": Rule(ROS | RUNTIMES, not_at_top=TORCH | TORCH_ROOMS | ROS_ROOM),
 }
 
@@ -82,13 +86,13 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
     "engines/tensorrt/api.py": frozenset({"tensorrt"}),
     "engines/tensorrt/buffers.py": frozenset({"pycuda"}),
     # Rare encodings (Bayer, YUV), where a ROS installation provides it.
-    "messages/images.py": frozenset({"cv_bridge"}),
+    "images/raw.py": frozenset({"cv_bridge"}),
     # An export is compared with the network before it becomes a bundle that an engine could open.
-    "deploy/export.py": frozenset({"onnxruntime"}),
+    "export/export.py": frozenset({"onnxruntime"}),
     # Its quantisation tools, which need no session of the network that an engine could open.
-    "deploy/quantise.py": frozenset({"onnxruntime"}),
+    "export/quantise.py": frozenset({"onnxruntime"}),
     # Measures the runtimes themselves, on a graph with one output more than engines accept.
-    "deploy/benchmark_worker.py": frozenset({"onnxruntime", "openvino"}),
+    "export/benchmark_worker.py": frozenset({"onnxruntime", "openvino"}),
 }
 
 
@@ -133,7 +137,7 @@ def violations(path: str, source: str) -> list[str]:
     """What a file of the package imports against the rule of its room.
 
     Args:
-        path: relative to the package, for example "ros/node.py".
+        path: relative to the package, for example "ros/node/node.py".
         source: text of the file.
     """
     room = path.rpartition("/")[0].split("/")[0]
@@ -148,6 +152,99 @@ def violations(path: str, source: str) -> list[str]:
 
 
 FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+ORDER = (
+    *(".", "images", "thermal", "registration", "calibration", "sync", "engines", "recordings"),
+    *("rig", "metrics", "datasets", "network", "export", "training", "view", "evaluation"),
+    *("report", "bench", "ros", "ros/node", "ros/diagnostics", "ros/tools", "doctor", "cli"),
+)
+"""Rooms from the ground up: each imports only rooms before it. "." holds the nouns."""
+
+ABOVE_ENGINES = frozenset({"perceiver"})
+"""Top-level modules that stand on rooms; all others are nouns that import none."""
+
+UPWARD = {
+    "engines.reference -> rig",
+    "recordings.drive_source -> evaluation",
+    "images.suitability -> registration",
+    "images.suitability -> thermal",
+    "datasets.bag -> evaluation",
+    "evaluation.dataset_scores -> report",
+    "evaluation.result -> report",
+    "evaluation.run -> report",
+    "evaluation.scores -> report",
+    "evaluation.verdict -> report",
+    "ros.log_throttle -> ros/node",
+    "ros.node.node -> ros/diagnostics",
+}
+"""Arrows against the order that still exist. This list only gets shorter."""
+
+CIRCLES = {
+    frozenset(
+        {"rig.scene.roadside", "rig.scene.population", "rig.scene.planner", "rig.scene.scene"}
+    ),
+    frozenset({"cli.evaluate_live", "cli.evaluate"}),
+}
+"""Import circles between files that still exist. This list only gets shorter."""
+
+
+def arrows() -> dict[str, set[str]]:
+    """Every module of the package, without its prefix, and the modules that it imports."""
+    modules = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
+        for path in FILES
+        if path != "__init__.py"
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        package = ".".join(["segmif_ros", *path.split("/")[:-1]])
+        tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
+        names = (each.name.removeprefix("segmif_ros.") for each in imports(tree, package))
+        hits = ((name, name.rpartition(".")[0]) for name in names)
+        found[module] = {a if a in modules else b for a, b in hits if {a, b} & set(modules)}
+        found[module].discard(module)
+    return found
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    if not (PACKAGE / parts[0]).is_dir():
+        return "."
+    nested = len(parts) > 1 and parts[0] == "ros" and (PACKAGE / "ros" / parts[1]).is_dir()
+    return "/".join(parts[:2]) if nested else parts[0]
+
+
+def test_rooms_import_only_rooms_before_them() -> None:
+    upward = {
+        f"{module} -> {room_of(target)}"
+        for module, targets in arrows().items()
+        for target in targets
+        if ORDER.index(room_of(module)) < ORDER.index(room_of(target))
+        and module not in ABOVE_ENGINES
+    }
+    assert upward == UPWARD
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    graph = arrows()
+
+    def reach(start: str) -> set[str]:
+        seen: set[str] = set()
+        todo = [start]
+        while todo:
+            for target in graph[todo.pop()] - seen:
+                seen.add(target)
+                todo.append(target)
+        return seen
+
+    reached = {module: reach(module) for module in graph}
+    circles = {
+        frozenset(other for other in reached[module] if module in reached[other])
+        for module in graph
+        if module in reached[module]
+    }
+    assert circles == CIRCLES
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -175,13 +272,13 @@ def test_every_room_has_a_rule() -> None:
         ("engines/openvino.py", "def f():\n    import onnxruntime"),
         ("engines/openvino.py", "from ..ros import node"),
         ("engines/base.py", "import tensorrt"),
-        ("rig/scene.py", "from torch import Tensor"),
-        ("rig/scene.py", "from segmif_ros import ros"),
-        ("ros/node.py", "def f():\n    import torch"),
-        ("ros/node.py", "from segmif_ros.training import loop"),
-        ("ros/node.py", "import openvino"),
+        ("rig/scene/scene.py", "from torch import Tensor"),
+        ("rig/scene/scene.py", "from segmif_ros import ros"),
+        ("ros/node/node.py", "def f():\n    import torch"),
+        ("ros/node/node.py", "from segmif_ros.training import loop"),
+        ("ros/node/node.py", "import openvino"),
         ("training/loop.py", "import rclpy"),
-        ("cli/demo.py", "from segmif_ros.ros.player import play"),
+        ("cli/demo.py", "from segmif_ros.ros.tools.player import play"),
         ("cli/demo.py", "def f():\n    import rclpy"),
         ("cli/train.py", "import torch"),
         ("cli/train.py", "class A:\n    import torch"),
@@ -199,11 +296,14 @@ def test_the_check_finds_what_breaks_the_rule(path: str, source: str) -> None:
         ("bundle.py", "import torchmetrics_lookalike"),
         ("engines/__init__.py", "from segmif_ros.engines.openvino import OpenVinoEngine"),
         ("engines/openvino.py", "def f():\n    import openvino as ov"),
-        ("ros/node.py", "import rclpy\nfrom segmif_ros.rig.scene import Scene"),
+        ("ros/node/node.py", "import rclpy\nfrom segmif_ros.rig.scene.scene import Scene"),
         ("training/loop.py", "import torch\nfrom segmif_ros.network.segmif import SegMiF"),
-        ("cli/demo.py", "def f():\n    from segmif_ros.ros.player import play"),
+        ("cli/demo.py", "def f():\n    from segmif_ros.ros.tools.player import play"),
         ("cli/train.py", "def f():\n    import torch"),
-        ("cli/demo.py", "if TYPE_CHECKING:\n    from segmif_ros.ros.recorder import Recorder"),
+        (
+            "cli/demo.py",
+            "if TYPE_CHECKING:\n    from segmif_ros.ros.tools.recorder import Recorder",
+        ),
     ],
 )
 def test_the_check_leaves_the_rest_alone(path: str, source: str) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from segmif_ros.rig.board import Board, BoardStudio, BoardView
+from segmif_ros.rig.render import Renderer
 
 from segmif_ros.calibration.board_corners import Pattern, find_board, same_order, stretched
 from segmif_ros.calibration.boards import BoardSighting, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.registration import RigCalibration
-from segmif_ros.rig.board import Board, BoardStudio, BoardView
 from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.render import Renderer
 from segmif_ros.rig.scene import Scene
 from segmif_ros.thermal import ThermalNormaliser
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
-from segmif_ros.rig.cameras import Camera, Pinhole, Rig
-from segmif_ros.rig.footage import Footage
-from segmif_ros.rig.lighting import Lighting
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Camera, Pinhole, Rig
+from segmif_ros.rig.cameras.footage import Footage
+from segmif_ros.rig.scene.lighting import Lighting
+from segmif_ros.rig.scene.scene import Scene
 
 SEED = 1
 """Street of the rig."""

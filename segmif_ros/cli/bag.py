@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.evaluation.bag_writer import write_bag
-from segmif_ros.evaluation.bags import BagError, BagSummary, summarize
-from segmif_ros.evaluation.clips import ClipError, FolderPairs, PairSource, VideoPair
+from segmif_ros.recordings.bag_writer import write_bag
+from segmif_ros.recordings.bags import BagError, BagSummary, summarize
+from segmif_ros.recordings.clips import ClipError, FolderPairs, PairSource, VideoPair
 
 _TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 _STAMPS_END_S = 2**31
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
             say(table(summarize(args.bag)))
             return 0
         if args.verb == "record":
-            from segmif_ros.ros.bag_recorder import record
+            from segmif_ros.ros.tools.bag_recorder import record
 
             return record(args.out, args.topics)
         return _play(args)
@@ -189,7 +189,7 @@ def _play_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _play(args: argparse.Namespace) -> int:
-    from segmif_ros.ros.player import Playback, play
+    from segmif_ros.ros.tools.player import Playback, play
 
     options = Playback(
         rate=args.rate,

@@ -20,7 +20,7 @@ import numpy as np
 from segmif_ros.cli.export import image_size
 
 if TYPE_CHECKING:
-    from segmif_ros.deploy.benchmark import Measurement, Pair, Plan
+    from segmif_ros.export.benchmark import Measurement, Pair, Plan
     from segmif_ros.network.segmif import SegMiF
 
 PROCESSOR_FLAGS = {"openvino-bf16": "avx512_bf16", "openvino-f16": "avx512_fp16"}
@@ -36,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
     except ImportError:
         sys.stderr.write("bench network needs PyTorch: pip install 'segmif_ros[train]'\n")
         return 1
-    from segmif_ros.deploy.benchmark import RUNTIMES, BenchmarkError, Plan, measure
-    from segmif_ros.deploy.benchmark_network import prepare
-    from segmif_ros.deploy.checkpoint import CheckpointError
+    from segmif_ros.export.benchmark import RUNTIMES, BenchmarkError, Plan, measure
+    from segmif_ros.export.benchmark_network import prepare
+    from segmif_ros.export.checkpoint import CheckpointError
 
     torch.set_num_threads(args.threads)
     try:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from segmif_ros.deploy.benchmark import RUNTIMES
+    from segmif_ros.export.benchmark import RUNTIMES
 
     parser = argparse.ArgumentParser(prog="segmif bench network", description=__doc__)
     parser.add_argument("--variant", choices=("paper-b3", "b1"), default="paper-b3")
@@ -107,8 +107,8 @@ def _is_here(runtime: str) -> bool:
 
 
 def _network(args: argparse.Namespace, pair: Pair) -> SegMiF:
-    from segmif_ros.deploy.benchmark_network import fill
-    from segmif_ros.deploy.checkpoint import import_states, read_state
+    from segmif_ros.export.benchmark_network import fill
+    from segmif_ros.export.checkpoint import import_states, read_state
     from segmif_ros.network.segmif import SegMiF
     from segmif_ros.network.variants import build
 
@@ -131,7 +131,7 @@ def _network(args: argparse.Namespace, pair: Pair) -> SegMiF:
 def _pairs(folder: Path | None, size: tuple[int, int], count: int) -> list[Pair]:
     """Real pairs, spread over the folder, or smooth random ones."""
     if folder is None:
-        from segmif_ros.deploy.export import smooth_image
+        from segmif_ros.export.export import smooth_image
 
         rng = np.random.default_rng(0)
         return [
@@ -174,7 +174,7 @@ def _headline(plan: Plan, pairs: int, busy: float) -> str:
 
 def table(found: Sequence[Measurement]) -> str:
     """Return the figures as a Markdown table; factors are over plain PyTorch."""
-    from segmif_ros.deploy.benchmark import RUNTIMES
+    from segmif_ros.export.benchmark import RUNTIMES
 
     lines = [
         "| runtime | p50 ms | CPU ms | runs | faster | peak MB | luma off by | luma PSNR dB | "

@@ -26,8 +26,8 @@ from segmif_ros.bench.machine import machine_facts
 from segmif_ros.bench.scenario import OUTPUTS, PEERS, SEGMIF, Scenario
 from segmif_ros.bench.tables import comparison_table, overload_table, run_table
 from segmif_ros.cli.bench_run import READY_S, BenchError, Run, Stage
-from segmif_ros.cli.children import private_domain, terminable
 from segmif_ros.cli.console import say
+from segmif_ros.cli.managed_process import private_domain, terminable
 
 NANO = "segmif-nano"
 UNLOADED_S = 30.0

@@ -21,8 +21,8 @@ from segmif_ros.bench.protocol import MARKED, READY, SENT, WARM, WORD, image_top
 from segmif_ros.bench.run_result import Observed, figures
 from segmif_ros.bench.scenario import SEGMIF, Scenario
 from segmif_ros.bench.source_images import SEED, scaled_rig, write_source_images
-from segmif_ros.cli.children import Child, remove_orphans, uninterrupted
-from segmif_ros.rig.calibration import write_calibration
+from segmif_ros.cli.managed_process import Child, remove_orphans, uninterrupted
+from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.share import share_path
 
 READY_S = 120.0

@@ -20,9 +20,9 @@ from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
 from segmif_ros.cli.console import say
 from segmif_ros.cli.recorded_pairs import Pictures, read_bag, read_folder
-from segmif_ros.evaluation.bags import BagError, is_bag
-from segmif_ros.evaluation.clips import ClipError, read_rgb, read_thermal
 from segmif_ros.frames import Image8
+from segmif_ros.recordings.bags import BagError, is_bag
+from segmif_ros.recordings.clips import ClipError, read_rgb, read_thermal
 from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration
 from segmif_ros.thermal import ThermalNormaliser
 

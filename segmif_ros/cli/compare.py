@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmif_ros.cli.console import say
-from segmif_ros.evaluation.compare import Comparison, compare
-from segmif_ros.evaluation.compare_page import compare_page, compare_text
-from segmif_ros.evaluation.drive_report import ReportError, load, write_whole
+from segmif_ros.report.compare import Comparison, compare
+from segmif_ros.report.compare_page import compare_page, compare_text
+from segmif_ros.report.schema import ReportError, load, write_whole
 
 REGRESSED = 3
 

@@ -20,20 +20,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segmif_ros.cli.chain import Chain, ChainError
-from segmif_ros.cli.children import private_domain, terminable
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.pictures import PANE, draw_sheet, draw_video
-from segmif_ros.cli.sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
-from segmif_ros.evaluation.bag_writer import write_bag
-from segmif_ros.evaluation.bags import BagError
-from segmif_ros.evaluation.clips import ClipError, FolderPairs
-from segmif_ros.evaluation.recording import evenly
-from segmif_ros.evaluation.report import NO_PARTNER, REQUIRED_SHARE, RunReport, summarize_run
-from segmif_ros.evaluation.video import VideoError
+from segmif_ros.cli.demo_pictures import PANE, draw_sheet, draw_video
+from segmif_ros.cli.demo_session import Chain, ChainError
+from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
+from segmif_ros.cli.managed_process import private_domain, terminable
+from segmif_ros.recordings.bag_writer import write_bag
+from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.clips import ClipError, FolderPairs
+from segmif_ros.recordings.recording import evenly
+from segmif_ros.recordings.video import VideoError
+from segmif_ros.report.run_summary import NO_PARTNER, REQUIRED_SHARE, RunReport, summarize_run
 
 if TYPE_CHECKING:
-    from segmif_ros.ros.recorder import Recorder
+    from segmif_ros.ros.tools.recorder import Recorder
 
 LOAD = 0.7
 """Part of the time that the engine may be busy: the rest is for the cameras, DDS and jitter."""

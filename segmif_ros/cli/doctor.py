@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from segmif_ros.cli import camera_checks, machine_checks, ros_checks
-from segmif_ros.cli.finding import Finding, Verdict, as_json, as_text, exit_status
+from segmif_ros.doctor import camera_checks, machine_checks, ros_checks
+from segmif_ros.doctor.check_result import Finding, Verdict, as_json, as_text, exit_status
 
 DESCRIPTION = (
     "Looks at ROS, the transport, both cameras' topics, engines, GPU, shared memory and Python "

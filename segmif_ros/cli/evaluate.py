@@ -27,24 +27,24 @@ from typing import Any
 import yaml
 
 from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.cli.children import INTERRUPTS
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
+from segmif_ros.cli.managed_process import INTERRUPTS
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation import drive_jobs
-from segmif_ros.evaluation.bags import BagError
-from segmif_ros.evaluation.drive_bench import box_classes, chosen_protocols
-from segmif_ros.evaluation.drive_labels import LabelError
-from segmif_ros.evaluation.drive_report import PICTURES, REPORT_FILE, RUN_FILE, save
-from segmif_ros.evaluation.drive_result import INTERRUPTED, BagResult
-from segmif_ros.evaluation.drive_run import DriveError
-from segmif_ros.evaluation.drive_settings import DriveSettings, SettingsError
-from segmif_ros.evaluation.drive_state import StateFolder, evaluation_key
-from segmif_ros.evaluation.drive_summary import summarize, write_pictures
-from segmif_ros.evaluation.drive_text import table
-from segmif_ros.evaluation.drive_verdict import Requirement, RequirementError
-from segmif_ros.evaluation.html_report import HTML_FILE, write_html
+from segmif_ros.evaluation import jobs as drive_jobs
+from segmif_ros.evaluation.context import box_classes, chosen_protocols
+from segmif_ros.evaluation.ground_truth import LabelError
+from segmif_ros.evaluation.result import INTERRUPTED, BagResult
+from segmif_ros.evaluation.run import DriveError
+from segmif_ros.evaluation.settings import DriveSettings, SettingsError
+from segmif_ros.evaluation.state import StateFolder, evaluation_key
+from segmif_ros.evaluation.verdict import Requirement, RequirementError
+from segmif_ros.recordings.bags import BagError
 from segmif_ros.registration import RegistrationError
+from segmif_ros.report.html import HTML_FILE, write_html
+from segmif_ros.report.schema import PICTURES, REPORT_FILE, RUN_FILE, save
+from segmif_ros.report.summary import summarize, write_pictures
+from segmif_ros.report.text import table
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
 """Exit codes."""

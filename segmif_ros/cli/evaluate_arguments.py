@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from segmif_ros.engines import ENGINES
-from segmif_ros.evaluation.drive_settings import (
+from segmif_ros.evaluation.settings import (
     LIGHTS,
     METRICS_EVERY,
     ROWS,
@@ -21,7 +21,7 @@ from segmif_ros.evaluation.drive_settings import (
     pairing_config,
     thermal_settings,
 )
-from segmif_ros.evaluation.drive_verdict import Requirement, RequirementError, requirement
+from segmif_ros.evaluation.verdict import Requirement, RequirementError, requirement
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import THERMAL_MODES
 

@@ -29,17 +29,17 @@ from segmif_ros.datasets.protocol import Protocol, list_of, load_protocol, proto
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation.dataset_report import SCORES_FILE, dataset_report, to_text, write
 from segmif_ros.evaluation.dataset_scores import DatasetScores, WorstPairs, score_pairs
-from segmif_ros.evaluation.drive_verdict import (
+from segmif_ros.evaluation.other_methods import fused_images
+from segmif_ros.evaluation.verdict import (
     Requirement,
     RequirementError,
     requirement,
     verdict,
 )
-from segmif_ros.evaluation.other_methods import fused_images
-from segmif_ros.evaluation.tally import ROWS
+from segmif_ros.metrics.tally import ROWS
 from segmif_ros.perceiver import Perceiver
+from segmif_ros.report.dataset_report import SCORES_FILE, dataset_report, to_text, write
 from segmif_ros.share import resolve_model
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130

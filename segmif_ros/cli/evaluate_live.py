@@ -16,25 +16,25 @@ from threading import Thread
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.chain import Chain, ChainError
-from segmif_ros.cli.children import private_domain
 from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.demo_pictures import PANE
+from segmif_ros.cli.demo_session import Chain, ChainError
+from segmif_ros.cli.demo_sources import BagSource, Plan
 from segmif_ros.cli.evaluate import write_report
-from segmif_ros.cli.pictures import PANE
-from segmif_ros.cli.sources import BagSource, Plan
-from segmif_ros.evaluation.bags import BagError, summarize
-from segmif_ros.evaluation.channel import Channel
-from segmif_ros.evaluation.drive_pictures import PairImages, encoded
-from segmif_ros.evaluation.drive_result import BagResult, StoredPicture
-from segmif_ros.evaluation.drive_run import DriveError
-from segmif_ros.evaluation.drive_scores import DriveScores, EvaluatedPair
-from segmif_ros.evaluation.drive_settings import DriveSettings
-from segmif_ros.evaluation.drive_summary import summarize as summarize_drive
-from segmif_ros.evaluation.drive_verdict import Requirement
-from segmif_ros.evaluation.recording import FrameSet
-from segmif_ros.evaluation.report import Latency, RunReport, summarize_run
+from segmif_ros.cli.managed_process import private_domain
+from segmif_ros.evaluation.kept_pictures import PairImages, encoded
+from segmif_ros.evaluation.result import BagResult, StoredPicture
+from segmif_ros.evaluation.run import DriveError
+from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
+from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.evaluation.verdict import Requirement
 from segmif_ros.pairing import MILLISECOND
+from segmif_ros.recordings.bags import BagError, summarize
+from segmif_ros.recordings.channel import Channel
+from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.registration import Registration, load_calibration
+from segmif_ros.report.run_summary import Latency, RunReport, summarize_run
+from segmif_ros.report.summary import summarize as summarize_drive
 from segmif_ros.thermal import ShutterState, ThermalNormaliser
 
 _DIAGNOSTICS_HZ = 5.0

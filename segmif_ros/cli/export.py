@@ -78,9 +78,9 @@ def main(argv: Sequence[str]) -> int:
         return 1
     from segmif_ros.bundle import BundleError
     from segmif_ros.datasets.classes import load_classes
-    from segmif_ros.deploy.export import ExportError, write_bundle
-    from segmif_ros.deploy.precision import PrecisionError
     from segmif_ros.engines.base import EngineError
+    from segmif_ros.export.export import ExportError, write_bundle
+    from segmif_ros.export.precision import PrecisionError
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
     from segmif_ros.training.recipe import Recipe, RecipeError
@@ -127,7 +127,7 @@ def _read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Return what `segmif train` stored, with the averaged weights as "average"."""
     import torch
 
-    from segmif_ros.deploy.export import ExportError
+    from segmif_ros.export.export import ExportError
 
     try:
         stored: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -144,7 +144,7 @@ def _read_checkpoint(path: Path) -> Mapping[str, Any]:
 
 def _load_weights(network: Any, weights: Any, path: Path, variant: str) -> None:
     """Put the averaged weights of a training checkpoint into a network."""
-    from segmif_ros.deploy.export import ExportError
+    from segmif_ros.export.export import ExportError
 
     try:
         network.load_state_dict(weights)

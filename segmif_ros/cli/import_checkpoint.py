@@ -16,7 +16,7 @@ from segmif_ros.cli.export import image_size
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import LabelClass
-    from segmif_ros.deploy.checkpoint import Imported
+    from segmif_ros.export.checkpoint import Imported
 
 LABELS_BY_COUNT = {9: "mfnet9", 15: "fmb15"}
 """The class lists that released checkpoints were trained on, by number of classes."""
@@ -32,8 +32,8 @@ def main(argv: Sequence[str]) -> int:
         return 1
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from segmif_ros.bundle import BundleError
-    from segmif_ros.deploy.checkpoint import import_states, read_state
-    from segmif_ros.deploy.export import ExportError
+    from segmif_ros.export.checkpoint import import_states, read_state
+    from segmif_ros.export.export import ExportError
     from segmif_ros.network.switches import Switches
 
     switches = Switches(
@@ -143,9 +143,9 @@ def _write(
     """Write the float32 bundle and, beside it, the one in mixed float16."""
     from dataclasses import replace
 
-    from segmif_ros.deploy.bundle_writer import store_bundle
-    from segmif_ros.deploy.export import write_bundle
-    from segmif_ros.deploy.mixed_precision import to_mixed_float16
+    from segmif_ros.export.bundle_writer import store_bundle
+    from segmif_ros.export.export import write_bundle
+    from segmif_ros.export.mixed_precision import to_mixed_float16
 
     bundle = write_bundle(
         imported.network,

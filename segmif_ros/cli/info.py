@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("bundle", type=Path, help="folder of a model bundle")
     args = parser.parse_args(argv)
     from segmif_ros.bundle import Bundle, BundleError
-    from segmif_ros.deploy.cost import graph_cost, rows
+    from segmif_ros.export.cost import graph_cost, rows
 
     try:
         bundle = Bundle.load(args.bundle)

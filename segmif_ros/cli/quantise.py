@@ -56,7 +56,7 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
     """
     from segmif_ros.cli.calibration_pairs import folder_pairs, rig_pairs
     from segmif_ros.cli.console import progress_bar, say
-    from segmif_ros.deploy.precision import PrecisionError, add_fp16, add_int8
+    from segmif_ros.export.precision import PrecisionError, add_fp16, add_int8
 
     if precision == "fp16":
         bundle, result = add_fp16(bundle)
@@ -96,9 +96,9 @@ def main(argv: Sequence[str]) -> int:
     add_calibration_options(parser)
     args = parser.parse_args(argv)
     from segmif_ros.bundle import Bundle, BundleError
-    from segmif_ros.deploy.precision import PrecisionError
     from segmif_ros.engines.base import EngineError
-    from segmif_ros.evaluation.clips import ClipError
+    from segmif_ros.export.precision import PrecisionError
+    from segmif_ros.recordings.clips import ClipError
     from segmif_ros.share import resolve_model
 
     copy = bundle = None

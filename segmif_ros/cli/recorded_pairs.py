@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.cli.sources import BagSource
-from segmif_ros.evaluation.bags import BagError, BagReader, header_stamp_ns, message_types
-from segmif_ros.evaluation.clips import FolderPairs
+from segmif_ros.cli.demo_sources import BagSource
 from segmif_ros.frames import Image8
-from segmif_ros.messages.images import ImageRefused, view_rgb, view_thermal
+from segmif_ros.images.raw import ImageRefused, view_rgb, view_thermal
+from segmif_ros.recordings.bags import BagError, BagReader, header_stamp_ns, message_types
+from segmif_ros.recordings.clips import FolderPairs
 
 _FURTHEST_NS = 50_000_000
 """Images further apart in time are no pair."""

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.sources import BagSource
-from segmif_ros.evaluation.bags import BagError, BagReader, header_stamp_ns, message_types
-from segmif_ros.messages.images import VIEWS, ImageRefused
+from segmif_ros.cli.demo_sources import BagSource
+from segmif_ros.images.raw import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
+from segmif_ros.recordings.bags import BagError, BagReader, header_stamp_ns, message_types
 from segmif_ros.sync.check import StreamLog, SyncReport, sync_report
 from segmif_ros.sync.timing import StreamTiming
 
@@ -120,7 +120,7 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
     from segmif_ros.ros.transport import prepare_process
 
     prepare_process()
-    from segmif_ros.ros.sync_listener import watch
+    from segmif_ros.ros.tools.sync_listener import watch
 
     topics = {Stream.RGB: args.rgb_topic, Stream.THERMAL: args.thermal_topic}
     try:

@@ -17,11 +17,13 @@ from contextlib import closing
 from pathlib import Path
 
 from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.cli.children import terminable
 from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.managed_process import terminable
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation.bags import (
+from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.perceiver import Perceiver
+from segmif_ros.recordings.bags import (
     COMPRESSED_IMAGE,
     IMAGE,
     BagError,
@@ -29,11 +31,9 @@ from segmif_ros.evaluation.bags import (
     is_bag,
     summarize,
 )
-from segmif_ros.evaluation.camera_topics import camera_topics
-from segmif_ros.evaluation.clips import ClipError
-from segmif_ros.evaluation.video import VideoError
-from segmif_ros.pairing import MILLISECOND, PairingConfig
-from segmif_ros.perceiver import Perceiver
+from segmif_ros.recordings.camera_topics import camera_topics
+from segmif_ros.recordings.clips import ClipError
+from segmif_ros.recordings.video import VideoError
 from segmif_ros.registration import Registration, RegistrationError, load_calibration
 from segmif_ros.share import resolve_model
 from segmif_ros.view.bag_pairs import BagPairs
@@ -188,7 +188,7 @@ def _registration(args: argparse.Namespace) -> Registration:
 
 
 def _live(args: argparse.Namespace) -> LiveSource:
-    from segmif_ros.ros.view_listener import ViewListener
+    from segmif_ros.ros.tools.view_listener import ViewListener
 
     node = "/" + args.node.strip("/")
     rgb = args.rgb_topic or f"{node}/input/rgb"

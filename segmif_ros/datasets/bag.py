@@ -16,7 +16,12 @@ from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.layout import Layout, no_split
 from segmif_ros.datasets.pictures import rendered
 from segmif_ros.datasets.sample import DatasetError, Sample
-from segmif_ros.evaluation.bags import (
+from segmif_ros.evaluation.ground_truth import label_view
+from segmif_ros.frames import Image8
+from segmif_ros.images.compressed import decode
+from segmif_ros.images.raw import ImageRefused, ImageView, view_rgb, view_thermal
+from segmif_ros.pairing import PairingConfig, Stream, StreamPairer
+from segmif_ros.recordings.bags import (
     COMPRESSED_IMAGE,
     IMAGE,
     BagError,
@@ -26,12 +31,7 @@ from segmif_ros.evaluation.bags import (
     is_bag,
     message_types,
 )
-from segmif_ros.evaluation.camera_topics import camera_topics, require_topic
-from segmif_ros.evaluation.drive_labels import label_view
-from segmif_ros.frames import Image8
-from segmif_ros.messages.compressed import decode
-from segmif_ros.messages.images import ImageRefused, ImageView, view_rgb, view_thermal
-from segmif_ros.pairing import PairingConfig, Stream, StreamPairer
+from segmif_ros.recordings.camera_topics import camera_topics, require_topic
 from segmif_ros.registration import Geometry, Registration, RegistrationError
 
 _LABEL_NAME = re.compile(r"label[^/]*(/compressed)?$", re.I)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.evaluation.clips import PICTURES
+from segmif_ros.recordings.clips import PICTURES
 
 
 def listed(listing: Path) -> list[str]:

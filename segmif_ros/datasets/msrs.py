@@ -25,8 +25,8 @@ from segmif_ros.datasets.sample import (
     DatasetError,
     Sample,
 )
-from segmif_ros.evaluation.boxes import Box
 from segmif_ros.frames import Image8
+from segmif_ros.metrics.boxes import Box
 
 _BOX_CLASSES = {0: PERSON, 1: BICYCLE, 2: CAR}
 _MFNET_TO_FMB = {1: CAR, 2: PERSON, 3: BICYCLE}

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.evaluation.clips import PICTURES
 from segmif_ros.frames import Image8
+from segmif_ros.recordings.clips import PICTURES
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 JPEG_NAMES = (".jpg", ".jpeg")

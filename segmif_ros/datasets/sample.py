@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from segmif_ros.evaluation.boxes import Box
 from segmif_ros.frames import Image8
+from segmif_ros.metrics.boxes import Box
 
 IGNORE = 255
 """Nothing is known about this pixel."""

@@ -18,10 +18,10 @@ from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import Engine
 from segmif_ros.engines.gate import GateResult, GateThresholds, ReferencePair, run_gate
 from segmif_ros.frames import Image8
-from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.lighting import Lighting
-from segmif_ros.rig.render import render
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.render import render
+from segmif_ros.rig.scene.lighting import Lighting
+from segmif_ros.rig.scene.scene import Scene
 from segmif_ros.thermal import ThermalNormaliser
 
 FOLDER = "reference"

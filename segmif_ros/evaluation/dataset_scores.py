@@ -16,13 +16,13 @@ from typing import Any
 
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.datasets.sample import Sample
-from segmif_ros.evaluation.boxes import Box, BoxScores
-from segmif_ros.evaluation.fusion import METRICS
-from segmif_ros.evaluation.fusion_scores import FusionScores
-from segmif_ros.evaluation.score_tables import by_split
-from segmif_ros.evaluation.segmentation import SegmentationScores
 from segmif_ros.frames import FramePair, Image8
+from segmif_ros.metrics.boxes import Box, BoxScores
+from segmif_ros.metrics.fusion import METRICS
+from segmif_ros.metrics.fusion_scores import FusionScores
+from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.perceiver import Perceiver
+from segmif_ros.report.score_tables import by_split
 
 PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
 """Columns of the table of pairs, all of the row "fused": mIoU by the first protocol, share of boxes

@@ -11,7 +11,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.frames import Image8
-from segmif_ros.messages.images import ENCODINGS
+from segmif_ros.images.raw import ENCODINGS
 
 
 def to_message(array: Image8, encoding: str, header: Any) -> Image:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from segmif_ros.deploy.checkpoint import released_name
+from segmif_ros.export.checkpoint import released_name
 from segmif_ros.network.mix_transformer import MixTransformer
 
 _RELEASED = "denoise_net.encoder."

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from segmif_ros.datasets.sample import Sample, Source
-from segmif_ros.evaluation.segmentation import Confusion
 from segmif_ros.frames import Image8
+from segmif_ros.metrics.segmentation import Confusion
 from segmif_ros.network.segmif import upsample_logits
 from segmif_ros.training.augment import Example, plain_example
 from segmif_ros.training.batches import stack

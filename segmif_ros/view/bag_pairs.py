@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from segmif_ros.evaluation.bags import IMAGE, BagError, BagReader, header_stamp_ns, message_types
 from segmif_ros.frames import FramePair
-from segmif_ros.messages.compressed import decode
-from segmif_ros.messages.images import VIEWS, ImageRefused, ImageView
+from segmif_ros.images.compressed import decode
+from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView
 from segmif_ros.pairing import Decisions, PairingConfig, Stream, StreamPairer
+from segmif_ros.recordings.bags import IMAGE, BagError, BagReader, header_stamp_ns, message_types
 
 
 class Place(NamedTuple):

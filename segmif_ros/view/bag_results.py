@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from threading import Lock
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.evaluation.bags import BagError, BagSummary
 from segmif_ros.frames import Image8
 from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import Stream
+from segmif_ros.recordings.bags import BagError, BagSummary
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 from segmif_ros.view.bag_pairs import BagPairs

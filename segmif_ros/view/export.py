@@ -9,8 +9,8 @@ from typing import Any
 
 import cv2
 
-from segmif_ros.evaluation.video import write_video
 from segmif_ros.frames import Image8
+from segmif_ros.recordings.video import write_video
 from segmif_ros.render import SheetRow, four_panes, overlay, palette
 from segmif_ros.view.frames import ImageSource, ViewError, ViewImages, encoded
 

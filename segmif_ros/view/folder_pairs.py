@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segmif_ros.evaluation.clips import FolderPairs
 from segmif_ros.frames import FramePair
+from segmif_ros.recordings.clips import FolderPairs
 
 _RATE_HZ = 10.0
 """Pictures have no stamps; so many a second are shown."""

@@ -9,10 +9,10 @@ from typing import Protocol
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation.bags import BagError
-from segmif_ros.evaluation.clips import ClipError
 from segmif_ros.frames import FramePair
 from segmif_ros.perceiver import Perceiver
+from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.clips import ClipError
 from segmif_ros.registration import RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from segmif_ros.bench.source_images import read_source_images, scaled_rig, write_source_images
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig
 
 
 def test_pairs_have_the_sizes_asked_for_and_differ(tmp_path: Path) -> None:

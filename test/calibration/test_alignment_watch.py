@@ -22,9 +22,9 @@ from segmif_ros.calibration.alignment_watch import (
     AlignmentWatch,
 )
 from segmif_ros.registration import Calibration, Registration
-from segmif_ros.rig.cameras import Pinhole, Rig
-from segmif_ros.rig.render import Renderer
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Pinhole, Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.scene import Scene
 from segmif_ros.thermal import ThermalNormaliser
 
 UNKNOWN, ALIGNED, MOVED = AlignmentState

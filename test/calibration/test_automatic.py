@@ -13,7 +13,7 @@ from rig_pictures import street_grey, street_thermal
 
 from segmif_ros.calibration.automatic import align
 from segmif_ros.calibration.points import CalibrationError, rms_between
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig
 
 Pictures = tuple[list[NDArray[Any]], list[NDArray[Any]]]
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
-from segmif_ros.rig.board import NO_DISTORTION, Board, BoardStudio
-from segmif_ros.rig.cameras import Pinhole, Rig
+from segmif_ros.rig.cameras.board import NO_DISTORTION, Board, BoardStudio
+from segmif_ros.rig.cameras.cameras import Pinhole, Rig
 
 Points = NDArray[np.float64]
 

@@ -14,8 +14,8 @@ from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
 from segmif_ros.calibration.boards import BoardSighting, difference_px, fit_plane, fit_rig
 from segmif_ros.calibration.points import CalibrationError, rms_between
 from segmif_ros.registration import Intrinsics, RigCalibration
-from segmif_ros.rig.board import Board, BoardPose, BoardStudio
-from segmif_ros.rig.cameras import Camera, Rig
+from segmif_ros.rig.cameras.board import Board, BoardPose, BoardStudio
+from segmif_ros.rig.cameras.cameras import Camera, Rig
 
 PATTERN = Pattern(8, 6, 0.05)
 RGB, THERMAL = (480, 640), (512, 640)

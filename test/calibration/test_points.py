@@ -17,7 +17,7 @@ from segmif_ros.calibration.points import (
     rms_between,
 )
 from segmif_ros.registration import Calibration
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig
 
 RIG = Rig.default()
 RGB, THERMAL = (480, 640), (512, 640)

@@ -9,7 +9,7 @@ import pytest
 from segmif_ros.calibration.points import rms_between
 from segmif_ros.calibration.turned_camera import Placement, TurnedCamera, climb
 from segmif_ros.registration import Calibration
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig
 
 RIG = Rig.default()
 SIZES = ((480, 640), (512, 640))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.cli.bag import main
-from segmif_ros.evaluation.bags import BagReader, header_stamp_ns, summarize
+from segmif_ros.recordings.bags import BagReader, header_stamp_ns, summarize
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from released_checkpoint import network, states
 
 from segmif_ros.cli.bench_network import _pairs, table
 from segmif_ros.cli.main import main
-from segmif_ros.deploy.benchmark import BenchmarkError, Measurement, measure
+from segmif_ros.export.benchmark import BenchmarkError, Measurement, measure
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -13,7 +13,7 @@ from rig_pictures import board_view, street_rgb, street_thermal
 from segmif_ros.calibration.points import rms_between
 from segmif_ros.cli.main import main
 from segmif_ros.registration import Calibration, RigCalibration, load_calibration
-from segmif_ros.rig.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig
 
 SIZES = ["--rgb-size", "640x480", "--thermal-size", "320x240"]
 PAIRS = ["20,15,40,30", "300,20,600,40", "290,230,580,460", "25,220,50,440"]

@@ -11,7 +11,7 @@ import pytest
 from nano_bundle import SIZE, write_pairs
 
 from segmif_ros.cli.calibration_pairs import folder_pairs, rig_pairs
-from segmif_ros.evaluation.clips import ClipError
+from segmif_ros.recordings.clips import ClipError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from segmif_ros.cli import demo
-from segmif_ros.cli.sources import Plan
+from segmif_ros.cli.demo_sources import Plan
 
 
 class FakeSource:

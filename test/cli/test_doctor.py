@@ -13,17 +13,18 @@ from typing import Any
 
 import pytest
 
-from segmif_ros.cli import doctor, machine_checks, ros_checks
-from segmif_ros.cli.ask import Answer, ask, ask_python
-from segmif_ros.cli.finding import Finding, Verdict, as_json, as_text, exit_status
-from segmif_ros.cli.machine_checks import (
+from segmif_ros.cli import doctor
+from segmif_ros.doctor import machine_checks, ros_checks
+from segmif_ros.doctor.check_result import Finding, Verdict, as_json, as_text, exit_status
+from segmif_ros.doctor.isolated_check import Answer, ask, ask_python
+from segmif_ros.doctor.machine_checks import (
     engines_check,
     gpu_check,
     numpy_check,
     python_check,
     shared_memory_check,
 )
-from segmif_ros.cli.ros_checks import ros_check, transport_check
+from segmif_ros.doctor.ros_checks import ros_check, transport_check
 
 ABSENT = 'raise ModuleNotFoundError("No module named {0!r}", name={0!r})'
 NUMPY_1 = (

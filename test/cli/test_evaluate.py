@@ -20,9 +20,10 @@ from tiny_model import write_tiny_bundle
 
 from segmif_ros.cli import evaluate
 from segmif_ros.cli.evaluate import DONE, FAILED, MISSED, STOPPED, USAGE, find_bags, main
-from segmif_ros.evaluation import drive_jobs, drive_report
-from segmif_ros.evaluation.bag_writer import TOPICS
-from segmif_ros.evaluation.bags import BagError
+from segmif_ros.evaluation import jobs as drive_jobs
+from segmif_ros.recordings.bag_writer import TOPICS
+from segmif_ros.recordings.bags import BagError
+from segmif_ros.report import schema as drive_report
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from segmif_ros.cli.evaluate import DONE, main
 from segmif_ros.cli.evaluate_live import node_parameters_of
-from segmif_ros.evaluation.drive_report import load
-from segmif_ros.evaluation.drive_settings import DriveSettings, pairing_config
-from segmif_ros.ros.parameters import DEFAULTS, PARAMETERS, Settings
+from segmif_ros.evaluation.settings import DriveSettings, pairing_config
+from segmif_ros.report.schema import load
+from segmif_ros.ros.node.parameters import DEFAULTS, PARAMETERS, Settings
 from segmif_ros.thermal import ThermalSettings
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif export`: what it refuses; test/deploy/test_export.py proves what it writes."""
+"""`segmif export`: what it refuses; test/export/test_export.py proves what it writes."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from segmif_ros.cli.sync_check import main
-from segmif_ros.evaluation.bag_writer import TOPICS, write_bag
-from segmif_ros.evaluation.clips import StampedImage
+from segmif_ros.recordings.bag_writer import TOPICS, write_bag
+from segmif_ros.recordings.clips import StampedImage
 
 MS = 1_000_000
 
@@ -115,7 +115,7 @@ def test_live_topics(tmp_path: Path) -> None:
     }
     rig = subprocess.Popen(
         [
-            *(sys.executable, "-m", "segmif_ros.ros.rig_node", "--pattern", "--aligned"),
+            *(sys.executable, "-m", "segmif_ros.ros.tools.rig_node", "--pattern", "--aligned"),
             *("--size", "160x120", "--rate", "20", "--thermal-rate", "10"),
         ],
         env=environment,

@@ -15,10 +15,10 @@ from segmif_ros.datasets.bag import BagReading, open_bag
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.evaluation.bag_writer import TOPICS, write_bag
-from segmif_ros.evaluation.bags import IMAGE, BagReader, message_types
-from segmif_ros.evaluation.clips import StampedImage
-from segmif_ros.evaluation.raw_bag import RawBag
+from segmif_ros.recordings.bag_writer import TOPICS, write_bag
+from segmif_ros.recordings.bags import IMAGE, BagReader, message_types
+from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.raw_bag import RawBag
 from segmif_ros.registration import Calibration
 from segmif_ros.thermal import ThermalNormaliser
 
@@ -118,7 +118,7 @@ def test_a_calibration_registers_the_pairs(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_the_node_is_no_truth_unless_it_is_named(tmp_path: Path) -> None:
-    from segmif_ros.evaluation import bag_writer
+    from segmif_ros.recordings import bag_writer
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(bag_writer.TOPICS, "labels", "/segmif/output/mask")

@@ -15,7 +15,7 @@ from segmif_ros.bundle import MANIFEST, Bundle, BundleError
 from segmif_ros.engines import open_engine, reference
 from segmif_ros.engines.gate import GateError, GateResult, ReferencePair
 from segmif_ros.engines.reference import RIG_PAIRS, check_engine, open_reference, reference_pairs
-from segmif_ros.rig.lighting import Lighting
+from segmif_ros.rig.scene.lighting import Lighting
 
 
 @pytest.fixture

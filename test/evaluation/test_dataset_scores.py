@@ -13,7 +13,6 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.engines import open_engine
-from segmif_ros.evaluation.boxes import Box
 from segmif_ros.evaluation.dataset_scores import (
     PAIR_COLUMNS,
     DatasetScores,
@@ -21,6 +20,7 @@ from segmif_ros.evaluation.dataset_scores import (
     WorstPairs,
     score_pairs,
 )
+from segmif_ros.metrics.boxes import Box
 from segmif_ros.perceiver import Perceiver
 
 SIZE = (96, 128)

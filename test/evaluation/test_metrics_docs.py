@@ -11,11 +11,11 @@ import pytest
 
 from segmif_ros.cli import evaluate_dataset
 from segmif_ros.datasets.protocol import load_protocol
-from segmif_ros.evaluation.boundary import DILATION, boundary_distance
-from segmif_ros.evaluation.boxes import BOX_HIT, Box, BoxScores
-from segmif_ros.evaluation.flicker import BLOCK
-from segmif_ros.evaluation.fusion import METRICS
-from segmif_ros.evaluation.segmentation import SegmentationScores
+from segmif_ros.metrics.boundary import DILATION, boundary_distance
+from segmif_ros.metrics.boxes import BOX_HIT, Box, BoxScores
+from segmif_ros.metrics.flicker import BLOCK
+from segmif_ros.metrics.fusion import METRICS
+from segmif_ros.metrics.segmentation import SegmentationScores
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every row of the fault matrix, over DDS; the rows are in test/fault_rows.py.
+"""Every row of the fault matrix, over DDS; the rows are in test/helpers/fault_rows.py.
 
 One rig and one observer serve all rows; there are four nodes, one for each way to start it.
 """

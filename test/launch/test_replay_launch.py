@@ -15,9 +15,9 @@ import launch_stand_in
 from tiny_source import Pairs
 
 from segmif_ros.cli import bag as bag_verb
-from segmif_ros.evaluation.bag_writer import write_bag
-from segmif_ros.evaluation.bags import BagError
-from segmif_ros.ros.player import Playback
+from segmif_ros.recordings.bag_writer import write_bag
+from segmif_ros.recordings.bags import BagError
+from segmif_ros.ros.tools.player import Playback
 
 FILE = "replay.launch.py"
 SEGMIF_BAG = [sys.executable, "-m", "segmif_ros.cli.main", "bag"]
@@ -43,7 +43,7 @@ def commands(started: launch_stand_in.Started) -> dict[str, list[str]]:
 def played(bag, tmp_path, monkeypatch, **given: str) -> Playback:
     """What `segmif bag play` makes of the player's command line."""
     options: list[Playback] = []
-    monkeypatch.setattr("segmif_ros.ros.player.play", lambda _, o: options.append(o) or 0)
+    monkeypatch.setattr("segmif_ros.ros.tools.player.play", lambda _, o: options.append(o) or 0)
     started = launch_stand_in.start(FILE, tmp_path, bag=str(bag), **given)
     assert bag_verb.main(commands(started)["player"]) == 0
     return options[0]
@@ -65,7 +65,7 @@ def test_without_the_bags_time_the_stamps_are_those_of_now(bag, tmp_path, monkey
 
 def test_the_recorder_takes_the_outputs_of_the_node_in_its_namespace(bag, tmp_path, monkeypatch):
     taken: list[Any] = []
-    monkeypatch.setattr("segmif_ros.ros.bag_recorder.record", lambda *a: taken.append(a) or 0)
+    monkeypatch.setattr("segmif_ros.ros.tools.bag_recorder.record", lambda *a: taken.append(a) or 0)
     started = launch_stand_in.start(
         FILE, tmp_path, bag=str(bag), record="out", record_outputs="fused mask", namespace="veh"
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segmif_ros.deploy.rewrite import FastSegMiF, rewrite
+from segmif_ros.export.rewrite import FastSegMiF, rewrite
 from segmif_ros.network.colour import hand_over
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import SegMiF

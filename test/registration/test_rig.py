@@ -29,8 +29,8 @@ from segmif_ros.registration import (
     save_calibration,
 )
 from segmif_ros.registration.warp import remap_table
-from segmif_ros.rig.calibration import rig_calibration
-from segmif_ros.rig.cameras import Camera, Rig, place
+from segmif_ros.rig.cameras.calibration import rig_calibration
+from segmif_ros.rig.cameras.cameras import Camera, Rig, place
 
 RIG = Rig.default()
 RGB, THERMAL = (480, 640), (512, 640)

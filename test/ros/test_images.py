@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from std_msgs.msg import Header
 
-from segmif_ros.messages.images import view_rgb, view_thermal
+from segmif_ros.images.raw import view_rgb, view_thermal
 from segmif_ros.ros.images import to_message
 
 

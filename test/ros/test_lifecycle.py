@@ -19,8 +19,8 @@ from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from segmif_ros.ros import pipeline
-from segmif_ros.ros.node import SegmifNode
+from segmif_ros.ros.node import pipeline
+from segmif_ros.ros.node.node import SegmifNode
 
 SUCCESS, FAILURE, ERROR = (
     TransitionCallbackReturn.SUCCESS,

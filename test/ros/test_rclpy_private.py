@@ -14,7 +14,7 @@ from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from segmif_ros.ros.node import SegmifNode
+from segmif_ros.ros.node.node import SegmifNode
 
 DEADLINE_S = 20.0
 

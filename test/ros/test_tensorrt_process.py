@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 H, W = 32, 48
 RGB = np.random.default_rng(1).integers(0, 256, (H, W, 3), np.uint8)
 THERMAL = np.tile(np.linspace(0, 255, W).astype(np.uint8), (H, 1))
-STAND_IN = (str(Path(__file__).resolve().parents[1] / "stand_in_gpu_node.py"),)
+STAND_IN = (str(Path(__file__).resolve().parents[1] / "helpers" / "stand_in_gpu_node.py"),)
 
 Run = Callable[..., NodeProcess]
 

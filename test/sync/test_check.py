@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.render import Renderer
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.scene import Scene
 from segmif_ros.sync.check import StreamLog, SyncReport, sync_report
 
 MS = 1_000_000

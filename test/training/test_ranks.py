@@ -14,7 +14,7 @@ from torch import nn
 
 from segmif_ros.training.ranks import Ranks, SharedBatchNorm, joined, share_batch_norms
 
-SCRIPT = Path(__file__).parents[1] / "tiny_training.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "tiny_training.py"
 STEPS = "4"
 
 

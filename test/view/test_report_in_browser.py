@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_report import PERSON, made_report, source, write_made_report
 
-from segmif_ros.evaluation.html_report import write_html
+from segmif_ros.report.html import write_html
 
 HOSTILE = '/rgb"><img src=x onerror=alert(1)><script>alert(2)</script>'
 

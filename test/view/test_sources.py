@@ -13,13 +13,13 @@ from made_report import PERSON, ROAD, mask, write_made_report
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
-from segmif_ros.evaluation.bag_writer import write_bag
-from segmif_ros.evaluation.bags import BagError, BagReader, summarize
-from segmif_ros.evaluation.clips import StampedImage
-from segmif_ros.evaluation.drive_bag import ResultBag
-from segmif_ros.evaluation.drive_pictures import PairImages
+from segmif_ros.evaluation.kept_pictures import PairImages
+from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.pairing import PairingConfig
 from segmif_ros.perceiver import Perceiver
+from segmif_ros.recordings.bag_writer import write_bag
+from segmif_ros.recordings.bags import BagError, BagReader, summarize
+from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.view.bag_pairs import BagPairs
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video

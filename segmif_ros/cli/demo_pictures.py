@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the demo's contact sheet and video from what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.cli.console import progress_bar
+from segmif_ros.recordings.recording import FrameSet
+from segmif_ros.recordings.video import write_video
+from segmif_ros.render import Legend, SheetRow, contact_sheet, four_panes, overlay, palette
+from segmif_ros.thermal import ThermalNormaliser
+
+PANE = (240, 320)
+"""(height, width) of one of the four panes of a video frame."""
+
+_ALPHA = 0.5
+
+
+def draw_sheet(
+    path: Path,
+    sets: Sequence[FrameSet],
+    classes: Sequence[LabelClass],
+    *,
+    start_ns: int,
+    caption: Callable[[float], str],
+    title: str,
+    subtitle: str,
+) -> None:
+    """Write a contact sheet with one row for each set.
+
+    Args:
+        path: PNG file.
+        sets: at least one.
+        classes: of the model, for colours and legend.
+        start_ns: stamp that counts as 0 s.
+        caption: seconds since the start -> what is special then, empty for nothing.
+        title: headline.
+        subtitle: line below it.
+    """
+    present = {int(label) for frame in sets for label in np.unique(frame.mask)}
+    # Rows lie seconds apart, so each thermal image gets its own limits.
+    rows = [next(rows_of([frame], classes, start_ns, caption)) for frame in sets]
+    sheet = contact_sheet(rows, Legend(tuple(classes), present), title=title, subtitle=subtitle)
+    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+def draw_video(
+    path: Path,
+    sets: Sequence[FrameSet],
+    classes: Sequence[LabelClass],
+    *,
+    start_ns: int,
+    caption: Callable[[float], str],
+) -> None:
+    """Write a video of the sets at the rate of their stamps; needs two of them.
+
+    Args:
+        path: mp4 file.
+        sets: in the order of their stamps.
+        classes: of the model.
+        start_ns: stamp that counts as 0 s.
+        caption: as in `draw_sheet`.
+
+    Raises:
+        VideoError: this OpenCV cannot write it.
+    """
+    rate_hz = (len(sets) - 1) * 1e9 / (sets[-1].stamp_ns - sets[0].stamp_ns)
+    rows = rows_of(sets, classes, start_ns, caption)
+    frames = [four_panes(row, pane=PANE) for row in rows]
+    with progress_bar(total=len(frames), unit="frame", desc="video") as bar:
+        write_video(path, frames, rate_hz, bar.update)
+
+
+def rows_of(
+    sets: Sequence[FrameSet],
+    classes: Sequence[LabelClass],
+    start_ns: int,
+    caption: Callable[[float], str],
+) -> Iterator[SheetRow]:
+    """Yield the four pictures and the caption of each set; thermal limits follow the sequence."""
+    normaliser, table = ThermalNormaliser(), palette(classes)
+    for frame in sets:
+        time_s = (frame.stamp_ns - start_ns) / 1e9
+        lines = (f"{time_s:.1f} s", caption(time_s))
+        thermal = normaliser.normalise(frame.thermal)
+        labelled = overlay(frame.fused, frame.mask, table, _ALPHA)
+        images = (frame.rgb, thermal, frame.fused, labelled)
+        yield SheetRow(images, tuple(line for line in lines if line))

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the chain for real: the node and an image source as processes, and a recorder here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from segmif_ros.cli.demo_sources import Plan, Source
+from segmif_ros.cli.managed_process import Child, remove_orphans, shared_memory, uninterrupted
+
+if TYPE_CHECKING:
+    from segmif_ros.ros.tools.listener import Listener
+    from segmif_ros.ros.tools.recorder import Recorder
+
+NODE = "/segmif"
+READY_S = 120.0
+"""A model may have to be compiled at the first start."""
+
+_QUIET_S = 2.0
+_DRAIN_S = 15.0
+_STOP_S = 6.0
+_NOTE_EVERY_S = 0.5
+
+
+class ChainError(RuntimeError):
+    """A process of the chain failed; the message says which one and shows what it wrote last."""
+
+
+class Chain:
+    """One node, one source, one recorder, on a private ROS domain.
+
+    Use as a context manager: leaving it ends every process that was started.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        log: Path,
+        *,
+        domain: int,
+        parameters: dict[str, Any],
+        video_size: tuple[int, int],
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            source: where images come from.
+            log: folder for the logs of all processes.
+            domain: ROS_DOMAIN_ID.
+            parameters: ROS parameters of the node.
+            video_size: (height, width) that video frames are kept in.
+        """
+        self._source = source
+        self._log = log
+        self._parameters = parameters
+        self._domain = domain
+        self._video_size = video_size
+        self._children: list[Child] = []
+        self._environment: dict[str, str] = {}
+        self._noted_s = 0.0
+        self._ros: Listener
+        self._node: Child | None = None
+        self.recorder: Recorder
+
+    def __enter__(self) -> Chain:
+        """Join the private domain and start listening."""
+        from segmif_ros.ros.transport import prepare_process
+
+        self._log.mkdir(parents=True, exist_ok=True)
+        os.environ.update(
+            ROS_DOMAIN_ID=str(self._domain),
+            ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
+            ROS_LOG_DIR=str(self._log.resolve()),
+            PYTHONUNBUFFERED="1",
+        )
+        prepare_process()
+        self._environment = dict(os.environ)
+        # Imports rclpy, which must find the process prepared.
+        from segmif_ros.ros.tools.listener import Listener
+        from segmif_ros.ros.tools.recorder import RecorderTopics
+
+        topics = RecorderTopics(self._source.rgb_topic, self._source.thermal_topic, NODE)
+        self._ros = Listener(topics, self._video_size)
+        self.recorder = self._ros.recorder
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the source before the node, then leave the domain."""
+        with uninterrupted():
+            for child in self._children:
+                child.interrupt()
+            # A child that was killed leaves the ports behind that others shared with it.
+            segments = shared_memory(os.getpid())
+            for child in reversed(self._children):
+                child.stop(_STOP_S)
+                segments |= child.segments
+            self._ros.close()
+            remove_orphans(segments, of_us_too=True)
+
+    def start_node(self, waiting: Callable[[float], Any]) -> float:
+        """Start the node and wait until it listens; return its warm-up time, milliseconds.
+
+        Args:
+            waiting: called with the seconds waited so far.
+
+        Raises:
+            ChainError: it ended, or was not ready in time.
+        """
+        settings = self._log / "segmif_node.yaml"
+        settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": self._parameters}}))
+        self._node = self._start(
+            "segmif_node",
+            [
+                *(sys.executable, "-m", "segmif_ros.ros.node.node", "--ros-args"),
+                *("--params-file", str(settings)),
+                *("-r", f"~/input/rgb:={self._source.rgb_topic}"),
+                *("-r", f"~/input/thermal:={self._source.thermal_topic}"),
+            ],
+        )
+        started = time.monotonic()
+        while True:
+            self._ros.spin(0.1)
+            waited = time.monotonic() - started
+            waiting(waited)
+            self._check(self._node)
+            warmup = self.recorder.value("engine", "warmup_ms")
+            if warmup and self.recorder.messages.get("rgb", "inactive") != "inactive":
+                self._node.note_shared_memory()
+                return float(warmup)
+            if waited > READY_S:
+                raise ChainError(
+                    f"segmif_node was not ready after {waited:.0f} s; its last lines:\n"
+                    f"{self._node.tail()}\n  its whole log: {self._node.log}"
+                )
+
+    def play(self, plan: Plan, arrived: Callable[[int, str], Any]) -> None:
+        """Run the source to its end while recording, then wait for the last outputs.
+
+        Args:
+            plan: what to run.
+            arrived: called with the number of outputs that have arrived so far, and with what the
+                source wrote last.
+
+        Raises:
+            ChainError: the source or the node failed.
+        """
+        assert self._node is not None
+        source = self._start("source", plan.command)
+        while source.exit_code is None:
+            self._listen(arrived, source)
+            if not self._ros.hears_cameras and self._ros.sees_cameras():
+                # Not before: the source starts when it is heard, and that must mean by the node.
+                source.note_shared_memory()
+                self._ros.listen_to_cameras()
+        if source.exit_code != 0:
+            raise ChainError(
+                f"the image source ended with exit code {source.exit_code}; its last lines:\n"
+                f"{source.tail()}"
+            )
+        source.stop()
+        deadline = time.monotonic() + _DRAIN_S
+        quiet_since, seen = time.monotonic(), -1
+        while time.monotonic() < deadline and time.monotonic() - quiet_since < _QUIET_S:
+            self._listen(arrived, source)
+            if self.recorder.counts["fused"] != seen:
+                quiet_since, seen = time.monotonic(), self.recorder.counts["fused"]
+
+    def stop_node(self) -> None:
+        """Stop the node as Ctrl-C would, and hear its last report.
+
+        Raises:
+            ChainError: it did not end cleanly.
+        """
+        assert self._node is not None
+        self._node.interrupt()
+        deadline = time.monotonic() + _STOP_S
+        while self._node.exit_code is None and time.monotonic() < deadline:
+            self._ros.spin(0.05)
+        code = self._node.stop(0.1)
+        self._ros.spin(0.2)
+        if code != 0:
+            raise ChainError(
+                f"segmif_node ended with exit code {code} after SIGINT; its last lines:\n"
+                f"{self._node.tail()}"
+            )
+
+    def _start(self, name: str, command: Any) -> Child:
+        with uninterrupted():
+            child = Child(name, command, self._environment, self._log / f"{name}.log")
+            self._children.append(child)
+        return child
+
+    def _listen(self, arrived: Callable[[int, str], Any], source: Child) -> None:
+        assert self._node is not None
+        self._ros.spin(0.05)
+        if time.monotonic() - self._noted_s > _NOTE_EVERY_S:
+            self._noted_s = time.monotonic()
+            for child in self._children:
+                child.note_shared_memory()
+        count = self.recorder.counts["fused"]
+        arrived(count, "" if count else source.last_words())
+        self._check(self._node)
+
+    def _check(self, node: Child) -> None:
+        if node.exit_code is not None:
+            raise ChainError(
+                f"segmif_node ended with exit code {node.exit_code}; its last lines:\n"
+                f"{node.tail()}\n  its whole log: {node.log}"
+            )

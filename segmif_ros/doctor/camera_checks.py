@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `segmif doctor` sees on the ROS graph: do the cameras' images arrive, what do nodes say?"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segmif_ros.doctor.check_result import Finding, Verdict
+from segmif_ros.doctor.isolated_check import Answer, ask
+
+LOST_SHARE = 0.3
+"""Less could be stamps that jitter."""
+OLD_S = 10.0
+
+_MIB = 1024 * 1024
+_SECONDS_OVER = 25.0
+_THERMAL_NAME = re.compile(r"therm|lwir|infra|(?<![a-z])ir(?![a-z])|flir|boson|lepton|optris|seek")
+_RGB_NAME = re.compile(r"rgb|colou?r|visible|front|camera|image_raw")
+_THERMAL_FORMAT = re.compile(r"mono16|16UC1|32FC1")
+
+
+def look_at_graph(topics: Sequence[str], seconds: float) -> Answer:
+    """Run the probe on the ROS graph; its output is JSON.
+
+    Args:
+        topics: what to listen to, empty for all images.
+        seconds: how long to listen.
+    """
+    module = "segmif_ros.ros.tools.graph_probe"
+    command = [sys.executable, "-m", module, "--seconds", f"{seconds:g}", *topics]
+    home = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), home]))
+    return ask(command, seconds=seconds + _SECONDS_OVER, environment={"PYTHONPATH": path})
+
+
+def graph_checks(answer: Answer, chosen: Mapping[str, str]) -> list[Finding]:
+    """Return one finding per camera and one about running nodes.
+
+    Args:
+        answer: what `look_at_graph` returned.
+        chosen: camera name ("rgb", "thermal") -> topic that the user named.
+    """
+    if answer.code != 0:
+        fact = f"the ROS graph could not be looked at: {answer.last_line}"
+        return [Finding("cameras", Verdict.FAIL, fact, "see the line `ros`")]
+    graph = json.loads(answer.out.splitlines()[-1])
+    topics = {topic["name"]: topic for topic in graph["topics"]}
+    used = {**guess_cameras(graph["topics"]), **topics_of_node(graph), **chosen}
+    findings = [
+        camera_finding(camera, used.get(camera, ""), topics, graph["clock_publishers"])
+        for camera in ("rgb", "thermal")
+    ]
+    return [*findings, node_finding(graph)]
+
+
+def topics_of_node(graph: Mapping[str, Any]) -> dict[str, str]:
+    """Return the camera topics of a running node, as its diagnostics name them."""
+    found = {}
+    for status in graph["diagnostics"]:
+        camera = status["name"].rpartition(": ")[2]
+        if camera in ("rgb", "thermal") and status["values"].get("topic"):
+            found[camera] = status["values"]["topic"]
+    return found
+
+
+def guess_cameras(topics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Guess from names and encodings which image topics are the two cameras."""
+    images = [t for t in topics if t["publishers"] and "/output/" not in t["name"]]
+    # A raw topic before its compressed one, a short name before a long one.
+    images.sort(key=lambda t: (t["type"].endswith("CompressedImage"), len(t["name"]), t["name"]))
+
+    def is_thermal(topic: Mapping[str, Any]) -> bool:
+        by_format = _THERMAL_FORMAT.search(topic.get("format", ""))
+        return bool(by_format or _THERMAL_NAME.search(topic["name"].lower()))
+
+    thermal = [t["name"] for t in images if is_thermal(t)]
+    others = [t["name"] for t in images if not is_thermal(t)]
+    named = [name for name in others if _RGB_NAME.search(name.lower())]
+    found = {"rgb": (named or others)[:1], "thermal": thermal[:1]}
+    return {camera: names[0] for camera, names in found.items() if names}
+
+
+def camera_finding(
+    camera: str, name: str, topics: Mapping[str, Mapping[str, Any]], clocks: int
+) -> Finding:
+    """Judge one camera topic.
+
+    Args:
+        camera: "rgb" or "thermal".
+        name: its topic, empty when none could be told.
+        topics: topic name -> what the probe saw.
+        clocks: how many publish /clock.
+    """
+    topic = topics.get(name)
+    if topic is None or not topic["publishers"]:
+        return _absent(camera, name, topics)
+    publishers = topic["publishers"]
+    offered = ", ".join(sorted({p["reliability"] for p in publishers}))
+    kind = topic["type"].rpartition("/")[2]
+    fact = f"{name}: {kind}, {offered}, {topic['images']} images"
+    if len(topic["unheard"]) == len(publishers):
+        return Finding(camera, Verdict.FAIL, f"{name}: {topic['unheard'][0]}", "see above")
+    if not topic["images"]:
+        remedy = "does the driver stream? " + _writer_remedy(publishers)
+        return Finding(camera, Verdict.FAIL, f"{fact}: a publisher, and nothing comes", remedy)
+    fact = f"{name}: {topic['format']}, {offered}, {topic['rate_hz']:.1f} Hz"
+    lossy = _lossy(camera, fact, topic)
+    if lossy is not None:
+        return lossy
+    segment = smallest_segment_mib(publishers)
+    fact += "" if segment is None else f", writer's segment {segment:.1f} MiB"
+    return (
+        _other_clock(camera, fact, topic, clocks)
+        or _several(camera, fact, publishers)
+        or Finding(camera, Verdict.OK, fact)
+    )
+
+
+def _absent(camera: str, name: str, topics: Mapping[str, Mapping[str, Any]]) -> Finding:
+    # A topic that somebody only waits for exists as well, and helps nobody.
+    seen = ", ".join(name for name, topic in topics.items() if topic["publishers"]) or "none"
+    remedy = f"start the driver in this ROS_DOMAIN_ID, or name its topic: --{camera} TOPIC"
+    if name:
+        fact = f"nobody publishes {name}; image topics: {seen}"
+        return Finding(camera, Verdict.FAIL, fact, remedy)
+    fact = f"no topic looks like the {camera} camera; image topics: {seen}"
+    return Finding(camera, Verdict.WARN, fact, remedy)
+
+
+def _lossy(camera: str, fact: str, topic: Mapping[str, Any]) -> Finding | None:
+    """Judge what gets lost, or will: the segment belongs to the process that writes."""
+    sent, size = topic["sent_hz"], topic["bytes"] / _MIB
+    lost = 1.0 - topic["rate_hz"] / sent if sent > 0 else 0.0
+    segment = smallest_segment_mib(topic["publishers"])
+    small = segment is not None and segment < size * 1.5
+    if small:
+        fact += f", {size:.1f} MiB each, from a process with a segment of {segment:.1f} MiB"
+    if lost > LOST_SHARE:
+        remedy = _writer_remedy(topic["publishers"])
+        if segment is not None and not small:
+            remedy = "the profile is in force: is the machine overloaded? (`top`)"
+        return Finding(camera, Verdict.WARN, f"{fact}: about {lost:.0%} get lost", remedy)
+    if small:
+        remedy = _writer_remedy(topic["publishers"])
+        return Finding(camera, Verdict.WARN, f"{fact}: some will get lost", remedy)
+    return None
+
+
+def _writer_remedy(publishers: Sequence[Mapping[str, Any]]) -> str:
+    if all(p["other_host"] for p in publishers):
+        return "from another machine: sysctl -w net.core.rmem_max=16777216, and wired Ethernet"
+    nodes = ", ".join(sorted({p["node"] for p in publishers}))
+    return f"start {nodes} with the Fast DDS profile, see the line `transport`"
+
+
+def smallest_segment_mib(publishers: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the smallest segment of the processes that publish, None if it cannot be told."""
+    lows = [p["pid_low"] for p in publishers if p["pid_low"] is not None]
+    return min((s for low in lows if (s := segment_mib(low)) is not None), default=None)
+
+
+def _other_clock(camera: str, fact: str, topic: Mapping[str, Any], clocks: int) -> Finding | None:
+    age = topic["age_s"]
+    if abs(age) < OLD_S:
+        return None
+    text = f"{fact}; stamps are {abs(age):.0f} s {'old' if age > 0 else 'in the future'}"
+    if clocks:
+        return Finding(camera, Verdict.OK, f"{text}, and /clock is published: use_sim_time:=true")
+    return Finding(
+        camera,
+        Verdict.WARN,
+        text,
+        "a bag: play it with --clock and set use_sim_time:=true; a camera: set its clock",
+    )
+
+
+def _several(camera: str, fact: str, publishers: Sequence[Mapping[str, Any]]) -> Finding | None:
+    if len(publishers) < 2:
+        return None
+    nodes = ", ".join(p["node"] for p in publishers)
+    return Finding(camera, Verdict.WARN, f"{fact}, from {nodes}", "stop all but one")
+
+
+def node_finding(graph: Mapping[str, Any]) -> Finding:
+    """Say what running nodes report about themselves."""
+    if not graph["diagnostics"]:
+        return Finding("node", Verdict.OK, "no segmif_node is running here")
+    worst = max(graph["diagnostics"], key=lambda status: status["level"])
+    names = {status["name"].rpartition(": ")[0] for status in graph["diagnostics"]}
+    mode = ", ".join(s["message"] for s in graph["diagnostics"] if s["name"].endswith(": mode"))
+    fact = f"{', '.join(sorted(names))} runs, mode {mode}"
+    if worst["level"] == 0:
+        return Finding("node", Verdict.OK, fact)
+    verdict = Verdict.FAIL if worst["level"] > 1 else Verdict.WARN
+    text = f"{fact}; its diagnostics say {worst['name']}: {worst['message']}"
+    return Finding("node", verdict, text, "docs/diagnostics.md explains every state")
+
+
+def segment_mib(pid_low: int, proc: Path = Path("/proc")) -> float | None:
+    """Return the largest shared-memory segment of a process, MiB; None if it cannot be told.
+
+    Args:
+        pid_low: the low 16 bits of its id.
+        proc: the process file system.
+    """
+    sizes = []
+    for process in proc.glob("[0-9]*"):
+        if int(process.name) & 0xFFFF != pid_low:
+            continue
+        try:
+            held = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
+        except OSError:
+            continue  # another user's, or it has just ended
+        for path in held:
+            # Many map a segment; its owner alone keeps `<name>_el` open.
+            if re.search(r"/fast(?:rtps|dds)_[0-9a-f]+_el$", path):
+                segment = Path(path.removesuffix("_el"))
+                sizes.append(segment.stat().st_size / _MIB if segment.exists() else 0.0)
+    return max(sizes, default=None)

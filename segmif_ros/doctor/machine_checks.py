@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `segmif doctor` asks of the machine: Python, NumPy, engines, GPU, shared memory."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from segmif_ros.doctor.check_result import Finding, Verdict
+from segmif_ros.doctor.isolated_check import ask_python
+
+RUNTIMES = {
+    "openvino": "pip install 'segmif_ros[cpu]'",
+    "onnxruntime": "pip install 'segmif_ros[cpu]'",
+    "tensorrt": "pip install 'segmif_ros[gpu]'",
+}
+"""Python package of each engine, and how to get it."""
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segments
+SMALL_SHARED_MEMORY_MIB = 256
+"""Docker gives 64 MiB; one image process with the profile takes 17."""
+DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"))
+"""One of them is there when a driver is loaded: on a PC, on a Jetson."""
+
+_NVIDIA = "0x10de"
+_MIB = 1024 * 1024
+_IMPORTS = """
+import importlib, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module(name)
+        # What else than the CPU an onnxruntime can compute on.
+        parts = [part.replace("ExecutionProvider", "")
+                 for part in getattr(module, "get_available_providers", list)()]
+        parts = [part for part in parts if part in ("CUDA", "Tensorrt")]
+        # OpenVINO adds its build to its version.
+        version = str(getattr(module, "__version__", "")).split("-")[0]
+        found[name] = ["ok", version + (" with " + " and ".join(parts) if parts else "")]
+    except ModuleNotFoundError as err:
+        found[name] = ["absent" if err.name == name else "broken", str(err)]
+    except Exception as err:
+        found[name] = ["broken", f"{type(err).__name__}: {err}"]
+print(json.dumps(found))
+"""
+_DRIVER = """
+import json
+from segmif_ros.engines.driver import DriverError, ask_driver
+try:
+    driver = ask_driver()
+    told = {"problem": "", "cuda": driver.cuda, "release": driver.release}
+    told["names"] = [gpu.name for gpu in driver.gpus]
+except DriverError as err:
+    told = {"problem": str(err), "names": []}
+print(json.dumps(told))
+"""
+
+
+def python_check() -> Finding:
+    """Which Python runs this, and whether `ros2 run` and `ros2 launch` would take the same."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    where = "system Python"
+    if sys.prefix != sys.base_prefix:
+        where = f"virtual environment {sys.prefix}"
+    fact = f"{version}, {where}"
+    other = shutil.which("python3")
+    if other is None or shutil.which("ros2") is None or _same_environment(other):
+        return Finding("python", Verdict.OK, fact)
+    wanted = ("segmif_ros", "numpy", "cv2")
+    answer = ask_python(_IMPORTS, *wanted, python=other)
+    states = _states(answer.out)
+    missing = [name for name in wanted if states.get(name, ["absent"])[0] != "ok"]
+    if not missing:
+        return Finding("python", Verdict.OK, f"{fact}; python3 on the PATH is {other}")
+    return Finding(
+        "python",
+        Verdict.WARN,
+        f"{fact}; but python3 on the PATH, which `ros2 run` and `ros2 launch` start, is {other} "
+        f"and lacks {', '.join(missing)}",
+        f"activate this environment first, or {other} -m pip install segmif_ros there",
+    )
+
+
+def numpy_check() -> Finding:
+    """Whether NumPy and cv_bridge were built for each other."""
+    with ThreadPoolExecutor() as pool:
+        # cv_bridge alone: built for another NumPy it may take the process with it.
+        bridge = pool.submit(ask_python, _IMPORTS, "cv_bridge")
+        answer = ask_python(_IMPORTS, "numpy", "cv2")
+    states = _states(answer.out)
+    for name in ("numpy", "cv2"):
+        state, detail = states.get(name, ["broken", answer.last_line])
+        if state != "ok":
+            return Finding(
+                "numpy",
+                Verdict.FAIL,
+                f"{name} cannot be imported: {detail}",
+                "pip install --force-reinstall 'numpy<3' opencv-python-headless",
+            )
+    fact = f"numpy {states['numpy'][1]}"
+    answer = bridge.result()
+    state, detail = _states(answer.out).get("cv_bridge", ["broken", answer.last_line])
+    if "_ARRAY_API" in answer.err or "NumPy 1.x" in answer.err:
+        return Finding(
+            "numpy",
+            Verdict.WARN,
+            f"{fact}, and cv_bridge was built for NumPy 1: Bayer and YUV images are refused",
+            "pip install 'numpy<2' in this environment; other encodings need no cv_bridge",
+        )
+    if state == "broken":
+        return Finding(
+            "numpy",
+            Verdict.WARN,
+            f"{fact}; cv_bridge cannot be imported: {detail}",
+            "reinstall ros-$ROS_DISTRO-cv-bridge; only Bayer and YUV images need it",
+        )
+    addition = "with cv_bridge" if state == "ok" else "no cv_bridge (only Bayer and YUV need it)"
+    return Finding("numpy", Verdict.OK, f"{fact}, {addition}")
+
+
+def engines_check() -> Finding:
+    """Which engines can run, and why the others cannot."""
+    texts, usable, broken, remedies = [], [], [], []
+    with ThreadPoolExecutor() as pool:
+        # Each alone: one that crashes must not hide the others.
+        answers = list(pool.map(lambda name: ask_python(_IMPORTS, name), RUNTIMES))
+    for (name, remedy), answer in zip(RUNTIMES.items(), answers, strict=True):
+        state, detail = _states(answer.out).get(name, ["broken", answer.last_line])
+        if state == "ok":
+            usable.append(name)
+            texts.append(f"{name} {detail}".strip())
+        else:
+            texts.append(f"{name}: " + ("not installed" if state == "absent" else detail))
+            broken += [name] if state == "broken" else []
+            remedies.append(remedy)
+    fact = "; ".join(texts)
+    if not usable:
+        return Finding("engines", Verdict.FAIL, fact, remedies[0])
+    if broken:
+        remedy = f"reinstall {', '.join(broken)}, or choose engine:={usable[0]}"
+        return Finding("engines", Verdict.WARN, fact, remedy)
+    return Finding("engines", Verdict.OK, fact)
+
+
+def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> Finding:
+    """Whether there is an NVIDIA GPU, and a driver that can use it."""
+    answer = ask_python(_DRIVER)
+    # A driver that is broken enough ends the process that asks it.
+    told = (
+        json.loads(answer.out) if answer.code == 0 else {"names": [], "problem": answer.last_line}
+    )
+    if told["names"]:
+        names, version = ", ".join(told["names"]), ".".join(map(str, told["cuda"]))
+        driver = f"driver {told['release']}".strip()
+        return Finding("gpu", Verdict.OK, f"{names}; {driver} for CUDA {version}")
+    if not _has_nvidia_device(devices):
+        return Finding("gpu", Verdict.OK, "no NVIDIA GPU: engines run on the CPU")
+    return Finding(
+        "gpu",
+        Verdict.WARN,
+        f"an NVIDIA GPU that cannot be used: {told['problem']}",
+        "see what nvidia-smi says; install the driver, or reboot after it was updated",
+    )
+
+
+def shared_memory_check(folder: Path = SHARED_MEMORY) -> Finding:
+    """Whether killed processes left Fast DDS segments behind, and whether there is room."""
+    if not folder.is_dir():
+        return Finding(
+            "shm",
+            Verdict.WARN,
+            f"no {folder}: images go through the network stack",
+            f"mount a tmpfs on {folder}",
+        )
+    dead = leftovers(folder)
+    size = sum(path.stat().st_size for path in dead if path.exists()) / _MIB
+    room = os.statvfs(folder)
+    total, free = (room.f_frsize * n / _MIB for n in (room.f_blocks, room.f_bavail))
+    fact = f"{free:.0f} of {total:.0f} MiB free in {folder}"
+    if dead:
+        tool = _beside_python("fastdds")
+        remedy = f"{tool} shm clean" if tool else f"stop all ROS processes, rm {folder}/fast*"
+        verdict = Verdict.FAIL if free < SMALL_SHARED_MEMORY_MIB / 4 else Verdict.WARN
+        return Finding(
+            "shm",
+            verdict,
+            f"{len(dead)} Fast DDS segment(s) of killed processes hold {size:.0f} MiB; {fact}",
+            remedy,
+        )
+    if total < SMALL_SHARED_MEMORY_MIB:
+        remedy = "start the container with --shm-size=1g or --ipc=host"
+        return Finding("shm", Verdict.WARN, f"{fact}: little for images", remedy)
+    return Finding("shm", Verdict.OK, f"{fact}, nothing left behind")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return the segments that no living process owns: the owner keeps a lock on `<name>_el`.
+
+    Args:
+        folder: where Fast DDS keeps them.
+    """
+    dead = []
+    for lock in sorted([*folder.glob("fastrtps_*_el"), *folder.glob("fastdds_*_el")]):
+        segment = lock.with_name(lock.name.removesuffix("_el"))
+        if "_port" in lock.name or not segment.exists():
+            continue
+        try:
+            with lock.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue  # locked: its owner lives; or another user's, which we cannot judge
+        dead.append(segment)
+    return dead
+
+
+def _same_environment(python: str) -> bool:
+    """Tell whether an interpreter is ours: in a virtual environment the folder decides."""
+    return Path(python).parent.resolve() == Path(sys.executable).parent.resolve()
+
+
+def _states(out: str) -> dict[str, list[str]]:
+    """Read what `_IMPORTS` printed; a library may have printed lines before it."""
+    lines = [line for line in out.splitlines() if line.startswith("{")]
+    return dict(json.loads(lines[-1])) if lines else {}
+
+
+def _has_nvidia_device(devices: Path) -> bool:
+    if any(path.exists() for path in DEVICE_FILES):
+        return True
+    vendors = (path.read_text().strip() for path in devices.glob("*/vendor"))
+    return _NVIDIA in vendors
+
+
+def _beside_python(name: str) -> str:
+    """Return the path of a program on the PATH or beside the interpreter, empty for none."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent)) or ""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The open model that drives are evaluated with, and how its classes are scored."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.datasets.classes import list_with
+from segmif_ros.datasets.protocol import Protocol, load_protocol
+from segmif_ros.engines import open_engine
+from segmif_ros.engines.base import Engine
+from segmif_ros.evaluation.ground_truth import LabelError
+from segmif_ros.evaluation.scores import DriveScores
+from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.perceiver import Perceiver
+from segmif_ros.registration import Registration, load_calibration
+from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
+
+_ALONE_RUNS = 12
+
+
+class Workbench:
+    """A model that is open: made once, used for bag after bag, on one thread."""
+
+    def __init__(self, settings: DriveSettings) -> None:
+        """Open bundle and engine, and time the engine alone.
+
+        Raises:
+            BundleError, EngineError, RegistrationError, OSError: it cannot be used.
+            ValueError: no such protocol, or it does not fit the model's classes.
+        """
+        self.settings = settings
+        self.bundle = Bundle.load(settings.model)
+        self.protocols = chosen_protocols(settings, self.bundle)
+        self.calibration = load_calibration(settings.calibration) if settings.calibration else None
+        self.registration = Registration(self.calibration)
+        DriveScores(settings, self.bundle.manifest.classes, self.protocols)
+        self.notes: list[str] = []
+        self.engine: Engine = open_engine(
+            settings.engine,
+            self.bundle,
+            threads=settings.engine_threads,
+            warn=self.notes.append,
+        )
+        self.engine_s = self._alone_s()
+
+    def close(self) -> None:
+        """Free the engine."""
+        self.engine.close()
+
+    def describe(self) -> dict[str, str]:
+        """Return what executes the model."""
+        return {"name": self.engine.name, **self.engine.describe()}
+
+    def perceivers(self) -> tuple[Perceiver, Perceiver]:
+        """Return a perceiver for pairs, and one for a camera alone that is registered already."""
+        threshold = self.settings.confidence_threshold
+        pairs = Perceiver(
+            self.engine,
+            ThermalNormaliser(self.settings.thermal),
+            self.registration,
+            confidence_threshold=threshold,
+        )
+        as_it_is = ThermalNormaliser(ThermalSettings(mode="passthrough"))
+        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold)
+
+    def _alone_s(self) -> float:
+        """Return the seconds of one inference with nothing else going on."""
+        random = np.random.default_rng(0)
+        rgb = random.integers(0, 256, (*self.engine.size, 3), np.uint8)
+        thermal = random.integers(0, 256, self.engine.size, np.uint8)
+        times = []
+        for _ in range(_ALONE_RUNS):
+            started = perf_counter()
+            self.engine.infer(rgb, thermal)
+            times.append(perf_counter() - started)
+        return float(np.median(times[2:]))
+
+
+def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:
+    """Return the protocols to score by: what was asked for, else those of the model's classes.
+
+    Raises:
+        ValueError: no such protocol, or no shipped class list is the model's.
+    """
+    if not (settings.labels or settings.label_topic):
+        return ()
+    if settings.protocol:
+        return tuple(load_protocol(name.strip()) for name in settings.protocol.split(","))
+    found = list_with(bundle.manifest.classes)
+    if found is None:
+        raise ValueError(
+            f"the classes of model {bundle.manifest.name!r} are no list under config/labels; "
+            "name a protocol with --protocol"
+        )
+    return tuple(load_protocol(name) for name in found.protocols) or (load_protocol(found.name),)
+
+
+def box_classes(settings: DriveSettings, bundle: Bundle) -> dict[int, int]:
+    """Return id in box files -> id in the model's masks.
+
+    Raises:
+        LabelError: a name that is no class of the model.
+    """
+    classes = {label.name: label.id for label in bundle.manifest.classes}
+    if not settings.box_classes:
+        return {label: label for label in classes.values()}
+    unknown = [name for name in settings.box_classes if name not in (*classes, "-")]
+    if unknown:
+        raise LabelError(
+            f"box class {unknown[0]!r} is no class of model {bundle.manifest.name!r}; it has "
+            f"{', '.join(classes)}"
+        )
+    return {i: classes[name] for i, name in enumerate(settings.box_classes) if name != "-"}

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Truth that belongs to a drive: label images on a topic, label pictures or boxes in a folder.
+
+Pictures and box files are found by their names: the stamp of the RGB image in nanoseconds (or
+seconds and nanoseconds with a dot, dash or underscore between them), or its number, counted from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from segmif_ros.frames import UNLABELLED, Image8
+from segmif_ros.images.compressed import announced, decode
+from segmif_ros.images.raw import ImageRefused, ImageView, Refusal, view_thermal
+from segmif_ros.metrics.boxes import Box
+from segmif_ros.pairing import Stream
+from segmif_ros.recordings.bags import BagError, BagReader, message_types
+from segmif_ros.recordings.clips import PICTURES, ClipError, read_labels
+from segmif_ros.recordings.drive_source import RecordedPair
+
+_SECOND = 1_000_000_000
+_SAME_NS = 5_000_000
+"""Label and image of one moment have the same stamp; some tools round it to milliseconds."""
+_FUTURE_NS = 60 * _SECOND
+"""A label that was made later than it was recorded has a wrong stamp: reading up to the moment of
+such a one would pass all others by."""
+_HELD = 64
+"""Label images in memory at most."""
+_FIRST_STAMP = 10**12
+"""Smaller numbers count images: as a stamp it would be 17 minutes after 1970 began."""
+_PARTS = re.compile(r"^(\d{9,})[._-](\d{1,9})$")
+_NUMBER = re.compile(r"(\d+)$")
+
+
+class LabelError(ValueError):
+    """Truth that cannot be used; the message names the file and the next step."""
+
+
+class Labels(Protocol):
+    """Finds the label image of a pair."""
+
+    def of(self, pair: RecordedPair) -> Image8 | None:
+        """Return HxW uint8 ids, None if this pair has none.
+
+        Raises:
+            LabelError: there is one, but it cannot be used.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class TopicLabels:
+    """Label images of a topic in the same bag, read beside the cameras'; in order of time."""
+
+    def __init__(self, bag: Path, topic: str) -> None:
+        """Open the bag once more."""
+        self._reader = BagReader(bag)
+        self._messages = self._reader.messages([topic])
+        self._held: deque[tuple[int, Any]] = deque(maxlen=_HELD)
+        self._misstamped = 0
+
+    def of(self, pair: RecordedPair) -> Image8 | None:
+        """See `Labels.of`."""
+        self._read_up_to(pair.stamp_ns + _SAME_NS, pair.stamp_ns - pair.messages[0].time_ns)
+        best = min(self._held, key=lambda held: abs(held[0] - pair.stamp_ns), default=None)
+        if best is None or abs(best[0] - pair.stamp_ns) > _SAME_NS:
+            if self._misstamped:
+                self._misstamped -= 1
+                raise LabelError("a label image has a stamp long after it was recorded")
+            return None
+        where = f"label image at {best[0]} ns"
+        try:
+            return ids_of(label_view(best[1]).to_thermal(), where)
+        except ImageRefused as refusal:
+            raise LabelError(f"{where}: {refusal}") from refusal
+
+    def close(self) -> None:
+        """See `Labels.close`."""
+        self._reader.close()
+
+    def _read_up_to(self, stamp_ns: int, clock_ns: int) -> None:
+        """Read labels until one has this stamp; `clock_ns` is stamps minus recording times."""
+        while not self._held or self._held[-1][0] < stamp_ns:
+            try:
+                message = next(self._messages, None)
+            except BagError:
+                return  # told by the reader of the cameras, which meets the same damage
+            if message is None:
+                return
+            try:
+                raw: Any = message_types().deserialize_cdr(message.cdr, message.type)
+            except Exception as err:
+                # Bytes that are no message make the generated reader raise anything.
+                raise LabelError(f"a message on {message.topic} cannot be read: {err!r}") from err
+            stamp = raw.header.stamp
+            own_ns = stamp.sec * _SECOND + stamp.nanosec
+            if own_ns > message.time_ns + clock_ns + _FUTURE_NS:
+                self._misstamped += 1
+            else:
+                self._held.append((own_ns, raw))
+
+
+class FolderLabels:
+    """Label pictures in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """List the folder.
+
+        Raises:
+            LabelError: no folder, no pictures, or names that say neither stamp nor number.
+        """
+        self._files = _Files(folder, PICTURES)
+
+    def of(self, pair: RecordedPair) -> Image8 | None:
+        """See `Labels.of`."""
+        path = self._files.of(pair)
+        if path is None:
+            return None
+        try:
+            return ids_of(read_labels(path), str(path))
+        except ClipError as err:
+            raise LabelError(str(err)) from err
+
+    def close(self) -> None:
+        """See `Labels.close`."""
+
+
+class FolderBoxes:
+    """Box files in a folder: a line an object, `class cx cy w h`, parts of the image's size."""
+
+    def __init__(self, folder: Path, classes: Mapping[int, int]) -> None:
+        """List the folder.
+
+        Args:
+            folder: with .txt files.
+            classes: id in the files -> id of the model's mask; others are left out.
+
+        Raises:
+            LabelError: no folder, no files, or names that say neither stamp nor number.
+        """
+        self._files = _Files(folder, frozenset({".txt"}))
+        self._classes = classes
+        self.labels = tuple(sorted(set(classes.values())))
+
+    def of(self, pair: RecordedPair) -> list[Box] | None:
+        """Return the boxes of a pair in pixels of its RGB image, None if it has no file.
+
+        Raises:
+            LabelError: a line that is no box.
+        """
+        path = self._files.of(pair)
+        if path is None:
+            return None
+        return read_boxes(path, pair.rgb.shape[:2], self._classes)
+
+
+def label_view(raw: Any) -> ImageView:
+    """Return the pixels of an Image, or of a CompressedImage that keeps every value.
+
+    Raises:
+        ImageRefused: the image is damaged, or no image of ids.
+    """
+    if not hasattr(raw, "format"):
+        return view_thermal(raw)
+    if announced(raw).kind == "JPEG":
+        raise ImageRefused(
+            Refusal.ENCODING, "JPEG does not keep class ids; publish labels as PNG or raw"
+        )
+    return decode(Stream.THERMAL, raw)
+
+
+def read_boxes(path: Path, size: Sequence[int], classes: Mapping[int, int]) -> list[Box]:
+    """Read one box file.
+
+    Args:
+        path: text, a line a box: `class cx cy w h`, parts of width and height.
+        size: (height, width) of the image in pixels.
+        classes: id in the file -> id wanted; boxes of other ids are left out.
+
+    Raises:
+        LabelError: a line that is no box.
+    """
+    height, width = size
+    found = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            label, *rest = line.split()
+            x, y, w, h = (float(part) for part in rest[:4])
+            edges = ((x - w / 2) * width, (y - h / 2) * height)
+            ends = ((x + w / 2) * width, (y + h / 2) * height)
+            left, top, right, bottom = (round(v) for v in (*edges, *ends))
+            own = int(label)
+        except (ValueError, OverflowError) as err:
+            raise LabelError(
+                f"{path}, line {number}: {line[:60]!r} is no box; expected `class cx cy w h` with "
+                "parts of the image's width and height"
+            ) from err
+        if own in classes:
+            found.append(
+                Box(
+                    classes[own],
+                    min(max(left, 0), width),
+                    min(max(top, 0), height),
+                    min(max(right, 0), width),
+                    min(max(bottom, 0), height),
+                )
+            )
+    return found
+
+
+def ids_of(labels: Any, source: str) -> Image8:
+    """Return ids as uint8; what does not fit into 8 bits is unlabelled.
+
+    Raises:
+        LabelError: no image of whole numbers.
+    """
+    if labels.ndim != 2 or labels.dtype.kind != "u":
+        raise LabelError(
+            f"{source} has shape {labels.shape} and type {labels.dtype}, expected one channel of "
+            "class ids in 8 or 16 bits"
+        )
+    if labels.dtype == np.uint8:
+        return np.asarray(labels, np.uint8)
+    return np.where(labels > UNLABELLED, UNLABELLED, labels).astype(np.uint8)
+
+
+def at_size_of(labels: Image8, mask: Image8) -> Image8:
+    """Return the mask at the size of the labels, where both have the same shape of picture.
+
+    Raises:
+        LabelError: another shape: nobody knows how the two lie on each other.
+    """
+    if labels.shape == mask.shape:
+        return mask
+    height, width = labels.shape
+    wide, high = width * mask.shape[0], height * mask.shape[1]
+    if abs(wide - high) > 0.01 * max(wide, high):
+        raise LabelError(
+            f"labels of {width}x{height} pixels for images of {mask.shape[1]}x{mask.shape[0]}: "
+            "another shape; label the RGB images themselves, or crop both alike"
+        )
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+class _Files:
+    """Files of a folder by stamp or by number."""
+
+    def __init__(self, folder: Path, suffixes: frozenset[str]) -> None:
+        if not folder.is_dir():
+            raise LabelError(f"{str(folder)!r} is no folder; give one with a file for each image")
+        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in suffixes)
+        keys = {key: file for file in files if (key := _key(file.stem)) is not None}
+        if not keys:
+            raise LabelError(
+                f"{str(folder)!r} holds no file named after a stamp or a number "
+                f"({len(files)} of type {', '.join(sorted(suffixes))}); name it "
+                "1700000000123456789.png after the stamp of its RGB image, or 000012.png after "
+                "its number from 0"
+            )
+        self._by_stamp = max(keys) >= _FIRST_STAMP
+        self._files = keys
+        self._stamps = np.array(sorted(keys), np.int64)
+
+    def of(self, pair: RecordedPair) -> Path | None:
+        if not self._by_stamp:
+            return self._files.get(pair.number)
+        nearest = int(self._stamps[np.abs(self._stamps - pair.stamp_ns).argmin()])
+        return self._files[nearest] if abs(nearest - pair.stamp_ns) <= _SAME_NS else None
+
+
+def _key(stem: str) -> int | None:
+    parts = _PARTS.match(stem)
+    if parts is not None:
+        seconds, fraction = parts.groups()
+        return int(seconds) * _SECOND + int(fraction.ljust(9, "0") if "." in stem else fraction)
+    number = _NUMBER.search(stem)
+    return int(number.group(1)) if number and int(number.group(1)) < 2**63 else None

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one bag came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from segmif_ros.evaluation.kept_pictures import Kind
+from segmif_ros.report.schema import Status
+
+INTERRUPTED = "interrupted"
+"""Reason of what Ctrl-C ended or kept from beginning."""
+
+
+class StoredPicture(NamedTuple):
+    """One kept pair, encoded.
+
+    Attributes:
+        kind: why it was kept.
+        stamp_ns: of the RGB image.
+        score: what it was chosen by.
+        why: the score in words.
+        files: name of the image -> file suffix and content.
+    """
+
+    kind: Kind
+    stamp_ns: int
+    score: float
+    why: str
+    files: dict[str, tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagResult:
+    """What one bag came to; plain values, so that it travels between processes and machines.
+
+    Attributes:
+        path: of the bag, as given.
+        status: "ok", "partial" (damaged on the way, or interrupted) or "skipped".
+        reason: why not "ok".
+        source: size, times and topics of the bag.
+        pairs: counts of images and pairs.
+        sync: timing of both cameras.
+        scores: state of `DriveScores`.
+        stages: state of a `Spread` a stage.
+        series: state of the table of milliseconds.
+        timing: seconds and rates.
+        engine: what executed the model.
+        pictures: kept pairs.
+        bag: path of the written bag, None without.
+        notes: what a person should know.
+        interrupted: somebody pressed Ctrl-C.
+    """
+
+    path: str
+    status: Status
+    reason: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, Any] = field(default_factory=dict)
+    sync: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] | None = None
+    stages: dict[str, Any] = field(default_factory=dict)
+    series: dict[str, Any] = field(default_factory=dict)
+    timing: dict[str, float] = field(default_factory=dict)
+    engine: dict[str, str] = field(default_factory=dict)
+    pictures: tuple[StoredPicture, ...] = ()
+    bag: str | None = None
+    notes: tuple[str, ...] = ()
+    interrupted: bool = False

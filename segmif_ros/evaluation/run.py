@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates one bag on three threads, so that the engine waits for nothing but itself.
+
+One reads pairs ahead, the calling one runs the network, the third counts and writes what it finds.
+Between them wait one pair and two results at most.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.checks import one_line
+from segmif_ros.evaluation.context import Workbench, box_classes
+from segmif_ros.evaluation.ground_truth import (
+    FolderBoxes,
+    FolderLabels,
+    LabelError,
+    Labels,
+    TopicLabels,
+)
+from segmif_ros.evaluation.kept_pictures import PairImages, encoded
+from segmif_ros.evaluation.result import INTERRUPTED, BagResult, StoredPicture
+from segmif_ros.evaluation.results_bag import ResultBag
+from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair, Spread, Thinned
+from segmif_ros.frames import FramePair, Image8
+from segmif_ros.metrics.boxes import Box
+from segmif_ros.perceiver import Perceiver
+from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.channel import Channel
+from segmif_ros.recordings.drive_source import DriveSource, RecordedPair
+from segmif_ros.registration import RegistrationError
+from segmif_ros.report.schema import Status
+from segmif_ros.thermal import ShutterState, ThermalError
+
+PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
+"""What a pair can cause: counted, and the next pair is tried; as in the node."""
+
+_LOG = logging.getLogger(__name__)
+
+FAILED = "failed"
+"""Reason of pairs that the network could not be run on."""
+
+
+class DriveError(RuntimeError):
+    """An evaluation cannot go on; the message says why and what to do."""
+
+
+Progress = Callable[[int, int], None]
+"""Told of pairs done so far and pairs expected."""
+
+
+def evaluate_bag(
+    path: Path,
+    bench: Workbench,
+    *,
+    out_bag: Path | None = None,
+    progress: Progress | None = None,
+) -> BagResult:
+    """Evaluate one bag; Ctrl-C ends it early with what has been counted.
+
+    Args:
+        path: the bag.
+        bench: the open model.
+        out_bag: where to write the results as a bag, None for nowhere.
+        progress: told of every pair.
+
+    Returns:
+        The result; "skipped" with a reason for a bag that cannot be evaluated.
+
+    Raises:
+        DriveError: what is wrong is not the bag: a full disk, labels that are not there.
+    """
+    try:
+        with DriveSource(path, bench.settings, bench.calibration) as source:
+            return _Run(source, bench, out_bag, progress).result()
+    except BagError as err:
+        return BagResult(str(path), "skipped", str(err))
+    except LabelError as err:
+        raise DriveError(str(err)) from err
+    except OSError as err:
+        where = f" {err.filename}" if err.filename else ""
+        raise DriveError(
+            f"{path.name}: {err.strerror or err}{where}; free space or choose another folder"
+        ) from err
+    except DriveError:
+        raise
+    except Exception as err:
+        # Whatever nobody foresaw in one bag must not cost the other bags their evaluation.
+        _LOG.exception("%s: not foreseen; please report it", path.name)
+        reason = f"not foreseen: {type(err).__name__}: {one_line(err)}; please report it"
+        return BagResult(str(path), "skipped", reason)
+
+
+class _CutShortError(Exception):
+    """The bag of results is not whole and must not look so."""
+
+
+class _Ahead(NamedTuple):
+    """A pair that waits for the engine, with its truth."""
+
+    pair: RecordedPair
+    truth: Image8 | None
+    boxes: list[Box] | None
+
+
+class _Result(NamedTuple):
+    """What waits to be counted."""
+
+    evaluated: EvaluatedPair
+    pair: RecordedPair
+
+
+class _Run:
+    """One bag from its first to its last pair."""
+
+    def __init__(
+        self,
+        source: DriveSource,
+        bench: Workbench,
+        out_bag: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self._source = source
+        self._bench = bench
+        self._settings = bench.settings
+        self._progress = progress
+        self._out_bag = out_bag
+        self._scores = DriveScores(bench.settings, bench.bundle.manifest.classes, bench.protocols)
+        self._labels, self._boxes = _truth(bench, source)
+        if self._boxes is not None:
+            self._scores.box_labels = self._boxes.labels
+        self._ahead: Channel[_Ahead] = Channel(1)
+        self._found: Channel[_Result] = Channel(2)
+        self._errors: list[BaseException] = []
+        self._stages: dict[str, Spread] = {}
+        self._series = Thinned()
+        self._failed: dict[str, int] = {}
+        self._first_ns: int | None = None
+        self._valid: Image8 | None = None
+        self._interrupted = False
+
+    def result(self) -> BagResult:
+        """Go through the bag."""
+        started = perf_counter()
+        reader = Thread(target=self._guarded, args=(self._read,), name="segmif-read", daemon=True)
+        counter = Thread(
+            target=self._guarded, args=(self._count,), name="segmif-count", daemon=True
+        )
+        reader.start()
+        counter.start()
+        try:
+            self._infer_all()
+        except KeyboardInterrupt:
+            self._interrupted = True
+        finally:
+            self._ahead.close()
+            reader.join()
+            self._found.put(None)
+            counter.join()
+            if self._labels is not None:
+                self._labels.close()
+        if self._errors:
+            raise self._errors[0]
+        return self._told(perf_counter() - started)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; what it raises is raised by `result`."""
+        try:
+            work()
+        except BaseException as err:
+            self._errors.append(err)
+            self._found.close()
+            self._ahead.close()
+
+    def _read(self) -> None:
+        """Thread: pairs and their truth, one ahead of the engine."""
+        limit = self._settings.limit
+        for pair in self._source:
+            truth, boxes = self._truth_of(pair)
+            if not self._ahead.put(_Ahead(pair, truth, boxes)):
+                return
+            if pair.index + 1 == limit:
+                break
+        self._ahead.put(None)
+
+    def _truth_of(self, pair: RecordedPair) -> tuple[Image8 | None, list[Box] | None]:
+        truth, boxes = None, None
+        try:
+            if self._labels is not None:
+                truth = self._labels.of(pair)
+            if self._boxes is not None:
+                boxes = self._boxes.of(pair)
+        except LabelError as err:
+            self._scores.note_label_problem(str(err))
+        return truth, boxes
+
+    def _infer_all(self) -> None:
+        """Run the network over what the reader brings."""
+        both, single = self._bench.perceivers()
+        done = 0
+        for item in self._ahead:
+            started = perf_counter()
+            try:
+                result, times = self._infer(item, both, single)
+            except PAIR_ERRORS as err:
+                self._failed[str(err)] = self._failed.get(str(err), 0) + 1
+                continue
+            waited = perf_counter()
+            for stage, milliseconds in times.items():
+                self._stages.setdefault(stage, Spread()).add(milliseconds)
+            if not self._found.put(result):
+                return
+            times["pair"] = 1e3 * (waited - started)
+            self._series.add([result.evaluated.t_s, None, times["inference"], times["pair"]])
+            done += 1
+            if self._progress is not None:
+                expected = self._settings.limit or self._source.expected_pairs
+                self._progress(done, min(expected, self._source.expected_pairs))
+
+    def _infer(
+        self, item: _Ahead, both: Perceiver, single: Perceiver
+    ) -> tuple[_Result, dict[str, float]]:
+        pair = item.pair
+        seen = both.perceive(
+            FramePair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
+        )
+        times = dict(seen.timings_ms)
+        images = PairImages(
+            pair.rgb, *(x.copy() for x in (seen.thermal, seen.fused, seen.mask, seen.confidence))
+        )
+        alone: dict[str, Image8] = {}
+        labelled = item.truth is not None or item.boxes is not None
+        if self._settings.rows == "all" or (self._settings.scores_cameras_alone and labelled):
+            alone = _alone(pair, images, single)
+        if self._first_ns is None:
+            self._first_ns = pair.stamp_ns
+        calibrated = self._bench.calibration is not None
+        if calibrated and self._valid is None:
+            size = (int(pair.thermal.shape[0]), int(pair.thermal.shape[1]))
+            height, width = images.visible.shape[:2]
+            self._valid = self._bench.registration.valid_area(size, (height, width))
+        evaluated = EvaluatedPair(
+            stamp_ns=pair.stamp_ns,
+            t_s=(pair.stamp_ns - self._first_ns) / 1e9,
+            difference_ns=pair.difference_ns,
+            images=images,
+            alone=alone,
+            truth=item.truth,
+            boxes=item.boxes,
+            open_shutter=both.normaliser.shutter.state is ShutterState.OPEN,
+            valid=self._valid,
+        )
+        return _Result(evaluated, pair), times
+
+    def _count(self) -> None:
+        """Thread: scores, and the bag of results."""
+        if self._out_bag is None:
+            for result in self._found:
+                self._scores.add(result.evaluated)
+            return
+        with suppress(_CutShortError), self._result_bag() as bag:
+            for result in self._found:
+                self._scores.add(result.evaluated)
+                pair = result.pair
+                bag.write(result.evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages)
+            if self._interrupted:
+                raise _CutShortError
+
+    def _result_bag(self) -> ResultBag:
+        assert self._out_bag is not None
+        manifest, inputs = self._bench.bundle.manifest, self._settings.bag_inputs
+        return ResultBag(self._out_bag, manifest, inputs=inputs, replace=True)
+
+    def _told(self, wall_s: float) -> BagResult:
+        source, scores = self._source, self._scores
+        summary = source.summary
+        status, reason = self._status()
+        pictures = tuple(
+            StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
+            for kind, kept in scores.gallery.pictures()
+        )
+        dropped = {
+            f"{stream}.{name}": count
+            for counts in (source.dropped, source.refused)
+            for stream, reasons in counts.items()
+            for name, count in sorted(reasons.items())
+        }
+        if self._failed:
+            dropped[FAILED] = sum(self._failed.values())
+        limited = source.pairs == self._settings.limit
+        result = BagResult(
+            path=str(summary.path),
+            status=status,
+            reason=reason,
+            source={
+                "bytes": summary.size_bytes,
+                "start_ns": summary.start_ns,
+                "duration_s": summary.duration_ns / 1e9,
+                "topics": dict(source.topics),
+            },
+            pairs={
+                "received": dict(source.received),
+                "expected": source.pairs if limited else min(source.received.values()),
+                "paired": source.pairs,
+                "evaluated": scores.evaluated,
+                "dropped": dropped,
+            },
+            sync={"intervals": _intervals(source), "clock_jumps": source.clock_jumps},
+            scores=scores.state(),
+            stages={name: spread.state() for name, spread in self._stages.items()},
+            series=self._series.state(),
+            timing={"wall_s": wall_s, "engine_s": self._bench.engine_s},
+            engine=self._bench.describe(),
+            pictures=pictures,
+            notes=self._notes(),
+            interrupted=self._interrupted,
+        )
+        written = self._out_bag is not None and self._out_bag.exists()
+        return replace(result, bag=str(self._out_bag) if written else None)
+
+    def _status(self) -> tuple[Status, str]:
+        source = self._source
+        if self._interrupted:
+            return "partial", INTERRUPTED
+        if not self._scores.evaluated:
+            return "skipped", source.damage or self._why_none()
+        if source.damage:
+            return "partial", source.damage
+        return "ok", ""
+
+    def _why_none(self) -> str:
+        """Say why there is not one pair."""
+        if self._failed:
+            return f"the network could run on no pair: {next(iter(self._failed))}"
+        source = self._source
+        if source.last_refusal and not source.pairs:
+            refused = "; ".join(f"{s}: {text}" for s, text in source.last_refusal.items())
+            return f"no image could be used: {refused}"
+        tolerance = self._settings.pairing.tolerance_ns / 1e6
+        return (
+            f"no pair: no image of {source.topics['thermal']!r} within {tolerance:g} ms of one of "
+            f"{source.topics['rgb']!r}; `segmif sync-check` tells the offset of the two clocks"
+        )
+
+    def _notes(self) -> tuple[str, ...]:
+        source = self._source
+        notes = [f"{stream}: {text}" for stream, text in sorted(source.last_refusal.items())]
+        notes += [f"{count} pairs failed: {text}" for text, count in self._failed.items()]
+        notes += [f"{n} x {text}" for text, n in sorted(self._scores.label_problems.items())[:5]]
+        return (*self._bench.notes, *notes)
+
+
+def _alone(pair: RecordedPair, images: PairImages, single: Perceiver) -> dict[str, Image8]:
+    """Return what the network says with either camera blanked, as the node blanks it."""
+    stamps = (pair.stamp_ns, pair.thermal_stamp_ns)
+    masks = {}
+    for row, frames in (
+        ("visible", FramePair(pair.rgb, None, *stamps)),
+        ("thermal", FramePair(None, images.thermal, *stamps)),
+    ):
+        masks[row] = single.perceive(frames).mask.copy()
+    return masks
+
+
+def _intervals(source: DriveSource) -> dict[str, Any]:
+    return {
+        name: {
+            "rate_hz": timing.rate_hz,
+            "jitter_ms": timing.jitter_ms,
+            "longest_gap_ms": timing.longest_gap_ms,
+            "missing": timing.dropped,
+            "out_of_order": timing.out_of_order,
+            "repeated_stamps": timing.repeated_stamps,
+            "zero_stamps": timing.zero_stamps,
+        }
+        for name, timing in source.timing().items()
+    }
+
+
+def _truth(bench: Workbench, source: DriveSource) -> tuple[Labels | None, FolderBoxes | None]:
+    """Open the truth of one bag: a folder of many bags holds a folder for each, by its name."""
+    settings, path = bench.settings, source.summary.path
+    labels: Labels | None = None
+    if settings.label_topic:
+        labels = TopicLabels(path, settings.label_topic)
+    elif settings.labels:
+        labels = FolderLabels(_own_folder(Path(settings.labels), path))
+    boxes = None
+    if settings.boxes:
+        folder = _own_folder(Path(settings.boxes), path)
+        boxes = FolderBoxes(folder, box_classes(settings, bench.bundle))
+    return labels, boxes
+
+
+def _own_folder(folder: Path, bag: Path) -> Path:
+    own = folder / (bag.stem if bag.is_file() else bag.name)
+    return own if own.is_dir() else folder

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that is counted while the pairs of a drive go by; results of bags add up exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.calibration.alignment_watch import AlignmentState, AlignmentWatch
+from segmif_ros.calibration.edge_shift import large_enough
+from segmif_ros.datasets.protocol import Protocol
+from segmif_ros.evaluation.ground_truth import LabelError, at_size_of
+from segmif_ros.evaluation.kept_pictures import Gallery, PairImages
+from segmif_ros.evaluation.settings import ALIGNMENT_EVERY_S, DriveSettings
+from segmif_ros.frames import Image8
+from segmif_ros.metrics.boxes import Box, BoxScores
+from segmif_ros.metrics.flicker import BLOCK, Flicker
+from segmif_ros.metrics.fusion import SMALLEST
+from segmif_ros.metrics.fusion_scores import FusionScores
+from segmif_ros.metrics.segmentation import SegmentationScores
+from segmif_ros.metrics.tally import ROWS
+from segmif_ros.recordings.recording import Decimated
+from segmif_ros.report.schema import MOST_ROWS
+
+COLUMNS = (
+    "t_s",
+    "source",
+    "difference_ms",
+    "confidence",
+    "brightness",
+    "visible_SD",
+    "thermal_SD",
+    "fused_SD",
+    "miou",
+)
+"""Columns of the table of pairs: seconds since the bag's first pair, number of the bag, thermal
+minus RGB time, mean confidence (0 to 1), mean luma of the visible picture, standard deviations of
+luma, and the mIoU of this pair where it has labels."""
+
+FUSION_COLUMNS = ("t_s", "source", "EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
+"""Columns of the table of pairs whose fused image was measured."""
+
+NIGHT_BELOW = 50.0
+"""Mean luma of a visible picture at night. Of the 220 MSRS pairs, which are marked day or night,
+95 % lie on their own side."""
+
+_MASK_ROWS = 4
+"""The shares of the classes are counted on every so many rows of a mask."""
+
+_RESOLUTION_MS = 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluatedPair:
+    """One pair with all that is to be counted; nobody writes over these arrays any more.
+
+    Attributes:
+        stamp_ns: of the RGB image.
+        t_s: seconds since the first pair of the bag.
+        difference_ns: thermal minus RGB after the offsets, None if not known.
+        images: as the node would have published them; `thermal` is normalised and registered.
+        alone: masks of the network with one camera blanked, by row; empty if it was not run so.
+        truth: class ids of the protocol, None without.
+        boxes: objects, None without.
+        open_shutter: the thermal picture is a live one.
+        valid: HxW, 0 where thermal has no data; None if it has data everywhere.
+    """
+
+    stamp_ns: int
+    t_s: float
+    difference_ns: int | None
+    images: PairImages
+    alone: Mapping[str, Image8] = field(default_factory=dict)
+    truth: Image8 | None = None
+    boxes: Sequence[Box] | None = None
+    open_shutter: bool = True
+    valid: Image8 | None = None
+
+
+class Spread:
+    """A histogram of milliseconds in steps of 0.1: percentiles in bounded memory, exact to add."""
+
+    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
+        """Begin empty, or with what `state` returned."""
+        self._counts: dict[int, int] = {int(k): int(v) for k, v in (counts or {}).items()}
+
+    def add(self, milliseconds: float) -> None:
+        """Count one value."""
+        step = round(milliseconds / _RESOLUTION_MS)
+        self._counts[step] = self._counts.get(step, 0) + 1
+
+    def merge(self, other: Spread) -> None:
+        """Add what another one counted."""
+        for step, count in other._counts.items():
+            self._counts[step] = self._counts.get(step, 0) + count
+
+    def state(self) -> dict[str, int]:
+        """Return the counts for JSON."""
+        return {str(step): count for step, count in sorted(self._counts.items())}
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Return p50, p95, p99, max and count; None where nothing was counted."""
+        total = sum(self._counts.values())
+        if not total:
+            return {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
+        steps = sorted(self._counts)
+        sums = np.cumsum([self._counts[step] for step in steps])
+        found: dict[str, float | int | None] = {
+            f"p{part}": _RESOLUTION_MS * steps[int(np.searchsorted(sums, total * part / 100))]
+            for part in (50, 95, 99)
+        }
+        return {**found, "max": _RESOLUTION_MS * steps[-1], "count": total}
+
+
+class Thinned:
+    """A table of at most `MOST_ROWS` rows, however many were offered."""
+
+    def __init__(self, stride: int = 1, rows: Sequence[Sequence[float | None]] = ()) -> None:
+        """Begin empty, or with what `state` returned (which takes no more rows)."""
+        self._live: Decimated[list[float | None]] = Decimated(MOST_ROWS)
+        self._read = (stride, [list(row) for row in rows]) if rows else None
+
+    def wants_next(self) -> bool:
+        """Tell whether the next row would be kept."""
+        return self._live.wants_next()
+
+    def add(self, row: list[float | None]) -> None:
+        """Take or skip the next row."""
+        self._live.add(row)
+
+    def skip(self) -> None:
+        """Count a row that was not made."""
+        self._live.skip()
+
+    def state(self) -> dict[str, Any]:
+        """Return stride and rows for JSON."""
+        stride, rows = self._read or (self._live.stride, list(self._live.items))
+        return {"stride": stride, "rows": rows}
+
+    @staticmethod
+    def joined(tables: Sequence[Thinned], numbers: Sequence[int]) -> tuple[int, list[list[Any]]]:
+        """Put tables of several bags under each other, thinned to one stride and `MOST_ROWS`.
+
+        Args:
+            tables: one of each bag.
+            numbers: of the bags; they go into the second column.
+        """
+        states = [table.state() for table in tables]
+        stride = max((state["stride"] for state in states), default=1)
+        while True:
+            rows = [
+                [row[0], number, *row[2:]]
+                for number, state in zip(numbers, states, strict=True)
+                for row in state["rows"][:: stride // state["stride"]]
+            ]
+            if len(rows) <= MOST_ROWS:
+                return stride, rows
+            stride *= 2
+
+
+class DriveScores:
+    """Counts the pairs of one bag; `state` and `from_state` carry it to whoever adds bags up."""
+
+    def __init__(
+        self,
+        settings: DriveSettings,
+        classes: Sequence[LabelClass],
+        protocols: Sequence[Protocol] = (),
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            settings: of the evaluation.
+            classes: of the model.
+            protocols: how labels are scored; none without labels.
+
+        Raises:
+            ValueError: the model's classes cannot be read in the protocol.
+        """
+        self._light = settings.light
+        self.classes = tuple(classes)
+        self.protocols = tuple(protocols)
+        self.fusion = FusionScores(settings.metrics_every)
+        self.segmentation: SegmentationScores | None = None
+        if protocols:
+            self._table = protocols[0].prediction_table(classes)
+            self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
+        self.boxes = BoxScores() if settings.boxes else None
+        self.box_labels: tuple[int, ...] = ()
+        self.flicker = {row: Flicker() for row in ROWS}
+        self.seen: NDArray[np.int64] = np.zeros(256, np.int64)
+        self.difference = Spread()
+        self.frames = Thinned()
+        self.fusion_frames = Thinned()
+        self.alignment = Thinned()
+        self.gallery = Gallery()
+        self.label_problems: dict[str, int] = {}
+        self.evaluated = 0
+        self.same: dict[str, list[int]] = {}
+        self._watch = AlignmentWatch()
+        self._aligned_s: float | None = None
+
+    def add(self, pair: EvaluatedPair) -> None:
+        """Count one pair."""
+        images = pair.images
+        luma = _luma(images.visible)
+        fused_luma = _luma(images.fused)
+        brightness = float(cv2.mean(luma)[0])
+        split = self._split(brightness)
+        self.evaluated += 1
+        difference_ms = None if pair.difference_ns is None else pair.difference_ns / 1e6
+        if difference_ms is not None:
+            self.difference.add(abs(difference_ms))
+        some = np.ascontiguousarray(images.mask[::_MASK_ROWS])
+        histogram = cv2.calcHist([some], [0], None, [256], [0, 256])
+        self.seen += histogram.ravel().astype(np.int64)
+        if min(luma.shape) >= BLOCK:
+            for row, image in zip(ROWS, (luma, images.thermal, fused_luma), strict=True):
+                self.flicker[row].add(image)
+        scores = None
+        if min(luma.shape) >= SMALLEST:
+            scores = self.fusion.add(images.thermal, luma, fused_luma, split)
+        if scores is not None:
+            values = [scores["fused"][name] for name in FUSION_COLUMNS[2:]]
+            self.fusion_frames.add([pair.t_s, None, *values])
+        for row, mask in pair.alone.items():
+            counts = self.same.setdefault(row, [0, 0])
+            counts[0] += int(np.count_nonzero(mask == images.mask))
+            counts[1] += mask.size
+        miou = self._score(pair, split)
+        confidence = float(cv2.mean(images.confidence)[0]) / 255.0
+        deviations = [_deviation(each) for each in (luma, images.thermal, fused_luma)]
+        self.frames.add([pair.t_s, None, difference_ms, confidence, brightness, *deviations, miou])
+        self._align(pair)
+        self._picture(pair, confidence, miou)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything counted as JSON-able values; pictures are not part of it."""
+        return {
+            "fusion": self.fusion.state(),
+            "segmentation": self.segmentation.state() if self.segmentation else None,
+            "boxes": self.boxes.state() if self.boxes else None,
+            "flicker": {row: flicker.state() for row, flicker in self.flicker.items()},
+            "seen": self.seen.tolist(),
+            "difference": self.difference.state(),
+            "frames": self.frames.state(),
+            "fusion_frames": self.fusion_frames.state(),
+            "alignment": self.alignment.state(),
+            "label_problems": dict(sorted(self.label_problems.items())),
+            "evaluated": self.evaluated,
+            "same": self.same,
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        settings: DriveSettings,
+        classes: Sequence[LabelClass],
+        protocols: Sequence[Protocol] = (),
+    ) -> DriveScores:
+        """Read back what `state` returned."""
+        scores = cls(settings, classes, protocols)
+        scores.fusion = FusionScores.from_state(state["fusion"])
+        if state["segmentation"] is not None:
+            scores.segmentation = SegmentationScores.from_state(
+                state["segmentation"], scores.protocols[0].classes, *scores.protocols
+            )
+        if state["boxes"] is not None:
+            scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.flicker = {row: Flicker.from_state(state["flicker"][row]) for row in ROWS}
+        scores.seen = np.asarray(state["seen"], np.int64)
+        scores.difference = Spread(state["difference"])
+        for name in ("frames", "fusion_frames", "alignment"):
+            setattr(scores, name, Thinned(**state[name]))
+        scores.label_problems = dict(state["label_problems"])
+        scores.evaluated = int(state["evaluated"])
+        scores.same = {row: list(counts) for row, counts in state["same"].items()}
+        return scores
+
+    def merge(self, other: DriveScores) -> None:
+        """Add the counts of another bag. Tables of pairs are joined by `Thinned.joined` instead."""
+        self.fusion.merge(other.fusion)
+        if self.segmentation is not None and other.segmentation is not None:
+            self.segmentation.merge(other.segmentation)
+        if self.boxes is not None and other.boxes is not None:
+            self.boxes.merge(other.boxes)
+        for row, flicker in self.flicker.items():
+            flicker.merge(other.flicker[row])
+        self.seen += other.seen
+        self.difference.merge(other.difference)
+        for problem, count in other.label_problems.items():
+            self.label_problems[problem] = self.label_problems.get(problem, 0) + count
+        self.evaluated += other.evaluated
+        for row, (same, pixels) in other.same.items():
+            mine = self.same.setdefault(row, [0, 0])
+            mine[0] += same
+            mine[1] += pixels
+
+    def _split(self, brightness: float) -> str:
+        if self._light != "auto":
+            return self._light
+        return "night" if brightness < NIGHT_BELOW else "day"
+
+    def _score(self, pair: EvaluatedPair, split: str) -> float | None:
+        """Compare with the truth, row by row; returns this pair's mIoU of the fused row."""
+        masks = {**pair.alone, "fused": pair.images.mask}
+        if pair.boxes is not None and self.boxes is not None:
+            for row, mask in masks.items():
+                self.boxes.add(pair.boxes, mask, self.box_labels, row, split)
+        if pair.truth is None or self.segmentation is None:
+            return None
+        miou = None
+        try:
+            for row, mask in masks.items():
+                predicted = at_size_of(pair.truth, self._table[mask])
+                value = self.segmentation.add(pair.truth, predicted, row, split)
+                miou = value if row == "fused" else miou
+        except LabelError as err:
+            self.note_label_problem(str(err))
+        return miou
+
+    def note_label_problem(self, text: str) -> None:
+        """Count truth that could not be used."""
+        self.label_problems[text] = self.label_problems.get(text, 0) + 1
+
+    def _align(self, pair: EvaluatedPair) -> None:
+        """Measure now and then how thermal lies on RGB, as the node does."""
+        images = pair.images
+        due = self._aligned_s is None or abs(pair.t_s - self._aligned_s) >= ALIGNMENT_EVERY_S
+        if not (due and pair.open_shutter and large_enough(images.visible.shape[:2])):
+            return
+        self._aligned_s = pair.t_s
+        found = self._watch.measure(images.visible, images.thermal, pair.valid)
+        certain = found.judgement is not AlignmentState.UNKNOWN
+        self.alignment.add([pair.t_s, None, found.shift.dx, found.shift.dy, float(certain)])
+
+    def _picture(self, pair: EvaluatedPair, confidence: float, miou: float | None) -> None:
+        if self.segmentation is not None and miou is None:
+            return  # where some pairs have labels, the others cannot be called good or bad
+        score, why = confidence, f"mean confidence {confidence:.3f}"
+        if miou is not None:
+            score, why = miou, f"mIoU of this pair {miou:.3f}"
+        self.gallery.add(pair.stamp_ns, score, why, pair.images)
+
+
+def _luma(image: Image8) -> Image8:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _deviation(image: Image8) -> float:
+    _, deviation = cv2.meanStdDev(image)
+    return float(deviation[0, 0])

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of single bags on disk, so that an evaluation that was cut short goes on where it was.
+
+A result lies in a folder of its own that gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from segmif_ros.evaluation.result import BagResult, StoredPicture
+from segmif_ros.evaluation.settings import DriveSettings
+
+FOLDER = "state"
+_RESULT = "result.json"
+
+
+class StateFolder:
+    """The results of one evaluation: only those made with the same settings are found again."""
+
+    def __init__(self, out: Path, digest: str) -> None:
+        """Name the folder; it is made when the first result is kept.
+
+        Args:
+            out: folder of the report.
+            digest: of all that results depend on besides the bag, see `evaluation_key`.
+        """
+        self._root = out / FOLDER
+        self._folder = self._root / digest
+
+    def known(self, bag: Path) -> BagResult | None:
+        """Return the result of a bag that has not changed since; None if there is none."""
+        folder = self._folder / bag_key(bag)
+        try:
+            raw = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+            stored = raw.pop("pictures")
+            pictures = tuple(
+                StoredPicture(
+                    **{
+                        **entry,
+                        "files": {
+                            name: (Path(file).suffix, (folder / file).read_bytes())
+                            for name, file in entry["files"].items()
+                        },
+                    }
+                )
+                for entry in stored
+            )
+            result = BagResult(**{**raw, "notes": tuple(raw["notes"]), "pictures": pictures})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # never made, or by another version: the bag is evaluated again
+        whole = result.bag is None or Path(result.bag).exists()
+        return replace(result, path=str(bag)) if whole else None
+
+    def keep(self, bag: Path, result: BagResult) -> None:
+        """Write the result of a bag, complete or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        target = self._folder / bag_key(bag)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part.", dir=self._folder))
+        try:
+            pictures = []
+            for number, picture in enumerate(result.pictures):
+                files = {}
+                for name, (suffix, content) in picture.files.items():
+                    files[name] = f"{number}_{name}{suffix}"
+                    (part / files[name]).write_bytes(content)
+                pictures.append({**picture._asdict(), "files": files})
+            plain = asdict(replace(result, pictures=()))
+            text = json.dumps({**plain, "pictures": pictures}, allow_nan=False)
+            (part / _RESULT).write_text(text, encoding="utf-8")
+            if target.exists():
+                shutil.rmtree(target)
+            part.rename(target)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def clear(self) -> None:
+        """Remove all results: the report is complete."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def evaluation_key(settings: DriveSettings, model_sha256: str) -> str:
+    """Return a name for an evaluation: settings, model, and truth and calibration as they are now.
+
+    Args:
+        settings: of the evaluation.
+        model_sha256: digest of the bundle's ONNX file.
+    """
+    files = (settings.labels, settings.boxes, settings.calibration)
+    told = [bag_key(Path(place)) for place in files if place]
+    return _name([settings.digest(model_sha256), *told])
+
+
+def bag_key(bag: Path) -> str:
+    """Return a name for a bag as it lies there now: its place, sizes and times of change."""
+    told = [str(bag.resolve())]
+    files = sorted(bag.rglob("*")) if bag.is_dir() else [bag]
+    for file in files:
+        if file.is_file():
+            facts = file.stat()
+            told.append(f"{file.name} {facts.st_size} {facts.st_mtime_ns}")
+    return _name(told)
+
+
+def _name(told: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of fusion, masks, boxes and video; arrays in, numbers out."""

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Temporal flicker: brightness of a video that jumps from frame to frame and not with the scene.
+
+The picture is averaged over blocks of 16x16 pixels. What counts is how far a block lies from the
+straight line between its neighbours in time,
+
+    |b(t-1) - 2 b(t) + b(t+1)| / 2,
+
+averaged over blocks and frames, in grey levels (0 to 255). Steady change costs nothing: an object
+that moves through a block, a slow pan, a camera that adapts to the light. A brightness that jumps
+up and down by s costs s, and a single step of height s costs s once, spread over two frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.frames import Image8
+from segmif_ros.metrics.tally import ExactMean
+
+BLOCK = 16
+"""Edge of a block in pixels: large against noise and small shifts, small against objects."""
+
+
+class Flicker:
+    """Flicker of one video, frame by frame; remembers the block means of two frames."""
+
+    def __init__(self) -> None:
+        self._mean = ExactMean()
+        self._earlier: NDArray[np.int64] | None = None
+        self._last: NDArray[np.int64] | None = None
+
+    def add(self, image: Image8) -> float | None:
+        """Take the next frame of the video.
+
+        Args:
+            image: HxW or HxWx3 RGB, uint8, at least 16x16. Another size begins a new video.
+
+        Returns:
+            The flicker of the frame before this one, grey levels; None until there are three.
+
+        Raises:
+            ValueError: smaller than a block.
+        """
+        sums = _block_sums(image)
+        if self._last is not None and self._last.shape != sums.shape:
+            self.restart()
+        value = None
+        if self._last is not None and self._earlier is not None:
+            jump = np.abs(self._earlier - 2 * self._last + sums).sum()
+            value = float(jump) / (2 * BLOCK**2 * sums.size)
+            self._mean.add(value)
+        self._earlier, self._last = self._last, sums
+        return value
+
+    def restart(self) -> None:
+        """Begin another video, or go on after a gap: the next frame has no neighbour before it."""
+        self._earlier = self._last = None
+
+    def merge(self, other: Flicker) -> None:
+        """Add what was counted in another video; frames of the two are no neighbours."""
+        self._mean.merge(other._mean)
+
+    @property
+    def value(self) -> float | None:
+        """Mean flicker in grey levels; None before any three neighbouring frames."""
+        return self._mean.value
+
+    def state(self) -> dict[str, Any]:
+        """Return what was counted as JSON-able values; the last frames are not part of it."""
+        return {"mean": self._mean.state()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Flicker:
+        """Read back what `state` returned; the next frame begins another video."""
+        flicker = cls()
+        flicker._mean = ExactMean(*state["mean"])
+        return flicker
+
+    def summary(self) -> dict[str, float | int | None]:
+        """Return `value` in grey levels and the number of `frames` it is the mean of."""
+        return {"value": self.value, "frames": self._mean.count}
+
+
+def _block_sums(image: Image8) -> NDArray[np.int64]:
+    """Sum luma over whole blocks from the top left; what is left at the edges is not looked at."""
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
+    rows, columns = luma.shape[0] // BLOCK, luma.shape[1] // BLOCK
+    if not rows or not columns:
+        raise ValueError(f"image of shape {image.shape} is smaller than a block of {BLOCK}x{BLOCK}")
+    # int32 sums of a very large image wrap around, and their differences wrap back.
+    corners = cv2.integral(luma)[::BLOCK, ::BLOCK][: rows + 1, : columns + 1]
+    return np.asarray(np.diff(np.diff(corners, axis=0), axis=1), np.int64)

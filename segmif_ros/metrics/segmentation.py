@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentation scores against masks: confusion, IoU under protocols, accuracy, boundary IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.frames import Image8
+from segmif_ros.metrics.boundary import DILATION, boundary_counts
+from segmif_ros.metrics.tally import WHOLE, Key, ScoreError, keys_of, table_of
+
+
+class ScoringProtocol(Protocol):
+    """Which classes a mean is taken over: published numbers differ by it.
+
+    Pixels whose true id is in `ignored` (or is no class at all) are left out. The mean is taken
+    over `counted`. An id in neither stays in the picture: what is wrongly predicted on its pixels
+    costs the class that was predicted.
+    """
+
+    @property
+    def name(self) -> str:
+        """As users write it, for example "fmb14"."""
+        ...
+
+    @property
+    def counted(self) -> Collection[int]:
+        """Ids whose IoU enters the mean."""
+        ...
+
+    @property
+    def ignored(self) -> Collection[int]:
+        """True ids whose pixels are left out."""
+        ...
+
+
+class Confusion:
+    """Counts predicted against true classes over any number of images."""
+
+    def __init__(self, classes: int) -> None:
+        self.matrix: NDArray[np.int64] = np.zeros((classes, classes), np.int64)
+
+    def add(self, truth: Image8, predicted: Image8) -> None:
+        """Count one image; ids outside the classes (255) are left out.
+
+        Args:
+            truth: HxW uint8, rows of the matrix.
+            predicted: HxW uint8, columns; an unlabelled prediction counts as id 0.
+        """
+        classes = len(self.matrix)
+        ids = np.arange(256, dtype=np.uint16)
+        rows = np.where(ids < classes, ids * classes, classes**2).astype(np.uint16)
+        columns = np.where(ids < classes, ids, 0).astype(np.uint16)
+        cells = cv2.LUT(truth, rows) + cv2.LUT(predicted, columns)
+        counts = np.bincount(cells.ravel(), minlength=classes**2)
+        self.matrix += counts[: classes**2].reshape(classes, classes)
+
+    def without(self, ignored: Collection[int]) -> Confusion:
+        """Return a copy in which pixels of these true ids are not counted."""
+        copy = Confusion(len(self.matrix))
+        copy.matrix += self.matrix
+        copy.matrix[[label for label in ignored if label < len(copy.matrix)]] = 0
+        return copy
+
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union per class; NaN for classes in neither truth nor prediction."""
+        hit = np.diag(self.matrix).astype(np.float64)
+        union = self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - np.diag(self.matrix)
+        return np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+
+    def class_accuracy(self) -> NDArray[np.float64]:
+        """Share of a class's true pixels that were found; NaN for classes not in the truth."""
+        pixels = self.matrix.sum(axis=1)
+        found = np.diag(self.matrix).astype(np.float64)
+        return np.where(pixels > 0, found / np.maximum(pixels, 1), np.nan)
+
+    def mean_iou(self, ignore: Collection[int] = (0,)) -> float:
+        """Mean IoU over the classes that occur in the truth and are not ignored."""
+        present = self.matrix.sum(axis=1) > 0
+        present[list(ignore)] = False
+        return float(self.iou()[present].mean()) if present.any() else float("nan")
+
+    def mean_over(self, counted: Collection[int], values: NDArray[np.float64]) -> float:
+        """Mean of per-class values over those counted classes that occur in the truth, or NaN.
+
+        A class without a value of its own (no outline, where all of its neighbours are ignored) is
+        not in the mean.
+        """
+        occurs = [label for label in sorted(counted) if self.occurs(label)]
+        known = values[occurs][np.isfinite(values[occurs])]
+        return float(known.mean()) if known.size else float("nan")
+
+    def occurs(self, label: int) -> bool:
+        """Tell whether a class has a pixel in the truth."""
+        return label < len(self.matrix) and bool(self.matrix[label].any())
+
+    def accuracy(self) -> float:
+        """Share of counted pixels with the right class."""
+        total = int(self.matrix.sum())
+        return float(np.trace(self.matrix)) / total if total else float("nan")
+
+
+class _Counts:
+    """What one row in one split has seen."""
+
+    def __init__(self, classes: int) -> None:
+        self.frames = 0
+        self.confusion = Confusion(classes)
+        self.boundary = np.zeros((3, classes), np.int64)
+
+    def merge(self, other: _Counts) -> None:
+        self.frames += other.frames
+        self.confusion.matrix += other.confusion.matrix
+        self.boundary += other.boundary
+
+    def state(self) -> dict[str, Any]:
+        matrix = self.confusion.matrix.tolist()
+        return {"frames": self.frames, "confusion": matrix, "boundary": self.boundary.tolist()}
+
+    @classmethod
+    def from_state(cls, classes: int, state: Mapping[str, Any]) -> _Counts:
+        counts = cls(classes)
+        counts.frames = int(state["frames"])
+        counts.confusion.matrix += np.asarray(state["confusion"], np.int64)
+        counts.boundary += np.asarray(state["boundary"], np.int64)
+        return counts
+
+
+class SegmentationScores:
+    """Scores of masks against true labels, by row (which cameras the network saw) and split.
+
+    Counts only whole numbers, so jobs combine exactly. Holds one matrix a row and split, whatever
+    the number of images.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[LabelClass],
+        *protocols: ScoringProtocol,
+        dilation: float = DILATION,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            classes: classes of the truth and of the masks.
+            protocols: at least one; the first one also rules the figures that are given once:
+                per-class values, accuracies, boundary IoU, and what `add` returns.
+            dilation: width of the compared outlines, as a share of the image diagonal.
+
+        Raises:
+            ValueError: no protocol.
+        """
+        if not protocols:
+            raise ValueError("SegmentationScores needs at least one scoring protocol; none given")
+        self.classes = tuple(classes)
+        self.protocols = protocols
+        self.dilation = dilation
+        self._ids = max(label.id for label in self.classes) + 1
+        self._counts: dict[Key, _Counts] = {}
+
+    def add(
+        self, truth: Image8, predicted: Image8, row: str = "fused", split: str | None = None
+    ) -> float | None:
+        """Count one image.
+
+        Args:
+            truth: HxW uint8 ids; ids that are no class (255) are left out.
+            predicted: HxW uint8 ids; ids that are no class count as id 0, which is wrong wherever
+                the truth is known to be something else.
+            row: "fused", "visible" or "thermal": what the network saw; or another method's name.
+            split: "day", "night"; None if not known.
+
+        Returns:
+            This image's mIoU by the first protocol, None if it shows no counted class.
+
+        Raises:
+            ScoreError: the sizes differ.
+        """
+        if truth.shape != predicted.shape or truth.ndim != 2:
+            raise ScoreError(
+                f"labels of shape {truth.shape} and mask of shape {predicted.shape} cannot be "
+                "compared; expected two HxW arrays of one size"
+            )
+        protocol = self.protocols[0]
+        image = _Counts(self._ids)
+        image.frames = 1
+        image.confusion.add(truth, predicted)
+        image.boundary = boundary_counts(
+            truth, predicted, self._ids, ignored=protocol.ignored, dilation=self.dilation
+        )
+        self._counts.setdefault((row, split or ""), _Counts(self._ids)).merge(image)
+        counted = image.confusion.without(protocol.ignored)
+        return _finite(counted.mean_over(protocol.counted, counted.iou()))
+
+    def merge(self, other: SegmentationScores) -> None:
+        """Add what another one counted.
+
+        Raises:
+            ScoreError: it scored other classes, other protocols or another boundary width.
+        """
+        if self._settings() != other._settings():
+            raise ScoreError(
+                f"scores of {other._settings()} cannot be added to scores of {self._settings()}"
+            )
+        for key, counts in other._counts.items():
+            self._counts.setdefault(key, _Counts(self._ids)).merge(counts)
+
+    def confusion(self, row: str = "fused", split: str = WHOLE) -> Confusion:
+        """Return the matrix of a row: true ids down, predicted ids across, nothing ignored."""
+        return self._sum(row, split).confusion
+
+    def state(self) -> dict[str, Any]:
+        """Return everything counted as JSON-able values."""
+        return {
+            "settings": self._settings(),
+            "counts": [[row, split, c.state()] for (row, split), c in self._counts.items()],
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        classes: Sequence[LabelClass],
+        *protocols: ScoringProtocol,
+        dilation: float = DILATION,
+    ) -> SegmentationScores:
+        """Read back what `state` returned.
+
+        Raises:
+            ScoreError: it was counted with other classes, protocols or another boundary width.
+        """
+        scores = cls(classes, *protocols, dilation=dilation)
+        if state["settings"] != scores._settings():
+            raise ScoreError(
+                f"stored scores of {state['settings']} are not of {scores._settings()}; count again"
+            )
+        for row, split, counts in state["counts"]:
+            scores._counts[row, split] = _Counts.from_state(scores._ids, counts)
+        return scores
+
+    def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return row -> split -> figures; "all" is every image. Values are finite or None.
+
+        Figures: `frames`, `pixels` (of known truth), `protocols` (name -> mIoU),
+        `protocol_classes` (name -> number of classes in that mean), `pixel_accuracy`,
+        `mean_accuracy`, `boundary_iou` (mean over the counted classes), and by class name
+        `per_class` (IoU), `class_accuracy`, `class_boundary_iou`. See docs/metrics.md.
+        """
+        table: dict[str, dict[str, dict[str, Any]]] = {}
+        for row, split in table_of(self._counts):
+            table.setdefault(row, {})[split] = self._figures(self._sum(row, split))
+        return table
+
+    def _figures(self, counts: _Counts) -> dict[str, Any]:
+        first = self.protocols[0]
+        seen = counts.confusion.without(first.ignored)
+        both, truth, predicted = (c.astype(np.float64) for c in counts.boundary)
+        union = truth + predicted - both
+        outline = np.where(union > 0, both / np.maximum(union, 1.0), np.nan)
+        return {
+            "frames": counts.frames,
+            "pixels": int(seen.matrix.sum()),
+            "protocols": {p.name: self._mean_iou(counts.confusion, p) for p in self.protocols},
+            "protocol_classes": {
+                p.name: sum(counts.confusion.without(p.ignored).occurs(i) for i in p.counted)
+                for p in self.protocols
+            },
+            "pixel_accuracy": _finite(seen.accuracy()),
+            "mean_accuracy": _finite(seen.mean_over(first.counted, seen.class_accuracy())),
+            "boundary_iou": _finite(seen.mean_over(first.counted, outline)),
+            "per_class": self._by_class(seen.iou()),
+            "class_accuracy": self._by_class(seen.class_accuracy()),
+            "class_boundary_iou": self._by_class(outline),
+        }
+
+    @staticmethod
+    def _mean_iou(confusion: Confusion, protocol: ScoringProtocol) -> float | None:
+        seen = confusion.without(protocol.ignored)
+        return _finite(seen.mean_over(protocol.counted, seen.iou()))
+
+    def _by_class(self, values: NDArray[np.float64]) -> dict[str, float | None]:
+        # A class whose true pixels are left out can only be predicted wrongly: nothing to score.
+        left_out = self.protocols[0].ignored
+        return {
+            c.name: None if c.id in left_out else _finite(float(values[c.id])) for c in self.classes
+        }
+
+    def _sum(self, row: str, split: str) -> _Counts:
+        total = _Counts(self._ids)
+        for key in keys_of(self._counts, row, split):
+            total.merge(self._counts[key])
+        return total
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "classes": [[c.id, c.name] for c in self.classes],
+            "protocols": [[p.name, sorted(p.counted), sorted(p.ignored)] for p in self.protocols],
+            "dilation": self.dilation,
+        }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

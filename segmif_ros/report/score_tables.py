@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores as lines of text for a terminal, the same for a drive and for a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from segmif_ros.metrics.fusion import METRICS
+from segmif_ros.metrics.tally import ROWS, WHOLE, row_order, split_order
+
+
+def segmentation_lines(scores: Mapping[str, Any] | None) -> list[str]:
+    """Return mIoU by row, split and protocol, and the IoU of every class; nothing for None.
+
+    Args:
+        scores: `protocols` by name, and `rows` from `SegmentationScores.summary`.
+    """
+    if scores is None:
+        return []
+    if not scores["rows"]:
+        return ["", "segmentation: labels were asked for, but no pair had one that could be used"]
+    first = next(iter(scores["protocols"]))
+    heads = [*scores["protocols"], "accuracy", "boundary"]
+    widths = [max(10, len(name) + 2) for name in heads]
+    titles = (f"{name:>{width}}" for name, width in zip(heads, widths, strict=True))
+    lines = ["", f"{'mIoU':<14}" + "".join(titles)]
+    for row, split, figures in _rows(scores["rows"]):
+        values = [figures["protocols"][name] for name in scores["protocols"]]
+        values += [figures["pixel_accuracy"], figures["boundary_iou"]]
+        cells = "".join(f"{cell(v):>{width}}" for v, width in zip(values, widths, strict=True))
+        lines.append(f"{_label(row, split)}{cells}   {figures['frames']} pairs")
+    per_class = scores["rows"].get("fused", {}).get(WHOLE, {}).get("per_class", {})
+    worst = sorted((v, name) for name, v in per_class.items() if v is not None)
+    if worst:
+        named = ", ".join(f"{name} {v:.2f}" for v, name in worst)
+        lines.append(f"IoU of classes ({first}): {named}")
+    return lines
+
+
+def box_lines(scores: Mapping[str, Any] | None, classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return shares of boxes hit and of mask inside boxes; nothing for None.
+
+    Args:
+        scores: from `BoxScores.summary`, class ids as numbers or as text.
+        classes: `id` and `name` of the classes.
+    """
+    if not scores:
+        return []
+    names = {str(label["id"]): label["name"] for label in classes}
+    lines = ["", f"{'boxes':<14}{'class':<14}{'boxes':>7}{'hit':>8}{'inside':>8}"]
+    for row, split, found in _rows(scores):
+        for label, figures in found.items():
+            if figures["boxes"]:
+                cells = f"{cell(figures['hit']):>8}{cell(figures['inside']):>8}"
+                name = names.get(str(label), str(label))
+                lines.append(f"{_label(row, split)}{name:<14}{figures['boxes']:>7}{cells}")
+    return lines
+
+
+def fusion_lines(fusion: Mapping[str, Any]) -> list[str]:
+    """Return the metrics of every row over all pictures; nothing where none was measured.
+
+    Args:
+        fusion: split -> row -> metric, and `every`.
+    """
+    rows = fusion[WHOLE]
+    if not rows:
+        return []
+    frames = next(iter(rows.values()))["frames"]
+    lines = ["", f"{'fusion':<14}" + "".join(f"{metric:>8}" for metric in METRICS)]
+    lines += [
+        f"{row:<14}" + "".join(f"{cell(rows[row][metric]):>8}" for metric in METRICS)
+        for row in row_order(rows)
+    ]
+    sampled = f", every {fusion['every']}." if fusion["every"] > 1 else "."
+    lines.append(f"on {frames} pairs{sampled}")
+    for row in row_order(rows.keys() - set(ROWS)):
+        ahead = [metric for metric in METRICS if rows["fused"][metric] >= rows[row][metric]]
+        named = ": " + ", ".join(ahead) if ahead else ""
+        lines.append(f"fused is at or above {row} in {len(ahead)} of {len(METRICS)}{named}")
+    return lines
+
+
+def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
+    """Return every threshold with what it was compared with; nothing without thresholds."""
+    if not verdict["checks"]:
+        return []
+    lines = [""]
+    for check in verdict["checks"]:
+        word = "passed" if check["passed"] else "MISSED"
+        lines.append(f"{word}  {check['name']} {check['limit']}, is {cell(check['value'])}")
+    return [*lines, "verdict: " + ("passed" if verdict["passed"] else "failed")]
+
+
+def cell(value: float | None) -> str:
+    """Return a number as it stands in a table."""
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def by_split(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Turn row -> split into split -> row."""
+    found: dict[str, dict[str, Any]] = {WHOLE: {}}
+    for row, splits in table.items():
+        for split, figures in splits.items():
+            found.setdefault(split, {})[row] = figures
+    return found
+
+
+def _rows(table: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
+    return [
+        (row, split, table[row][split])
+        for row in row_order(table)
+        for split in split_order(table[row])
+    ]
+
+
+def _label(row: str, split: str) -> str:
+    return f"{row if split == WHOLE else '  ' + split:<14}"

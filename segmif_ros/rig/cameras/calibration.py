@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rig's true thermal -> RGB geometry, as the calibrations that the node loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from segmif_ros.registration import Calibration, Intrinsics, RigCalibration, save_calibration
+from segmif_ros.rig.cameras.cameras import Pinhole, Rig
+
+PLANE_M = 18.0
+"""Distance at which the homography is exact: the middle of a street scene."""
+
+
+def homography_calibration(rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> Calibration:
+    """Return the homography of one plane.
+
+    Args:
+        rig: whose geometry.
+        seed: named in `source`, for people.
+        distance_m: the homography is exact for a plane this far in front of the RGB camera.
+
+    Raises:
+        ValueError: the plane does not lie in front of both cameras.
+    """
+    rgb, thermal = rig.rgb.intrinsics, rig.thermal.intrinsics
+    return Calibration(
+        (rgb.height, rgb.width),
+        (thermal.height, thermal.width),
+        rig.thermal_to_rgb_homography(distance_m),
+        f"virtual rig, seed {seed}, plane at {distance_m:g} m",
+    )
+
+
+def rig_calibration(rig: Rig, *, seed: int, depth_m: tuple[float, float]) -> RigCalibration:
+    """Return both cameras and their mounting.
+
+    Args:
+        rig: whose geometry.
+        seed: named in `source`, for people.
+        depth_m: nearest and furthest depth of the scene, metres; the same twice for a plane.
+
+    Raises:
+        RegistrationError: a depth that does not lie in front of both cameras.
+    """
+    return RigCalibration(
+        _intrinsics(rig.rgb.intrinsics),
+        _intrinsics(rig.thermal.intrinsics),
+        rig.thermal.rotation.T,
+        np.array(rig.thermal.position_m),
+        *depth_m,
+        source=f"virtual rig, seed {seed}",
+    )
+
+
+def write_calibration(path: Path, rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> None:
+    """Write `homography_calibration` to `path`; a half-written file is never seen.
+
+    Raises:
+        ValueError: the plane does not lie in front of both cameras.
+        OSError: the file cannot be written.
+    """
+    save_calibration(homography_calibration(rig, seed=seed, distance_m=distance_m), path)
+
+
+def _intrinsics(pinhole: Pinhole) -> Intrinsics:
+    return Intrinsics((pinhole.height, pinhole.width), pinhole.matrix)

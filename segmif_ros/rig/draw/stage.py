@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets one street up under one light, and lists its surfaces back to front for a moment in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.rig.draw.ground import Ground
+from segmif_ros.rig.draw.shadows import Shadows
+from segmif_ros.rig.scene.climate import Climate
+from segmif_ros.rig.scene.figures import Limbs, bicycle, motorcycle, outline, rider, walker
+from segmif_ros.rig.scene.houses import Houses
+from segmif_ros.rig.scene.items import Item, Polygons
+from segmif_ros.rig.scene.labels import Label
+from segmif_ros.rig.scene.lighting import Light
+from segmif_ros.rig.scene.props import Prop, Props
+from segmif_ros.rig.scene.scene import BEHIND_M, Scene
+from segmif_ros.rig.scene.traffic import Body
+
+Points = NDArray[np.float64]
+
+WIDEST = 0.8
+"""Tangent of the half angle that either camera sees, with some room."""
+FIGURES_M = 80.0
+FINE_M = 26.0
+"""Figures farther away have fewer limbs."""
+
+
+class _Row:
+    """Props with their positions side by side, so that the ones in sight are found in one go."""
+
+    def __init__(self, props: list[Prop]) -> None:
+        self.props = props
+        self.x = np.array([p.x for p in props])
+        self.z = np.array([p.z for p in props])
+        self.reach = np.array([p.reach for p in props])
+        self.nearest = np.array([p.nearest for p in props])
+        self.farthest = np.array([p.farthest for p in props])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A street at one time, ready to be drawn by either camera.
+
+    Attributes:
+        t: seconds.
+        travelled: how far the rig has driven, metres.
+        ground: what lies on the fixed ground, in painter's order.
+        shadows: dark areas on the ground; `bgr` column 0 is the light left.
+        items: what stands on it, back to front.
+        lamps: (x, height, distance ahead) of lit street lamps, metres.
+        headlights: (x, distance ahead, heading) of vehicles with their lights on.
+    """
+
+    t: float
+    travelled: float
+    ground: list[Item]
+    shadows: list[Polygons]
+    items: list[Item]
+    lamps: list[tuple[float, float, float]]
+    headlights: list[tuple[float, float, float]]
+
+
+class Stage:
+    """One scene under one light: everything that does not change from frame to frame is kept.
+
+    Args:
+        scene: the street.
+        light: its visible light.
+        climate: its temperatures.
+    """
+
+    def __init__(self, scene: Scene, light: Light, climate: Climate) -> None:
+        self.scene, self.light, self.climate = scene, light, climate
+        self.ground = Ground(scene, light, climate)
+        self._shadows = Shadows(scene, light)
+        self._houses = _Row(Houses(scene, light, climate).props())
+        self._props = _Row(Props(scene, light, climate).props())
+        self._bodies = [Body(vehicle, light, climate) for vehicle in scene.vehicles]
+        self._lamp_posts = [f for f in scene.furniture if f.kind == "lamp"] if light.lamps else []
+        v = scene.view
+        self._eye = np.array([v.x, v.height, 0.0])
+        self._forward = (math.sin(v.yaw), math.cos(v.yaw))
+        sides = {house.side for house in scene.buildings}
+        self._walls = {s: scene.street.frontage(s) - 0.3 if s in sides else 1e9 for s in (-1, 1)}
+
+    def at(self, t: float) -> Moment:
+        """Return the street at time `t` seconds."""
+        return Moment(
+            t=t,
+            travelled=self.scene.travelled(t),
+            ground=[*self.ground.moving(t), *self.ground.kerbs(t)],
+            shadows=self._shadows.at(t),
+            items=self._items(t),
+            lamps=self._lamps(t),
+            headlights=self._headlights(t),
+        )
+
+    def _items(self, t: float) -> list[Item]:
+        """Return everything above the ground at time `t` seconds, back to front."""
+        behind: list[tuple[float, list[Item]]] = []
+        front: list[tuple[float, list[Item]]] = []
+        for depth, x, items in self._things(t):
+            (behind if abs(x) > self._walls[1 if x > 0 else -1] else front).append((depth, items))
+        houses = list(self._visible(self._houses, t, 0.5))
+        ordered: list[Item] = []
+        for layer in (behind, [(depth, items) for depth, _, items in houses], front):
+            for _, items in sorted(layer, key=lambda entry: -entry[0]):
+                ordered += items
+        return ordered
+
+    def _things(self, t: float) -> Iterator[tuple[float, float, list[Item]]]:
+        yield from self._visible(self._props, t, 0.0)
+        for body in self._bodies:
+            x, z, _ = self.scene.locate(body.vehicle.track, t)
+            if z < 128.0 and self._seen(x, z, 6.0):
+                yield self._depth(x, z), x, body.at(x, z)
+        yield from self._figures(t)
+
+    def _visible(
+        self, row: _Row, t: float, part: float
+    ) -> Iterator[tuple[float, float, list[Item]]]:
+        """Yield depth (`part` of the reach farther than the near end), x and surfaces."""
+        scene = self.scene
+        period = scene.street.period_m
+        ahead = np.mod(row.z - scene.travelled(t) + BEHIND_M, period) - BEHIND_M
+        dx = row.x - scene.view.x
+        depth = dx * self._forward[0] + ahead * self._forward[1]
+        across = np.abs(dx * self._forward[1] - ahead * self._forward[0])
+        seen = (ahead > row.nearest) & (ahead < row.farthest) & (depth > -row.reach)
+        seen &= across < WIDEST * np.maximum(depth + row.reach, 0.0) + row.reach
+        order = depth + part * row.reach
+        for index in np.flatnonzero(seen).tolist():
+            items = row.props[index].at(float(ahead[index]))
+            yield float(order[index]), float(row.x[index]), items
+
+    def _depth(self, x: float, z: float) -> float:
+        return float((x - self.scene.view.x) * self._forward[0] + z * self._forward[1])
+
+    def _seen(self, x: float, z: float, margin: float) -> bool:
+        """True when something within `margin` of (x, z) can be inside either field of view."""
+        dx = x - self.scene.view.x
+        depth = dx * self._forward[0] + z * self._forward[1]
+        across = dx * self._forward[1] - z * self._forward[0]
+        return bool(depth > -margin and abs(across) < WIDEST * max(depth, 0.0) + margin)
+
+    def _figures(self, t: float) -> Iterator[tuple[float, float, list[Item]]]:
+        scene, climate = self.scene, self.climate
+        cast: list[tuple[float, float, Limbs]] = []
+        for person in scene.people:
+            x, z, way = scene.locate(person.track, t)
+            if 1.2 < z < FIGURES_M and self._seen(x, z, 1.0):
+                heading = person.heading if way > 0 else person.heading + math.pi
+                limbs = walker(person, t, heading, climate, Label.PERSON, fine=z < FINE_M)
+                cast.append((x, z, limbs))
+        for cycle in scene.cycles:
+            x, z, _ = scene.locate(cycle.track, t)
+            if not 1.8 < z < FIGURES_M or not self._seen(x, z, 1.5):
+                continue
+            if cycle.kind == "bicycle":
+                limbs = bicycle(cycle, t, cycle.heading, climate, Label.BICYCLE, fine=z < FINE_M)
+            else:
+                limbs = motorcycle(cycle, cycle.heading, climate, Label.MOTORCYCLE)
+            cast.append((x, z, limbs))
+            on_it = rider(cycle, t, cycle.heading, climate, Label.PERSON)
+            if on_it is not None:
+                cast.append((x, z - 1e-3, on_it))
+        if cast:
+            yield from self._outlined(cast)
+
+    def _outlined(
+        self, cast: list[tuple[float, float, Limbs]]
+    ) -> Iterator[tuple[float, float, list[Item]]]:
+        """Turn all figures into polygons in one go."""
+        counts = [len(limbs.start) for _, _, limbs in cast]
+        where = np.array([(x, z, math.cos(f.heading), math.sin(f.heading)) for x, z, f in cast])
+        x0, z0, c, s = np.repeat(where, counts, axis=0).T
+        ends = []
+        for local in (
+            [j for *_, f in cast for j in f.start],
+            [j for *_, f in cast for j in f.stop],
+        ):
+            p = np.array(local)
+            ends.append(np.stack([x0 + p[:, 0] * s + p[:, 2] * c, p[:, 1],
+                                  z0 + p[:, 0] * c - p[:, 2] * s], axis=1))  # fmt: skip
+        radius = np.array([r for *_, f in cast for r in f.radius])
+        corners = outline(ends[0], ends[1], radius, self._eye)
+        shade = self.light.shade(np.array([[0.0, 0.25, -0.95]]))[0]
+        bgr = np.array([colour for *_, f in cast for colour in f.bgr]) * shade
+        kelvin = np.array([value for *_, f in cast for value in f.kelvin])
+        first = 0
+        for (x, z, limbs), count in zip(cast, counts, strict=True):
+            part = slice(first, first + count)
+            first += count
+            figure = Polygons(corners[part], bgr[part], kelvin[part], limbs.label)
+            yield self._depth(x, z), x, [figure]
+
+    def _lamps(self, t: float) -> list[tuple[float, float, float]]:
+        """Return (x, height, distance ahead) of the lit street lamps at time `t`."""
+        found = []
+        for thing in self._lamp_posts:
+            z = self.scene.ahead(thing.z, t)
+            if -6.0 < z < 90.0:
+                side = -1.0 if thing.x > 0 else 1.0
+                found.append((thing.x + side * 1.8, thing.height, z))
+        return found
+
+    def _headlights(self, t: float) -> list[tuple[float, float, float]]:
+        """Return (x, distance ahead, heading) of vehicles with their headlights on."""
+        found = []
+        for body in self._bodies if self.light.lamps else ():
+            if body.vehicle.lights:
+                x, z, _ = self.scene.locate(body.vehicle.track, t)
+                if 2.0 < z < 80.0:
+                    found.append((x, z, body.vehicle.heading))
+        return found

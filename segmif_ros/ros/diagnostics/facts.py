@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known at the time of a report. Everything that the diagnostics say follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from segmif_ros.pairing import Stream
+from segmif_ros.ros.diagnostics.qos_check import Mismatch
+from segmif_ros.ros.diagnostics.totals import Totals
+from segmif_ros.ros.node.alignment import Measured
+from segmif_ros.ros.node.freshness import FrozenWatch
+from segmif_ros.ros.node.modes import Standing
+from segmif_ros.ros.node.stamps import ClockState
+from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class InputFacts:
+    """What only the subscriptions know. Defaults are those of an inactive node.
+
+    Attributes:
+        topic: full name after remapping.
+        publishers: how many publish it.
+        mismatches: those of them that cannot be heard, and why.
+        other_transport: the compressed topic beside a raw one, or the raw one beside a compressed
+            one, if that one is published and this one is not; else empty.
+        held: frames that wait for a partner.
+        content: whether the camera repeats its picture.
+        usual_hz: its expected rate, None while unknown.
+        rate_is_given: whether a parameter says that rate.
+        camera_info_problem: what its camera_info contradicts, empty if nothing.
+    """
+
+    topic: str = ""
+    publishers: int = 0
+    mismatches: tuple[Mismatch, ...] = ()
+    other_transport: str = ""
+    held: int = 0
+    content: FrozenWatch | None = None
+    usual_hz: float | None = None
+    rate_is_given: bool = False
+    camera_info_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Latency limits and what missed them.
+
+    Attributes:
+        warn_ms, error_ms: parameters latency_budget_warn_ms and latency_budget_error_ms.
+        missed_warn, missed_error: results that came later, since the node was configured.
+    """
+
+    warn_ms: float
+    error_ms: float
+    missed_warn: int = 0
+    missed_error: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentFacts:
+    """How thermal and RGB edges agree.
+
+    Attributes:
+        measured: what the watch knows.
+        check_s, warn_px: parameters alignment_check_s and alignment_warn_px.
+    """
+
+    measured: Measured = field(default_factory=Measured)
+    check_s: float = 5.0
+    warn_px: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """The process and its clock.
+
+    Attributes:
+        lifecycle: state of the node.
+        clock: what the node's clock is doing.
+        clock_still_ns: steady time since it last moved.
+        clock_jump_ns: how far it jumped since the report before, 0 for not.
+        resident_mib: memory, None where it cannot be told.
+        growth_mib: memory gained since 10 s after activation.
+    """
+
+    lifecycle: str = "active"
+    clock: ClockState = ClockState.SYSTEM
+    clock_still_ns: int = 0
+    clock_jump_ns: int = 0
+    resident_mib: float | None = None
+    growth_mib: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a section may look at.
+
+    Attributes:
+        statistics: counters and times.
+        before: counters a second ago (at the report before, if that is longer).
+        window: counters five seconds ago.
+        now_ns: steady time.
+        active_since_ns: steady time of the activation, None while inactive.
+        inputs: facts about each input.
+        reference: stream that the pairer takes as the slower one, empty while inactive.
+        engine: facts about the engine.
+        budget: latency limits.
+        standing: the mode in force and its reason.
+        process: the process and its clock.
+        alignment: how thermal and RGB edges agree.
+    """
+
+    statistics: Statistics
+    before: Totals
+    window: Totals
+    now_ns: int
+    active_since_ns: int | None
+    inputs: Mapping[Stream, InputFacts]
+    reference: str
+    engine: Mapping[str, str]
+    budget: Budget
+    standing: Standing
+    process: ProcessFacts = field(default_factory=ProcessFacts)
+    alignment: AlignmentFacts = field(default_factory=AlignmentFacts)
+
+    @property
+    def blocked_s(self) -> float:
+        """For how long the thread that takes images stood still, seconds."""
+        ticked_ns = self.statistics.ticked_ns
+        if self.active_since_ns is None or ticked_ns is None:
+            return 0.0
+        return max(0, self.now_ns - max(self.active_since_ns, ticked_ns)) / NANOSECONDS
+
+    def silent_s(self, last_ns: int | None) -> float | None:
+        """Return for how long nothing came, seconds; None while inactive.
+
+        The time in which that thread stood still does not count: nobody listened.
+        """
+        if self.active_since_ns is None:
+            return None
+        since = max(self.active_since_ns, last_ns or 0)
+        return max(0.0, (self.now_ns - since) / NANOSECONDS - self.blocked_s)

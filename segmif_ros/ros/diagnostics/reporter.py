@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gathers the facts and publishes the diagnostics, from a thread of its own.
+
+So a worker that hangs, an executor that waits for it, and a model that loads for minutes are all
+reported while they last. The thread runs on steady time; stamps follow the node's clock.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock, Thread
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
+from rclpy.qos import QoSProfile
+
+from segmif_ros.pairing import Stream
+from segmif_ros.registration import Geometry
+from segmif_ros.ros.diagnostics.error_log import ErrorLog
+from segmif_ros.ros.diagnostics.facts import AlignmentFacts, Budget, Facts, InputFacts, ProcessFacts
+from segmif_ros.ros.diagnostics.health import Deadline, Memory, UsualRate
+from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN
+from segmif_ros.ros.diagnostics.qos_check import mismatches
+from segmif_ros.ros.diagnostics.statuses import findings_of, judged_stage, to_message
+from segmif_ros.ros.diagnostics.totals import FIVE_SECONDS_NS, Totals, TotalsHistory
+from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.node.alignment import Measured
+from segmif_ros.ros.node.camera_infos import CameraInfoWatch
+from segmif_ros.ros.node.modes import Standing
+from segmif_ros.ros.node.node_parameters import NodeParameters
+from segmif_ros.ros.node.parameters import DEFAULTS, ParameterError, Settings
+from segmif_ros.ros.node.stamps import ClockWatch
+from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from segmif_ros.ros.node.inputs import Inputs
+
+_JOIN_S = 2.0
+_LONGEST_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The node's parts at one moment; they may be replaced any time after.
+
+    Attributes:
+        lifecycle: state of the node, or the transition that it is in.
+        statistics: counters and times.
+        inputs: the subscriptions, None while inactive.
+        active_since_ns: steady time of the activation, None while inactive.
+        engine: facts about the engine, empty while none is loaded.
+        standing: the mode in force and its reason.
+        calibration: thermal to RGB geometry, None without one.
+        measured: what the alignment watch knows.
+    """
+
+    lifecycle: str
+    statistics: Statistics
+    inputs: Inputs | None
+    active_since_ns: int | None
+    engine: Mapping[str, str]
+    standing: Standing
+    calibration: Geometry | None = None
+    measured: Measured = field(default_factory=Measured)
+
+
+class Reporter:
+    """Publishes one report per period until it is closed."""
+
+    def __init__(
+        self, node: Node, parameters: NodeParameters, snapshot: Callable[[], Snapshot]
+    ) -> None:
+        """Start reporting.
+
+        Args:
+            node: owner of the topic.
+            parameters: read at every report, so that live changes take effect.
+            snapshot: gives the node's parts; called on this thread, must not wait.
+        """
+        self._node = node
+        self._parameters = parameters
+        self._snapshot = snapshot
+        self._publisher = node.create_publisher(
+            DiagnosticArray,
+            DIAGNOSTICS_TOPIC,
+            QoSProfile(depth=10),
+            qos_overriding_options=overridable(),
+        )
+        self._lock = Lock()
+        self._stop = Event()
+        self._clock = ClockWatch()
+        self._memory = Memory()
+        self._errors = ErrorLog()
+        self._camera_infos = {stream: CameraInfoWatch() for stream in Stream}
+        self._logged = Seldom()
+        self._begin(snapshot().statistics)
+        self._thread = Thread(target=self._run, name="segmif-reporter", daemon=True)
+        self._thread.start()
+
+    def report(self) -> None:
+        """Publish now, from any thread."""
+        with self._lock:
+            now_ns = monotonic_ns()
+            findings = findings_of(self._gather(self._snapshot(), self._settings(), now_ns))
+            stamp = self._node.get_clock().now().to_msg()
+            name = self._node.get_fully_qualified_name()
+            self._publisher.publish(to_message(findings, node=name, stamp=stamp))
+            # Two calls: rclpy refuses another severity from a place that has logged already.
+            for line in self._errors.errors(findings, now_ns):
+                self._node.get_logger().warning(line)
+            for line in self._errors.recoveries(findings):
+                self._node.get_logger().info(line)
+
+    def flush(self, seconds: float) -> None:
+        """Wait until those who listen have the last report."""
+        self._publisher.wait_for_all_acked(Duration(seconds=seconds))
+
+    def close(self) -> None:
+        """Stop reporting and remove the topic. Safe to call twice."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._thread.join(_JOIN_S)
+        with self._lock:
+            self._node.destroy_publisher(self._publisher)
+
+    def _begin(self, statistics: Statistics) -> None:
+        """Start anew: the node was configured."""
+        totals, now_ns = Totals.of(statistics), monotonic_ns()
+        self._statistics = statistics
+        self._second = TotalsHistory(totals, now_ns)
+        self._five_seconds = TotalsHistory(totals, now_ns, FIVE_SECONDS_NS)
+        self._rates = {stream: UsualRate() for stream in Stream}
+        self._missed = {BUDGET_WARN: Deadline(), BUDGET_ERROR: Deadline()}
+
+    def _run(self) -> None:
+        reported_ns = monotonic_ns()
+        while not self._stop.wait(self._pause_s(reported_ns)):
+            period_ns = self._period_ns()
+            if monotonic_ns() - reported_ns < period_ns:
+                continue
+            # From when it was due, so that the rate holds; what was held up is not made up for.
+            reported_ns = max(reported_ns + period_ns, monotonic_ns() - period_ns)
+            try:
+                self.report()
+            except Exception as err:
+                # The thread must live on; a fault in one report is logged and the next is tried.
+                self._log(repr(err))
+
+    def _period_ns(self) -> int:
+        return round(NANOSECONDS / self._settings().diagnostics_rate_hz)
+
+    def _pause_s(self, reported_ns: int) -> float:
+        """Return the time to sleep: short, so that a changed rate acts at once."""
+        left_ns = reported_ns + self._period_ns() - monotonic_ns()
+        return max(0.0, min(left_ns / NANOSECONDS, _LONGEST_PAUSE_S))
+
+    def _log(self, error: str) -> None:
+        if self._logged.due(monotonic_ns()):
+            text = f"diagnostics failed: {error}\n{traceback.format_exc()}"
+            self._node.get_logger().error(text)
+
+    def _settings(self) -> Settings:
+        """Return the settings in force, the defaults as long as a value given at start is bad."""
+        try:
+            return self._parameters.settings()
+        except ParameterError:
+            return DEFAULTS
+
+    def _gather(self, seen: Snapshot, settings: Settings, now_ns: int) -> Facts:
+        statistics = seen.statistics
+        if statistics is not self._statistics:
+            self._begin(statistics)
+        totals = Totals.of(statistics)
+        facts = Facts(
+            statistics=statistics,
+            before=self._second.before(now_ns, totals),
+            window=self._five_seconds.before(now_ns, totals),
+            now_ns=now_ns,
+            active_since_ns=seen.active_since_ns,
+            inputs={s: self._input_facts(s, seen, settings, now_ns) for s in Stream},
+            reference="" if seen.inputs is None else seen.inputs.pairer.reference.value,
+            engine=seen.engine,
+            budget=Budget(settings.latency_budget_warn_ms, settings.latency_budget_error_ms),
+            standing=seen.standing,
+            process=self._process_facts(seen, now_ns),
+            alignment=AlignmentFacts(
+                seen.measured, settings.alignment_check_s, settings.alignment_warn_px
+            ),
+        )
+        return self._with_missed(facts)
+
+    def _with_missed(self, facts: Facts) -> Facts:
+        samples = facts.statistics.stages_ms[judged_stage(facts)]
+        budget = facts.budget
+        self._missed[BUDGET_WARN].observe(samples, budget.warn_ms)
+        self._missed[BUDGET_ERROR].observe(samples, budget.error_ms)
+        missed = (self._missed[BUDGET_WARN].missed, self._missed[BUDGET_ERROR].missed)
+        return replace(facts, budget=Budget(budget.warn_ms, budget.error_ms, *missed))
+
+    def _input_facts(
+        self, stream: Stream, seen: Snapshot, settings: Settings, now_ns: int
+    ) -> InputFacts:
+        if seen.inputs is None:
+            return InputFacts()
+        rate = seen.statistics.streams[stream].rate.hz(now_ns)
+        self._rates[stream].observe(rate, now_ns)
+        given = settings.expected_hz[stream]
+        topic = seen.inputs.topic(stream)
+        publishers: list[Any] = self._node.get_publishers_info_by_topic(topic)
+        return InputFacts(
+            topic=topic,
+            publishers=len(publishers),
+            mismatches=tuple(
+                mismatches(
+                    topic,
+                    publishers,
+                    seen.inputs.qos(stream),
+                    wanted_type=seen.inputs.type_name(stream),
+                )
+            ),
+            other_transport="" if publishers else self._other_transport(topic),
+            held=seen.inputs.pairer.held(stream),
+            content=seen.inputs.content(stream),
+            usual_hz=given or self._rates[stream].hz(),
+            rate_is_given=given > 0,
+            camera_info_problem=self._camera_info_problem(stream, seen),
+        )
+
+    def _other_transport(self, topic: str) -> str:
+        """Return the topic of the same images, compressed or not, if somebody publishes that."""
+        raw = topic.removesuffix("/compressed")
+        other = raw if raw != topic else f"{topic}/compressed"
+        return other if self._node.count_publishers(other) else ""
+
+    def _camera_info_problem(self, stream: Stream, seen: Snapshot) -> str:
+        """Return why a camera_info cannot be right; of RGB also why none is published."""
+        if seen.inputs is None:
+            return ""
+        newest = seen.inputs.camera_info(stream).newest
+        problem = self._camera_infos[stream].problem(newest, seen.calibration, stream.value)
+        if stream is Stream.RGB:
+            problem = problem or seen.statistics.camera_info_problem
+        return problem
+
+    def _process_facts(self, seen: Snapshot, now_ns: int) -> ProcessFacts:
+        simulated = bool(self._node.get_parameter("use_sim_time").value)
+        clock = self._clock.observe(
+            simulated=simulated,
+            now_ns=self._node.get_clock().now().nanoseconds,
+            steady_ns=monotonic_ns(),
+        )
+        self._memory.observe(seen.active_since_ns, now_ns)
+        return ProcessFacts(
+            lifecycle=seen.lifecycle,
+            clock=clock,
+            clock_still_ns=self._clock.still_ns,
+            clock_jump_ns=self._clock.jump_ns,
+            resident_mib=self._memory.resident_mib,
+            growth_mib=self._memory.growth_mib,
+        )

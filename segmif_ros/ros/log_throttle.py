@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often one thing may go to the log: a bad driver sends thirty bad images a second."""
+
+from __future__ import annotations
+
+from segmif_ros.ros.node.statistics import NANOSECONDS
+
+
+class Seldom:
+    """Lets one line through, then none for a while. The log's own throttle costs 0.16 ms a call."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        self._every_ns = round(every_s * NANOSECONDS)
+        self._told_ns: int | None = None
+
+    def due(self, now_ns: int) -> bool:
+        """Tell whether to log now, and take it as done if so.
+
+        Args:
+            now_ns: steady time.
+        """
+        if self._told_ns is not None and now_ns - self._told_ns < self._every_ns:
+            return False
+        self._told_ns = now_ns
+        return True

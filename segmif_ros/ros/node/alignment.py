@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The alignment watch beside the worker: a copy of one pair now and then, on a thread of its own.
+
+The worker pays for the copy alone. A pair that comes while another is being measured is not taken.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic_ns, thread_time_ns
+from typing import Any
+
+import numpy as np
+
+from segmif_ros.buffers import Buffers
+from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
+from segmif_ros.calibration.edge_shift import large_enough
+from segmif_ros.frames import Image8
+from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.node.scheduling import lower_priority
+from segmif_ros.ros.node.statistics import NANOSECONDS
+from segmif_ros.ros.node.worker import LatestWorker
+
+CLOSING_S = 0.5
+"""Longest wait for the measurement at hand; it takes a tenth of that."""
+_LOG_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the watch knows.
+
+    Attributes:
+        alignment: result of the newest measurement, None before the first.
+        measured_ns: steady time of it.
+        told_ns: steady time of the newest one that told something, None before the first.
+        count: measurements since the node was activated.
+        cpu_ms: processor time of the newest one.
+    """
+
+    alignment: Alignment | None = None
+    measured_ns: int | None = None
+    told_ns: int | None = None
+    count: int = 0
+    cpu_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    rgb: Image8
+    thermal: Image8
+    valid: Image8 | None
+    warn_px: float
+    generation: int
+
+
+class AlignmentCheck:
+    """Takes pairs from the worker and measures them elsewhere."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        """Start the thread; not on the worker, whose cores and priority it would have.
+
+        Args:
+            log: told why a measurement failed, once a minute at most.
+        """
+        self._log = log
+        self._watch = AlignmentWatch()
+        self._buffers = Buffers()
+        self._lock = Lock()
+        self._busy = False
+        self._closed = False
+        self._generation = 0
+        self._offered_ns: int | None = None
+        self._logged = Seldom(_LOG_EVERY_S)
+        self.measured = Measured()
+        """Newest result; replaced as a whole, so any thread may read it."""
+        self._worker: LatestWorker[_Task] = LatestWorker(self._measure, name="segmif-alignment")
+        self._worker.call(lower_priority)
+
+    def due(self, check_s: float, now_ns: int) -> bool:
+        """Tell whether to offer a pair now.
+
+        Args:
+            check_s: time between two measurements, 0 for never.
+            now_ns: steady time.
+        """
+        if check_s <= 0.0 or self._busy or self._closed:
+            return False
+        last_ns = self._offered_ns
+        return last_ns is None or now_ns - last_ns >= check_s * NANOSECONDS
+
+    def offer(
+        self, rgb: Image8, thermal: Image8, valid: Image8 | None, *, warn_px: float, now_ns: int
+    ) -> None:
+        """Copy a pair and have it measured. Call it when `due` says so, from one thread.
+
+        Pictures of a few pixels are passed over: they hold nothing to compare.
+
+        Args:
+            rgb: HxWx3.
+            thermal: HxW, registered.
+            valid: HxW, 0 where `thermal` has no data; not copied. None if it has data everywhere.
+            warn_px: a larger shift is a moved camera, pixels of a picture 640 wide.
+            now_ns: steady time.
+        """
+        self._offered_ns = now_ns
+        if not large_enough((rgb.shape[0], rgb.shape[1])):
+            return
+        task = _Task(
+            self._copy("rgb", rgb), self._copy("thermal", thermal), valid, warn_px, self._generation
+        )
+        self._busy = True
+        self._worker.offer(task)
+
+    def forget(self) -> None:
+        """Start anew: the node was deactivated, and somebody may mend the bracket meanwhile."""
+        with self._lock:
+            self._generation += 1
+            self._offered_ns = None
+            self.measured = Measured()
+
+    def close(self) -> None:
+        """End the thread, waiting half a second at most. Safe to call twice."""
+        self._closed = True
+        self.forget()
+        self._worker.close(patience_s=CLOSING_S)
+
+    def _copy(self, name: str, image: Image8) -> Image8:
+        out = self._buffers.take(name, image.shape)
+        np.copyto(out, image)
+        return out
+
+    def _measure(self, task: _Task) -> None:
+        """One measurement, on the thread; nothing may escape from here, it would vanish unseen."""
+        try:
+            self._take_in(task)
+        except Exception as err:
+            if self._logged.due(monotonic_ns()):
+                self._log(f"alignment check failed: {err!r}\n{traceback.format_exc()}")
+        finally:
+            self._busy = False
+
+    def _take_in(self, task: _Task) -> None:
+        before = self.measured
+        if before.count == 0:
+            self._watch.reset()
+        started = thread_time_ns()
+        found = self._watch.measure(task.rgb, task.thermal, task.valid, warn_px=task.warn_px)
+        cpu_ms = (thread_time_ns() - started) / 1e6
+        now_ns = monotonic_ns()
+        told = before.alignment is None or before.alignment.told is not found.told
+        told_ns = now_ns if told and found.told is not None else before.told_ns
+        with self._lock:
+            if task.generation == self._generation:
+                self.measured = Measured(found, now_ns, told_ns, before.count + 1, cpu_ms)
+
+
+def alignment_values(measured: Measured, now_ns: int) -> dict[str, str]:
+    """Return the key-values of the diagnostics.
+
+    Args:
+        measured: what the watch knows.
+        now_ns: steady time.
+    """
+    found = measured.alignment
+    values: dict[str, Any] = {"measurements": measured.count}
+    if found is None or measured.measured_ns is None:
+        return {key: str(value) for key, value in values.items()}
+    values |= {
+        "agreement": f"{found.shift.agreement:.2f}",
+        "prominence": f"{found.shift.prominence:.1f}",
+        "measured_s_ago": f"{(now_ns - measured.measured_ns) / NANOSECONDS:.1f}",
+        "cpu_ms": f"{measured.cpu_ms:.1f}",
+    }
+    if found.told is not None and measured.told_ns is not None:
+        values |= {
+            "shift_px": f"{found.told.rms_px:.1f}",
+            "shift_right_px": f"{found.told.dx:.1f}",
+            "shift_down_px": f"{found.told.dy:.1f}",
+            "roll_deg": f"{found.told.roll_deg:.1f}",
+            "told_s_ago": f"{(now_ns - measured.told_ns) / NANOSECONDS:.1f}",
+        }
+    return {key: str(value) for key, value in values.items()}

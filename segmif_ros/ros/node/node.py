@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node `segmif`: two camera topics in, fused image and class mask out.
+
+configure loads the model, activate subscribes, deactivate unsubscribes, cleanup frees the model.
+The intake's thread only checks and pairs messages; one worker thread owns the engine; the executor
+is left with transitions and parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from threading import Event
+from time import monotonic_ns
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from segmif_ros.bundle import BundleError
+from segmif_ros.engines.base import EngineError
+from segmif_ros.pairing import Stream
+from segmif_ros.registration import RegistrationError
+from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
+from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.node.alignment import Measured
+from segmif_ros.ros.node.image_receiver import Intake
+from segmif_ros.ros.node.inputs import TICK_S, Inputs
+from segmif_ros.ros.node.modes import Mode, Standing
+from segmif_ros.ros.node.node_parameters import NodeParameters
+from segmif_ros.ros.node.outputs import Publishers
+from segmif_ros.ros.node.parameters import ParameterError
+from segmif_ros.ros.node.pipeline import GivenUpError, Pipeline
+from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.qos import OUTPUTS
+from segmif_ros.ros.rclpy_private import guard_services
+from segmif_ros.ros.transport import prepare_process
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+FAILURE = TransitionCallbackReturn.FAILURE
+ERROR = TransitionCallbackReturn.ERROR
+
+CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError, FileNotFoundError)
+"""What a user can cause and mend: one line in the log, and the transition fails."""
+
+_POLL_S = 0.2
+_MOST_FAILURES = 100
+"""Failures of the executor in a row, without one success: it will not recover."""
+_INACTIVE = Standing(Mode.STOPPED, "the node is not active")
+_ASLEEP = Standing(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
+_LAST_REPORT_S = 0.5
+_LOOK_S = 0.2
+_ASLEEP_AFTER_NS = 2 * NANOSECONDS
+"""Readers that restart, or whose discovery lags, do not cost a subscription to the cameras."""
+_LIFECYCLE = {
+    "configure": ("configuring", "inactive"),
+    "activate": ("activating", "active"),
+    "deactivate": ("deactivating", "inactive"),
+    "cleanup": ("cleaning up", "unconfigured"),
+    "shutdown": ("shutting down", "finalized"),
+    "error": ("recovering", "unconfigured"),
+}
+"""Transition -> what diagnostics say during and after it."""
+
+
+class SegmifNode(LifecycleNode):
+    """See the module; topics, parameters and diagnostics are described in the README."""
+
+    def __init__(self, stop: Event | None = None, **node_options: Any) -> None:
+        """Declare the parameters; everything else waits for configure.
+
+        Args:
+            stop: set by the owner when the process is to end; waiting for a runtime then ends.
+            node_options: for `LifecycleNode`.
+        """
+        super().__init__("segmif", **node_options)
+        self._stop = stop or Event()
+        self.parameters = NodeParameters(self)
+        self.last_error = ""
+        self._statistics = Statistics(OUTPUTS)
+        self._pipeline: Pipeline | None = None
+        self._left_behind = False
+        self._outputs: Publishers | None = None
+        self._inputs: Inputs | None = None
+        self._active_since_ns: int | None = None
+        self._intake: Intake | None = None
+        self._readers_timer: Any = None
+        self._readers_ns = 0
+        self._logged = Seldom()
+        self._standing = _INACTIVE
+        self._lifecycle = "unconfigured"
+        self._reporter = Reporter(self, self.parameters, self._snapshot)
+        guard_services(self, self.get_logger().warning)
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counters and times since the last configuration; they outlive the active state."""
+        return self._statistics
+
+    @property
+    def engine_facts(self) -> dict[str, str]:
+        """What executes the model, empty while none is loaded."""
+        pipeline = self._pipeline
+        return {} if pipeline is None else pipeline.describe()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a runtime was still busy when it was given up: the process cannot end cleanly."""
+        return self._left_behind
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the model, create the output topics."""
+        return self._transition("configure", state, self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras."""
+        return self._transition("activate", state, self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe, finish the pair at hand and report once more."""
+        return self._transition("deactivate", state, self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and the topics."""
+        return self._transition("cleanup", state, self._release)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything from whatever state."""
+        return self._transition("shutdown", state, self._shut_down)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything; the node is then unconfigured and can be configured again."""
+        return self._transition("error", state, self._release)
+
+    def autostart(self) -> bool:
+        """Configure and activate; False when a transition failed (`last_error` says why).
+
+        With `build_only` the process is to end after configure.
+        """
+        if self.trigger_configure() != SUCCESS:
+            return self._stop.is_set()
+        if self.parameters.settings().build_only:
+            self.get_logger().info("the engine is ready, and build_only is set: ending")
+            self._stop.set()
+        return self._stop.is_set() or self.trigger_activate() == SUCCESS
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the thread that takes images ended by itself."""
+        return self._intake is not None and not self._intake.is_alive
+
+    def note_callback_failure(self, err: Exception) -> None:
+        """Log what a callback raised, once in a while, and go on: the cameras are still there."""
+        if self._logged.due(monotonic_ns()):
+            trace = "".join(traceback.format_exception(err))
+            self.get_logger().error(f"a callback of rclpy failed: {err!r}\n{trace}")
+
+    def close(self) -> None:
+        """Leave the active state properly and free everything."""
+        if self._readers_timer is not None:
+            self.trigger_deactivate()
+        self._release()
+        self._reporter.close()
+
+    def _transition(
+        self, name: str, state: LifecycleState, action: Callable[[], None]
+    ) -> TransitionCallbackReturn:
+        """Run one transition; rclpy would swallow what it raises without a word."""
+        self._lifecycle, after = _LIFECYCLE[name]
+        try:
+            action()
+        except (*CONFIGURE_ERRORS, GivenUpError) as err:
+            self.last_error = f"{name} failed: {err}"
+            if self._stop.is_set():
+                self.get_logger().info(self.last_error)
+            else:
+                self.get_logger().error(self.last_error)
+            self._release()
+            self._lifecycle = "unconfigured"
+            # After a failed activation the state would be inactive, with nothing configured in it.
+            return FAILURE if name == "configure" else ERROR
+        except Exception as err:
+            self.last_error = f"{name} failed: {err!r}"
+            self.get_logger().error(f"{self.last_error}\n{traceback.format_exc()}")
+            return ERROR
+        self._lifecycle = after
+        parent = {
+            "activate": super().on_activate,
+            "deactivate": super().on_deactivate,
+        }.get(name)
+        return SUCCESS if parent is None else parent(state)
+
+    def _configure(self) -> None:
+        settings = self.parameters.settings()
+        self._statistics = Statistics(OUTPUTS)
+        self._pipeline = Pipeline(
+            self._statistics, clock=self.get_clock(), logger=self.get_logger(), stop=self._stop
+        )
+        manifest = self._pipeline.load(settings)
+        self._outputs = Publishers(self, manifest)
+        self._pipeline.open(self._outputs)
+        self._outputs.announce(self._standing)
+        self.parameters.configured = True
+        facts = self._pipeline.describe()
+        self.get_logger().info(
+            f"model {manifest.name} on {facts['name']}, {facts['size']}, "
+            f"{facts['warmup_ms']} ms an inference; registration {facts['registration']}"
+        )
+
+    def _activate(self) -> None:
+        if self.parameters.settings().build_only:
+            raise ParameterError("build_only is set: the node does not listen; set it to false")
+        self._listen()
+        self._readers_ns = monotonic_ns()
+        self._readers_timer = self.create_timer(
+            _LOOK_S, self._look_for_readers, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _listen(self) -> None:
+        """Subscribe to the cameras."""
+        assert self._pipeline is not None
+        self._inputs = Inputs(
+            self,
+            self.parameters,
+            self._statistics,
+            self._pipeline.offer,
+            self._announce,
+            calibration=self._pipeline.calibration,
+        )
+        self._intake = Intake(
+            self._inputs.subscriptions,
+            context=self.context,
+            log=self.get_logger().error,
+            tick=self._inputs.tick,
+            tick_s=TICK_S,
+        )
+        self._active_since_ns = monotonic_ns()
+        rgb, thermal = (self._inputs.topic(stream) for stream in Stream)
+        self.get_logger().info(f"active: listening to {rgb}, {thermal}")
+        if rgb == thermal:
+            self.get_logger().warning(
+                f"both inputs are {rgb}: remap ~/input/rgb and ~/input/thermal to two cameras"
+            )
+
+    def _deactivate(self) -> None:
+        assert self._pipeline is not None
+        self._stop_looking()
+        self._stop_listening()
+        self._pipeline.drain()
+        self._announce(_INACTIVE)
+        self._reporter.report()
+        # The process may end right after: let the last figures reach who listens.
+        self._reporter.flush(_LAST_REPORT_S)
+        self._inputs = None
+        self._active_since_ns = None
+
+    def _release(self) -> None:
+        """Free what there is; safe in any state."""
+        self._stop_looking()
+        self._stop_listening()
+        self._inputs = None
+        self._active_since_ns = None
+        self._standing = _INACTIVE
+        if self._pipeline is not None:
+            if not self._pipeline.close():
+                self._left_behind = True
+                self.get_logger().warning("the engine is still busy; it is left to itself")
+            self._pipeline = None
+        if self._outputs is not None:
+            self._outputs.close()
+            self._outputs = None
+        self.parameters.configured = False
+
+    def _shut_down(self) -> None:
+        if self._readers_timer is not None:
+            self._deactivate()
+        self._release()
+
+    def _look_for_readers(self) -> None:
+        """Fall asleep when lazy and nobody subscribes to an output; wake up when somebody does."""
+        assert self._outputs is not None
+        now_ns = monotonic_ns()
+        if self._outputs.wanted() or not self.parameters.settings().lazy:
+            self._readers_ns = now_ns
+            if self._inputs is None:
+                self._listen()
+        elif self._inputs is not None and now_ns - self._readers_ns >= _ASLEEP_AFTER_NS:
+            self._stop_listening()
+            self._inputs = None
+            self._active_since_ns = None
+            self._announce(_ASLEEP)
+
+    def _stop_looking(self) -> None:
+        if self._readers_timer is not None:
+            self.destroy_timer(self._readers_timer)
+            self._readers_timer = None
+
+    def _stop_listening(self) -> None:
+        """Take no more messages; safe in any state."""
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
+        if self._inputs is not None:
+            self._inputs.close()
+
+    def _announce(self, standing: Standing) -> None:
+        """Say it when the mode or its reason changed: on the mode topic, and in the log."""
+        before, self._standing = self._standing, standing
+        assert self._outputs is not None
+        self._outputs.announce(standing)
+        if standing.mode is before.mode:
+            return
+        text = f"mode {before.mode.value} -> {standing.mode.value}: {standing.reason}"
+        lost = standing.mode not in (Mode.FUSED, Mode.WAITING)
+        lost = lost and standing not in (_INACTIVE, _ASLEEP)
+        # Two calls: rclpy refuses another severity from a place that has logged already.
+        if lost:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
+
+    def _snapshot(self) -> Snapshot:
+        """Return what the diagnostics look at; called on their thread."""
+        pipeline = self._pipeline  # read once: a transition may take it away meanwhile
+        return Snapshot(
+            lifecycle=self._lifecycle,
+            statistics=self._statistics,
+            inputs=self._inputs,
+            active_since_ns=self._active_since_ns,
+            engine={} if pipeline is None else pipeline.describe(),
+            standing=self._standing,
+            calibration=None if pipeline is None else pipeline.calibration,
+            measured=Measured() if pipeline is None else pipeline.measured,
+        )
+
+
+def _command_line(args: Sequence[str] | None) -> list[str]:
+    """Return the full command line; `--help` and arguments outside --ros-args end the process."""
+    command = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
+    parser = argparse.ArgumentParser(
+        prog="segmif_node",
+        description="Lifecycle node: thermal and RGB images in, fused image and class mask out.",
+        epilog="ROS arguments follow --ros-args, for example: --ros-args -p model:=segmif-nano "
+        "-r '~/input/rgb:=/rgb/image_raw' -r '~/input/thermal:=/thermal/image_raw'",
+    )
+    parser.parse_args(remove_ros_args(command)[1:])
+    return command
+
+
+def _on_signals(action: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, action)
+
+
+def main(
+    args: Sequence[str] | None = None, *, watch: Callable[[SegmifNode], None] | None = None
+) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit code.
+
+    Args:
+        args: command line after the program name, default `sys.argv`.
+        watch: called after each round of the executor, on its thread; `segmif bench` reads the
+            node's own figures there.
+    """
+    stop = Event()
+    try:
+        command = _command_line(args)
+        _on_signals(lambda *_: stop.set())
+        prepare_process()
+        rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
+    except (RuntimeError, FileNotFoundError) as err:
+        # The transport profile is not installed; or rcl's own error for bad --ros-args and for a
+        # parameter file that is missing or no YAML.
+        sys.stderr.write(f"segmif_node: {err}\n")
+        return 2
+    node = SegmifNode(stop)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.get_parameter("autostart").value and not node.autostart():
+            return 1
+        failures = 0
+        while not stop.is_set():
+            try:
+                executor.spin_once(timeout_sec=_POLL_S)
+                failures = 0
+            except Exception as err:
+                # Of callbacks that rclpy registers itself: a /clock message with a negative time.
+                failures += 1
+                node.note_callback_failure(err)
+                if failures == _MOST_FAILURES:
+                    node.get_logger().fatal("nothing can be executed any more: ending the process")
+                    return 1
+            if node.is_deaf:
+                # Nothing inside can mend it; whoever started the process can start it again.
+                node.get_logger().fatal("no image can be taken any more: ending the process")
+                return 1
+            if watch is not None:
+                watch(node)
+        return 0
+    finally:
+        # A second Ctrl-C, or the one that launch sends to the whole group, must not cut this short.
+        _on_signals(signal.SIG_IGN)
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown()
+        if node.left_behind:
+            # The DDS participant ends with its last user, and takes its shared memory with it.
+            del node, executor
+            gc.collect()
+            rclpy.get_default_context().destroy()
+            # A thread inside a runtime would hold up the interpreter's end, or crash in it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0 if stop.is_set() else 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of parameters on a running node: declared, guarded and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import SetParametersResult
+
+from segmif_ros.ros.node.parameters import (
+    PARAMETERS,
+    SPECS,
+    Change,
+    ParameterError,
+    ParameterSpec,
+    Settings,
+)
+from segmif_ros.ros.node.qos_overrides import QOS_PREFIX, qos_override_problem, topics_of
+from segmif_ros.ros.rclpy_private import given_parameters
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+
+_QOS_OF_RCLPY = tuple(f"{QOS_PREFIX}{t}." for t in ("/clock", "/parameter_events", "/rosout"))
+
+
+class NodeParameters:
+    """The table on a node: declares it, vetoes bad changes, and gives the values as `Settings`.
+
+    A bad value given at start does not end the process: it is kept in `problems` and `settings`
+    refuses until somebody sets a good one.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.configured = False
+        """Whether a model is loaded: `Change.UNCONFIGURED` parameters are then refused."""
+        self.problems: dict[str, str] = {}
+        self._cached: Settings | None = None
+        for spec in PARAMETERS:
+            self._declare(spec)
+        self._check_qos_overrides()
+        self._warn_of_unknown()
+        node.add_on_set_parameters_callback(self._veto)
+
+    def settings(self) -> Settings:
+        """Return the values in force; from any thread.
+
+        Raises:
+            ParameterError: a value given at start is bad.
+        """
+        if self._cached is None:
+            if self.problems:
+                raise ParameterError("; ".join(self.problems.values()))
+            self._cached = Settings.from_values(self._values())
+        return self._cached
+
+    def _declare(self, spec: ParameterSpec) -> None:
+        given = given_parameters(self._node).get(spec.name)
+        # Ours to judge: rclpy's words for a value out of range name neither the range nor the unit.
+        problem = None if given is None else spec.check(given.value)
+        if problem:
+            self.problems[spec.name] = f"parameter {problem}"
+        self._node.declare_parameter(
+            spec.name, spec.default, spec.descriptor(), ignore_override=bool(problem)
+        )
+
+    def _check_qos_overrides(self) -> None:
+        """Refuse values that rclpy would end the process for, and name topics that nobody has."""
+        overrides = given_parameters(self._node)
+        topics = topics_of(self._node)
+        for name in sorted(overrides):
+            if not name.startswith(QOS_PREFIX) or name.startswith(_QOS_OF_RCLPY):
+                continue
+            problem = qos_override_problem(name, overrides[name].value, topics)
+            if problem is None:
+                continue
+            if problem.fatal:
+                self.problems[name] = problem.text
+                del overrides[name]
+            else:
+                self._node.get_logger().warning(problem.text)
+
+    def _warn_of_unknown(self) -> None:
+        """Name given parameters that nobody declared: ROS would ignore a misspelt one silently."""
+        for name in sorted(given_parameters(self._node)):
+            if self._node.has_parameter(name) or name.startswith(QOS_PREFIX):
+                continue
+            near = get_close_matches(name, SPECS, n=1)
+            self._node.get_logger().warning(
+                f"parameter {name!r} is not known to this node and has no effect"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+
+    def _values(self) -> dict[str, Any]:
+        return {spec.name: self._node.get_parameter(spec.name).value for spec in PARAMETERS}
+
+    def _veto(self, changes: list[Parameter]) -> SetParametersResult:
+        proposed = {p.name: p.value for p in changes if p.name in SPECS}
+        reason = self._objection(proposed)
+        if reason is not None:
+            return SetParametersResult(successful=False, reason=reason)
+        for name in proposed:
+            self.problems.pop(name, None)
+        if not self.problems:
+            # Not read back when somebody asks: a thread that asks before rclpy has stored the new
+            # values would keep the old ones for good.
+            self._cached = Settings.from_values({**self._values(), **proposed})
+        return SetParametersResult(successful=True)
+
+    def _objection(self, proposed: Mapping[str, Any]) -> str | None:
+        for name, value in proposed.items():
+            problem = SPECS[name].check(value)
+            if problem:
+                return problem
+            if self.configured and SPECS[name].change is Change.UNCONFIGURED:
+                return (
+                    f"{name} can be changed only while the node is unconfigured; "
+                    "run the transitions deactivate and cleanup first"
+                )
+        try:
+            Settings.from_values({**self._values(), **proposed})
+        except ParameterError as err:
+            return str(err)
+        return None

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node counts and times. Plain numbers, no ROS.
+
+`Inputs`, under its lock, and the worker thread write different fields, and every key exists from
+the start, so reading while they write gives whole numbers without a lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from segmif_ros.images.raw import Refusal
+from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.ros.node.stamps import StampWatch
+
+NANOSECONDS = 1_000_000_000
+RATE_WINDOW_NS = 5 * NANOSECONDS
+PLAUSIBLE_MS = (-100.0, 10_000.0)
+"""A latency outside this means that stamp and node clock are two clocks. A little below zero is
+right for /clock, which comes in steps, and for cameras whose clock is a little ahead."""
+
+STAGES = (
+    "transport",
+    "wait",
+    "queue",
+    "conversion",
+    "thermal",
+    "registration",
+    "inference",
+    "publish",
+    "node",
+    "total",
+)
+"""Where the time goes; docs/diagnostics.md says from where to where each one counts."""
+
+
+def _plausible(milliseconds: float) -> bool:
+    return PLAUSIBLE_MS[0] <= milliseconds <= PLAUSIBLE_MS[1]
+
+
+class Percentiles(NamedTuple):
+    """Summary of recent samples."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class Samples:
+    """The newest samples of one quantity, and how many there ever were."""
+
+    def __init__(self, capacity: int = 2048) -> None:
+        self._values = np.zeros(capacity)
+        self.count = 0
+
+    def add(self, value: float) -> None:
+        """Take one sample."""
+        self._values[self.count % self._values.size] = value
+        self.count += 1
+
+    def newest(self, count: int) -> list[float]:
+        """Return the newest `count` samples in the order they came, fewer if fewer are kept."""
+        kept = min(count, self.count, self._values.size)
+        places = np.arange(self.count - kept, self.count) % self._values.size
+        return [float(value) for value in self._values[places]]
+
+    def percentiles(self, since: int = 0) -> Percentiles | None:
+        """Return the percentiles of the newest samples, None if there are none.
+
+        Args:
+            since: leave out so many of the first samples ever: what `count` was at some time.
+        """
+        count = self.count
+        kept = min(count - since, self._values.size)
+        if kept <= 0:
+            return None
+        values = self._values
+        if kept < values.size:
+            values = values[np.arange(count - kept, count) % values.size]
+        p50, p95, p99 = np.percentile(values, (50, 95, 99))
+        return Percentiles(float(p50), float(p95), float(p99))
+
+
+class Rate:
+    """Events per second over the last five seconds."""
+
+    def __init__(self) -> None:
+        self._times: deque[int] = deque(maxlen=512)
+
+    def add(self, now_ns: int) -> None:
+        """Take one event."""
+        self._times.append(now_ns)
+
+    def hz(self, now_ns: int) -> float:
+        """Return the rate; 0 with fewer than two events in the window."""
+        recent = [t for t in tuple(self._times) if now_ns - t <= RATE_WINDOW_NS]
+        gaps = len(recent) - 1
+        if gaps < 1 or recent[-1] == recent[0]:
+            return 0.0
+        span = recent[-1] - recent[0]
+        # An event that is overdue counts as a gap that is still growing.
+        overdue = now_ns - recent[-1] - 2 * span // gaps
+        return gaps * NANOSECONDS / (span + max(0, overdue))
+
+
+class StreamStatistics:
+    """One input camera.
+
+    Attributes:
+        stamps: whether its stamps can be right.
+    """
+
+    def __init__(self) -> None:
+        self.stamps = StampWatch()
+        self.received = 0
+        self.refused = dict.fromkeys(Refusal, 0)
+        self.last_refusal = ""
+        self.last_arrival_ns: int | None = None
+        self.format = ""
+        self.rate = Rate()
+        self.dropped = dict.fromkeys(DropReason, 0)
+        self.transport_ms = Samples()
+        self.implausible_stamps = 0
+        self.shutter: dict[str, str] = {}
+
+    def refused_total(self) -> int:
+        """Return how many messages were refused."""
+        return sum(self.refused.values())
+
+
+class Statistics:
+    """Everything since the node was configured.
+
+    Attributes:
+        ticked_ns: steady time when the thread that takes images last showed life, None before.
+        working_since_ns: steady time when the worker took the pair at hand, None while it has none.
+    """
+
+    def __init__(self, outputs: tuple[str, ...]) -> None:
+        self.streams = {stream: StreamStatistics() for stream in Stream}
+        self.pairs = 0
+        self.pair_rate = Rate()
+        self.singles = 0
+        self.withheld = 0
+        self.clock_jumps = 0
+        self.dt_ms = Samples()
+        self.replaced = 0
+        self.skipped = 0
+        self.withdrawn = 0
+        self.published = 0
+        self.published_by_output = dict.fromkeys(outputs, 0)
+        self.publish_rate = Rate()
+        self.failures = 0
+        self.last_failure = ""
+        self.camera_info_problem = ""
+        self.implausible_totals = 0
+        self.ticked_ns: int | None = None
+        self.working_since_ns: int | None = None
+        self.stages_ms = {stage: Samples() for stage in STAGES}
+
+    def add_total(self, milliseconds: float) -> None:
+        """Take one stamp-to-published latency, if both ends were read on one clock."""
+        if _plausible(milliseconds):
+            self.stages_ms["total"].add(milliseconds)
+        else:
+            self.implausible_totals += 1
+
+    def add_transport(self, stream: Stream, milliseconds: float) -> None:
+        """Take one stamp-to-receipt latency, if both ends were read on one clock."""
+        if _plausible(milliseconds):
+            self.streams[stream].transport_ms.add(milliseconds)
+            if stream is Stream.RGB:
+                self.stages_ms["transport"].add(milliseconds)
+        else:
+            self.streams[stream].implausible_stamps += 1

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs beside the node: player, recorder, listener, probe, rig."""

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listens to the cameras and to the node, counts, times, and keeps samples for pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.images.raw import ImageRefused, view_rgb, view_thermal
+from segmif_ros.labels import parse_labels
+from segmif_ros.recordings.recording import OUTPUTS, Decimated, FrameSet, Output, SetAssembler
+from segmif_ros.ros.qos import latched, sensor_input
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderTopics:
+    """Where to listen: the cameras' topics and the full name of the node."""
+
+    rgb: str
+    thermal: str
+    node: str = "/segmif"
+
+    def output(self, name: str) -> str:
+        """Return the full name of one output of the node."""
+        return f"{self.node}/output/{name}"
+
+
+class Recorder:
+    """Subscriptions of one node; everything happens in the executor that spins it.
+
+    Attributes:
+        counts: images heard by name ("rgb", "thermal", "fused", "mask", "confidence").
+        ages_ms: arrival time minus stamp of each output, milliseconds, by name.
+        refused: messages that could not be read, by name (also "labels").
+        diagnostics: newest values of each concern of the node.
+        messages: newest text of each concern of the node.
+        classes: classes that the node announced, empty before.
+        model: name of the model that the node announced.
+        on_set: told of every complete set of images; must return at once.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topics: RecorderTopics,
+        *,
+        sheet_sets: int = 24,
+        video_sets: int = 160,
+        video_size: tuple[int, int] = (240, 320),
+    ) -> None:
+        """Subscribe to the node's outputs; `listen_to_cameras` adds the inputs.
+
+        Args:
+            node: owner of the subscriptions.
+            topics: where to listen.
+            sheet_sets: at most so many full-size sets are kept, evenly spaced.
+            video_sets: at most so many scaled-down sets are kept, evenly spaced.
+            video_size: (height, width) the latter are scaled into.
+        """
+        self.counts = dict.fromkeys(("rgb", "thermal", *OUTPUTS), 0)
+        self.refused = dict.fromkeys((*self.counts, "labels"), 0)
+        self.ages_ms: dict[str, list[float]] = {name: [] for name in OUTPUTS}
+        self.diagnostics: dict[str, dict[str, str]] = {}
+        self.messages: dict[str, str] = {}
+        self.classes: tuple[LabelClass, ...] = ()
+        self.model = ""
+        self.on_set: Callable[[FrameSet], Any] | None = None
+        self._first_ns: int | None = None
+        self._last_ns: int | None = None
+        self._assembler = SetAssembler()
+        self._sheet: Decimated[FrameSet] = Decimated(sheet_sets)
+        self._video: Decimated[FrameSet] = Decimated(video_sets)
+        self._video_size = video_size
+        self._node_name = topics.node.lstrip("/")
+        reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        self._node, self._topics = node, topics
+        listen = node.create_subscription
+        self._subscriptions = [
+            listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable),
+            listen(String, topics.output("labels"), self._on_labels, latched()),
+        ]
+        for name in OUTPUTS:
+            callback = partial(self._on_output, name)
+            self._subscriptions.append(listen(Image, topics.output(name), callback, reliable))
+
+    def listen_to_cameras(self) -> None:
+        """Subscribe to the camera images as well; without them there are no complete sets."""
+        listen = self._node.create_subscription
+        self._subscriptions += [
+            listen(Image, self._topics.rgb, self._on_rgb, sensor_input()),
+            listen(Image, self._topics.thermal, self._on_thermal, sensor_input()),
+        ]
+
+    @property
+    def sheet_sets(self) -> tuple[FrameSet, ...]:
+        """Full-size sets kept."""
+        return self._sheet.items
+
+    @property
+    def video_sets(self) -> tuple[FrameSet, ...]:
+        """Scaled-down sets kept."""
+        return self._video.items
+
+    @property
+    def outputs_span_s(self) -> float:
+        """Seconds between the arrival of the first and the last fused image."""
+        if self._first_ns is None or self._last_ns is None:
+            return 0.0
+        return (self._last_ns - self._first_ns) / 1e9
+
+    def value(self, concern: str, key: str) -> str | None:
+        """Return one value of the node's newest diagnostics, None if it was not reported."""
+        return self.diagnostics.get(concern, {}).get(key)
+
+    def _on_rgb(self, message: Image) -> None:
+        self._take("rgb", message, self._assembler.add_rgb)
+
+    def _on_thermal(self, message: Image) -> None:
+        self._take("thermal", message, self._assembler.add_thermal)
+
+    def _on_output(self, name: Output, message: Image) -> None:
+        arrived_ns = time.time_ns()
+        self.ages_ms[name].append((arrived_ns - _stamp_ns(message)) / 1e6)
+        if name == "fused":
+            self._first_ns = self._first_ns or arrived_ns
+            self._last_ns = arrived_ns
+        self._take(name, message, partial(self._complete, name))
+
+    def _take(self, name: str, message: Image, keep: Callable[[int, Any], None]) -> None:
+        self.counts[name] += 1
+        coloured = name in ("rgb", "fused")
+        try:
+            image = view_rgb(message).to_rgb() if coloured else view_thermal(message).to_thermal()
+        except ImageRefused:
+            self.refused[name] += 1
+            return
+        keep(_stamp_ns(message), image)
+
+    def _complete(self, name: Output, stamp_ns: int, image: Any) -> None:
+        whole = self._assembler.add_output(name, stamp_ns, image)
+        if whole is None:
+            return
+        if self.on_set is not None:
+            self.on_set(whole)
+        self._sheet.add(whole)
+        if self._video.wants_next():
+            self._video.add(whole.shrunk(self._video_size))
+        else:
+            self._video.skip()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            name, _, concern = status.name.partition(": ")
+            if name == self._node_name and concern:
+                # A node that ends reports once more without its engine; what it said before stands.
+                values = {entry.key: entry.value for entry in status.values}
+                self.diagnostics.setdefault(concern, {}).update(values)
+                self.messages[concern] = status.message
+
+    def _on_labels(self, message: String) -> None:
+        try:
+            self.model, self.classes = parse_labels(message.data)
+        except ValueError:
+            self.refused["labels"] += 1
+
+
+def _stamp_ns(message: Image) -> int:
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

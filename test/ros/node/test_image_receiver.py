@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages over DDS, taken on the intake's own thread while an executor spins beside it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from std_msgs.msg import String
+
+from segmif_ros.ros.node.image_receiver import THREAD_NAME, Intake, IntakeGroup
+
+DEADLINE_S = 20.0
+
+
+class Rig:
+    """A node with two subscriptions, their publishers, and an executor that spins."""
+
+    def __init__(self, domain: int) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("intake_rig", context=self.context)
+        self.group = IntakeGroup()
+        self.taken: list[tuple[str, str]] = []
+        self.ticks = 0
+        self.errors: list[str] = []
+        self.talkers = [self.node.create_publisher(String, f"/intake/{n}", 10) for n in "ab"]
+        self.subscriptions = [
+            self.node.create_subscription(
+                String, f"/intake/{n}", self.on_message, 10, callback_group=self.group
+            )
+            for n in "ab"
+        ]
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.intake: Intake | None = None
+        self.until(lambda: all(t.get_subscription_count() for t in self.talkers))
+
+    def start(self, tick_s: float = 0.02) -> Intake:
+        self.intake = Intake(
+            self.subscriptions,
+            context=self.context,
+            log=self.errors.append,
+            tick=self.on_tick,
+            tick_s=tick_s,
+        )
+        return self.intake
+
+    def on_message(self, message: String) -> None:
+        self.taken.append((message.data, threading.current_thread().name))
+        if message.data == "bad":
+            raise RuntimeError("this message is bad")
+
+    def on_tick(self) -> None:
+        self.ticks += 1
+
+    def say(self, text: str, talker: int = 0) -> None:
+        self.talkers[talker].publish(String(data=text))
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        deadline = monotonic() + DEADLINE_S
+        while not condition():
+            assert monotonic() < deadline, (self.taken, self.ticks, self.errors)
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def end(self) -> None:
+        if self.intake is not None:
+            self.intake.close()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def rig(ros_domain: int) -> Iterator[Rig]:
+    made = Rig(ros_domain)
+    yield made
+    made.end()
+
+
+def test_messages_of_both_topics_arrive_on_the_thread_of_the_intake(rig: Rig) -> None:
+    rig.start()
+    for number in range(5):
+        rig.say(f"a{number}", 0)
+        rig.say(f"b{number}", 1)
+    rig.until(lambda: len(rig.taken) == 10)
+    for topic in "ab":
+        said = [text for text, _ in rig.taken if text.startswith(topic)]
+        assert said == [f"{topic}{number}" for number in range(5)]
+    assert {thread for _, thread in rig.taken} == {THREAD_NAME}
+
+
+def test_the_executor_leaves_the_subscriptions_alone(rig: Rig) -> None:
+    rig.say("first")
+    for _ in range(50):
+        rig.executor.spin_once(timeout_sec=0.005)
+    assert rig.taken == []
+    rig.start()  # and what waited is not lost
+    rig.until(lambda: rig.taken)
+    assert rig.taken == [("first", THREAD_NAME)]
+
+
+def test_what_belongs_to_a_subscription_stays_with_the_executor(rig: Rig) -> None:
+    handlers = [h for sub in rig.subscriptions for h in sub.event_handlers]
+    assert handlers, "rclpy warns of an incompatible QoS by default"
+    assert all(rig.group.can_execute(handler) for handler in handlers)
+    assert not any(rig.group.can_execute(sub) for sub in rig.subscriptions)
+
+
+def test_the_tick_comes_without_messages_and_between_them(rig: Rig) -> None:
+    rig.start(tick_s=0.01)
+    rig.until(lambda: rig.ticks >= 5)
+    ticks = rig.ticks
+    deadline = monotonic() + DEADLINE_S
+    while rig.ticks < ticks + 5:  # as fast as it goes: messages must not starve the tick
+        rig.say("x")
+        assert monotonic() < deadline
+    rig.until(lambda: rig.taken)
+
+
+def test_what_a_callback_raises_is_logged_once_and_ends_nothing(rig: Rig) -> None:
+    rig.start()
+    for text in ("bad", "bad", "good"):
+        rig.say(text)
+    rig.until(lambda: ("good", THREAD_NAME) in rig.taken)
+    assert len(rig.taken) == 3
+    assert len(rig.errors) == 1
+    assert "RuntimeError('this message is bad')" in rig.errors[0]
+    assert "Traceback" in rig.errors[0]
+
+
+def test_after_closing_nothing_runs_any_more(rig: Rig) -> None:
+    intake = rig.start(tick_s=60.0)
+    began = monotonic()
+    intake.close()
+    assert monotonic() - began < 30.0, "closing waited for the tick"
+    assert THREAD_NAME not in {thread.name for thread in threading.enumerate()}
+    ticks = rig.ticks
+    rig.say("late")
+    for _ in range(20):
+        rig.executor.spin_once(timeout_sec=0.005)
+    assert (rig.taken, rig.ticks) == ([], ticks)
+    rig.intake = None
+
+
+def test_a_wait_that_fails_ends_the_thread_and_says_so(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intake = rig.start()
+    assert intake.is_alive
+
+    def refuse(timeout_ns: int) -> None:
+        raise RuntimeError(f"wait set refuses {timeout_ns}")
+
+    monkeypatch.setattr(intake, "_wait", refuse)
+    rig.until(lambda: not intake.is_alive)
+    assert len(rig.errors) == 1
+    assert "waiting for images failed: RuntimeError('wait set refuses" in rig.errors[0]

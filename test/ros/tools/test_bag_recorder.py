@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif bag record` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+from node_process import Peer
+
+from segmif_ros.cli import bag as bag_verb
+from segmif_ros.recordings.bags import BagReader, header_stamp_ns, summarize
+
+COUNT = 10
+
+
+@pytest.fixture
+def record(tmp_path, ros_domain):
+    """Start recorders; what still runs at the end is ended."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(out: Path, *topics: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "segmif_ros.cli.main", "bag", "record", str(out)]
+        environment = os.environ | {"ROS_DOMAIN_ID": str(ros_domain), "ROS_LOG_DIR": str(tmp_path)}
+        started.append(
+            subprocess.Popen(
+                [*command, "--topics", *topics],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Interrupt it and return exit code, output and errors."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    return process.returncode, out, err
+
+
+@pytest.mark.system
+def test_what_is_published_lies_in_the_bag(record: Callable[..., Any], peer: Peer, tmp_path):
+    recorder = record(tmp_path / "out", "/segmif/input/rgb", "/segmif/input/thermal", "/silent")
+    peer.until_heard()
+    rgb = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+    stamps = []
+    for _ in range(COUNT):
+        header = peer.publish_pair(rgb, rgb[..., 0].copy())
+        stamps.append(header.stamp.sec * 1_000_000_000 + header.stamp.nanosec)
+        peer.spin(0.02)
+    code, out, err = ended(recorder)
+    assert code == 0, err
+    assert "recording /segmif/input/rgb\n" in out
+    assert f"recorded {2 * COUNT} messages" in out
+    assert "nothing came on /silent; check the topic names and ROS_DOMAIN_ID" in err
+    assert {t.name: t.count for t in summarize(tmp_path / "out").topics} == {
+        "/segmif/input/rgb": COUNT,
+        "/segmif/input/thermal": COUNT,
+    }
+    with BagReader(tmp_path / "out") as reader:
+        messages = list(reader.messages(["/segmif/input/rgb"]))
+    assert [header_stamp_ns(message.cdr) for message in messages] == stamps
+    assert all(rgb.tobytes() in message.cdr for message in messages)
+
+
+@pytest.mark.system
+def test_a_recording_without_a_message_fails(record: Callable[..., Any], peer: Peer, tmp_path):
+    recorder = record(tmp_path / "out", "/nobody", "/nobody_else")
+    peer.until(lambda: "segmif_bag_recorder" in peer.node.get_node_names(), "the recorder")
+    deadline = monotonic() + 10
+    while not (tmp_path / "out").exists():
+        assert monotonic() < deadline
+        peer.spin(0.05)
+    code, out, err = ended(recorder)
+    assert code == 1
+    assert "recorded 0 messages" in out
+    assert "nothing came on /nobody, /nobody_else" in err
+
+
+def test_an_existing_bag_is_not_touched(tmp_path, capsys):
+    assert bag_verb.main(["record", str(tmp_path), "--topics", "/a"]) == 2
+    assert "exists already; give another name" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_topic_is_one_line(tmp_path, capsys):
+    assert bag_verb.main(["record", str(tmp_path / "bag"), "--topics", "not a topic"]) != 0
+    assert "'not a topic'" in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
