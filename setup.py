@@ -43,6 +43,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/hook", ["resource/hook/path.dsv"]),
         (f"lib/{NAME}", ["scripts/segmif_node", "scripts/segmif_rig"]),
         *share("launch"),
         *share("config"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from catkin_pkg.package import Package, parse_package
 
 import segmif_ros
@@ -178,6 +179,15 @@ def test_colcon_puts_the_scripts_where_ros_looks() -> None:
     text = (REPOSITORY / "setup.cfg").read_text()
     assert "[develop]\nscript_dir=$base/lib/segmif_ros" in text
     assert "[install]\ninstall_scripts=$base/lib/segmif_ros" in text
+
+
+def test_colcon_adds_the_programs_to_the_path(recipe: dict[str, Any]) -> None:
+    """All texts say `segmif`, and the scripts of a colcon build are not in bin."""
+    hooks = yaml.safe_load((REPOSITORY / "colcon.pkg").read_text())["hooks"]
+    placed = {f"{folder}/{path.name}": path for path, folder in shipped(recipe).items()}
+    assert [(REPOSITORY / placed[hook]).read_text() for hook in hooks] == [
+        "prepend-non-duplicate;PATH;lib/segmif_ros\n"
+    ]
 
 
 def test_every_python_file_names_its_licence(tracked: list[Path]) -> None:
