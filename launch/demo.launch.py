@@ -3,70 +3,48 @@
 
 ros2 launch segmif_ros demo.launch.py lighting:=night
 
-All arguments of segmif.launch.py that have to do with the node work here too.
+The arguments of segmif.launch.py that have to do with the node work here too.
 """
 
 import os
 import shutil
 from pathlib import Path
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    IncludeLaunchDescription,
-    LogInfo,
-    OpaqueFunction,
-    SetLaunchConfiguration,
-)
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.actions import LogInfo, OpaqueFunction
 from launch.logging import launch_config
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from segmif_ros.launch_arguments import Argument, number, whole_number
-from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.cameras.footage import TOUR
+from segmif_ros.ros.tools import launching
+from segmif_ros.ros.tools.launching import Argument
 from segmif_ros.share import share_path
 
 LIGHTINGS = (*(lighting.value for lighting in TOUR), "tour")
 ARGUMENTS = {
     "seed": Argument("1", "street of the virtual rig"),
     "lighting": Argument("day", "light of the street; tour goes through all", LIGHTINGS),
-    "rate": Argument("15", "images a second of both cameras"),
-    "prerender": Argument("60", "pairs rendered ahead and shown to and fro, 2 MB each"),
+    **launching.RIG,
     "rviz": Argument("auto", "auto: where there are RViz and a screen", ("auto", "on", "off")),
+    **launching.NODE,
 }
 
 
-def start_rig(context: LaunchContext):
-    seed, lighting, rate, prerender = (
-        LaunchConfiguration(name).perform(context)
-        for name in ("seed", "lighting", "rate", "prerender")
+def start(context: LaunchContext):
+    given = launching.values(ARGUMENTS, context)
+    rig, calibration = launching.rig(
+        given,
+        Path(launch_config.log_dir),
+        # Its topics are then those that segmif.launch.py and segmif.rviz have as defaults.
+        namespace="/",
+        seed=launching.whole_number("seed", given["seed"]),
+        lighting=given["lighting"],
     )
-    number("rate", rate, minimum=0.1)
-    whole_number("prerender", prerender)
-    calibration = Path(launch_config.log_dir) / "rig.yaml"
-    write_calibration(calibration, Rig.default(), seed=whole_number("seed", seed))
-    return [
-        SetLaunchConfiguration("calibration_file", str(calibration)),
-        Node(
-            package="segmif_ros",
-            executable="segmif_rig",
-            name="rig",
-            # Its topics are then those that segmif.launch.py and segmif.rviz have as defaults.
-            namespace="/",
-            arguments=[
-                *("--seed", seed, "--lighting", lighting, "--prerender", prerender),
-                *("--rate", rate, "--thermal-rate", rate),
-            ],
-            output="screen",
-        ),
-    ]
+    node = launching.node(given | {"calibration_file": calibration})
+    return [rig, node, *start_rviz(given["rviz"])]
 
 
-def start_rviz(context: LaunchContext):
-    wanted = LaunchConfiguration("rviz").perform(context)
+def start_rviz(wanted: str):
     if wanted == "off":
         return []
     program = shutil.which("rviz2")
@@ -79,12 +57,4 @@ def start_rviz(context: LaunchContext):
 
 
 def generate_launch_description():
-    node = PythonLaunchDescriptionSource(str(Path(__file__).with_name("segmif.launch.py")))
-    return LaunchDescription(
-        [
-            *(DeclareLaunchArgument(name, **a._asdict()) for name, a in ARGUMENTS.items()),
-            OpaqueFunction(function=start_rig),
-            IncludeLaunchDescription(node),
-            OpaqueFunction(function=start_rviz),
-        ]
-    )
+    return LaunchDescription([*launching.declared(ARGUMENTS), OpaqueFunction(function=start)])

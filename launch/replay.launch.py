@@ -7,98 +7,100 @@ The player and the recorder are `segmif bag`, which is there in every installati
 Ends by itself when the bag has been played.
 """
 
-import sys
+import os
 from pathlib import Path
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    ExecuteProcess,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    Shutdown,
-    TimerAction,
-)
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.actions import OpaqueFunction, Shutdown, TimerAction
 
 from launch import LaunchContext, LaunchDescription
-from segmif_ros.launch_arguments import SWITCH, Argument, is_on, number
-from segmif_ros.recordings.bags import IMAGE, summarize
+from segmif_ros.recordings.bags import summarize
+from segmif_ros.recordings.camera_topics import camera_topics
+from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.ros import qos
+from segmif_ros.ros.tools import launching
+from segmif_ros.ros.tools.launching import SWITCH, Argument
 
-SEGMIF = (sys.executable, "-m", "segmif_ros.cli.main")
-"""The interpreter that runs this file has the package; `segmif` itself may not be in PATH."""
-
-OUTPUTS = "fused mask confidence labels"
 ARGUMENTS = {
     "bag": Argument(None, "bag to play: a folder, or a single .mcap or .db3 file"),
-    "rgb_topic": Argument("/rgb/image_raw", "visible camera's topic in the bag"),
-    "thermal_topic": Argument("/thermal/image_raw", "thermal camera's topic in the bag"),
+    "rgb_topic": Argument("", "visible camera's topic in the bag; empty: told by its name"),
+    "thermal_topic": Argument("", "thermal camera's topic in the bag; empty: likewise"),
     "rate": Argument("1.0", "speed of playing"),
     "loop": Argument("false", "start again at the end, until interrupted", SWITCH),
     "record": Argument("", "bag to write; empty: record nothing"),
-    "record_outputs": Argument(OUTPUTS, "outputs of the node to record, besides /diagnostics"),
+    "record_outputs": Argument(
+        "fused mask confidence labels", "outputs of the node to record, besides /diagnostics"
+    ),
     "use_sim_time": Argument("true", "the bag's time on /clock; false: as if now", SWITCH),
+    "calibration_file": launching.CAMERAS["calibration_file"],
+    **launching.NODE,
 }
+OUTPUTS = [
+    topic.removeprefix("~/output/")
+    for topic in (
+        *(topic for topic, _ in qos.IMAGE_TOPICS.values()),
+        *(qos.COMPRESSED_TOPIC, qos.CAMERA_INFO_TOPIC),
+        *(qos.LABELS_TOPIC, qos.LABEL_INFO_TOPIC, qos.MODE_TOPIC),
+    )
+]
 WAIT_S = "60"
 """How long the player waits for the node to subscribe: a model may have to be compiled."""
 DRAIN_S = 3.0
 """Between the last image and the end of the node and the recorder."""
 
 
-def check_topics(bag: str, *wanted: str):
-    summary = summarize(Path(bag).expanduser())
-    held = {topic.name for topic in summary.of_type(IMAGE)}
-    for topic in wanted:
-        if topic not in held:
-            raise ValueError(
-                f"no images on {topic!r} in {bag}; it holds {summary.listing()}; "
-                "name the cameras with rgb_topic:= and thermal_topic:="
-            )
+def cameras(given: dict[str, str]):
+    """Return the path of the bag, and the topics of its cameras."""
+    path = launching.absolute(given["bag"])
+    rgb, thermal = camera_topics(
+        summarize(path), given["rgb_topic"] or None, given["thermal_topic"] or None
+    )
+    return path, {"rgb_topic": rgb.name, "thermal_topic": thermal.name}
 
 
-def when_played(event, context: LaunchContext):
-    del context
-    if event.returncode:
-        return [Shutdown(reason=f"the player ended with exit code {event.returncode}")]
-    return [TimerAction(period=DRAIN_S, actions=[Shutdown(reason="the bag has been played")])]
-
-
-def start_player(context: LaunchContext):
-    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    number("rate", given["rate"], minimum=0.01)
-    cameras = (given["rgb_topic"], given["thermal_topic"])
-    check_topics(given["bag"], *cameras)
-    player = [
-        *(*SEGMIF, "bag", "play", given["bag"], "--topics", *cameras, "--rate", given["rate"]),
+def player(given: dict[str, str], bag: Path, topics: list[str]):
+    launching.number("rate", given["rate"], minimum=0.01)
+    drained = TimerAction(period=DRAIN_S, actions=[Shutdown(reason="the bag has been played")])
+    return launching.segmif(
+        *("bag", "play", str(bag), "--topics", *topics, "--rate", given["rate"]),
         *("--wait-for-subscribers", WAIT_S),
         # The recorder finds the outputs a moment after the node has subscribed.
         *(("--start-delay", "2") if given["record"] else ()),
-        "--clock" if is_on(given["use_sim_time"]) else "--restamp",
-        *(("--loop",) if is_on(given["loop"]) else ()),
-    ]
-    return [ExecuteProcess(cmd=player, name="player", output="screen", on_exit=when_played)]
-
-
-def start_recorder(context: LaunchContext):
-    record, outputs, namespace = (
-        LaunchConfiguration(name).perform(context)
-        for name in ("record", "record_outputs", "namespace")
+        "--clock" if launching.is_on(given["use_sim_time"]) else "--restamp",
+        *(("--loop",) if launching.is_on(given["loop"]) else ()),
+        name="player",
+        then=[drained],
     )
-    if not record:
-        return []
-    node = f"/{namespace.strip('/')}/segmif".replace("//", "/")
-    topics = [f"{node}/output/{name}" for name in outputs.split()]
-    command = [*SEGMIF, "bag", "record", record, "--topics", *topics, "/diagnostics"]
-    return [ExecuteProcess(cmd=command, name="recorder", output="screen")]
+
+
+def recorder(given: dict[str, str]):
+    out = launching.absolute(given["record"])
+    launching.checked("record", str(out), lambda _: RawBag(out))
+    folder = next(each for each in out.parents if each.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(
+            f"launch argument record is {given['record']!r}, and nothing can be written in "
+            f"{folder}; give another path"
+        )
+    wanted = given["record_outputs"].split()
+    if unknown := [name for name in wanted if name not in OUTPUTS]:
+        raise ValueError(
+            f"launch argument record_outputs names {unknown[0]!r}; expected some of "
+            f"{', '.join(OUTPUTS)}, with blanks between them"
+        )
+    node = launching.node_name(given["namespace"])
+    topics = [f"{node}/output/{name}" for name in wanted]
+    return launching.segmif(
+        "bag", "record", str(out), "--topics", *topics, "/diagnostics", name="recorder"
+    )
+
+
+def start(context: LaunchContext):
+    given = launching.values(ARGUMENTS, context)
+    bag, topics = cameras(given)
+    node = launching.node(given | topics)
+    processes = [recorder(given)] if given["record"] else []
+    return [node, *processes, player(given, bag, list(topics.values()))]
 
 
 def generate_launch_description():
-    node = PythonLaunchDescriptionSource(str(Path(__file__).with_name("segmif.launch.py")))
-    return LaunchDescription(
-        [
-            *(DeclareLaunchArgument(name, **a._asdict()) for name, a in ARGUMENTS.items()),
-            IncludeLaunchDescription(node),
-            OpaqueFunction(function=start_recorder),
-            OpaqueFunction(function=start_player),
-        ]
-    )
+    return LaunchDescription([*launching.declared(ARGUMENTS), OpaqueFunction(function=start)])

@@ -13,6 +13,8 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 
 from segmif_ros.registration import load_calibration
+from segmif_ros.rig.cameras.calibration import write_calibration
+from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.ros.tools.rig_options import parser
 
 FILE = "multi_rig.launch.py"
@@ -54,8 +56,9 @@ def test_virtual_rigs_are_different_streets_that_fit_their_nodes(tmp_path):
 
 
 def test_files_are_one_a_rig_or_one_for_all(tmp_path):
-    for name in ("p.yaml", "c0.yaml", "c1.yaml"):
-        (tmp_path / name).touch()
+    (tmp_path / "p.yaml").touch()
+    for seed in (0, 1):
+        write_calibration(tmp_path / f"c{seed}.yaml", Rig.default(), seed=seed)
     nodes = launch_stand_in.start(
         FILE,
         tmp_path,
@@ -76,8 +79,22 @@ def test_files_are_one_a_rig_or_one_for_all(tmp_path):
         ("calibration_file", "/etc/rig.yaml", "the same for 2 rigs"),
         ("calibration_file", "/nowhere/{i}.yaml", "is '/nowhere/0.yaml', and there is no such"),
         ("count", "17", "'count' provided value '17' is not valid"),
+        ("engine", "cuda", "'engine' provided value 'cuda' is not valid"),
+        ("rgb_topic", "/cam{j}/c{i}", "rgb_topic is '/cam{j}/c0': .* unknown substitution"),
     ],
 )
 def test_what_two_rigs_cannot_share_is_refused(tmp_path, argument, value, told):
-    with pytest.raises((ValueError, RuntimeError), match=told):
-        launch_stand_in.start(FILE, tmp_path, **{argument: value})
+    launch_stand_in.refused(FILE, tmp_path, told, **{argument: value})
+
+
+def test_what_only_the_last_rig_lacks_is_found_before_the_first_one_starts(tmp_path):
+    (tmp_path / "p0.yaml").touch()
+    given = {"virtual": "true", "params_file": str(tmp_path / "p{i}.yaml")}
+    launch_stand_in.refused(FILE, tmp_path, "p1.yaml', and there is no such file", **given)
+
+
+def test_all_arguments_of_the_node_that_rigs_can_share_are_declared(tmp_path):
+    alone = launch_stand_in.arguments("segmif.launch.py", tmp_path)
+    assert set(alone) - set(launch_stand_in.arguments(FILE, tmp_path)) == {"namespace"}
+    (node,) = launch_stand_in.start(FILE, tmp_path, count="1", respawn="false").of("segmif_node")
+    assert not node["respawn"]

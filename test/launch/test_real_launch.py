@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from time import monotonic
 
 import numpy as np
@@ -39,6 +40,7 @@ prepare_process()
 
 FILES = Path(__file__).resolve().parents[2] / "launch"
 DOMAIN = 1 + os.getpid() % 100
+MARK = "SEGMIF_TEST_LAUNCH"
 RUN = """
 import sys
 from launch.actions import IncludeLaunchDescription
@@ -64,6 +66,8 @@ class Launched:
             "ROS_DOMAIN_ID": str(DOMAIN),
             "ROS_LOG_DIR": str(log.parent),
             "OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen",
+            # What it starts inherits this, and can be told by it.
+            MARK: str(log),
         }
         command = [sys.executable, "-c", RUN, str(FILES / file)]
         with log.open("w") as out:
@@ -78,6 +82,15 @@ class Launched:
         """Process ids of every start of a process such as "segmif_node-1" (a pattern)."""
         found = re.findall(rf"\[{name}\]: process started with pid \[(\d+)\]", self.log.read_text())
         return [int(pid) for pid in found]
+
+    def survivors(self) -> list[str]:
+        """Return the command lines of what it started and left running."""
+        mark, found = f"{MARK}={self.log}".encode(), []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+        return found
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
@@ -191,10 +204,48 @@ def test_a_replay_records_what_comes_out_and_ends(launched: Launch, tmp_path: Pa
     [
         ("segmif.launch.py", {"params_file": "/nowhere.yaml"}, "there is no such file"),
         ("segmif.launch.py", {"engine": "cuda"}, "Valid options are|is not valid"),
+        ("segmif.launch.py", {"rgb_topic": "9cam"}, "must not start with a number"),
         ("replay.launch.py", {}, "bag"),
+        ("replay.launch.py", {"bag": "/nowhere"}, "bag '/nowhere' does not exist"),
+        ("demo.launch.py", {"engine": "cuda"}, "Valid options are|is not valid"),
+        ("demo.launch.py", {"params_file": "/nowhere.yaml"}, "there is no such file"),
+        (
+            "multi_rig.launch.py",
+            {"virtual": "true", "calibration_file": "/dev/fd/{i}"},
+            "calibration_file is",
+        ),
     ],
 )
-def test_a_wrong_argument_ends_launch_with_a_line(launched: Launch, file, arguments, told):
+def test_a_wrong_argument_ends_launch_with_a_line_and_leaves_nothing_running(
+    launched: Launch, file, arguments, told
+):
     launch = launched(file, **arguments)
     assert launch.process.wait(DEADLINE_S) == 1
     assert re.search(told, launch.log.read_text())
+    assert not launch.pids(".*")
+    assert not launch.survivors()
+
+
+@pytest.mark.parametrize("wrong", [{"rgb_topic": "/front"}, {"rate": "0"}, {"record": "bag"}])
+def test_a_replay_that_cannot_work_leaves_nothing_running(launched: Launch, tmp_path, wrong):
+    write_bag(Pairs(4), tmp_path / "bag")
+    if "record" in wrong:
+        wrong = {"record": tmp_path / "bag"}
+    launch = launched("replay.launch.py", bag=tmp_path / "bag", engine="null", **wrong)
+    assert launch.process.wait(DEADLINE_S) == 1
+    assert not launch.pids(".*")
+    assert not launch.survivors()
+
+
+def test_a_player_that_fails_takes_the_others_with_it(launched: Launch, tmp_path: Path):
+    write_bag(Pairs(60), tmp_path / "bag")
+    given = {"bag": tmp_path / "bag", "record": tmp_path / "out", "engine": "null"}
+    launch = launched("replay.launch.py", **given)
+    deadline = monotonic() + DEADLINE_S
+    while not launch.pids("player-3"):
+        assert monotonic() < deadline, launch.log.read_text()
+        Event().wait(0.05)
+    os.kill(launch.pids("player-3")[0], signal.SIGKILL)
+    assert launch.process.wait(DEADLINE_S) == 1, launch.log.read_text()
+    assert "the player ended with exit code -9" in launch.log.read_text()
+    assert not launch.survivors()

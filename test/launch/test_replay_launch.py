@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +18,9 @@ from tiny_source import Pairs
 
 from segmif_ros.cli import bag as bag_verb
 from segmif_ros.recordings.bag_writer import write_bag
-from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.bags import IMAGE, BagReader
+from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.ros import qos
 from segmif_ros.ros.tools.player import Playback
 
 FILE = "replay.launch.py"
@@ -71,7 +75,7 @@ def test_the_recorder_takes_the_outputs_of_the_node_in_its_namespace(bag, tmp_pa
     )
     assert bag_verb.main(commands(started)["recorder"]) == 0
     (out, topics) = taken[0]
-    assert str(out) == "out"
+    assert out == Path("out").absolute()
     assert topics == ["/veh/segmif/output/fused", "/veh/segmif/output/mask", "/diagnostics"]
     assert played(bag, tmp_path, monkeypatch, record="out").start_delay_s == 2.0
 
@@ -80,20 +84,69 @@ def test_nothing_is_recorded_unless_asked_for(bag, tmp_path):
     assert set(commands(launch_stand_in.start(FILE, tmp_path, bag=str(bag)))) == {"player"}
 
 
+def ending(bag, tmp_path, process: str, code: int, *, shutting_down: bool = False):
+    """What launch does when a process has ended."""
+    started = launch_stand_in.start(FILE, tmp_path, bag=str(bag), record=str(tmp_path / "out"))
+    (on_exit,) = [p["on_exit"] for p in started.processes if p.get("name") == process]
+    return on_exit(SimpleNamespace(returncode=code), SimpleNamespace(is_shutdown=shutting_down))
+
+
 def test_everything_ends_after_the_bag(bag, tmp_path):
-    with launch_stand_in.stand_in(tmp_path):
-        ended = launch_stand_in.load(launch_stand_in.FILES / FILE).when_played
-        (timer,) = ended(SimpleNamespace(returncode=0), None)
-        (failed,) = ended(SimpleNamespace(returncode=3), None)
+    (timer,) = ending(bag, tmp_path, "player", 0)
     assert timer.kwargs["period"] >= 2.0
     assert [type(a).__name__ for a in timer.kwargs["actions"]] == ["Shutdown"]
-    assert "exit code 3" in failed.kwargs["reason"]
-    (player,) = [
-        p
-        for p in launch_stand_in.start(FILE, tmp_path, bag=str(bag)).processes
-        if p.get("name") == "player"
-    ]
-    assert player["on_exit"].__name__ == "when_played"
+
+
+@pytest.mark.parametrize("process", ["player", "recorder"])
+@pytest.mark.parametrize(("code", "shutting_down"), [(3, False), (1, True), (-9, False)])
+def test_a_process_that_fails_ends_launch_with_an_error(
+    bag, tmp_path, process, code, shutting_down
+):
+    with pytest.raises(RuntimeError, match=f"the {process} ended with exit code {code}"):
+        ending(bag, tmp_path, process, code, shutting_down=shutting_down)
+
+
+def test_a_process_that_launch_interrupted_has_not_failed(bag, tmp_path):
+    assert not ending(bag, tmp_path, "recorder", -2, shutting_down=True)
+
+
+def test_the_cameras_are_told_by_name_as_in_the_other_verbs(bag, tmp_path, monkeypatch):
+    with BagReader(bag) as reader, RawBag(tmp_path / "bag") as out:
+        for topic in ("/front/image", "/flir_boson/image"):
+            out.add_topic(topic, IMAGE)
+        for message in reader.messages():
+            topic = "/front/image" if message.topic == "/rgb/image_raw" else "/flir_boson/image"
+            out.write(topic, message.time_ns, message.cdr)
+    monkeypatch.chdir(tmp_path)
+    options = played("bag", tmp_path, monkeypatch)
+    assert set(options.topics) == {"/front/image", "/flir_boson/image"}
+    (node,) = launch_stand_in.start(FILE, tmp_path, bag="bag").of("segmif_node")
+    assert dict(node["remappings"]) == {
+        "~/input/rgb": "/front/image",
+        "~/input/thermal": "/flir_boson/image",
+    }
+
+
+@pytest.mark.parametrize("name", ["--loop", "-h", "--", "~bag", "a b"])
+def test_no_name_of_a_bag_becomes_an_option(bag, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).symlink_to(bag)
+    taken: list[Any] = []
+    monkeypatch.setattr("segmif_ros.ros.tools.player.play", lambda *a: taken.append(a) or 0)
+    monkeypatch.setattr("segmif_ros.ros.tools.bag_recorder.record", lambda *a: taken.append(a) or 0)
+    given = {"bag": str(name), "record": f"{name}2"}
+    for command in commands(launch_stand_in.start(FILE, tmp_path, **given)).values():
+        assert bag_verb.main(command) == 0
+    (recorded, _), (path, options) = taken
+    assert (recorded, path) == (tmp_path / f"{name}2", tmp_path / name)
+    assert not options.loop
+
+
+def test_every_output_that_has_a_topic_can_be_recorded(tmp_path):
+    with launch_stand_in.stand_in(tmp_path):
+        known = launch_stand_in.load(launch_stand_in.FILES / FILE).OUTPUTS
+    named = re.findall(r'"~/output/([\w/]+)"', Path(qos.__file__).read_text())
+    assert sorted(known) == sorted(named)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +154,15 @@ def test_everything_ends_after_the_bag(bag, tmp_path):
     [
         ({}, "Required launch argument 'bag' was not provided"),
         ({"bag": "/nowhere/bag"}, "bag '/nowhere/bag' does not exist; check the path"),
-        ({"rgb_topic": "/front"}, "no images on '/front' in .*; it holds /rgb/image_raw"),
+        ({"rgb_topic": "/front"}, "no images on '/front' in .*; It holds /rgb/image_raw"),
         ({"rate": "0"}, "rate is '0'"),
+        ({"engine": "cuda"}, "'engine' provided value 'cuda' is not valid"),
+        ({"params_file": "/nowhere.yaml"}, "there is no such file"),
+        ({"record": "/"}, "record is '/': '/' exists already"),
+        ({"record": "/dev/null/out"}, "nothing can be written in /dev/null"),
+        ({"record": "out", "record_outputs": "fused masks"}, "names 'masks'; expected some of"),
+        ({"record": "out", "record_outputs": "--help"}, "names '--help'"),
     ],
 )
 def test_what_cannot_be_played_is_refused_before_the_player_starts(bag, tmp_path, given, told):
-    with pytest.raises((ValueError, RuntimeError, BagError), match=told):
-        launch_stand_in.start(FILE, tmp_path, **({"bag": str(bag)} if given else {}) | given)
+    launch_stand_in.refused(FILE, tmp_path, told, **({"bag": str(bag)} if given else {}) | given)

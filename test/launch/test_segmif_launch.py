@@ -13,6 +13,8 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 
 from segmif_ros.engines import ENGINES
+from segmif_ros.rig.cameras.calibration import write_calibration
+from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.ros.node.parameters import SPECS
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS
 
@@ -45,16 +47,16 @@ def test_what_is_remapped_are_inputs_of_the_node(tmp_path):
     assert {old for old, _ in node["remappings"]} == inputs
 
 
-def test_arguments_become_remaps_and_parameters(tmp_path):
+def test_arguments_become_remaps_and_parameters(tmp_path, tiny_bundle):
     params, rig = tmp_path / "segmif.yaml", tmp_path / "rig.yaml"
     params.touch()
-    rig.touch()
+    write_calibration(rig, Rig.default(), seed=1)
     node = started(
         tmp_path,
         rgb_topic="/front/image",
         rgb_info_topic="/front/info",
         thermal_topic="/flir/image",
-        model=str(tmp_path),
+        model=str(tiny_bundle),
         engine="openvino",
         engine_threads="2",
         params_file=str(params),
@@ -73,7 +75,7 @@ def test_arguments_become_remaps_and_parameters(tmp_path):
         str(params),
         {
             "use_sim_time": True,
-            "model": str(tmp_path),
+            "model": str(tiny_bundle),
             "engine": "openvino",
             "engine_threads": 2,
             "calibration_file": str(rig),
@@ -95,15 +97,43 @@ def test_a_node_that_died_is_started_again_unless_told_otherwise(tmp_path):
         ("params_file", "/nowhere/p.yaml", "params_file is '/nowhere/p.yaml', and there is no"),
         ("calibration_file", "rig.yaml", "calibration_file is 'rig.yaml', and there is no such"),
         ("model", "/nowhere/model", "model is '/nowhere/model', and there is no such folder"),
-        ("engine_threads", "many", "engine_threads is 'many'; expected a whole number, 0 or more"),
+        ("engine_threads", "many", "engine_threads is 'many'; expected a whole number, 0 to 256"),
         ("respawn_delay", "-1", "respawn_delay is '-1'; expected a number, 0 or more"),
         ("engine", "cuda", "'engine' provided value 'cuda' is not valid"),
         ("autostart", "yes", "'autostart' provided value 'yes' is not valid"),
+        ("rgb_topic", "9cam", "rgb_topic is '9cam': .* must not start with a number"),
+        ("thermal_topic", "/flir/", "thermal_topic is '/flir/': .* must not end with"),
+        ("thermal_topic", "/flir//ir", "must not contain repeated"),
+        ("thermal_topic", "/fl ir", "must not contain characters other"),
+        ("thermal_topic", "", "thermal_topic is empty"),
+        ("rgb_info_topic", "--info", "rgb_info_topic is '--info': .* characters other"),
+        ("thermal_info_topic", "/a/" + "b" * 250, "length should not exceed"),
+        (
+            "thermal_topic",
+            "/rgb/image_raw",
+            "rgb_topic and thermal_topic are both '/rgb/image_raw'",
+        ),
+        ("namespace", "9veh", "namespace is '9veh': .* starts with a number"),
+        ("namespace", "veh/", "must not end with"),
+        ("model", "segmif-nan", "model is 'segmif-nan': "),
     ],
 )
 def test_what_cannot_work_is_refused_before_a_process_starts(tmp_path, argument, value, told):
-    with pytest.raises((ValueError, RuntimeError), match=told):
-        started(tmp_path, **{argument: value})
+    launch_stand_in.refused(FILE, tmp_path, told, **{argument: value})
+
+
+@pytest.mark.parametrize("name", ["a: b", "run #2", "'", "[1]", "{x", "1e5", "~", "null"])
+def test_files_may_have_names_that_mean_something_in_yaml(tmp_path, name):
+    """Launch reads parameters as YAML unless it is told their type."""
+    rig, params = tmp_path / name / "rig.yaml", tmp_path / name / "p.yaml"
+    rig.parent.mkdir()
+    params.touch()
+    write_calibration(rig, Rig.default(), seed=1)
+    node = started(tmp_path, calibration_file=str(rig), params_file=str(params))
+    assert node["parameters"] == [
+        str(params),
+        {"use_sim_time": False, "calibration_file": str(rig)},
+    ]
 
 
 def test_the_name_of_a_shipped_model_is_left_to_the_node(tmp_path):

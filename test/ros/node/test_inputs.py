@@ -64,11 +64,10 @@ class StandInNode:
     def resolve_topic_name(self, topic: str, **_: Any) -> str:
         return topic.replace("~", "/segmif")
 
-    def create_subscription(self, kind: Any, topic: str, callback: Any, *_: Any, **__: Any) -> Any:
+    def create_subscription(self, _kind: Any, topic: str, callback: Any, *_: Any, **__: Any) -> Any:
         self.callbacks[topic] = callback
         name = topic.replace("~", "/segmif")
-        handle = Handle(self.waiting.setdefault(name, []))
-        return SimpleNamespace(topic_name=name, handle=handle, msg_type=kind, raw=False)
+        return SimpleNamespace(topic_name=name, handle=Handle(self.waiting.setdefault(name, [])))
 
     def destroy_subscription(self, _subscription: Any) -> None:
         self.destroyed += 1
