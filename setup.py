@@ -15,7 +15,8 @@ def share(folder: str) -> list[tuple[str, list[str]]]:
     by_parent: dict[str, list[str]] = {}
     for path in files:
         relative = path.relative_to(ROOT)
-        if "__pycache__" not in relative.parts:
+        # Engines lie beside the model that they were built from, and belong to this machine.
+        if not {"__pycache__", "engines"}.intersection(relative.parts):
             by_parent.setdefault(f"share/{NAME}/{relative.parent}", []).append(str(relative))
     return list(by_parent.items())
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from onnx import FunctionProto, GraphProto, TensorProto
+from segmif_ros.share import resolve_model
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MAX_CLASSES = 255
 """Ids 0 to 254; 255 means unlabelled in every mask."""
-
+REFERENCE = "reference"
+"""Folder of a bundle with the pictures that engines are compared on."""
 
 PRECISIONS = ("fp32", "fp16", "int8")
 """Precisions of model files. fp16 keeps what needs it in fp32; int8 has Q/DQ nodes."""
@@ -70,6 +70,8 @@ class Manifest:
         models: the same weights in other precisions, a file each. Readers that do not know this
             field take `model`.
         gate: thresholds of the accuracy gate that differ from its defaults, by name.
+        reference: pictures in `REFERENCE` that engines are compared on: file name -> sha256. Empty
+            in a bundle without, or one whose pictures a user put there.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Manifest:
     licence: str = ""
     models: Mapping[str, ModelFile] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
+    reference: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, ModelFile]:
@@ -94,7 +97,7 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of manifest.json; optional blocks that are empty are left out."""
         fields = {"format": FORMAT, **asdict(self)}
-        for name in ("models", "gate"):
+        for name in ("models", "gate", "reference"):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, indent=2) + "\n"
@@ -145,17 +148,23 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
-        """Read and verify a bundle folder.
+        """Read and verify a bundle.
+
+        Args:
+            path: its folder, or the name of one that ships with the package.
 
         Raises:
             BundleError: with the offending value and what to do about it.
         """
-        folder = Path(path)
+        try:
+            folder = resolve_model(str(path))
+        except FileNotFoundError:
+            folder = Path(path)
         manifest_path = folder / MANIFEST
         if not manifest_path.is_file():
             raise BundleError(
-                f"no {MANIFEST} in {str(folder)!r}; give the folder of a model bundle, for example "
-                "models/segmif-nano, or make one with `segmif export`"
+                f"no {MANIFEST} in {str(folder)!r}; give the folder of a model bundle or the name "
+                "of one that ships, for example segmif-nano, or make one with `segmif export`"
             )
         manifest = parse_manifest(manifest_path)
         bundle = cls(folder, manifest)
@@ -192,6 +201,7 @@ def parse_manifest(path: Path) -> Manifest:
             licence=str(raw.get("licence", "")),
             models={name: _parse_file(name, v) for name, v in dict(raw.get("models", {})).items()},
             gate=dict(raw.get("gate", {})),
+            reference=_parse_reference(raw.get("reference", {})),
         )
     except KeyError as err:
         raise BundleError(f"{path}: field {err} is missing; export it again") from err
@@ -224,6 +234,13 @@ def _parse_file(precision: str, raw: Mapping[str, Any]) -> ModelFile:
         raise ValueError(f"models has {precision!r}, expected some of {PRECISIONS}")
     made = dict(raw.get("made", {}))
     return ModelFile(_text(raw, "file"), _text(raw, "sha256").lower(), made)
+
+
+def _parse_reference(raw: Mapping[str, Any]) -> dict[str, str]:
+    for file in raw:
+        if not isinstance(file, str) or Path(file).name != file:
+            raise ValueError(f"reference has {file!r}, expected names of files in {REFERENCE}/")
+    return {file: _text(raw, file).lower() for file in raw}
 
 
 def _parse_size(value: object) -> tuple[int, int]:
@@ -272,7 +289,7 @@ def _verify_model(bundle: Bundle) -> None:
 
 
 def external_data(content: bytes, source: str) -> list[str]:
-    """Return the files that the tensors of an ONNX model refer to outside the model itself.
+    """Return the files that an ONNX model refers to outside itself.
 
     Args:
         content: bytes of the model.
@@ -295,22 +312,25 @@ def external_data(content: bytes, source: str) -> list[str]:
         raise BundleError(f"{source}: not an ONNX file ({err}); export it again") from err
     if not proto.graph.node:
         raise BundleError(f"{source}: an ONNX file without a graph; export it again")
-    return [
-        next((entry.value for entry in tensor.external_data if entry.key == "location"), "?")
-        for tensor in _tensors(proto.graph, proto.functions)
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-    ]
+    return list(_files_named(proto))
 
 
-def _tensors(graph: GraphProto, functions: Iterable[FunctionProto] = ()) -> Iterator[TensorProto]:
-    """Every tensor of a graph: weights, constants of nodes, and those of nested graphs."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    nodes = [*graph.node, *(node for function in functions for node in function.node)]
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-            yield from (sparse.values, sparse.indices)
-        for nested in (attribute.g, *attribute.graphs):
-            yield from _tensors(nested)
+def _files_named(message: Any) -> Iterator[str]:
+    """Every file that a part of an ONNX model names, however deep it lies.
+
+    By the fields that are set and not by a list of places: tensors are found in attributes,
+    functions and their defaults, nested graphs, training, and whatever a later ONNX adds.
+    """
+    kind = message.DESCRIPTOR.name
+    if kind == "TensorProto":
+        if message.external_data or message.data_location == message.EXTERNAL:
+            entries = message.external_data
+            yield next((each.value for each in entries if each.key == "location"), "?")
+        return
+    if kind == "NodeProto" and message.op_type == "EPContext":
+        # ONNX Runtime's nodes that stand for a compiled file beside the model.
+        yield f"what node {message.name!r} was compiled to"
+    for part, value in message.ListFields():
+        if part.message_type is not None:
+            for each in (value,) if hasattr(value, "DESCRIPTOR") else value:
+                yield from _files_named(each)

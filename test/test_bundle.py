@@ -62,6 +62,14 @@ def test_a_good_bundle_says_everything_its_users_need(tiny_bundle: Path) -> None
     assert bundle.manifest.precision == "fp32"
 
 
+def test_a_bundle_that_ships_is_known_by_its_name(tmp_path: Path) -> None:
+    assert Bundle.load("segmif-nano").manifest.name == "segmif-nano"
+    with pytest.raises(BundleError, match="the name of one that ships, for example segmif-nano"):
+        Bundle.load("segmif-nono")
+    with pytest.raises(BundleError, match=r"no manifest\.json in"):
+        Bundle.load(tmp_path / "segmif-nano")  # a path is no name
+
+
 def test_a_manifest_survives_writing_and_reading(tmp_path: Path) -> None:
     manifest = Manifest(
         name="segmif-nano",
@@ -270,17 +278,30 @@ def test_external_data_is_found_wherever_a_tensor_can_be() -> None:
         ["e"],
         [helper.make_node("Constant", [], ["e"], value=outside(weight(), "function.bin"))],
         [helper.make_opsetid("", 17)],
+        attributes=["given"],
+        attribute_protos=[helper.make_attribute("value", outside(weight(), "default.bin"))],
     )
-    nodes = [constant, helper.make_node("If", ["q"], ["r"], then_branch=branch, else_branch=branch)]
+    training = onnx.TrainingInfoProto()
+    training.algorithm.initializer.append(outside(weight(), "training.bin"))
+    compiled = helper.make_node("EPContext", ["x"], ["y"], "ctx", domain="com.microsoft")
+    nodes = [
+        constant,
+        compiled,
+        helper.make_node("If", ["q"], ["r"], then_branch=branch, else_branch=branch),
+    ]
     graph = helper.make_graph(nodes, "g", [], [], [weight("inside"), outside(weight(), "/abs.bin")])
     graph.sparse_initializer.append(sparse)
     model = helper.make_model(graph, functions=[function])
+    model.training_info.append(training)
     assert set(external_data(model.SerializeToString(), "g.onnx")) == {
         "constant.bin",
         "branch.bin",
         "branch_weight.bin",
         "sparse.bin",
         "function.bin",
+        "default.bin",
+        "training.bin",
+        "what node 'ctx' was compiled to",
         "/abs.bin",
     }
 

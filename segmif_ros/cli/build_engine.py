@@ -21,7 +21,6 @@ from segmif_ros.engines.tensorrt.build import (
 )
 from segmif_ros.engines.tensorrt.cache import default_folder
 from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
-from segmif_ros.share import resolve_model
 
 EPILOG = """\
 The engine is tied to this GPU, driver and version of TensorRT; it is built again when one of them
@@ -81,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     started = monotonic()
     try:
-        bundle = Bundle.load(resolve_model(args.bundle))
+        bundle = Bundle.load(args.bundle)
         _check_size(bundle, args.size)
         wanted = Wanted(
             precision=args.precision,
@@ -90,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
             rebuild=args.rebuild,
         )
         engine = open_tensorrt(bundle, wanted, warn=_warn, tell=say)
-    except (BundleError, EngineError, FileNotFoundError) as err:
+    except (BundleError, EngineError) as err:
         sys.stderr.write(f"segmif build-engine: {err}\n")
         return 1
     facts = engine.describe()

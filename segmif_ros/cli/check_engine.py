@@ -35,10 +35,9 @@ def main(argv: Sequence[str]) -> int:
     from segmif_ros.engines.base import EngineError
     from segmif_ros.engines.gate import GateError
     from segmif_ros.engines.reference import check_engine
-    from segmif_ros.share import resolve_model
 
     try:
-        bundle = Bundle.load(resolve_model(args.bundle))
+        bundle = Bundle.load(args.bundle)
         choices = EngineChoices(threads=args.threads, precision=args.precision)
         engine = open_engine(args.engine, bundle, choices=choices, warn=_note, tell=_note)
         try:

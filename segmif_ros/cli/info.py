@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ HEADER = ("part", "parameters", "GFLOP", "weights MB", "written MB")
 def main(argv: Sequence[str]) -> int:
     """Print and return the exit code."""
     parser = argparse.ArgumentParser(prog="segmif info", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a model bundle")
+    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
     args = parser.parse_args(argv)
     from segmif_ros.bundle import Bundle, BundleError
     from segmif_ros.export.cost import graph_cost, rows

@@ -99,11 +99,10 @@ def main(argv: Sequence[str]) -> int:
     from segmif_ros.engines.base import EngineError
     from segmif_ros.export.precision import PrecisionError
     from segmif_ros.recordings.clips import ClipError
-    from segmif_ros.share import resolve_model
 
     copy = bundle = None
     try:
-        bundle = Bundle.load(resolve_model(args.bundle))
+        bundle = Bundle.load(args.bundle)
         if args.out is not None:
             copy = bundle = _copied(bundle, args.out)
         for precision in args.precision:

@@ -1,39 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an engine is compared with: the bundle in ONNX Runtime, and pairs of pictures to run.
 
-A bundle may carry pairs of its own in `reference/`: `NAME_rgb.png` and `NAME_thermal.png`, 8 bits,
-registered. Without, the virtual rig draws the same ones every time, by day and by night.
+The pairs lie in the bundle's folder `reference/`: `NAME_rgb` and `NAME_thermal`, JPEG or PNG of 8
+bits, registered. `segmif export` puts them there. An older bundle without is compared on those of
+the model that ships with the package.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
 
 import cv2
 import numpy as np
 
-from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.bundle import REFERENCE, Bundle, BundleError
 from segmif_ros.engines.base import Engine
 from segmif_ros.engines.gate import GateResult, GateThresholds, ReferencePair, run_gate
 from segmif_ros.frames import Image8
-from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.draw.render import render
-from segmif_ros.rig.scene.lighting import Lighting
-from segmif_ros.rig.scene.scene import Scene
-from segmif_ros.thermal import ThermalNormaliser
+from segmif_ros.share import share_path
 
-FOLDER = "reference"
-RIG_PAIRS = (
-    (Lighting.DAY, 11),
-    (Lighting.DAY, 12),
-    (Lighting.NIGHT, 13),
-    (Lighting.NIGHT, 14),
-    (Lighting.DUSK, 15),
-)
-"""Lighting and scene of the pairs that the rig draws."""
-_MOMENT_S = 2.0
+SHIPPED = "segmif-nano"
+"""The model whose pairs stand in for those of a bundle without."""
+_KINDS = (".jpg", ".png")
+_LARGEST = 8 << 20
+"""Bytes of a picture, at most."""
 
 
 def open_reference(bundle: Bundle, *, threads: int = 0) -> Engine:
@@ -79,17 +71,31 @@ def check_engine(
 
 
 def reference_pairs(bundle: Bundle) -> list[ReferencePair]:
-    """Return the bundle's own pairs, or the rig's, at the bundle's size.
+    """Return the pairs that engines of a bundle are compared on, at the bundle's size.
 
     The last one repeats the first without a visible picture, as the node runs a camera alone.
 
     Raises:
-        BundleError: a picture in the bundle's folder cannot be used.
+        BundleError: a picture is missing, damaged or not what the manifest says, or there is none.
     """
-    folder = bundle.path / FOLDER
-    pairs = _stored(folder, bundle.manifest.size) if folder.is_dir() else []
+    size, files = bundle.manifest.size, _pictures(bundle)
+    thermals = {PurePath(f).stem: f for f in files if PurePath(f).stem.endswith("_thermal")}
+    pairs = []
+    for file in files:
+        name = PurePath(file).stem.removesuffix("_rgb")
+        if not PurePath(file).stem.endswith("_rgb"):
+            continue
+        other = thermals.get(f"{name}_thermal", f"{name}_thermal.png")
+        rgb = cv2.cvtColor(_decoded(bundle, files, file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        thermal = _decoded(bundle, files, other, cv2.IMREAD_UNCHANGED)
+        if thermal.ndim != 2 or thermal.dtype != np.uint8 or thermal.shape != rgb.shape[:2]:
+            raise BundleError(
+                f"{bundle.path / REFERENCE / other} is {thermal.dtype} of shape {thermal.shape}, "
+                f"expected uint8 of {rgb.shape[:2]}, registered to {file}"
+            )
+        pairs.append(ReferencePair(name, _fitted(np.asarray(rgb), size), _fitted(thermal, size)))
     if not pairs:
-        pairs = [_drawn(light, seed, bundle.manifest.size) for light, seed in RIG_PAIRS]
+        raise BundleError(f"{bundle.path / REFERENCE} has no picture NAME_rgb; export it again")
     first = pairs[0]
     alone = ReferencePair(f"{first.name}, thermal only", np.zeros_like(first.rgb), first.thermal)
     return [*pairs, alone]
@@ -99,46 +105,53 @@ def reference_digest(bundle: Bundle) -> str:
     """Return 16 hex digits of what an engine is compared with: the exact file and the pairs.
 
     Raises:
-        BundleError: a picture in the bundle's folder cannot be read.
+        BundleError: a picture cannot be read.
     """
-    files = bundle.manifest.files
-    exact = files.get("fp32", files[bundle.precisions[0]])
+    models = bundle.manifest.files
+    exact = models.get("fp32", models[bundle.precisions[0]])
     digest = hashlib.sha256(exact.sha256.encode())
-    for path in sorted((bundle.path / FOLDER).glob("*.png")):
-        try:
-            content = path.read_bytes()
-        except OSError as err:
-            raise BundleError(f"{path}: cannot be read ({err}); copy the bundle again") from err
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(content).digest())
+    for name, content in _pictures(bundle).items():
+        digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
 
 
-def _drawn(lighting: Lighting, seed: int, size: tuple[int, int]) -> ReferencePair:
-    frame = render(Scene.random(seed), _MOMENT_S, Rig.aligned(), lighting)
-    thermal = ThermalNormaliser().normalise(frame.thermal)
-    name = f"rig {lighting.value} {seed}"
-    return ReferencePair(name, _fitted(frame.rgb, size), _fitted(thermal, size))
-
-
-def _stored(folder: Path, size: tuple[int, int]) -> list[ReferencePair]:
-    pairs = []
-    for path in sorted(folder.glob("*_rgb.png")):
-        name = path.name.removesuffix("_rgb.png")
-        rgb = cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        thermal = _read(folder / f"{name}_thermal.png", cv2.IMREAD_UNCHANGED)
-        if thermal.ndim != 2 or thermal.dtype != np.uint8 or thermal.shape != rgb.shape[:2]:
+def _pictures(bundle: Bundle) -> dict[str, bytes]:
+    """Return the pictures of a bundle by file name, sorted, as the manifest says they are."""
+    folder, listed = bundle.path / REFERENCE, bundle.manifest.reference
+    if not listed and not any(path.suffix in _KINDS for path in folder.glob("*")):
+        try:
+            folder = share_path("models", SHIPPED, REFERENCE)
+        except FileNotFoundError as err:
             raise BundleError(
-                f"{folder / name}_thermal.png is {thermal.dtype} of shape {thermal.shape}, expected"
-                f" uint8 of {rgb.shape[:2]}, registered to {path.name}"
+                f"{bundle.path} has no pictures in {REFERENCE}/ to compare an engine on; export it "
+                f"again ({err})"
+            ) from err
+    names = sorted(listed) or sorted(p.name for p in folder.iterdir() if p.suffix in _KINDS)
+    files = {}
+    for name in names:
+        path = folder / name
+        try:
+            if path.stat().st_size > _LARGEST:
+                raise BundleError(f"{path}: more than {_LARGEST >> 20} MiB, expected a picture")
+            files[name] = path.read_bytes()
+        except OSError as err:
+            raise BundleError(f"{path}: cannot be read ({err}); copy the bundle again") from err
+        if listed and hashlib.sha256(files[name]).hexdigest() != listed[name]:
+            raise BundleError(
+                f"{path}: its sha256 is not the manifest's; copy the bundle again or export it "
+                "again"
             )
-        pairs.append(ReferencePair(name, _fitted(rgb, size), _fitted(thermal, size)))
-    return pairs
+    return files
 
 
-def _read(path: Path, how: int) -> Image8:
-    image = cv2.imread(str(path), how)
+def _decoded(bundle: Bundle, files: Mapping[str, bytes], name: str, how: int) -> Image8:
+    image = None
+    if files.get(name):
+        image = cv2.imdecode(np.frombuffer(files[name], np.uint8), how)
     if image is None:
-        raise BundleError(f"{path}: missing or not a picture; copy the bundle again")
+        raise BundleError(
+            f"{bundle.path / REFERENCE / name}: missing or not a picture; copy the bundle again"
+        )
     return np.asarray(image)
 
 

@@ -10,12 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.bundle import MANIFEST, Bundle, BundleError, Manifest, ModelFile
+from segmif_ros.bundle import MANIFEST, REFERENCE, Bundle, BundleError, Manifest, ModelFile
+from segmif_ros.export.reference_pictures import reference_pictures
 
 
 def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
-    """Write an ONNX file and its manifest into `folder`; returns the verified bundle."""
-    _store(folder, {manifest.model: data}, manifest)
+    """Write an ONNX file, its manifest and the pictures that engines are compared on.
+
+    Returns:
+        The verified bundle.
+    """
+    pictures = reference_pictures()
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in pictures.items()}
+    files = {f"{REFERENCE}/{name}": content for name, content in pictures.items()}
+    _store(folder, {manifest.model: data, **files}, replace(manifest, reference=digests))
     return Bundle.load(folder)
 
 
@@ -44,6 +52,7 @@ def _store(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> None
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for file, content in {**files, MANIFEST: manifest.to_json().encode()}.items():
-            part = Path(scratch) / file
+            part, place = Path(scratch) / "part", folder / file
             part.write_bytes(content)
-            part.replace(folder / file)
+            place.parent.mkdir(exist_ok=True)
+            part.replace(place)

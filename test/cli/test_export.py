@@ -12,6 +12,7 @@ import torch
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.export import main
 from segmif_ros.engines import open_engine
+from segmif_ros.engines.reference import reference_pairs
 from segmif_ros.network.variants import build
 
 
@@ -69,6 +70,12 @@ def test_a_favoured_class_is_found_everywhere(tmp_path):
     grey = np.full((64, 64), 90, np.uint8)
     mask = open_engine("onnxruntime", bundle).infer(np.dstack([grey] * 3), grey).mask
     assert (mask == 9).all()
+    pictures = {path.name: path.stat().st_size for path in (out / "reference").iterdir()}
+    assert set(pictures) == set(bundle.manifest.reference)
+    assert sum(pictures.values()) < 400_000
+    pairs = reference_pairs(bundle)
+    assert [pair.name for pair in pairs[:2]] == ["day_11", "day_12"]
+    assert pairs[0].rgb.shape == (64, 64, 3)
 
 
 def test_int8_without_its_pairs_is_refused_and_the_rest_stays(tmp_path, capsys):

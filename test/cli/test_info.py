@@ -55,3 +55,8 @@ def test_what_is_no_bundle_is_refused_in_one_line(
 ) -> None:
     assert main(["info", str(tmp_path / "nothing")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_name_of_a_model_that_ships_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "segmif-nano"]) == 0
+    assert "name: segmif-nano" in capsys.readouterr().out.splitlines()

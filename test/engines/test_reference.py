@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -12,10 +13,14 @@ import numpy as np
 import pytest
 
 from segmif_ros.bundle import MANIFEST, Bundle, BundleError
-from segmif_ros.engines import open_engine, reference
+from segmif_ros.engines import open_engine
 from segmif_ros.engines.gate import GateError, GateResult, ReferencePair
-from segmif_ros.engines.reference import RIG_PAIRS, check_engine, open_reference, reference_pairs
-from segmif_ros.rig.scene.lighting import Lighting
+from segmif_ros.engines.reference import (
+    check_engine,
+    open_reference,
+    reference_digest,
+    reference_pairs,
+)
 
 
 @pytest.fixture
@@ -31,32 +36,67 @@ def own(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 def edit(folder: Path, **changes: object) -> Bundle:
     path = folder / MANIFEST
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    raw = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in raw.items() if value is not ...}))
     return Bundle.load(folder)
 
 
 @pytest.fixture(scope="module")
-def drawn(tiny_bundle: Path) -> list[ReferencePair]:
-    return reference_pairs(Bundle.load(tiny_bundle))
+def shipped() -> list[ReferencePair]:
+    return reference_pairs(Bundle.load("segmif-nano"))
 
 
-def test_the_rig_draws_the_same_pairs_by_day_and_by_night(
-    drawn: list[ReferencePair], loaded_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert {Lighting.DAY, Lighting.NIGHT} <= {lighting for lighting, _ in RIG_PAIRS}
-    for pair in drawn:
+def test_the_shipped_model_brings_pairs_by_day_and_by_night(shipped: list[ReferencePair]) -> None:
+    assert {"day_11", "night_13", "dusk_15"} <= {pair.name for pair in shipped}
+    for pair in shipped:
         assert pair.rgb.shape == (480, 640, 3)
         assert pair.thermal.shape == (480, 640)
         assert pair.rgb.flags.c_contiguous
-    monkeypatch.setattr(reference, "RIG_PAIRS", RIG_PAIRS[:1])
-    again = reference_pairs(loaded_bundle)[0]
-    assert again.name == drawn[0].name
-    assert np.array_equal(again.rgb, drawn[0].rgb)
-    assert np.array_equal(again.thermal, drawn[0].thermal)
+        assert pair.thermal.std() > 10.0
+    assert shipped[0].rgb.std() > 10.0
 
 
-def test_the_last_pair_has_no_visible_picture(drawn: list[ReferencePair]) -> None:
-    *pairs, alone = drawn
+def test_a_bundle_without_pairs_is_checked_on_the_shipped_ones(
+    shipped: list[ReferencePair], tiny_bundle: Path
+) -> None:
+    pairs = reference_pairs(Bundle.load(tiny_bundle))
+    assert [pair.name for pair in pairs] == [pair.name for pair in shipped]
+    assert np.array_equal(pairs[2].rgb, shipped[2].rgb)
+
+
+def test_pictures_that_the_manifest_lists_are_the_ones_it_means(own: Path) -> None:
+    files = sorted(path.name for path in (own / "reference").iterdir())
+    digests = {
+        name: hashlib.sha256((own / "reference" / name).read_bytes()).hexdigest() for name in files
+    }
+    cv2.imwrite(str(own / "reference" / "other_rgb.png"), np.zeros((9, 9, 3), np.uint8))
+    bundle = edit(own, reference=digests)
+    assert [pair.name for pair in reference_pairs(bundle)] == ["street", "street, thermal only"]
+    before = reference_digest(bundle)
+    cv2.imwrite(str(own / "reference" / "street_rgb.png"), np.zeros((240, 320, 3), np.uint8))
+    with pytest.raises(BundleError, match=r"street_rgb\.png: its sha256 is not the manifest's"):
+        reference_pairs(bundle)
+    (own / "reference" / "street_rgb.png").unlink()
+    with pytest.raises(BundleError, match=r"street_rgb\.png: cannot be read"):
+        reference_digest(bundle)
+    assert before != reference_digest(edit(own, reference=...))
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "a/b_rgb.png"])
+def test_a_picture_elsewhere_is_refused(own: Path, name: str) -> None:
+    with pytest.raises(BundleError, match="expected names of files in reference/"):
+        edit(own, reference={name: "00"})
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(own: Path) -> None:
+    with (own / "reference" / "street_rgb.png").open("r+b") as handle:
+        handle.truncate(9 << 20)
+    with pytest.raises(BundleError, match="more than 8 MiB"):
+        reference_pairs(Bundle.load(own))
+
+
+def test_the_last_pair_has_no_visible_picture(shipped: list[ReferencePair]) -> None:
+    *pairs, alone = shipped
     assert alone.name.endswith("thermal only")
     assert not alone.rgb.any()
     assert np.array_equal(alone.thermal, pairs[0].thermal)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,11 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Bundle:
 def test_a_stored_bundle_loads_and_leaves_nothing_else(bundle: Bundle, tmp_path: Path) -> None:
     data = bundle.model_path.read_bytes()
     stored = store_bundle(tmp_path / "deep" / "other", data, bundle.manifest)
-    assert stored.manifest == bundle.manifest
-    assert sorted(path.name for path in stored.path.iterdir()) == ["manifest.json", "model.onnx"]
+    assert replace(stored.manifest, reference={}) == bundle.manifest
+    files = sorted(path.name for path in stored.path.iterdir())
+    assert files == ["manifest.json", "model.onnx", "reference"]
+    pictures = sorted(path.name for path in (stored.path / "reference").iterdir())
+    assert pictures == sorted(stored.manifest.reference)
 
 
 def test_a_second_precision_lies_beside_the_first_and_can_be_replaced(bundle: Bundle) -> None:

@@ -111,7 +111,8 @@ def test_a_bundle_is_written_whole_and_verifies(tmp_path: Path) -> None:
     again = Bundle.load(bundle.path)
     assert again.manifest == bundle.manifest
     assert again.manifest.size == (64, 128)
-    assert sorted(p.name for p in bundle.path.iterdir()) == ["manifest.json", "model.onnx"]
+    files = sorted(p.name for p in bundle.path.iterdir())
+    assert files == ["manifest.json", "model.onnx", "reference"]
 
 
 def test_a_graph_that_differs_from_its_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from tiny_model import fmb_classes
 
-from segmif_ros.bundle import Bundle, Manifest
+from segmif_ros.bundle import MANIFEST, REFERENCE, Bundle, Manifest
 from segmif_ros.export.bundle_writer import store_bundle
 from segmif_ros.export.export import export_onnx, smooth_image
 from segmif_ros.network.variants import build
@@ -63,8 +64,10 @@ def write_nano_bundle(folder: Path, gate: dict[str, float] | None = None) -> Bun
         gate=EASY if gate is None else gate,
     )
     bundle = store_bundle(folder, data, manifest)
-    (folder / "reference").mkdir()
+    for picture in (folder / REFERENCE).iterdir():
+        picture.unlink()
+    (folder / MANIFEST).write_text(replace(bundle.manifest, reference={}).to_json())
     rgb, thermal = smooth_pair(99)
-    cv2.imwrite(str(folder / "reference" / "smooth_rgb.png"), rgb[..., ::-1])
-    cv2.imwrite(str(folder / "reference" / "smooth_thermal.png"), thermal)
-    return bundle
+    cv2.imwrite(str(folder / REFERENCE / "smooth_rgb.png"), rgb[..., ::-1])
+    cv2.imwrite(str(folder / REFERENCE / "smooth_thermal.png"), thermal)
+    return Bundle.load(folder)
