@@ -120,6 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--annotated", metavar="LIST", help="class list of a plain folder's or a bag's labels"
     )
+    data.add_argument(
+        "--boxes", type=Path, metavar="DIR", help="box files named after the pairs (its boxes/)"
+    )
+    data.add_argument(
+        "--box-classes",
+        metavar="NAMES",
+        help="class names in the order of the ids in box files, with commas, '-' for boxes to "
+        "leave out (classes.txt beside them, else person,bicycle,car)",
+    )
     data.add_argument("--limit", type=_count, metavar="N", help="the first N pairs only")
     model = parser.add_argument_group("model")
     model.add_argument("--model", default="segmif-nano", help="shipped name or bundle folder")
@@ -190,12 +199,23 @@ def _open(args: argparse.Namespace, bundle: Bundle) -> tuple[Dataset, tuple[Prot
 def _part(args: argparse.Namespace, *, annotated: str, labels: str | None = None) -> Dataset:
     """Open the split that was named, else the one that is there to be scored on."""
     split = args.split
-    whole = open_dataset(args.kind, args.dataset, split, labels=labels, annotated=annotated)
+    names = None if args.box_classes is None else args.box_classes.split(",")
+
+    def part(split: str | None) -> Dataset:
+        return open_dataset(
+            args.kind,
+            args.dataset,
+            split,
+            labels=labels,
+            annotated=annotated,
+            boxes=args.boxes,
+            box_classes=None if names is None else [name.strip() for name in names],
+        )
+
+    whole = part(split)
     if split is None:
         split = next((part for part in _HELD_BACK if part in whole.splits), None)
-    if split == whole.split:
-        return whole
-    return open_dataset(args.kind, args.dataset, split, labels=labels, annotated=annotated)
+    return whole if split == whole.split else part(split)
 
 
 def _limit(args: argparse.Namespace, dataset: Dataset) -> int | None:

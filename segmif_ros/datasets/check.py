@@ -48,7 +48,7 @@ class DatasetReport:
         splits: pairs looked at by split, empty where there are none.
         when: pairs looked at by day, night and unknown.
         labelled: pairs looked at that come with labels.
-        sizes: pairs read by "WIDTHxHEIGHT".
+        sizes: pairs read by "WIDTHxHEIGHT", with the size of the thermal picture where it differs.
         classes: every class of the list, in the order of their ids.
         background: share of labelled pixels with 254, see `sample.BACKGROUND`.
         ignored: share of labelled pixels with 255.
@@ -141,8 +141,7 @@ class DatasetChecker:
             self._unreadable.append(str(err))
             return None
         self._read += 1
-        height, width = sample.thermal.shape
-        self._sizes[f"{width}x{height}"] += 1
+        self._sizes[_size_of(sample)] += 1
         if sample.labels is not None:
             self._count(sample.name, sample.labels)
         if not sample.thermal.std() or not sample.rgb.std():
@@ -236,6 +235,13 @@ def _counts(classes: ClassList, pixels: Any, pairs_with: Any, total: int) -> tup
         )
         for label in classes.classes
     )
+
+
+def _size_of(sample: Sample) -> str:
+    height, width = sample.rgb.shape[:2]
+    if sample.thermal_size is None:
+        return f"{width}x{height}"
+    return f"{width}x{height}, thermal {sample.thermal_size[1]}x{sample.thermal_size[0]}"
 
 
 def _share(part: int, total: int) -> float:

@@ -13,6 +13,8 @@ from segmif_ros.datasets.layout import Layout, no_split, time_of_day
 from segmif_ros.datasets.lists import listed
 from segmif_ros.datasets.pictures import images, read_rgb, read_thermal
 from segmif_ros.datasets.sample import DatasetError, Sample, When
+from segmif_ros.frames import Image8
+from segmif_ros.registration import Registration
 
 SPLITS = ("train", "val", "test", "trainval", "valid", "validation", "testing", "training")
 """Subfolders that are taken as parts of one data set."""
@@ -115,12 +117,22 @@ def pair_reader(
     def load() -> Sample:
         rgb, thermal = read_rgb(visible), read_thermal(infrared)
         ids = None if labels is None or reading is None else reading.read(labels)
-        check_sizes(rgb.shape[:2], visible, thermal.shape, infrared)
         if ids is not None and labels is not None:
             check_sizes(rgb.shape[:2], visible, ids.shape, labels)
-        return Sample(rgb, thermal, ids, name, when)
+        return paired(rgb, thermal, ids, name, when)
 
     return load
+
+
+def paired(
+    rgb: Image8, thermal: Image8, labels: Image8 | None, name: str, when: When | None = None
+) -> Sample:
+    """Scale a registered thermal picture of another size onto RGB, as the node does."""
+    size, own = rgb.shape[:2], (thermal.shape[0], thermal.shape[1])
+    if own == size:
+        return Sample(rgb, thermal, labels, name, when)
+    scaled = Registration().apply(thermal, (size[0], size[1]))
+    return Sample(rgb, scaled, labels, name, when, thermal_size=own)
 
 
 def check_sizes(one: tuple[int, ...], a: Path, other: tuple[int, ...], b: Path) -> None:
@@ -130,7 +142,7 @@ def check_sizes(one: tuple[int, ...], a: Path, other: tuple[int, ...], b: Path) 
         DatasetError: they differ.
     """
     if one != other:
-        raise DatasetError(f"{a} is {one} and {b} is {other}; registered pairs have equal size")
+        raise DatasetError(f"{a} is {one} and {b} is {other}; labels are drawn on the RGB picture")
 
 
 def _pairs(

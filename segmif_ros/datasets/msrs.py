@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.datasets.boxes import BoxClasses, read_boxes
 from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.folders import paired
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.layout import Layout, no_split, time_of_day
 from segmif_ros.datasets.lists import listed
@@ -26,9 +27,8 @@ from segmif_ros.datasets.sample import (
     Sample,
 )
 from segmif_ros.frames import Image8
-from segmif_ros.metrics.boxes import Box
 
-_BOX_CLASSES = {0: PERSON, 1: BICYCLE, 2: CAR}
+_BOX_CLASSES = BoxClasses({0: PERSON, 1: BICYCLE, 2: CAR}, "0 person, 1 bicycle, 2 car")
 _MFNET_TO_FMB = {1: CAR, 2: PERSON, 3: BICYCLE}
 _CITY_CONFIDENCE = 153
 """Daylight pseudo labels count from a winning probability of 0.6 upwards."""
@@ -49,16 +49,19 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int]) -> Image8:
     labels = np.full(size, IGNORE, np.uint8)
     city_path = root / "mask_city" / f"{name}.png"
     if city_path.is_file():
-        sure = read_grey(root / "mask_city" / f"{name}_conf.png") >= _CITY_CONFIDENCE
+        confidence = root / "mask_city" / f"{name}_conf.png"
+        if not confidence.is_file():
+            raise DatasetError(
+                f"{city_path} has no {confidence.name} beside it that says how sure it is"
+            )
+        sure = read_grey(confidence) >= _CITY_CONFIDENCE
         labels = np.where(sure, read_grey(city_path), labels)
     boxed = np.zeros(size, bool)
     own: dict[int, NDArray[np.bool_]] = {}
-    height, width = size
-    for label, cx, cy, w, h in _drawn(root, name):
-        rows = slice(max(0, int((cy - h / 2) * height)), int((cy + h / 2) * height) + 1)
-        columns = slice(max(0, int((cx - w / 2) * width)), int((cx + w / 2) * width) + 1)
-        own.setdefault(label, np.zeros(size, bool))[rows, columns] = True
-        boxed[rows, columns] = True
+    for box in read_boxes(root / "boxes" / f"{name}.txt", size, _BOX_CLASSES):
+        area = (slice(box.top, box.bottom + 1), slice(box.left, box.right + 1))
+        own.setdefault(box.label, np.zeros(size, bool))[area] = True
+        boxed[area] = True
     for label in (PERSON, CAR, BICYCLE):
         inside = own.get(label, np.zeros(size, bool))
         labels[(labels == label) & ~inside] = IGNORE
@@ -69,25 +72,6 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int]) -> Image8:
         labels[claimed] = label
     labels[(labels == IGNORE) & ~boxed & (mfnet == 0)] = BACKGROUND
     return labels
-
-
-def msrs_boxes(root: Path, name: str, size: tuple[int, int]) -> tuple[Box, ...]:
-    """Return what people drew boxes around in one pair, in FMB's ids and whole pixels.
-
-    Raises:
-        DatasetError: no file of boxes, or a damaged one.
-    """
-    height, width = size
-    return tuple(
-        Box(
-            drawn.label,
-            max(0, round((drawn.x - drawn.width / 2) * width)),
-            max(0, round((drawn.y - drawn.height / 2) * height)),
-            round((drawn.x + drawn.width / 2) * width),
-            round((drawn.y + drawn.height / 2) * height),
-        )
-        for drawn in _drawn(root, name)
-    )
 
 
 def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
@@ -102,13 +86,11 @@ def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
     entries, unpaired = [], []
     for part in lists if split is None else [split]:
         for name in listed(root / f"{part}.txt"):
-            files = {
-                "visible": root / "visible" / f"{name}.jpg",
-                "infrared": root / "infrared" / f"{name}.png",
-                "boxes": root / "boxes" / f"{name}.txt",
-                "mask_mfnet9": root / "mask_mfnet9" / f"{name}.png",
-            }
-            missing = [folder for folder, file in files.items() if not file.is_file()]
+            missing = [
+                folder
+                for folder in ("visible", "infrared", "mask_mfnet9")
+                if not _picture(root, folder, name).is_file()
+            ]
             if missing:
                 unpaired.append(f"{name}: not in {', '.join(missing)}")
             else:
@@ -126,46 +108,25 @@ def _entry_reader(root: Path, name: str, reading: LabelReading) -> Callable[[], 
 
     def read() -> Sample:
         sample = load()
-        size = (sample.thermal.shape[0], sample.thermal.shape[1])
-        boxes = tuple(
-            replace(box, label=int(reading.table[box.label]))
-            for box in msrs_boxes(root, name, size)
-        )
         labels = None if sample.labels is None else reading.translate(sample.labels, name)
-        return replace(sample, labels=labels, when=time_of_day(name), boxes=boxes)
+        return replace(sample, labels=labels, when=time_of_day(name), machine_made=True)
 
     return read
 
 
 def _msrs_loader(root: Path, name: str) -> Callable[[], Sample]:
     def load() -> Sample:
-        rgb = read_rgb(root / "visible" / f"{name}.jpg")
-        thermal = read_grey(root / "infrared" / f"{name}.png")
-        return Sample(rgb, thermal, msrs_labels(root, name, thermal.shape), name)
+        rgb = read_rgb(_picture(root, "visible", name))
+        thermal = read_grey(_picture(root, "infrared", name))
+        return paired(rgb, thermal, msrs_labels(root, name, rgb.shape[:2]), name)
 
     return load
 
 
-class _Drawn(NamedTuple):
-    """A line of a box file: FMB id, then centre and size as shares of the picture."""
-
-    label: int
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-def _drawn(root: Path, name: str) -> list[_Drawn]:
-    path = root / "boxes" / f"{name}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        rows = [[float(value) for value in line.split()[:5]] for line in lines]
-        return [_Drawn(_BOX_CLASSES[int(row[0])], *row[1:]) for row in rows]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as err:
-        raise DatasetError(
-            f"{path} is missing or damaged ({err}); expected lines of class, cx, cy, width, height"
-        ) from err
+def _picture(root: Path, folder: str, name: str) -> Path:
+    """Return the picture of a pair, PNG where there is none: MSRS goes about as PNG and as JPEG."""
+    files = (root / folder / f"{name}{suffix}" for suffix in (".png", ".jpg", ".jpeg"))
+    return next(filter(Path.is_file, files), root / folder / f"{name}.png")
 
 
 MSRS_BOXES = Layout(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from segmif_ros.datasets.bag import BAG, BagReading, open_bag
+from segmif_ros.datasets.boxes import with_boxes
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.folders import FMB, FOLDER, MSRS, PST900
 from segmif_ros.datasets.labels import LabelReading
@@ -32,6 +33,8 @@ def open_dataset(
     ignore: Collection[int] = (),
     strict: bool = True,
     bag: BagReading | None = None,
+    boxes: Path | None = None,
+    box_classes: Sequence[str] | None = None,
 ) -> Dataset:
     """Open a data set without reading a picture.
 
@@ -43,6 +46,8 @@ def open_dataset(
         annotated: class list of the annotations of a plain folder or a bag; the others know it.
         ignore: ids of `labels` that become 255: not scored, not trained on.
         strict: reading a pair fails on ids that its class list has not; otherwise they stay.
+        boxes: folder of box files named after the pairs, `boxes/` of the data set if None.
+        box_classes: names of the ids in box files; see `boxes.BoxClasses.usual` if None.
         bag: topics, calibration and tolerance for a bag; everything is told by names if None.
 
     Raises:
@@ -52,9 +57,10 @@ def open_dataset(
     layout = _layout(kind, path)
     own = layout.labels or annotated
     reading = LabelReading.of(own, labels, ignore, strict=strict)
-    return (
+    found = (
         open_bag(path, split, reading, bag) if layout is BAG else layout.open(path, split, reading)
     )
+    return with_boxes(found, boxes, box_classes)
 
 
 def _layout(kind: str, path: Path) -> Layout:

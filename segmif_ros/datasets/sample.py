@@ -32,12 +32,15 @@ class Sample:
 
     Attributes:
         rgb: HxWx3 uint8.
-        thermal: HxW uint8, rendered as the node renders it.
+        thermal: HxW uint8, rendered as the node renders it and scaled onto the RGB picture.
         labels: HxW uint8 ids of one class list, 255 ignore, 254 background; None for pairs without
             labels.
         name: where it came from.
         when: day or night, None where the data set does not say.
         boxes: what people drew boxes around, in ids of the same class list; None where nobody did.
+        machine_made: the labels are by a network: good to learn from, no truth to score by.
+        thermal_size: (height, width) of the thermal picture before it was scaled; None if it was
+            not.
     """
 
     rgb: Image8
@@ -46,6 +49,8 @@ class Sample:
     name: str
     when: When | None = None
     boxes: tuple[Box, ...] | None = None
+    machine_made: bool = False
+    thermal_size: tuple[int, int] | None = None
 
 
 Source = Sequence[Callable[[], Sample]]

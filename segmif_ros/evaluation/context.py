@@ -8,11 +8,11 @@ from time import perf_counter
 import numpy as np
 
 from segmif_ros.bundle import Bundle
+from segmif_ros.datasets.boxes import BoxClasses
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.protocol import Protocol, load_protocol
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine
-from segmif_ros.evaluation.ground_truth import LabelError
 from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.perceiver import Perceiver
@@ -99,19 +99,14 @@ def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol,
     return tuple(load_protocol(name) for name in found.protocols) or (load_protocol(found.name),)
 
 
-def box_classes(settings: DriveSettings, bundle: Bundle) -> dict[int, int]:
-    """Return id in box files -> id in the model's masks.
+def box_classes(settings: DriveSettings, bundle: Bundle) -> BoxClasses:
+    """Return what the ids in box files are in the model's masks; its own ids without names.
 
     Raises:
-        LabelError: a name that is no class of the model.
+        DatasetError: a name that is no class of the model.
     """
-    classes = {label.name: label.id for label in bundle.manifest.classes}
-    if not settings.box_classes:
-        return {label: label for label in classes.values()}
-    unknown = [name for name in settings.box_classes if name not in (*classes, "-")]
-    if unknown:
-        raise LabelError(
-            f"box class {unknown[0]!r} is no class of model {bundle.manifest.name!r}; it has "
-            f"{', '.join(classes)}"
-        )
-    return {i: classes[name] for i, name in enumerate(settings.box_classes) if name != "-"}
+    classes = bundle.manifest.classes
+    if settings.box_classes:
+        return BoxClasses.named(settings.box_classes, classes, bundle.manifest.name)
+    told = f"the ids of model {bundle.manifest.name!r} (0 to {len(classes) - 1})"
+    return BoxClasses({label.id: label.id for label in classes}, told)

@@ -185,8 +185,7 @@ def score_pairs(
 ) -> None:
     """Run the network on every pair and count.
 
-    Where people drew boxes, these are the truth: masks beside boxes are made by machines, so they
-    are not scored.
+    Labels that a machine made are not scored.
 
     Args:
         entries: what reads the pairs.
@@ -222,7 +221,7 @@ def _score(
     mask, fused = translation[seen.mask], seen.fused.copy()
     rows = scores.fusion.add(sample.thermal, sample.rgb, {"fused": fused, **made}, sample.when)
     figures = dict.fromkeys(PAIR_COLUMNS) | (rows["fused"] if rows else {})
-    truth = sample.labels if sample.boxes is None else None
+    truth = None if sample.machine_made else sample.labels
     masks = {"fused": mask}
     if truth is not None or sample.boxes is not None:
         masks |= {row: translation[alone] for row, alone in _alone(sample, perceiver).items()}

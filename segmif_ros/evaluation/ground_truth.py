@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
+from segmif_ros.datasets.boxes import NAMES_FILE, BoxClasses, read_boxes
+from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.frames import UNLABELLED, Image8
 from segmif_ros.images.compressed import announced, decode
 from segmif_ros.images.raw import ImageRefused, ImageView, Refusal, view_thermal
@@ -138,21 +139,21 @@ class FolderLabels:
 class FolderBoxes:
     """Box files in a folder: a line an object, `class cx cy w h`, parts of the image's size."""
 
-    def __init__(self, folder: Path, classes: Mapping[int, int]) -> None:
+    def __init__(self, folder: Path, classes: BoxClasses) -> None:
         """List the folder.
 
         Args:
             folder: with .txt files.
-            classes: id in the files -> id of the model's mask; others are left out.
+            classes: what the ids in the files are in the model's masks.
 
         Raises:
             LabelError: no folder, no files, or names that say neither stamp nor number.
         """
         self._files = _Files(folder, frozenset({".txt"}))
         self._classes = classes
-        self.labels = tuple(sorted(set(classes.values())))
+        self.labels = tuple(sorted({own for own in classes.ids.values() if own is not None}))
 
-    def of(self, pair: RecordedPair) -> list[Box] | None:
+    def of(self, pair: RecordedPair) -> tuple[Box, ...] | None:
         """Return the boxes of a pair in pixels of its RGB image, None if it has no file.
 
         Raises:
@@ -161,7 +162,10 @@ class FolderBoxes:
         path = self._files.of(pair)
         if path is None:
             return None
-        return read_boxes(path, pair.rgb.shape[:2], self._classes)
+        try:
+            return read_boxes(path, pair.rgb.shape[:2], self._classes)
+        except DatasetError as err:
+            raise LabelError(str(err)) from err
 
 
 def label_view(raw: Any) -> ImageView:
@@ -177,48 +181,6 @@ def label_view(raw: Any) -> ImageView:
             Refusal.ENCODING, "JPEG does not keep class ids; publish labels as PNG or raw"
         )
     return decode(Stream.THERMAL, raw)
-
-
-def read_boxes(path: Path, size: Sequence[int], classes: Mapping[int, int]) -> list[Box]:
-    """Read one box file.
-
-    Args:
-        path: text, a line a box: `class cx cy w h`, parts of width and height.
-        size: (height, width) of the image in pixels.
-        classes: id in the file -> id wanted; boxes of other ids are left out.
-
-    Raises:
-        LabelError: a line that is no box.
-    """
-    height, width = size
-    found = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            label, *rest = line.split()
-            x, y, w, h = (float(part) for part in rest[:4])
-            edges = ((x - w / 2) * width, (y - h / 2) * height)
-            ends = ((x + w / 2) * width, (y + h / 2) * height)
-            left, top, right, bottom = (round(v) for v in (*edges, *ends))
-            own = int(label)
-        except (ValueError, OverflowError) as err:
-            raise LabelError(
-                f"{path}, line {number}: {line[:60]!r} is no box; expected `class cx cy w h` with "
-                "parts of the image's width and height"
-            ) from err
-        if own in classes:
-            found.append(
-                Box(
-                    classes[own],
-                    min(max(left, 0), width),
-                    min(max(top, 0), height),
-                    min(max(right, 0), width),
-                    min(max(bottom, 0), height),
-                )
-            )
-    return found
 
 
 def ids_of(labels: Any, source: str) -> Image8:
@@ -261,7 +223,9 @@ class _Files:
     def __init__(self, folder: Path, suffixes: frozenset[str]) -> None:
         if not folder.is_dir():
             raise LabelError(f"{str(folder)!r} is no folder; give one with a file for each image")
-        files = sorted(f for f in folder.iterdir() if f.suffix.lower() in suffixes)
+        files = sorted(
+            f for f in folder.iterdir() if f.suffix.lower() in suffixes and f.name != NAMES_FILE
+        )
         keys = {key: file for file in files if (key := _key(file.stem)) is not None}
         if not keys:
             raise LabelError(

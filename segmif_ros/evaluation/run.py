@@ -108,7 +108,7 @@ class _Ahead(NamedTuple):
 
     pair: RecordedPair
     truth: Image8 | None
-    boxes: list[Box] | None
+    boxes: tuple[Box, ...] | None
 
 
 class _Result(NamedTuple):
@@ -191,7 +191,7 @@ class _Run:
                 break
         self._ahead.put(None)
 
-    def _truth_of(self, pair: RecordedPair) -> tuple[Image8 | None, list[Box] | None]:
+    def _truth_of(self, pair: RecordedPair) -> tuple[Image8 | None, tuple[Box, ...] | None]:
         truth, boxes = None, None
         try:
             if self._labels is not None:

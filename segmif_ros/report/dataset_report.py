@@ -70,6 +70,7 @@ def dataset_report(
             "scored": len(scores.pairs),
             "of": len(dataset),
             "unpaired": len(dataset.unpaired),
+            "notes": list(dataset.notes),
         },
         "model": {
             "name": manifest.name,
@@ -95,11 +96,15 @@ def to_text(report: Mapping[str, Any]) -> str:
         lines.append(
             f"unpaired: {data['unpaired']}; `segmif dataset check` names the missing files"
         )
+    lines += [f"note: {note}" for note in data["notes"]]
     lines += segmentation_lines(report["segmentation"])
     lines += box_lines(report["boxes"], ())
     lines += fusion_lines(report["fusion"])
     if report["segmentation"] is None and report["boxes"] is None:
-        lines.append("no labels and no boxes: only fusion could be scored")
+        lines.append(
+            "no labels and no boxes: only fusion could be scored; put ids as PNG into labels/, or "
+            "lines `class cx cy w h` into boxes/, or name a folder with --boxes"
+        )
     lines += verdict_lines(report["verdict"])
     if report["partial"]:
         lines.append(f"PARTIAL: {report['partial']}")

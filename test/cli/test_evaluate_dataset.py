@@ -109,6 +109,29 @@ def test_labelled_pairs_become_tables_a_file_and_pictures(
         assert cv2.imread(str(out / name)) is not None, name
 
 
+def test_boxes_beside_pictures_need_no_masks(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "pairs", tmp_path / "out"
+    for name in ("001D", "002N"):
+        write_pair(root, name)
+        (root / "boxes").mkdir(exist_ok=True)
+        (root / "boxes" / f"{name}.txt").write_text("0 0.515625 0.375 0.09375 0.25\n")
+    assert run(bundle, root, "--out", str(out)) == 0
+    person = {"boxes": 1, "hit": 1.0, "inside": 1.0}
+    assert scores(out)["boxes"]["fused"]["night"]["person"] == person
+    assert "boxes of 0 person, 1 bicycle, 2 car" in capsys.readouterr().out
+    drawn = (root / "boxes").rename(tmp_path / "drawn")
+    assert run(bundle, root) == 0
+    assert "no labels and no boxes: only fusion" in capsys.readouterr().out
+    assert run(bundle, root, "--boxes", str(drawn), "--box-classes", "car", "--out", str(out)) == 0
+    assert scores(out)["boxes"]["fused"]["night"]["car"]["hit"] == 0.0
+    (drawn / "001D.txt").write_text("7 0.5 0.5 0.1 0.1\n")
+    assert run(bundle, root, "--boxes", str(drawn)) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "001D.txt, line 1: class 7 is none of 0 person, 1 bicycle, 2 car" in told[-1]
+
+
 def test_a_missed_threshold_is_an_exit_code(
     bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,11 +71,11 @@ def test_everything_that_is_wrong_is_named(tmp_path: Path) -> None:
         "train/00001: not in Infrared",
         "test/00005: not in Label",
     )
-    assert len(report.unreadable) == 2
-    assert "00002.png is missing or no picture" in report.unreadable[0]
-    assert "registered pairs have equal size" in report.unreadable[1]
+    (unreadable,) = report.unreadable
+    assert "00002.png is missing or no picture" in unreadable
+    assert report.sizes == {"64x48": 2, "64x48, thermal 20x20": 1}
     assert report.unknown == {77: ("test/00004",)}
-    assert report.read == 2
+    assert report.read == 3
 
 
 def test_a_cut_jpeg_is_unreadable_although_a_decoder_takes_it(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from segmif_ros.datasets.folders import folder_pairs
+from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError
+from segmif_ros.registration import Registration
 
 SIZE = (40, 80)
 
@@ -23,15 +25,27 @@ def test_folders_pair_by_name(tmp_path: Path) -> None:
     assert all(s.labels is None for s in samples)
 
 
-def test_unequal_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
+def test_a_thermal_picture_of_another_size_is_scaled_as_the_node_does(tmp_path: Path) -> None:
+    thermal = np.tile(np.arange(0, 160, 10, np.uint8), (8, 1))
+    for folder, picture in (("visible", np.zeros((24, 48, 3), np.uint8)), ("infrared", thermal)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), picture)
+    sample = folder_pairs(tmp_path)[0]()
+    assert sample.thermal_size == (8, 16)
+    assert np.array_equal(sample.thermal, Registration().apply(thermal, (24, 48)))
+    labels = tmp_path / "labels" / "a.png"
+    labels.parent.mkdir()
+    cv2.imwrite(str(labels), np.zeros((8, 16), np.uint8))
+    with pytest.raises(DatasetError, match=r"\(24, 48\).*\(8, 16\)"):
+        open_dataset("auto", tmp_path)[0]()
+
+
+def test_empty_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="visible is missing"):
         folder_pairs(tmp_path)
-    for folder, size in (("visible", (8, 8)), ("infrared", (8, 9))):
+    for folder in ("visible", "infrared"):
         (tmp_path / folder).mkdir()
-        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(size, np.uint8))
-    (load,) = folder_pairs(tmp_path)
-    with pytest.raises(DatasetError, match=r"\(8, 8\).*\(8, 9\)"):
-        load()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(SIZE, np.uint8))
     (tmp_path / "infrared" / "a.png").rename(tmp_path / "infrared" / "b.png")
     with pytest.raises(DatasetError, match="no pair"):
         folder_pairs(tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.datasets.msrs import msrs_labels, msrs_pairs
+from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, IGNORE, PERSON, DatasetError
 
 SIZE = (40, 80)
@@ -60,3 +61,24 @@ def test_pairs_are_listed_by_split(msrs: Path) -> None:
     assert sample.labels is not None
     with pytest.raises(DatasetError, match=r"val\.txt is missing"):
         msrs_pairs(msrs, "val")
+
+
+def test_pictures_may_be_png_or_jpeg(msrs: Path) -> None:
+    rgb = cv2.imread(str(msrs / "visible" / "1D.jpg"))
+    cv2.imwrite(str(msrs / "visible" / "1D.png"), rgb)
+    (msrs / "visible" / "1D.jpg").unlink()
+    (msrs / "infrared" / "1D.png").rename(msrs / "infrared" / "1D.jpeg")
+    cv2.imwrite(str(msrs / "infrared" / "1D.jpeg"), np.full(SIZE, 30, np.uint8))
+    dataset = open_dataset("auto", msrs, "train")
+    assert (dataset.kind, dataset.unpaired) == ("msrs", ())
+    sample = dataset[0]()
+    assert np.array_equal(sample.rgb, rgb[..., ::-1])
+    assert sample.boxes is not None
+    assert {box.label for box in sample.boxes} == {PERSON, CAR}
+    assert sample.machine_made
+
+
+def test_a_mask_without_its_confidence_is_refused(msrs: Path) -> None:
+    (msrs / "mask_city" / "1D_conf.png").unlink()
+    with pytest.raises(DatasetError, match=r"1D\.png has no 1D_conf\.png beside it"):
+        msrs_labels(msrs, "1D", SIZE)

@@ -74,7 +74,8 @@ def test_a_lost_camera_has_a_row_of_its_own(perceiver: Perceiver) -> None:
 def test_boxes_take_the_place_of_masks_made_by_machines(perceiver: Perceiver) -> None:
     base = street(0)
     person = Box(8, 10, 24, 20, 48)
-    boxed = Sample(base.rgb, base.thermal, base.labels, "a", "day", (person, Box(9, 0, 0, 9, 9)))
+    boxes = (person, Box(9, 0, 0, 9, 9))
+    boxed = Sample(base.rgb, base.thermal, base.labels, "a", "day", boxes, machine_made=True)
     found = counted(perceiver, [boxed]).summary()
     assert found["segmentation"] is None
     by_row = {row: splits["day"] for row, splits in found["boxes"].items()}
