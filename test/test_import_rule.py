@@ -10,14 +10,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import rooms
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGE = REPOSITORY / "segmif_ros"
 
 ROS = frozenset(
     {
@@ -97,39 +96,6 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Import:
-    """One import statement: full dotted name, line, and whether it runs when the file is loaded."""
-
-    name: str
-    line: int
-    at_top: bool
-
-
-def imports(tree: ast.Module, package: str = "segmif_ros") -> Iterator[Import]:
-    """Every import of a file, wherever it stands; relative ones are resolved against `package`."""
-    lazy = {
-        id(inner)
-        for outer in ast.walk(tree)
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        or (isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.unparse(outer.test))
-        for inner in ast.walk(outer)
-    }
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) + 1 - node.level]
-            base = ".".join([*(parents if node.level else []), *filter(None, [node.module])])
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            first = node.args[0] if node.args else None
-            names = [first.value] if isinstance(first, ast.Constant) else []
-        for name in names:
-            yield Import(str(name), node.lineno, id(node) not in lazy)
-
-
 def within(name: str, modules: frozenset[str]) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
@@ -145,22 +111,14 @@ def violations(path: str, source: str) -> list[str]:
     rule, allowed = ROOMS[room], EXCEPTIONS.get(path, frozenset())
     package = ".".join(["segmif_ros", *path.split("/")[:-1]])
     found = []
-    for each in imports(ast.parse(source), package):
+    for each in rooms.imports(ast.parse(source), package):
         forbidden = within(each.name, rule.never - allowed)
         if forbidden or (each.at_top and within(each.name, rule.not_at_top)):
             found.append(f"{path}:{each.line} imports {each.name}")
     return found
 
 
-FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
-
-
-ORDER = (
-    *(".", "images", "thermal", "registration", "calibration", "sync", "engines", "recordings"),
-    *("rig", "metrics", "datasets", "network", "export", "training", "view", "evaluation"),
-    *("report", "bench", "ros", "ros/node", "ros/diagnostics", "ros/tools", "doctor", "cli"),
-)
-"""Rooms from the ground up: each imports only rooms before it. "." holds the nouns."""
+FILES = rooms.files()
 
 ABOVE_ENGINES = frozenset({"perceiver"})
 """Top-level modules that stand on rooms; all others are nouns that import none."""
@@ -189,45 +147,19 @@ CIRCLES = {
 """Import circles between files that still exist. This list only gets shorter."""
 
 
-def arrows() -> dict[str, set[str]]:
-    """Every module of the package, without its prefix, and the modules that it imports."""
-    modules = {
-        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path
-        for path in FILES
-        if path != "__init__.py"
-    }
-    found: dict[str, set[str]] = {}
-    for module, path in modules.items():
-        package = ".".join(["segmif_ros", *path.split("/")[:-1]])
-        tree = ast.parse((PACKAGE / path).read_text(encoding="utf-8"))
-        names = (each.name.removeprefix("segmif_ros.") for each in imports(tree, package))
-        hits = ((name, name.rpartition(".")[0]) for name in names)
-        found[module] = {a if a in modules else b for a, b in hits if {a, b} & set(modules)}
-        found[module].discard(module)
-    return found
-
-
-def room_of(module: str) -> str:
-    parts = module.split(".")
-    if not (PACKAGE / parts[0]).is_dir():
-        return "."
-    nested = len(parts) > 1 and parts[0] == "ros" and (PACKAGE / "ros" / parts[1]).is_dir()
-    return "/".join(parts[:2]) if nested else parts[0]
-
-
 def test_rooms_import_only_rooms_before_them() -> None:
     upward = {
-        f"{module} -> {room_of(target)}"
-        for module, targets in arrows().items()
+        f"{module} -> {rooms.room_of(target)}"
+        for module, targets in rooms.arrows().items()
         for target in targets
-        if ORDER.index(room_of(module)) < ORDER.index(room_of(target))
+        if rooms.ORDER.index(rooms.room_of(module)) < rooms.ORDER.index(rooms.room_of(target))
         and module not in ABOVE_ENGINES
     }
     assert upward == UPWARD
 
 
 def test_no_two_files_import_each_other_in_a_circle() -> None:
-    graph = arrows()
+    graph = rooms.arrows()
 
     def reach(start: str) -> set[str]:
         seen: set[str] = set()
@@ -249,11 +181,13 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_every_file_keeps_the_rule_of_its_room(path: str) -> None:
-    assert violations(path, (PACKAGE / path).read_text(encoding="utf-8")) == []
+    assert violations(path, (rooms.PACKAGE / path).read_text(encoding="utf-8")) == []
 
 
 def test_every_room_has_a_rule() -> None:
-    folders = {path.parent.relative_to(PACKAGE).parts[:1] for path in PACKAGE.rglob("*.py")}
+    folders = {
+        path.parent.relative_to(rooms.PACKAGE).parts[:1] for path in rooms.PACKAGE.rglob("*.py")
+    }
     assert {parts[0] if parts else "" for parts in folders} == set(ROOMS)
 
 
