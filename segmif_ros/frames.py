@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,26 @@ ThermalImage = NDArray[Any]
 
 UNLABELLED = 255
 """Mask value for "no class", the maximum id of mono8 (vision_msgs/VisionClass)."""
+
+
+class PictureState(Enum):
+    """What the newest image says about its camera."""
+
+    FRESH = "fresh"
+    """It differs from the one before."""
+    REPEATED = "repeated"
+    """The same as the one before, for too short a time to mean anything (or nobody minds)."""
+    SHUTTER = "shutter"
+    """Thermal only: the same for as long as a shutter takes. Expected every few minutes."""
+    SETTLING = "settling"
+    """Thermal only: it differs again, since less than a second; the values may have jumped."""
+    FROZEN = "frozen"
+    """The same for longer than the limit. A fault, or a still picture that somebody publishes."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it shows what is there now, and neither holds nor has just jumped."""
+        return self in (PictureState.FRESH, PictureState.REPEATED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +54,7 @@ class FramePair:
         frame_id: optical frame of the RGB camera (REP-103, REP-105).
         rgb_size: (height, width) of the RGB camera, looked at only when `rgb` is None: the thermal
             frame is then brought into that geometry. None leaves it in its own.
+        picture: whether the thermal camera repeats its picture, None to find out from the frames.
     """
 
     rgb: Image8 | None
@@ -41,6 +63,7 @@ class FramePair:
     thermal_stamp_ns: int
     frame_id: str = ""
     rgb_size: tuple[int, int] | None = None
+    picture: PictureState | None = None
 
     def __post_init__(self) -> None:
         """Refuse a pair without any frame."""

@@ -93,7 +93,9 @@ class Perceiver:
         if pair.thermal is None:
             return None
         out = self._buffers.take("normalised", pair.thermal.shape)
-        return self.normaliser.normalise(pair.thermal, pair.thermal_stamp_ns, out)
+        return self.normaliser.normalise(
+            pair.thermal, pair.thermal_stamp_ns, out, picture=pair.picture
+        )
 
     def _infer(
         self, rgb: Image8 | None, thermal: Image8 | None, size: tuple[int, int]

@@ -35,7 +35,7 @@ from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.report.run_summary import Latency, RunReport, summarize_run
 from segmif_ros.report.summary import summarize as summarize_drive
-from segmif_ros.thermal import ShutterState, ThermalNormaliser
+from segmif_ros.thermal import ThermalNormaliser
 
 _DIAGNOSTICS_HZ = 5.0
 _WAITING_SETS = 64
@@ -93,7 +93,7 @@ class LiveScores:
             t_s=(whole.stamp_ns - self._first_ns) / 1e9,
             difference_ns=None,
             images=images,
-            open_shutter=self._normaliser.shutter.state is ShutterState.OPEN,
+            open_shutter=self._normaliser.freeze.state.is_settled,
         )
 
 

@@ -38,7 +38,7 @@ from segmif_ros.recordings.channel import Channel
 from segmif_ros.recordings.drive_source import DriveSource, RecordedPair
 from segmif_ros.registration import RegistrationError
 from segmif_ros.report.schema import Status
-from segmif_ros.thermal import ShutterState, ThermalError
+from segmif_ros.thermal import ThermalError
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 """What a pair can cause: counted, and the next pair is tried; as in the node."""
@@ -255,7 +255,7 @@ class _Run:
             alone=alone,
             truth=item.truth,
             boxes=item.boxes,
-            open_shutter=both.normaliser.shutter.state is ShutterState.OPEN,
+            open_shutter=both.normaliser.freeze.state.is_settled,
             valid=self._valid,
         )
         return _Result(evaluated, pair), times

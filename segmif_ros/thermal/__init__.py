@@ -4,14 +4,14 @@
 Training and node share this code, so that what the network sees on a vehicle is what it learnt.
 """
 
+from segmif_ros.thermal.freeze import FreezeLimits, FreezeWatch
 from segmif_ros.thermal.normaliser import ThermalNormaliser
 from segmif_ros.thermal.settings import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
-from segmif_ros.thermal.shutter import ShutterState, ShutterWatch
 
 __all__ = [
     "THERMAL_MODES",
-    "ShutterState",
-    "ShutterWatch",
+    "FreezeLimits",
+    "FreezeWatch",
     "ThermalError",
     "ThermalMode",
     "ThermalNormaliser",

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.buffers import Buffers
-from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.frames import Image8, PictureState, ThermalImage
+from segmif_ros.pairing import Stream
+from segmif_ros.thermal.freeze import FreezeLimits, FreezeWatch
 from segmif_ros.thermal.settings import ThermalError, ThermalSettings
-from segmif_ros.thermal.shutter import ShutterState, ShutterWatch
 from segmif_ros.thermal.tone import (
     Curve,
     Window,
@@ -39,16 +40,17 @@ class ThermalNormaliser:
 
     Attributes:
         settings: how to render.
-        shutter: what is known about the camera's shutter; only fed by frames with a stamp.
+        freeze: what is known about the camera's shutter; only fed by frames with a stamp.
     """
 
     def __init__(self, settings: ThermalSettings | None = None) -> None:
         self.settings = settings or ThermalSettings()
-        self.shutter = ShutterWatch()
+        self.freeze = _freeze_watch()
         self._window: Window | None = None
         self._curve: Curve | None = None
         self._dtype: np.dtype[Any] | None = None
         self._hurry = False
+        self._odd = False
         limit = self.settings.clahe
         self._clahe = cv2.createCLAHE(limit, (8, 8)) if limit > 0.0 else None
         self._buffers = Buffers()
@@ -65,10 +67,15 @@ class ThermalNormaliser:
         """Forget the running limits, for example after a camera was exchanged."""
         self._window = self._curve = None
         self._hurry = False
-        self.shutter = ShutterWatch()
+        self.freeze = _freeze_watch()
 
     def normalise(
-        self, image: ThermalImage, stamp_ns: int | None = None, out: Image8 | None = None
+        self,
+        image: ThermalImage,
+        stamp_ns: int | None = None,
+        out: Image8 | None = None,
+        *,
+        picture: PictureState | None = None,
     ) -> Image8:
         """Render one frame.
 
@@ -77,6 +84,7 @@ class ThermalNormaliser:
             stamp_ns: acquisition time, nanoseconds. With it a closed shutter is ridden out: the
                 rendering holds while the picture is frozen and follows faster for a second after.
             out: HxW uint8 to write to, a new array if None.
+            picture: what somebody else has found out about this frame; then it is not looked for.
 
         Returns:
             HxW uint8; the input itself when nothing has to be done.
@@ -90,13 +98,23 @@ class ThermalNormaliser:
                 f"thermal frame of shape {image.shape} and type {image.dtype}, "
                 "expected HxW of uint8, uint16 or float32, not empty"
             )
-        state = ShutterState.OPEN if stamp_ns is None else self.shutter.observe(image, stamp_ns)
+        state = picture
+        if state is None and stamp_ns is not None:
+            state = self.freeze.observe(self._kept(image), stamp_ns)
+        state = state or PictureState.FRESH
         if self._clahe is None:
             return self._render(image, state, out)
         even = self._render(image, state, self._buffers.take("even", image.shape))
         return np.asarray(self._clahe.apply(even, out), np.uint8)
 
-    def _render(self, image: ThermalImage, state: ShutterState, out: Image8 | None) -> Image8:
+    def _kept(self, image: ThermalImage) -> ThermalImage:
+        """Copy a frame for the watch: callers write the next one into the same array."""
+        self._odd = not self._odd
+        out = self._buffers.take(f"seen {self._odd}", image.shape, image.dtype)
+        np.copyto(out, image)
+        return out
+
+    def _render(self, image: ThermalImage, state: PictureState, out: Image8 | None) -> Image8:
         mode = self.settings.mode
         if mode == "auto":
             mode = "passthrough" if image.dtype == np.uint8 else "percentile"
@@ -116,10 +134,10 @@ class ThermalNormaliser:
         if mode == "plateau":
             return self._equalise(image, state, out)
         window = self._window
-        if window is None or state is not ShutterState.CLOSED:
+        if window is None or state is not PictureState.SHUTTER:
             new = window_of(_sample(image), self.settings, self._span())
             if window is not None:
-                hurry = self._hurry or state is ShutterState.SETTLING
+                hurry = self._hurry or state is PictureState.SETTLING
                 pace = pace_of(self.settings.smoothing, window, new, hurry=hurry)
                 goal, new = new, follow_limits(window, new, pace)
                 distance = max(abs(goal.low - new.low), abs(goal.high - new.high))
@@ -127,7 +145,7 @@ class ThermalNormaliser:
             self._window = window = new
         return stretch(image, window.low, window.high, out, self._buffers)
 
-    def _equalise(self, image: ThermalImage, state: ShutterState, out: Image8 | None) -> Image8:
+    def _equalise(self, image: ThermalImage, state: PictureState, out: Image8 | None) -> Image8:
         scale = 1.0
         sample = _sample(image)
         if image.dtype == np.float32:
@@ -140,13 +158,13 @@ class ThermalNormaliser:
             steps = self._buffers.take("steps", image.shape, np.uint16)
             image = _in_fine_steps(image, values, steps)
         curve = self._curve
-        if curve is None or state is not ShutterState.CLOSED:
+        if curve is None or state is not PictureState.SHUTTER:
             window = window_of(sample, self.settings, scale * self._span())
             new = plateau_curve(sample, window, self.settings.plateau)
             if curve is not None:
                 ends = np.searchsorted(curve, (0.5, 254.5)).tolist()
                 old = Window(ends[0], window.middle, ends[1])
-                hurry = self._hurry or state is ShutterState.SETTLING
+                hurry = self._hurry or state is PictureState.SETTLING
                 pace = pace_of(self.settings.smoothing, old, window, hurry=hurry)
                 goal, new = new, follow_curve(curve, new, pace)
                 self._hurry = pace.hurried_until(cv2.norm(goal, new, cv2.NORM_INF))
@@ -159,6 +177,10 @@ class ThermalNormaliser:
 
     def _span(self) -> float:
         return self.settings.minimum_span or (2.0 if self._dtype == np.float32 else 100.0)
+
+
+def _freeze_watch() -> FreezeWatch:
+    return FreezeWatch(FreezeLimits.of(Stream.THERMAL))
 
 
 def _sample(image: ThermalImage) -> NDArray[Any]:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from segmif_ros.frames import PictureState
 from segmif_ros.thermal import (
     THERMAL_MODES,
-    ShutterState,
     ThermalError,
     ThermalNormaliser,
     ThermalSettings,
@@ -418,10 +418,10 @@ def test_a_shutter_is_ridden_out(mode: str, jump: float) -> None:
     for number, frame in enumerate(film):
         medians.append(float(np.median(watched.normalise(frame, number * FRAME_NS))))
         blind_medians.append(float(np.median(blind.normalise(frame))))
-        if watched.shutter.state is ShutterState.CLOSED:
+        if watched.freeze.state is PictureState.SHUTTER:
             held.append(watched.limits)
-    assert watched.shutter.closures == 1
-    assert watched.shutter.last_jump == pytest.approx(jump, abs=30.0)
+    assert watched.freeze.closures == 1
+    assert watched.freeze.last_jump == pytest.approx(jump, abs=30.0)
     assert 50 <= len(held) < 60
     assert len(set(held)) == 1
     assert len(set(medians[40:90])) == 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from segmif_ros.frames import PictureState
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics import levels
 from segmif_ros.ros.diagnostics.facts import Facts, InputFacts
 from segmif_ros.ros.diagnostics.levels import Finding, Level
-from segmif_ros.ros.node.freshness import Content, FrozenWatch
 from segmif_ros.ros.node.statistics import NANOSECONDS, StreamStatistics
+from segmif_ros.thermal import FreezeWatch
 
 USUAL_PERIODS = 3.0
 """A camera may be silent for so many of its usual periods."""
@@ -127,12 +128,12 @@ def _judge_images(finding: Finding, facts: Facts, stream: Stream) -> None:
         )  # fmt: skip
 
 
-def _judge_content(finding: Finding, content: FrozenWatch, stream: Stream) -> None:
+def _judge_content(finding: Finding, content: FreezeWatch, stream: Stream) -> None:
     seconds = content.unchanged_ns / NANOSECONDS
-    if content.state is Content.SHUTTER and finding.level is Level.OK:
+    if content.state is PictureState.SHUTTER and finding.level is Level.OK:
         finding.state = "shutter"
         finding.text = f"shutter closed for {seconds:.1f} s (flat-field correction, expected)"
-    if content.state is not Content.FROZEN:
+    if content.state is not PictureState.FROZEN:
         return
     threshold = levels.FROZEN[stream]
     what = "one value everywhere" if content.flat else "one and the same picture"
@@ -169,5 +170,4 @@ def _values(counts: StreamStatistics, own: InputFacts, hz: float) -> dict[str, s
         "last_jump_s": f"{counts.stamps.last_jump_ns / NANOSECONDS:.3f}",
         "implausible_stamps": str(counts.implausible_stamps),
         **({} if own.content is None else own.content.facts()),
-        **counts.shutter,
     }

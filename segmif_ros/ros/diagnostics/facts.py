@@ -10,10 +10,10 @@ from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.totals import Totals
 from segmif_ros.ros.node.alignment import Measured
-from segmif_ros.ros.node.freshness import FrozenWatch
 from segmif_ros.ros.node.modes import Standing
 from segmif_ros.ros.node.stamps import ClockState
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.thermal import FreezeWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class InputFacts:
     mismatches: tuple[Mismatch, ...] = ()
     other_transport: str = ""
     held: int = 0
-    content: FrozenWatch | None = None
+    content: FreezeWatch | None = None
     usual_hz: float | None = None
     rate_is_given: bool = False
     camera_info_problem: str = ""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from segmif_ros.pairing import MILLISECOND, Stream
-from segmif_ros.ros.node.freshness import FROZEN_AFTER_NS
 from segmif_ros.ros.node.statistics import Percentiles, Samples
+from segmif_ros.thermal.freeze import FROZEN_AFTER_NS
 
 
 class Level(IntEnum):
@@ -70,7 +70,7 @@ REFUSED_ALL = Threshold(
 FROZEN = {
     stream: Threshold(
         "frozen", stream.value, _ERROR, FROZEN_AFTER_NS[stream] / MILLISECOND, "ms",
-        "time of one and the same picture",
+        "time of one and the same picture, rows of telemetry and clocks left out",
     )
     for stream in Stream
 }  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from segmif_ros.frames import PictureState
 from segmif_ros.images.raw import ImageRefused, ImageView, Refusal
 from segmif_ros.images.suitability import objection
 from segmif_ros.pairing import (
@@ -29,20 +30,19 @@ from segmif_ros.pairing import (
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.log_throttle import Seldom
 from segmif_ros.ros.node.camera_info_input import CameraInfoInput
-from segmif_ros.ros.node.freshness import Content, FreezeLimits, FrozenWatch
 from segmif_ros.ros.node.image_input import Arrival, ImageInput
 from segmif_ros.ros.node.image_receiver import IntakeGroup
 from segmif_ros.ros.node.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.processing import Job, Received
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.thermal import FreezeLimits, FreezeWatch
 
 TICK_S = 0.04
 """How often the owner calls `Inputs.tick`."""
 
 _UNUSABLE = (DropReason.ZERO_STAMP, DropReason.DUPLICATE, DropReason.REORDERED)
 """Frames with such a stamp are of no use alone either."""
-_NEVER_FROZEN = FreezeLimits(frozen_after_ns=0)
 
 
 class Inputs:
@@ -84,7 +84,7 @@ class Inputs:
         self._jumps = 0
         self._modes = ModeTracker(monotonic_ns())
         self._gate = StampGate()
-        self._content = {stream: FrozenWatch(FreezeLimits.of(stream)) for stream in Stream}
+        self._content = {stream: FreezeWatch(FreezeLimits.of(stream)) for stream in Stream}
         self._rgb_size: tuple[int, int] | None = None
         self._rgb_frame_id = ""
         self._lock = Lock()
@@ -130,7 +130,7 @@ class Inputs:
         """Return the QoS profile that an input asks for, overrides included."""
         return self._cameras[stream].qos
 
-    def content(self, stream: Stream) -> FrozenWatch:
+    def content(self, stream: Stream) -> FreezeWatch:
         """Return whether a camera repeats its picture."""
         return self._content[stream]
 
@@ -199,8 +199,9 @@ class Inputs:
         counts.stamps.observe(stamp_ns, now_ns, received_ns)
         if stamp_ns > 0:
             self._statistics.add_transport(stream, (now_ns - stamp_ns) / MILLISECOND)
-        frozen = self._content[stream].observe(view.pixels, received_ns) is Content.FROZEN
-        received = Received(view, arrival.header, received_ns, frozen)
+        picture = self._content[stream].observe(view.pixels, received_ns)
+        frozen = picture is PictureState.FROZEN
+        received = Received(view, arrival.header, received_ns, picture)
         if stream is Stream.RGB:
             self._rgb_size = (int(view.pixels.shape[0]), int(view.pixels.shape[1]))
             self._rgb_frame_id = arrival.header.frame_id
@@ -222,7 +223,7 @@ class Inputs:
         if settings.pairing != self._pairer.config:
             self._take(self._pairer.reset(settings.pairing))
         for stream, watch in self._content.items():
-            watch.limits = FreezeLimits.of(stream) if settings.freeze_detection else _NEVER_FROZEN
+            watch.limits = FreezeLimits.of(stream, detect=settings.freeze_detection)
 
     def _take(self, decisions: Decisions[Received]) -> None:
         for drop in decisions.drops:

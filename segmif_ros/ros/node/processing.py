@@ -14,9 +14,9 @@ from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.frames import FramePair, Image8
+from segmif_ros.frames import FramePair, Image8, PictureState
 from segmif_ros.images.raw import ImageView
-from segmif_ros.pairing import MILLISECOND, Stream
+from segmif_ros.pairing import MILLISECOND
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
 from segmif_ros.ros.node.alignment import AlignmentCheck
@@ -25,7 +25,7 @@ from segmif_ros.ros.node.outputs import Publishers
 from segmif_ros.ros.node.parameters import ParameterError, Settings
 from segmif_ros.ros.node.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.ros.node.statistics import Statistics
-from segmif_ros.thermal import ShutterState, ThermalNormaliser
+from segmif_ros.thermal import ThermalNormaliser
 
 _SECOND_WARM_UP_BELOW_MS = 2_000.0
 
@@ -38,13 +38,18 @@ class Received:
         view: its pixels.
         header: std_msgs/Header.
         received_ns: steady time of the callback.
-        frozen: the camera has repeated this picture for too long.
+        picture: whether the camera repeats it.
     """
 
     view: ImageView
     header: Any
     received_ns: int
-    frozen: bool = False
+    picture: PictureState = PictureState.FRESH
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the camera has repeated this picture for too long."""
+        return self.picture is PictureState.FROZEN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,6 +188,7 @@ class Processor:
                 job.thermal_stamp_ns,
                 frame_id=job.header.frame_id,
                 rgb_size=job.rgb_size,
+                picture=None if job.thermal is None else job.thermal.picture,
             )
         )
         perceived = monotonic_ns()
@@ -191,9 +197,6 @@ class Processor:
         publishers.publish(perception, job.header, images, job.settings)
         published = monotonic_ns()
         statistics.published += 1
-        if thermal is not None:
-            shutter = self._perceiver.normaliser.shutter
-            statistics.streams[Stream.THERMAL].shutter = shutter.facts()
         statistics.publish_rate.add(published)
         for name in images:
             statistics.published_by_output[name] += 1
@@ -242,8 +245,7 @@ class Processor:
             return
         assert job.rgb is not None
         assert job.thermal is not None
-        shutter = self._perceiver.normaliser.shutter.state
-        if shutter is not ShutterState.OPEN or job.rgb.frozen or job.thermal.frozen:
+        if not (job.rgb.picture.is_settled and job.thermal.picture.is_settled):
             return
         registration, valid = self._perceiver.registration, None
         if registration.calibration is not None:
@@ -256,9 +258,7 @@ class Processor:
     def _follow(self, settings: Settings) -> None:
         """Take over parameters that were changed since the last pair."""
         if self._perceiver.normaliser.settings != settings.thermal:
-            shutter = self._perceiver.normaliser.shutter
             self._perceiver.normaliser = ThermalNormaliser(settings.thermal)
-            self._perceiver.normaliser.shutter = shutter
         self._perceiver.confidence_threshold = settings.confidence_threshold
 
     def _warm_up(self) -> float:

@@ -124,7 +124,6 @@ class StreamStatistics:
         self.dropped = dict.fromkeys(DropReason, 0)
         self.transport_ms = Samples()
         self.implausible_stamps = 0
-        self.shutter: dict[str, str] = {}
 
     def refused_total(self) -> int:
         """Return how many messages were refused."""

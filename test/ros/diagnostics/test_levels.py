@@ -30,10 +30,10 @@ from segmif_ros.ros.diagnostics.levels import (
     thresholds_markdown,
 )
 from segmif_ros.ros.node.alignment import Measured
-from segmif_ros.ros.node.freshness import FreezeLimits, FrozenWatch
 from segmif_ros.ros.node.parameters import SPECS
 from segmif_ros.ros.node.stamps import ClockState
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.thermal import FreezeLimits, FreezeWatch
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "diagnostics.md"
 Scenario = tuple[Statistics, dict[str, Any]]
@@ -55,7 +55,7 @@ def refused(images: float) -> Scenario:
 
 def frozen(stream: Stream) -> Callable[[float], Scenario]:
     def scenario(milliseconds: float) -> Scenario:
-        watch = FrozenWatch(FreezeLimits.of(stream))
+        watch = FreezeWatch(FreezeLimits.of(stream))
         for i in range(5):
             watch.observe(np.arange(64).reshape(8, 8), round(i / 4 * milliseconds * MILLISECOND))
         inputs = INPUTS | {stream: replace(INPUTS[stream], content=watch)}

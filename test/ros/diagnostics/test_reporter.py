@@ -26,11 +26,11 @@ from sensor_msgs.msg import CompressedImage, Image
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics import levels
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
-from segmif_ros.ros.node.freshness import FreezeLimits, FrozenWatch
 from segmif_ros.ros.node.modes import Mode, Standing
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.parameters import DEFAULTS
 from segmif_ros.ros.node.statistics import Statistics
+from segmif_ros.thermal import FreezeLimits, FreezeWatch
 
 pytestmark = pytest.mark.system
 
@@ -44,7 +44,7 @@ def inputs(qos: QoSProfile) -> Any:
         type_name=lambda _: "sensor_msgs/msg/Image",
         qos=lambda _: qos,
         camera_info=lambda _: SimpleNamespace(newest=None),
-        content=lambda stream: FrozenWatch(FreezeLimits.of(stream)),
+        content=lambda stream: FreezeWatch(FreezeLimits.of(stream)),
         pairer=SimpleNamespace(reference=Stream.RGB, held=lambda _: 0),
     )
 

@@ -14,13 +14,13 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from diagnostic_facts import CONCERNS, INPUTS, NOW, running, status, values
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from segmif_ros.frames import PictureState
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.diagnostics.facts import Budget, InputFacts, ProcessFacts
 from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.statuses import stuck_after_s
 from segmif_ros.ros.diagnostics.totals import Totals
-from segmif_ros.ros.node.freshness import Content
 from segmif_ros.ros.node.modes import Mode, Standing
 from segmif_ros.ros.node.statistics import NANOSECONDS, STAGES, Statistics
 
@@ -78,9 +78,6 @@ def test_figures_are_machine_readable():
     statistics.dt_ms.add(3.25)
     statistics.streams[Stream.RGB].dropped[DropReason.SURPLUS] = 4
     assert values(status(statistics, "rgb"))["rate_hz"] == "30.00"
-    statistics.streams[Stream.THERMAL].shutter = {"shutter": "closed"}
-    assert values(status(statistics, "thermal"))["shutter"] == "closed"
-    assert "shutter" not in values(status(statistics, "rgb"))
     pairing = values(status(statistics, "pairing"))
     assert (pairing["pairs"], pairing["dropped.rgb.surplus"]) == ("30", "4")
     assert (pairing["dt.p50_ms"], pairing["dt.count"]) == ("3.250", "1")
@@ -246,7 +243,7 @@ def test_a_publisher_that_cannot_be_heard_is_named(policy, state):
 
 def test_a_shutter_is_told_and_is_no_fault():
     content = SimpleNamespace(
-        state=Content.SHUTTER, unchanged_ns=1_500_000_000, facts=lambda: {"content": "shutter"}
+        state=PictureState.SHUTTER, unchanged_ns=1_500_000_000, facts=lambda: {"content": "shutter"}
     )
     inputs = INPUTS | {Stream.THERMAL: replace(INPUTS[Stream.THERMAL], content=content)}
     found = status(running(), "thermal", inputs=inputs)

@@ -64,10 +64,11 @@ class StandInNode:
     def resolve_topic_name(self, topic: str, **_: Any) -> str:
         return topic.replace("~", "/segmif")
 
-    def create_subscription(self, _kind: Any, topic: str, callback: Any, *_: Any, **__: Any) -> Any:
+    def create_subscription(self, kind: Any, topic: str, callback: Any, *_: Any, **__: Any) -> Any:
         self.callbacks[topic] = callback
         name = topic.replace("~", "/segmif")
-        return SimpleNamespace(topic_name=name, handle=Handle(self.waiting.setdefault(name, [])))
+        handle = Handle(self.waiting.setdefault(name, []))
+        return SimpleNamespace(topic_name=name, handle=handle, msg_type=kind, raw=False)
 
     def destroy_subscription(self, _subscription: Any) -> None:
         self.destroyed += 1

@@ -21,9 +21,8 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines import EngineChoices
 from segmif_ros.engines.base import EngineError
 from segmif_ros.export.bundle_writer import add_model
-from segmif_ros.frames import Perception
+from segmif_ros.frames import Perception, PictureState
 from segmif_ros.images.raw import ImageView
-from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.node.parameters import PARAMETERS, Settings
 from segmif_ros.ros.node.processing import Job, Processor, Received
@@ -170,23 +169,17 @@ def test_running_limits_survive_pairs_with_the_same_settings(processor):
     assert second > first + 20, "the limits follow slowly, so the hotter frame is brighter"
 
 
-def test_the_shutter_is_reported_and_known_after_a_live_change(processor):
+def test_the_rendering_holds_while_the_camera_says_that_its_shutter_is_closed(processor):
     topics, statistics = Topics(), Statistics(("fused", "mask"))
     raw = (THERMAL.astype(np.uint16) * 40) + 3000
-    for number in range(10):
-        frozen = replace(job(thermal=raw), thermal_stamp_ns=1 + number * 100_000_000)
-        processor.process(frozen, topics, statistics, Clock())
-    assert statistics.streams[Stream.THERMAL].shutter["shutter"] == "closed"
-    changed = replace(SETTINGS, thermal=ThermalSettings(mode="plateau"))
-    live = replace(job(changed, thermal=raw + 50), thermal_stamp_ns=1_000_000_001)
+    processor.process(job(thermal=raw), topics, statistics, Clock())
+    limits = processor._perceiver.normaliser.limits
+    closed, live = job(thermal=raw + 2000), job(thermal=raw + 2000)
+    closed = replace(closed, thermal=replace(closed.thermal, picture=PictureState.SHUTTER))
+    processor.process(closed, topics, statistics, Clock())
+    assert processor._perceiver.normaliser.limits == limits
     processor.process(live, topics, statistics, Clock())
-    facts = statistics.streams[Stream.THERMAL].shutter
-    assert facts == {
-        "shutter": "settling",
-        "shutter.closures": "1",
-        "shutter.last_freeze_ms": "900",
-        "shutter.last_jump": "50",
-    }
+    assert processor._perceiver.normaliser.limits != limits
 
 
 def test_a_pair_that_does_not_fit_raises_and_the_next_one_works(processor):
