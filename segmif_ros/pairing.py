@@ -18,6 +18,8 @@ from typing import Generic, TypeVar
 Payload = TypeVar("Payload")
 
 MILLISECOND = 1_000_000
+LONGEST_OFFSET_MS = 86_400_000.0
+"""Largest offset of a camera's stamps, a day: TAI and GPS time, and time zones."""
 JUMP_NS = 1_000 * MILLISECOND
 """A stamp this far behind the one before it is a clock that was set back, not a late frame."""
 

@@ -21,7 +21,7 @@ from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.managed_process import terminable
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import (
     COMPRESSED_IMAGE,
@@ -55,7 +55,7 @@ _LIMITS = {
     "threads": (0, 256),
     "port": (0, 65535),
     "tolerance_ms": (0, 1000),
-    "thermal_offset_ms": (-10000, 10000),
+    "thermal_offset_ms": (-LONGEST_OFFSET_MS, LONGEST_OFFSET_MS),
 }
 
 EXAMPLES = """

@@ -37,7 +37,8 @@ class ClockOffset:
             t + offset. None when the pictures cannot tell, then `reason` says why.
         spread_ms: how far the estimate moves when a sixth of the recording is left out.
         agreement: correlation of the two cameras' motion at the offset, -1 to 1.
-        reason: why there is no estimate; empty otherwise.
+        reason: why the pictures give no estimate; empty otherwise. With an offset all the same it
+            is told by when the images arrived, roughly.
     """
 
     offset_ms: float | None

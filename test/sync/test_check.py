@@ -114,3 +114,31 @@ def test_a_clock_that_is_set_on_the_way_is_named() -> None:
     assert found.clocks.offset_ms is None
     assert "stamps jump by 1700000000 s" in found.clocks.reason
     assert found.settings["max_wait_ms"] < 200.0
+
+
+@pytest.mark.parametrize("ahead_s", [37.0, -18.0, 7200.0])
+def test_two_clocks_are_told_though_nothing_pairs(ahead_s):
+    rgb, thermal = StreamLog(), StreamLog()
+    rng = np.random.default_rng(0)
+    for number in range(80):
+        now_ns = 1_760_000_000_000_000_000 + number * 100_000_000
+        rgb.add(now_ns, now_ns + 5_000_000, rng.integers(0, 255, (48, 64, 3), np.uint8))
+        stamp_ns = now_ns + round(ahead_s * 1e9)
+        thermal.add(stamp_ns, now_ns + 30_000_000, rng.integers(0, 255, (48, 64), np.uint8))
+    report = sync_report(rgb, thermal)
+    assert report.settings["thermal_offset_ms"] == -1000.0 * ahead_s
+    assert report.paired == 1.0
+    assert "the cameras' clocks differ" in report.problems[0]
+
+
+def test_a_driver_that_counts_since_boot_is_named():
+    rgb, thermal = StreamLog(), StreamLog()
+    rng = np.random.default_rng(0)
+    for number in range(80):
+        now_ns = 1_760_000_000_000_000_000 + number * 100_000_000
+        rgb.add(now_ns, now_ns, rng.integers(0, 255, (48, 64, 3), np.uint8))
+        thermal.add(1 + number * 100_000_000, now_ns, rng.integers(0, 255, (48, 64), np.uint8))
+    report = sync_report(rgb, thermal)
+    assert "thermal_offset_ms" not in report.settings
+    assert "let both drivers stamp" in report.problems[0]
+    assert report.clocks.offset_ms is None

@@ -36,6 +36,9 @@ def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
             finding.text = f"{counts.format}, {hz:.1f} Hz"
             _judge_images(finding, facts, stream)
             _judge_rate(finding, hz, own)
+            if facts.clocks is not None and _is_further_off(facts, stream):
+                clocks = facts.clocks
+                finding.check(levels.CLOCK_DIFFERS, clocks.seconds(facts.offset_ns), clocks.text())
             finding.check(
                 levels.CAMERA_INFO, bool(own.camera_info_problem), own.camera_info_problem
             )
@@ -126,6 +129,12 @@ def _judge_images(finding: Finding, facts: Facts, stream: Stream) -> None:
             f"images are {recent.p50:.0f} ms old when they arrive: a queue in the driver or "
             "the network, or clocks that differ",
         )  # fmt: skip
+
+
+def _is_further_off(facts: Facts, stream: Stream) -> bool:
+    """Tell whether the stamps of this camera lie further from the node's clock than the other's."""
+    own, other = (facts.statistics.streams[s].stamps.age_ns for s in (stream, stream.other))
+    return abs(own) >= abs(other)
 
 
 def _judge_content(finding: Finding, content: FreezeWatch, stream: Stream) -> None:

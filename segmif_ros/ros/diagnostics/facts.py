@@ -13,6 +13,7 @@ from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.modes import Standing
 from segmif_ros.ros.node.stamps import ClockState
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.sync.clock_difference import ClockDifference
 from segmif_ros.thermal import FreezeWatch
 
 
@@ -109,6 +110,7 @@ class Facts:
         engine: facts about the engine.
         budget: latency limits.
         standing: the mode in force and its reason.
+        offset_ns: thermal_offset_ms minus rgb_offset_ms.
         process: the process and its clock.
         alignment: how thermal and RGB edges agree.
     """
@@ -123,8 +125,18 @@ class Facts:
     engine: Mapping[str, str]
     budget: Budget
     standing: Standing
+    offset_ns: int = 0
     process: ProcessFacts = field(default_factory=ProcessFacts)
     alignment: AlignmentFacts = field(default_factory=AlignmentFacts)
+
+    @property
+    def clocks(self) -> ClockDifference | None:
+        """Difference of the cameras' clocks while it keeps all frames from pairing, else None."""
+        found = self.statistics.clock_difference()
+        if found is None or self.statistics.pairs > self.before.pairs:
+            return None
+        received = (self.statistics.streams[s].received - self.before.received[s] for s in Stream)
+        return found if min(received) > 0 and found.matters(self.offset_ns) else None
 
     @property
     def blocked_s(self) -> float:

@@ -95,12 +95,20 @@ RATE_LOW = Threshold(
 RATE_HIGH = Threshold(
     "high_rate", _CAMERA, _WARN, 1.5, "share", "rate against the expected one, 5 s"
 )
+CLOCK_DIFFERS = Threshold(
+    "clock_differs", _CAMERA, _WARN, 1.0, "s",
+    "difference of the cameras' clocks that keeps all frames from pairing, at the one that is off",
+)  # fmt: skip
 CAMERA_INFO = Threshold(
     "camera_info", _CAMERA, _WARN, 0.0, "problems", "what camera_info contradicts"
 )
 NO_PAIRS = Threshold(
     "no_pairs", "pairing", _ERROR, 1.0, "frames", "frames of the slower camera without one pair"
 )
+CLOCKS_DIFFER = Threshold(
+    "clocks_differ", "pairing", _ERROR, 1.0, "s",
+    "difference of the cameras' clocks, offsets included, with no pair in the last second",
+)  # fmt: skip
 FEW_PAIRS = Threshold(
     "few_pairs", "pairing", _WARN, 0.5, "share", "pairs against frames of the slower camera",
     below=True,
@@ -143,8 +151,9 @@ GROWTH = Threshold(
 
 THRESHOLDS: tuple[Threshold, ...] = (
     SILENT, REFUSED_ALL, FROZEN[Stream.RGB], FROZEN[Stream.THERMAL], ZERO_STAMPS_ALL,
-    REFUSED, ZERO_STAMPS, FUTURE_STAMPS, STAMP_JUMPS, LATE, RATE_LOW, RATE_HIGH, CAMERA_INFO,
-    NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
+    REFUSED, ZERO_STAMPS, FUTURE_STAMPS, STAMP_JUMPS, LATE, RATE_LOW, RATE_HIGH,
+    CLOCK_DIFFERS, CAMERA_INFO,
+    CLOCKS_DIFFER, NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
     STUCK, FAILED, FAILING, SLOW,
     BUDGET_ERROR, BUDGET_WARN,
     MOVED,

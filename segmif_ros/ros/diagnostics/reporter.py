@@ -190,6 +190,7 @@ class Reporter:
             engine=seen.engine,
             budget=Budget(settings.latency_budget_warn_ms, settings.latency_budget_error_ms),
             standing=seen.standing,
+            offset_ns=settings.pairing.thermal_offset_ns - settings.pairing.rgb_offset_ns,
             process=self._process_facts(seen, now_ns),
             alignment=AlignmentFacts(
                 seen.measured, settings.alignment_check_s, settings.alignment_warn_px

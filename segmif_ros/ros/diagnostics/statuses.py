@@ -52,10 +52,13 @@ def pairing_section(facts: Facts) -> Finding:
     received = {s: statistics.streams[s].received - before.received[s] for s in Stream}
     refused = {s: statistics.streams[s].refused_total() - before.refused[s] for s in Stream}
     frames = min(received.values())
+    clocks = facts.clocks
     useless = [s.value for s in Stream if received[s] and received[s] == refused[s]]
     if facts.active_since_ns is None:
         finding.state = finding.text = "inactive"
     elif pairs == 0:
+        if clocks is not None:
+            finding.check(levels.CLOCKS_DIFFER, clocks.seconds(facts.offset_ns), clocks.text())
         why = _main_drop(facts)
         if useless:
             why = f"every {' and '.join(useless)} image was refused"
@@ -65,6 +68,7 @@ def pairing_section(facts: Facts) -> Finding:
         finding.check(levels.FEW_PAIRS, pairs / frames, text)
     jumps = statistics.clock_jumps - before.clock_jumps
     finding.check(levels.PAIRING_JUMPS, jumps, "stamps went back: bag looped or a clock was set")
+    known = statistics.clock_difference()
     finding.values |= {
         "pairs": str(statistics.pairs),
         "rate_hz": f"{statistics.pair_rate.hz(facts.now_ns):.2f}",
@@ -81,6 +85,7 @@ def pairing_section(facts: Facts) -> Finding:
         "withdrawn": str(statistics.withdrawn),
         "clock_jumps": str(statistics.clock_jumps),
         "reference": facts.reference,
+        "clock_difference_ms": "" if known is None else f"{known.thermal_ahead_ns / 1e6:.0f}",
     }
     finding.percentiles("dt", statistics.dt_ms)
     return finding

@@ -32,7 +32,15 @@ from segmif_ros.ros.log_throttle import Seldom
 from segmif_ros.ros.node.camera_info_input import CameraInfoInput
 from segmif_ros.ros.node.image_input import Arrival, ImageInput
 from segmif_ros.ros.node.image_receiver import IntakeGroup
-from segmif_ros.ros.node.modes import ALONE, Mode, ModeTracker, Problem, StampGate, Standing
+from segmif_ros.ros.node.modes import (
+    ALONE,
+    NO_PAIRS,
+    Mode,
+    ModeTracker,
+    Problem,
+    StampGate,
+    Standing,
+)
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.processing import Job, Received
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
@@ -82,6 +90,7 @@ class Inputs:
         self._announce = announce
         self._calibration = calibration
         self._jumps = 0
+        self._clocks: int | None = None
         self._modes = ModeTracker(monotonic_ns())
         self._gate = StampGate()
         self._content = {stream: FreezeWatch(FreezeLimits.of(stream)) for stream in Stream}
@@ -156,6 +165,7 @@ class Inputs:
             self._follow_settings()
             if any(self._pairer.held(stream) for stream in Stream):
                 self._take(self._pairer.tick(self._node.get_clock().now().nanoseconds))
+            self._compare_clocks()
             self._decide()
         for info in self._camera_infos.values():
             info.look(now_ns)
@@ -244,6 +254,17 @@ class Inputs:
         self._decide()
         for pair in decisions.pairs:
             self._hand_over_pair(pair)
+
+    def _compare_clocks(self) -> None:
+        """Name two clocks as the reason while nothing pairs; one that jitters is said once."""
+        if self.standing.mode is Mode.FUSED:
+            return
+        config, found = self._pairer.config, self._statistics.clock_difference()
+        if found is None or not found.matters(config.thermal_offset_ns - config.rgb_offset_ns):
+            self._modes.no_pairs_reason, self._clocks = NO_PAIRS, None
+        elif self._clocks is None or abs(found.thermal_ahead_ns - self._clocks) > NANOSECONDS // 2:
+            self._modes.no_pairs_reason = found.text()
+            self._clocks = found.thermal_ahead_ns
 
     def _decide(self) -> None:
         if self._modes.decide(self._parameters.settings().modes, monotonic_ns()):

@@ -45,6 +45,8 @@ MAY_GO_ON = {
 RECOVERY_PAIRS = 5
 """A single camera gives way to pairs after so many in a row, so that a bad cable cannot flap."""
 
+NO_PAIRS = "both cameras deliver, but their stamps do not make pairs"
+
 _GAPS = 5
 """Gaps whose median is the period: one outage or one burst does not bend it."""
 _PERIODS = 2.5
@@ -151,10 +153,16 @@ class _Camera:
 
 
 class ModeTracker:
-    """Follows both cameras and their pairs. Times are steady nanoseconds; one caller at a time."""
+    """Follows both cameras and their pairs. Times are steady nanoseconds; one caller at a time.
+
+    Attributes:
+        standing: the mode in force and its reason.
+        no_pairs_reason: why both deliver and nothing pairs; the caller may know more.
+    """
 
     def __init__(self, now_ns: int) -> None:
         self.standing = Standing(Mode.WAITING, "no rgb image yet; no thermal image yet")
+        self.no_pairs_reason = NO_PAIRS
         self._next_reason = ("", 0)
         self._cameras = {stream: _Camera() for stream in Stream}
         self._pairs = _Beat()
@@ -244,7 +252,7 @@ class ModeTracker:
             for s in Stream
             if s not in alive
         ]
-        reason = "; ".join(lost) or "both cameras deliver, but their stamps do not make pairs"
+        reason = "; ".join(lost) or self.no_pairs_reason
         if mode is Mode.STOPPED and alive:
             reason += f"; degraded_mode is {policy.degraded_mode}"
         return reason

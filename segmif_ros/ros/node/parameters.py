@@ -14,7 +14,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from segmif_ros.engines import ENGINES, EngineChoices
 from segmif_ros.engines.tensorrt.build import PRECISIONS, WORKSPACE_MIB
-from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
+from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig, Stream
 from segmif_ros.ros.node.modes import MAY_GO_ON, ModePolicy
 from segmif_ros.ros.node.scheduling import SchedulingError, parse_cores
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
@@ -70,7 +70,7 @@ class ParameterSpec:
             return ", ".join(self.choices)
         if self.minimum is None or self.maximum is None:
             return ""
-        return f"{self.minimum:g} to {self.maximum:g}"
+        return f"{self.minimum:.8g} to {self.maximum:.8g}"
 
     def check(self, value: object) -> str | None:
         """Return what is wrong with a value, None if it is good."""
@@ -228,16 +228,17 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         0.0,
         "Added to RGB stamps before they are compared; published stamps stay as they are.",
         unit="ms",
-        minimum=-10000.0,
-        maximum=10000.0,
+        minimum=-LONGEST_OFFSET_MS,
+        maximum=LONGEST_OFFSET_MS,
     ),
     ParameterSpec(
         "thermal_offset_ms",
         0.0,
-        "Added to thermal stamps before they are compared; -40 for stamps that are 40 ms late.",
+        "Added to thermal stamps before they are compared; -40 for stamps that are 40 ms late, "
+        "-37000 for TAI beside Unix time.",
         unit="ms",
-        minimum=-10000.0,
-        maximum=10000.0,
+        minimum=-LONGEST_OFFSET_MS,
+        maximum=LONGEST_OFFSET_MS,
     ),
     ParameterSpec(
         "queue_size",

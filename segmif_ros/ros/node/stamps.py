@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
+from statistics import median
 
 from segmif_ros.pairing import JUMP_NS, MILLISECOND
+
+_LEADS = 15
 
 FUTURE_NS = 100 * MILLISECOND
 """A camera clock may be a little ahead, and /clock comes in steps; more than this is wrong."""
@@ -19,6 +23,7 @@ class StampWatch:
         future: images stamped `FUTURE_NS` or more after the node's clock.
         jumps: stamps that went back, or ahead of the time that passed, by more than `JUMP_NS`.
         last_jump_ns: how far the newest jump went; negative is back.
+        age_ns: the node's clock minus the newest stamp.
     """
 
     def __init__(self) -> None:
@@ -26,6 +31,8 @@ class StampWatch:
         self.future = 0
         self.jumps = 0
         self.last_jump_ns = 0
+        self.age_ns = 0
+        self._leads_ns: deque[int] = deque(maxlen=_LEADS)
         self._stamp_ns = 0
         self._steady_ns = 0
 
@@ -40,6 +47,7 @@ class StampWatch:
         if stamp_ns <= 0:
             self.zero += 1
             return
+        self.age_ns = now_ns - stamp_ns
         if now_ns and stamp_ns - now_ns >= FUTURE_NS:
             self.future += 1
         if self._stamp_ns:
@@ -48,7 +56,17 @@ class StampWatch:
             if step < -JUMP_NS or step - (steady_ns - self._steady_ns) > JUMP_NS:
                 self.jumps += 1
                 self.last_jump_ns = step
+                self._leads_ns.clear()
+        self._leads_ns.append(stamp_ns - steady_ns)
         self._stamp_ns, self._steady_ns = stamp_ns, steady_ns
+
+    def lead_ns(self) -> int | None:
+        """Return stamp minus steady time of arrival, the median of the newest; None before any.
+
+        It says nothing alone; two cameras with one clock differ by what their ways here differ.
+        """
+        leads = tuple(self._leads_ns)
+        return int(median(leads)) if leads else None
 
 
 class ClockState(Enum):

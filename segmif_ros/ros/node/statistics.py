@@ -15,6 +15,7 @@ import numpy as np
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.ros.node.stamps import StampWatch
+from segmif_ros.sync.clock_difference import ClockDifference
 
 NANOSECONDS = 1_000_000_000
 RATE_WINDOW_NS = 5 * NANOSECONDS
@@ -159,6 +160,13 @@ class Statistics:
         self.ticked_ns: int | None = None
         self.working_since_ns: int | None = None
         self.stages_ms = {stage: Samples() for stage in STAGES}
+
+    def clock_difference(self) -> ClockDifference | None:
+        """Compare the clocks of the two cameras; None before both have been heard."""
+        rgb_ns, thermal_ns = (self.streams[stream].stamps.lead_ns() for stream in Stream)
+        return (
+            None if rgb_ns is None or thermal_ns is None else ClockDifference(thermal_ns - rgb_ns)
+        )
 
     def add_total(self, milliseconds: float) -> None:
         """Take one stamp-to-published latency, if both ends were read on one clock."""

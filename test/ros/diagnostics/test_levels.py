@@ -106,6 +106,21 @@ def no_pairs(frames: float) -> Scenario:
     return statistics, {}
 
 
+def clocks(level_of: str) -> Callable[[float], Scenario]:
+    def scenario(seconds: float) -> Scenario:
+        statistics = running()
+        statistics.pairs = 0
+        statistics.streams[RGB].received = 1  # too few to say that pairs are missing
+        off = Stream.THERMAL if level_of == "pairing" else RGB
+        for stream in Stream:
+            stamp_ns = NOW + (round(seconds * NANOSECONDS) if stream is off else 0)
+            statistics.streams[stream].stamps.observe(stamp_ns, 0, NOW)
+            statistics.streams[stream].stamps.age_ns = NOW - stamp_ns
+        return statistics, {}
+
+    return scenario
+
+
 def few_pairs(share: float) -> Scenario:
     statistics = running()
     statistics.pairs = round(share * 30)
@@ -191,6 +206,8 @@ SCENARIOS: dict[Threshold, tuple[Callable[[float], Scenario], float, float]] = {
     levels.LATE: (late, 490, 510),
     levels.RATE_LOW: (rate, 0.81, 0.79),
     levels.RATE_HIGH: (rate, 1.49, 1.51),
+    levels.CLOCK_DIFFERS: (clocks("rgb"), 0.9, 1.1),
+    levels.CLOCKS_DIFFER: (clocks("pairing"), 0.9, 1.1),
     levels.CAMERA_INFO: (camera_info, 0, 1),
     levels.NO_PAIRS: (no_pairs, 1, 2),
     levels.FEW_PAIRS: (few_pairs, 0.5, 0.45),

@@ -331,6 +331,31 @@ def test_a_frozen_camera_is_lost_unless_detection_is_off(rig, monkeypatch):
     assert rig.said[-1].mode is Mode.FUSED
 
 
+@pytest.mark.parametrize(("ahead_ms", "offset_ms"), [(37_000, -37_000), (-7_200_000, 7_200_000)])
+def test_two_clocks_are_the_reason_and_the_offset_that_is_named_mends_it(
+    rig, monkeypatch, ahead_ms, offset_ms
+):
+    clock = SteadyClock(monkeypatch)
+
+    def drive(first: int, count: int) -> None:
+        for i in range(first, first + count):
+            clock.tick(rig)
+            rig.send(Stream.THERMAL, 40 * i + ahead_ms)
+            rig.send(Stream.RGB, 40 * i)
+
+    drive(1, 60)
+    assert rig.said[-1].mode is Mode.RGB_ONLY
+    assert "the cameras' clocks differ" in rig.said[-1].reason
+    assert f"set thermal_offset_ms to {offset_ms}" in rig.said[-1].reason
+    said = len(rig.said)
+    drive(61, 60)
+    assert len(rig.said) == said, "once is enough"
+    pairing = replace(SETTINGS.pairing, thermal_offset_ns=offset_ms * MS)
+    rig.settings = replace(SETTINGS, pairing=pairing)
+    drive(121, 30)
+    assert rig.said[-1] == Standing(Mode.FUSED, "both cameras deliver")
+
+
 def test_a_looped_bag_stays_fused_and_starts_the_order_anew(rig, monkeypatch):
     clock = SteadyClock(monkeypatch)
     for _ in range(3):

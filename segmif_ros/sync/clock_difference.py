@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two cameras that stamp with two clocks: told from when their images arrive, and what to set.
+
+TAI is 37 s ahead of Unix time and GPS time 18 s, time zones are hours, and a driver that stamps
+with the time since boot is decades away. Nothing pairs then, whatever the pictures show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND
+
+SMALLEST_S = 1.0
+"""Less may be an image that was under way for longer than the other camera's."""
+_WHOLE_SECONDS_WITHIN_MS = 250.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClockDifference:
+    """By how much the stamps of two cameras disagree with when their images arrive.
+
+    Attributes:
+        thermal_ahead_ns: thermal stamps minus RGB stamps of images that arrive together, as the
+            drivers wrote them; exact up to the difference of the ways to here.
+    """
+
+    thermal_ahead_ns: int
+
+    @property
+    def thermal_offset_ms(self) -> float | None:
+        """Value of the parameter that makes up for it; None when that is beyond its range.
+
+        Whole seconds where that is near: clocks of two time scales differ by such.
+        """
+        offset_ms = -self.thermal_ahead_ns / MILLISECOND
+        seconds = 1e3 * round(offset_ms / 1e3)
+        near = seconds != 0 and abs(offset_ms - seconds) < _WHOLE_SECONDS_WITHIN_MS
+        offset_ms = seconds if near else 10.0 * round(offset_ms / 10.0)
+        return offset_ms if abs(offset_ms) <= LONGEST_OFFSET_MS else None
+
+    def seconds(self, offset_ns: int = 0) -> float:
+        """Return the size of what is left of it, seconds.
+
+        Args:
+            offset_ns: thermal offset minus RGB offset that are set already.
+        """
+        return abs(self.thermal_ahead_ns + offset_ns) / 1e9
+
+    def matters(self, offset_ns: int = 0) -> bool:
+        """Tell whether it is larger than what images may be under way for."""
+        return self.seconds(offset_ns) > SMALLEST_S
+
+    def text(self) -> str:
+        """Return one line for people: the difference and what to set."""
+        ahead = "ahead of" if self.thermal_ahead_ns > 0 else "behind"
+        line = (
+            f"the cameras' clocks differ: thermal stamps are {_duration(self)} {ahead} RGB stamps"
+        )
+        if self.thermal_offset_ms is None:
+            return f"{line}; let both drivers stamp with the system's clock, not since boot"
+        return (
+            f"{line}; set thermal_offset_ms to {self.thermal_offset_ms:.8g}, or let both drivers "
+            "stamp with one clock"
+        )
+
+
+def _duration(difference: ClockDifference) -> str:
+    offset_ms = difference.thermal_offset_ms
+    seconds = abs(difference.thermal_ahead_ns / 1e9 if offset_ms is None else offset_ms / 1e3)
+    if seconds < 7200.0:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 3600.0:.1f} h" if seconds < 48 * 3600.0 else f"{seconds / 86400.0:.0f} days"
