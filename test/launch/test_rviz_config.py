@@ -79,9 +79,39 @@ def test_every_display_is_an_image_display_with_all_of_its_keys(displays):
     assert len(names) == len(set(names))
 
 
-def test_fused_overlay_mask_and_both_cameras_are_shown(displays, remaps):
-    outputs = {f"/segmif/output/{name}" for name in ("fused", "overlay", "mask")}
+def test_fused_overlay_and_both_cameras_are_shown_and_nothing_else_is_asked_for(displays, remaps):
+    """A disabled image display is not left alone: RViz subscribes, and the node computes it."""
+    outputs = {f"/segmif/output/{name}" for name in ("fused", "overlay")}
+    assert all(display["Enabled"] for display in displays)
     assert shown(displays) == outputs | {remaps["~/input/rgb"], remaps["~/input/thermal"]}
+
+
+def test_the_window_opens_as_a_grid_of_the_four_images(content, displays):
+    """The state of the window is Qt's: an orientation, a number of parts, and a name for each."""
+    window = content["Window Geometry"]
+    state = bytes.fromhex(window["QMainWindow State"])
+    left, right = state.split(bytes.fromhex("00000001 00000118 00000384"))
+    assert docks(left) == ["Visible camera", "Fused", "Thermal camera", "Overlay"]
+    assert docks(right) == ["Displays"]
+    names = {display["Name"] for display in displays} | {"Displays"}
+    assert {name for name in window if isinstance(window[name], dict)} == names
+    assert not any(window[name]["collapsed"] for name in names)
+    assert window["Hide Left Dock"] is window["Hide Right Dock"] is False
+
+
+def docks(state: bytes) -> list[str]:
+    """Names of the docks in their order: column by column, each from the top."""
+    found, at = [], state.find(DOCK)
+    while at >= 0:
+        size = int.from_bytes(state[at + 1 : at + 5], "big")
+        found.append(state[at + 5 : at + 5 + size].decode("utf-16-be"))
+        visible = state[at + 5 + size]
+        assert visible == 1, found[-1]
+        at = state.find(DOCK, at + 5 + size)
+    return found
+
+
+DOCK = b"\xfb"
 
 
 def test_every_topic_exists_and_its_reader_connects(displays, remaps):
