@@ -11,12 +11,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
-
-from fault_bench import SIZE
-from fault_rows import ROWS
-from tiny_model import write_tiny_bundle
-
 from segmif_ros.ros.transport import prepare_process
 
 # Fast DDS reads these once in the life of a process, so they are set before any test runs.
@@ -36,6 +30,11 @@ def fault_domain() -> int:
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model in the size of the bench's pictures: it hands both images on unchanged."""
+    pytest.importorskip("rclpy")
+    pytest.importorskip("onnx")
+    from fault_bench import SIZE
+    from tiny_model import write_tiny_bundle
+
     return write_tiny_bundle(tmp_path_factory.mktemp("small"), SIZE)
 
 
@@ -44,6 +43,8 @@ def results() -> Iterator[list[dict[str, Any]]]:
     """Rows as they are measured; written to a file at the end if one is named."""
     rows: list[dict[str, Any]] = []
     yield rows
+    from fault_rows import ROWS
+
     path = os.environ.get(RESULTS_VARIABLE)
     if path:
         order = [row.name for row in ROWS]

@@ -6,20 +6,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
-
-from node_process import NodeProcess, Peer
-
 from segmif_ros.ros.transport import prepare_process
+
+if TYPE_CHECKING:
+    from node_process import NodeProcess, Peer
 
 # Fast DDS reads these once in the life of a process, so they are set before any test runs.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 prepare_process()
 
-Start = Callable[..., NodeProcess]
+Start = Callable[..., "NodeProcess"]
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,9 @@ def ros_domain() -> int:
 @pytest.fixture(scope="module")
 def start_node(tmp_path_factory: pytest.TempPathFactory, ros_domain: int) -> Iterator[Start]:
     """Start `segmif_node` processes; what still runs at the end is ended."""
+    pytest.importorskip("rclpy")
+    from node_process import NodeProcess
+
     folder = tmp_path_factory.mktemp("nodes")
     started: list[NodeProcess] = []
 
@@ -47,5 +50,8 @@ def start_node(tmp_path_factory: pytest.TempPathFactory, ros_domain: int) -> Ite
 @pytest.fixture(scope="module")
 def peer(ros_domain: int) -> Iterator[Peer]:
     """The other side of the wire, in the test process."""
+    pytest.importorskip("rclpy")
+    from node_process import Peer
+
     with Peer(ros_domain) as other:
         yield other
