@@ -124,9 +124,12 @@ def test_the_wheels_image_installs_extras_that_exist(setup_recipe: dict[str, Any
 @pytest.mark.parametrize("path", ROS_DOCKERFILES, ids=names(ROS_DOCKERFILES))
 def test_the_apt_packages_are_the_dependencies_of_the_manifest(path: Path):
     keys = {dep.name for dep in parse_package(str(REPOSITORY)).exec_depends}
+    by_pip = {key.removeprefix("python3-").removesuffix("-pip") for key in keys if "-pip" in key}
+    assert by_pip <= {Requirement(word).name for word in installed(path, "pip install")}
     expected = {
         key if key.startswith("python3-") else f"ros-${{ROS_DISTRO}}-{key.replace('_', '-')}"
         for key in keys
+        if not key.endswith("-pip")
     }
     packages = installed(path, "apt-get install")
     assert set(packages) - BUILD_TOOLS - {DEFAULT_RMW} == expected
