@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+
+from segmif_ros.documents import DocumentError, conform, read_json
 from segmif_ros.share import resolve_model
 
 MANIFEST = "manifest.json"
@@ -27,6 +31,12 @@ REFERENCE = "reference"
 
 PRECISIONS = ("fp32", "fp16", "int8")
 """Precisions of model files. fp16 keeps what needs it in fp32; int8 has Q/DQ nodes."""
+_PLAIN_NAME = re.compile(r"[\w .+-]{1,120}")
+_LONGEST_SIDE = 16384
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Side = Annotated[int, msgspec.Meta(gt=0, le=_LONGEST_SIDE)]
+Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 _OLDER_WORDS = {"mixed-fp16": "fp16"}
 
 
@@ -38,18 +48,21 @@ class BundleError(ValueError):
 class LabelClass:
     """One class: mask id, name, and colour as R, G, B (0-255)."""
 
-    id: int
-    name: str
-    color: tuple[int, int, int]
+    id: Annotated[int, msgspec.Meta(ge=0)]
+    name: Text
+    color: tuple[Byte, Byte, Byte]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """An ONNX file inside the bundle, the hex digest of its bytes, and how it was made."""
 
-    file: str
-    sha256: str
+    file: Text
+    sha256: Text
     made: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", self.sha256.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +87,10 @@ class Manifest:
             in a bundle without, or one whose pictures a user put there.
     """
 
-    name: str
-    model: str
-    sha256: str
-    size: tuple[int, int]
+    name: Text
+    model: Text
+    sha256: Text
+    size: tuple[Side, Side]
     classes: tuple[LabelClass, ...]
     variant: str = ""
     precision: str = "fp32"
@@ -86,7 +99,30 @@ class Manifest:
     licence: str = ""
     models: Mapping[str, ModelFile] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
-    reference: Mapping[str, str] = field(default_factory=dict)
+    reference: Mapping[str, Text] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha256", self.sha256.lower())
+        for file in self.reference:
+            if not _PLAIN_NAME.fullmatch(file) or Path(file).name != file:
+                raise BundleError(
+                    f"reference has {file!r}, expected names of files in {REFERENCE}/"
+                )
+        strange = sorted(self.models.keys() - set(PRECISIONS))
+        if strange:
+            raise BundleError(f"models has {strange[0]!r}, expected some of {PRECISIONS}")
+        own = _OLDER_WORDS.get(self.precision, self.precision)
+        if own in self.models:
+            raise BundleError(
+                f"models has {own!r}, which is the precision of {self.model!r} itself; one file "
+                "for each precision"
+            )
+        ids = [label.id for label in self.classes]
+        if not ids or ids != list(range(len(ids))) or len(ids) > MAX_CLASSES:
+            raise BundleError(
+                f"class ids {ids}, expected 0, 1, 2, ... in this order and at most {MAX_CLASSES}; "
+                "correct the class list"
+            )
 
     @property
     def files(self) -> dict[str, ModelFile]:
@@ -176,94 +212,28 @@ def parse_manifest(path: Path) -> Manifest:
     """Read one manifest.json.
 
     Raises:
-        BundleError: not JSON, another format number, or a field missing or of the wrong type.
+        BundleError: not JSON, another format number, or a field unknown, missing or malformed.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as err:
+        raw = read_json(path)
+    except DocumentError as err:
         raise BundleError(
             f"{path}: not a readable JSON manifest ({err}); copy the bundle again"
         ) from err
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+    found = raw.pop("format", None) if isinstance(raw, dict) else type(raw).__name__
+    if found != FORMAT:
         raise BundleError(f"{path}: manifest format {found!r}, expected {FORMAT}; export it again")
     try:
-        manifest = Manifest(
-            name=_text(raw, "name"),
-            model=_text(raw, "model"),
-            sha256=_text(raw, "sha256").lower(),
-            size=_parse_size(raw["size"]),
-            classes=tuple(_parse_class(entry) for entry in raw["classes"]),
-            variant=str(raw.get("variant", "")),
-            precision=str(raw.get("precision", "fp32")),
-            switches=dict(raw.get("switches", {})),
-            provenance=dict(raw.get("provenance", {})),
-            licence=str(raw.get("licence", "")),
-            models={name: _parse_file(name, v) for name, v in dict(raw.get("models", {})).items()},
-            gate=dict(raw.get("gate", {})),
-            reference=_parse_reference(raw.get("reference", {})),
-        )
-    except KeyError as err:
-        raise BundleError(f"{path}: field {err} is missing; export it again") from err
-    except (TypeError, ValueError, AttributeError) as err:
-        raise BundleError(f"{path}: malformed field ({err}); export it again") from err
-    own = _OLDER_WORDS.get(manifest.precision, manifest.precision)
-    if own in manifest.models:
-        raise BundleError(
-            f"{path}: models has {own!r}, which is the precision of {manifest.model!r} itself; one "
-            "file for each precision: export it again"
-        )
-    ids = [label.id for label in manifest.classes]
-    if not ids or ids != list(range(len(ids))) or len(ids) > MAX_CLASSES:
-        raise BundleError(
-            f"{path}: class ids {ids}, expected 0, 1, 2, ... in this order and at most "
-            f"{MAX_CLASSES}; correct the class list and export it again"
-        )
-    return manifest
-
-
-def _text(raw: Mapping[str, Any], key: str) -> str:
-    value = raw[key]
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{key} is {value!r}, expected text")
-    return value
-
-
-def _parse_file(precision: str, raw: Mapping[str, Any]) -> ModelFile:
-    if precision not in PRECISIONS:
-        raise ValueError(f"models has {precision!r}, expected some of {PRECISIONS}")
-    made = dict(raw.get("made", {}))
-    return ModelFile(_text(raw, "file"), _text(raw, "sha256").lower(), made)
-
-
-def _parse_reference(raw: Mapping[str, Any]) -> dict[str, str]:
-    for file in raw:
-        if not isinstance(file, str) or Path(file).name != file:
-            raise ValueError(f"reference has {file!r}, expected names of files in {REFERENCE}/")
-    return {file: _text(raw, file).lower() for file in raw}
-
-
-def _parse_size(value: object) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_positive, value)):
-        raise ValueError(f"size is {value!r}, expected [height, width] in pixels")
-    return value[0], value[1]
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _parse_class(entry: Mapping[str, Any]) -> LabelClass:
-    color = entry["color"]
-    if len(color) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in color):
-        raise ValueError(f"color is {color!r}, expected [red, green, blue] from 0 to 255")
-    return LabelClass(int(entry["id"]), _text(entry, "name"), (color[0], color[1], color[2]))
+        return conform(raw, Manifest)
+    except DocumentError as err:
+        raise BundleError(f"{path}: malformed manifest: {err}; export it again") from err
 
 
 def _verify_model(bundle: Bundle) -> None:
     manifest, folder = bundle.manifest, bundle.path.resolve()
-    model = (folder / manifest.model).resolve()
-    if model.parent != folder or Path(manifest.model).name != manifest.model:
+    plain = _PLAIN_NAME.fullmatch(manifest.model) is not None
+    model = (folder / manifest.model).resolve() if plain else folder
+    if model.parent != folder:
         raise BundleError(
             f"{bundle.path}: model {manifest.model!r} points outside the bundle; "
             "a bundle must hold its own ONNX file beside the manifest: export it again"

@@ -4,9 +4,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from segmif_ros.bundle import LabelClass, Manifest
+from segmif_ros.documents import DocumentError, conform, parse_json
 from segmif_ros.frames import UNLABELLED
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    model: str
+    classes: tuple[LabelClass, ...]
 
 
 def labels_json(manifest: Manifest) -> str:
@@ -30,10 +38,7 @@ def parse_labels(text: str) -> tuple[str, tuple[LabelClass, ...]]:
         ValueError: it was not written by that.
     """
     try:
-        raw = json.loads(text)
-        classes = tuple(
-            LabelClass(int(c["id"]), str(c["name"]), tuple(c["color"])) for c in raw["classes"]
-        )
-        return str(raw["model"]), classes
-    except (KeyError, TypeError) as err:
-        raise ValueError(f"not the labels of a model: {err!r} in {text[:60]!r}") from err
+        told = conform(parse_json(text), _Labels, extra=True)
+    except DocumentError as err:
+        raise ValueError(f"not the labels of a model: {err}") from err
+    return told.model, told.classes

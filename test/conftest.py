@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import runpy
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,13 @@ import pytest
 import setuptools
 
 from segmif_ros.bundle import Bundle
+
+with suppress(ImportError):  # colcon test runs without what only pip has
+    from hypothesis import settings
+
+    settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True)
+    settings.register_profile("long", max_examples=3000, deadline=None)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -139,7 +139,7 @@ def test_the_apt_packages_are_the_dependencies_of_the_manifest(path: Path):
 @pytest.mark.parametrize("path", ROS_DOCKERFILES, ids=names(ROS_DOCKERFILES))
 def test_the_pip_packages_are_within_what_setup_asks_for(path: Path, asked: dict[str, Requirement]):
     wanted = [Requirement(word) for word in installed(path, "pip install")]
-    assert {"numpy", "onnx", "onnxruntime", "rosbags"} <= {each.name for each in wanted}
+    assert {"msgspec", "numpy", "onnx", "onnxruntime", "rosbags"} <= {each.name for each in wanted}
     for each in wanted:
         if each.name == "numpy":
             assert str(each.specifier) == "<2,>=1.24"

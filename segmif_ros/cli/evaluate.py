@@ -24,8 +24,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
@@ -74,7 +72,6 @@ def main(argv: Sequence[str]) -> int:
         BagError,
         OSError,
         ValueError,
-        yaml.YAMLError,
     ) as err:
         sys.stderr.write(f"segmif evaluate: {err}\n")
         return USAGE

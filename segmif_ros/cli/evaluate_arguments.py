@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from segmif_ros.documents import DocumentError, read_yaml
 from segmif_ros.engines import ENGINES
 from segmif_ros.evaluation.settings import (
     LIGHTS,
@@ -172,11 +171,14 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
 
     Raises:
         SettingsError: a value that cannot be used.
-        OSError, yaml.YAMLError: the parameter file cannot be read, or there is no such model.
+        OSError: there is no such model.
     """
     values: dict[str, Any] = {}
     if args.params is not None:
-        parsed = yaml.safe_load(args.params.read_text(encoding="utf-8"))
+        try:
+            parsed = read_yaml(args.params)
+        except DocumentError as err:
+            raise SettingsError(f"{args.params}: {err}; give a parameter file") from err
         if not isinstance(parsed, dict):
             raise SettingsError(f"{args.params}: no parameter file of the node")
         values = node_parameters(parsed)

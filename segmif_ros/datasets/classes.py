@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
-import yaml
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.datasets.sample import BACKGROUND, IGNORE
+from segmif_ros.documents import DocumentError, conform, read_yaml
 from segmif_ros.frames import Image8
 from segmif_ros.share import share_path
+
+Id = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +31,24 @@ class Reading:
         rest_predicted: what any other id of a network's answer becomes.
     """
 
-    ids: Mapping[int, int]
-    rest_true: int
-    rest_predicted: int
+    ids: Mapping[Id, Id]
+    rest_true: Id
+    rest_predicted: Id
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How scores are counted; see `protocol.Protocol`.
+
+    Attributes:
+        counted: ids whose IoU goes into the mean.
+        ignored: ids of true pixels that are left out.
+        about: one sentence for people.
+    """
+
+    counted: tuple[Id, ...]
+    ignored: tuple[Id, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +59,20 @@ class ClassList:
         name: for example "fmb15".
         classes: in the order of their ids.
         ignore: ids of an annotation that teach a network nothing.
-        readings: by the name of another class list.
-        protocols: how scores are counted, as the file says it; see `protocol.load_protocol`.
+        reads_as: what the ids are in another class list, by its name.
+        protocols: how scores are counted, by name; see `protocol.load_protocol`.
     """
 
     name: str
     classes: tuple[LabelClass, ...]
-    ignore: tuple[int, ...]
-    readings: Mapping[str, Reading]
-    protocols: Mapping[str, Mapping[str, Any]]
+    ignore: tuple[Id, ...] = (IGNORE,)
+    reads_as: Mapping[str, Reading] = field(default_factory=dict)
+    protocols: Mapping[str, Counting] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ids = [label.id for label in self.classes]
+        if not ids or len(set(ids)) < len(ids) or max(ids) >= BACKGROUND:
+            raise ValueError(f"class ids {ids}, expected one each, from 0 to {BACKGROUND - 1}")
 
     def truth_table(self, other: str) -> Image8:
         """Return 256 ids: what every id of an annotation is in the class list `other`.
@@ -78,12 +101,12 @@ class ClassList:
     def _table(self, other: str, *, predicted: bool) -> Image8:
         if other == self.name:
             return np.arange(256, dtype=np.uint8)
-        if other not in self.readings:
+        if other not in self.reads_as:
             raise ValueError(
                 f"class list {self.name!r} cannot be read as {other!r}, only as "
-                f"{sorted(self.readings) or 'itself'}; add it to `reads_as` of its file"
+                f"{sorted(self.reads_as) or 'itself'}; add it to `reads_as` of its file"
             )
-        reading = self.readings[other]
+        reading = self.reads_as[other]
         rest = reading.rest_predicted if predicted else reading.rest_true
         table = np.full(256, IGNORE, np.uint8)
         for label in self.classes:
@@ -109,31 +132,16 @@ def load_class_list(name: str) -> ClassList:
         ValueError: the file is no class list.
     """
     path = Path(name) if name.endswith(".yaml") else share_path("config", "labels", f"{name}.yaml")
+    if not path.exists():
+        raise FileNotFoundError(f"no class list {path}; give one of {', '.join(shipped_lists())}")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return ClassList(
-            str(raw.get("name", path.stem)),
-            tuple(
-                LabelClass(
-                    int(c["id"]), str(c["name"]), (c["color"][0], c["color"][1], c["color"][2])
-                )
-                for c in raw["classes"]
-            ),
-            tuple(int(label) for label in raw.get("ignore", [IGNORE])),
-            {str(other): _reading(raw) for other, raw in raw.get("reads_as", {}).items()},
-            dict(raw.get("protocols", {})),
-        )
-    except (
-        yaml.YAMLError,
-        UnicodeDecodeError,
-        AttributeError,
-        TypeError,
-        KeyError,
-        IndexError,
-    ) as err:
-        reason = str(err).splitlines()[0]
+        raw = read_yaml(path)
+        if isinstance(raw, dict):
+            raw.setdefault("name", path.stem)
+        return conform(raw, ClassList)
+    except DocumentError as err:
         raise ValueError(
-            f"{path} is no class list ({reason}); expected classes with id, name and color, as in "
+            f"{path} is no class list ({err}); expected classes with id, name and color, as in "
             "config/labels/fmb15.yaml"
         ) from err
 
@@ -151,11 +159,3 @@ def list_with(classes: Sequence[LabelClass]) -> ClassList | None:
         if [(label.id, label.name) for label in found.classes] == wanted:
             return found
     return None
-
-
-def _reading(raw: Mapping[str, Any]) -> Reading:
-    return Reading(
-        {int(here): int(there) for here, there in raw["ids"].items()},
-        int(raw["rest_true"]),
-        int(raw["rest_predicted"]),
-    )

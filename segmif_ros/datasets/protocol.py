@@ -9,7 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.datasets.classes import ClassList, list_with, load_class_list, shipped_lists
+from segmif_ros.datasets.classes import (
+    ClassList,
+    Counting,
+    list_with,
+    load_class_list,
+    shipped_lists,
+)
 from segmif_ros.datasets.sample import IGNORE
 from segmif_ros.frames import Image8
 
@@ -131,15 +137,8 @@ def _protocol(found: ClassList, name: str) -> Protocol:
                 f"class list {found.name!r} has no protocol {name!r}, only "
                 f"{', '.join(found.protocols)}"
             )
-        raw = {"counted": [label for label in ids if label not in found.ignore]}
-    try:
-        counted = tuple(int(label) for label in raw["counted"])
-        ignored = {int(label) for label in raw.get("ignored", ())}
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
-        raise ValueError(
-            f"protocol {name!r} of {found.name!r} cannot be read ({err}); expected `counted` and "
-            "`ignored` with lists of ids"
-        ) from err
+        raw = Counting(tuple(label for label in ids if label not in found.ignore))
+    counted, ignored = raw.counted, set(raw.ignored)
     wrong = [label for label in counted if label not in ids or label in ignored]
     if wrong:
         raise ValueError(
@@ -147,7 +146,7 @@ def _protocol(found: ClassList, name: str) -> Protocol:
             "ignored at the same time"
         )
     left_out = tuple(sorted(ignored | {254, IGNORE}))
-    return Protocol(name, found.name, found.classes, counted, left_out, str(raw.get("about", "")))
+    return Protocol(name, found.name, found.classes, counted, left_out, raw.about)
 
 
 def _some(classes: Sequence[LabelClass]) -> str:

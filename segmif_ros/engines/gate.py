@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.documents import DocumentError, conform, parse_json
 from segmif_ros.engines.base import Engine, EngineError, Inference
 from segmif_ros.frames import Image8
 
@@ -23,6 +25,7 @@ SAME_DB = 120.0
 """Stands for equal pictures, whose PSNR has no number."""
 LOST_SHARE = 0.0005
 """Share of the reference's pixels from which a class must be found somewhere, however little."""
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _FORMAT = 1
 _SHOWN = 3
 """Reasons in the one line for diagnostics."""
@@ -48,12 +51,12 @@ class GateThresholds:
             reference's.
     """
 
-    fused_psnr_db: float = 38.0
-    mask_agreement: float = 0.98
-    class_agreement: float = 0.85
-    class_share: float = 0.005
-    confidence_error: float = 0.03
-    saturation: float = 0.01
+    fused_psnr_db: Annotated[float, msgspec.Meta(ge=0, le=SAME_DB)] = 38.0
+    mask_agreement: Share = 0.98
+    class_agreement: Share = 0.85
+    class_share: Share = 0.005
+    confidence_error: Share = 0.03
+    saturation: Share = 0.01
 
     @classmethod
     def of(cls, changes: Mapping[str, Any]) -> GateThresholds:
@@ -62,15 +65,10 @@ class GateThresholds:
         Raises:
             GateError: a name that is none, or a value that is no number of its range.
         """
-        names = [entry.name for entry in fields(cls)]
-        for name, value in changes.items():
-            if name not in names:
-                raise GateError(f"gate: {name!r} is no threshold, expected some of {names}")
-            highest = SAME_DB if name == "fused_psnr_db" else 1.0
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not 0.0 <= value <= highest:
-                raise GateError(f"gate: {name} is {value!r}, expected a number, 0 to {highest:g}")
-        return cls(**{name: float(value) for name, value in changes.items()})
+        try:
+            return conform(dict(changes), cls)
+        except DocumentError as err:
+            raise GateError(f"gate: {err}") from err
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,18 +137,15 @@ class GateResult:
             GateError: not the text of `to_json`.
         """
         try:
-            raw = json.loads(text)
-            number = raw.pop("format")
-            raw["reasons"] = tuple(raw["reasons"])
-            raw["pairs"] = tuple(PairScores(**row) for row in raw["pairs"])
-            raw["thresholds"] = GateThresholds.of(raw["thresholds"])
-            result = cls(**raw)
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raw = parse_json(text)
+            number = raw.pop("format", None) if isinstance(raw, dict) else None
+            if number != _FORMAT:
+                raise GateError(f"format {number!r}, expected {_FORMAT}; run the gate again")
+            result = conform(raw, cls)
+        except DocumentError as err:
             raise GateError(f"not a gate result ({err}); run the gate again") from err
         if result.passed is not (not result.reasons):
             raise GateError(f"gate result says passed {result.passed!r} beside {result.reasons}")
-        if number != _FORMAT:
-            raise GateError(f"gate result of format {number!r}, expected {_FORMAT}; run it again")
         return result
 
     def summary(self) -> str:

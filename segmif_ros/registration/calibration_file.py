@@ -4,23 +4,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from segmif_ros.documents import DocumentError, conform, read_yaml
 from segmif_ros.registration.calibration import Calibration, RigCalibration
 from segmif_ros.registration.errors import RegistrationError
 from segmif_ros.registration.lens import Intrinsics
 
-_HOMOGRAPHY_FIELDS = {"rgb", "thermal", "homography", "source"}
-_RIG_FIELDS = {"rgb", "thermal", "extrinsic", "plane_distance_m", "depth_range_m", "source"}
-_IGNORED = {"header", "r", "p", "binning_x", "binning_y", "roi"}
-"""Printed by `ros2 topic echo` of a camera_info; about rectified or partly read-out images."""
-_CAMERA_FIELDS = {"width", "height", "k", "d", "distortion_model"} | _IGNORED
+Whole = Annotated[float, msgspec.Meta(multiple_of=1)]
+Numbers = list[float | list[float]]
+"""One row after the other, or a list of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Roi:
+    x_offset: int = 0
+    y_offset: int = 0
+    width: int = 0
+    height: int = 0
+    do_rectify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Camera:
+    """Fields of a `sensor_msgs/CameraInfo`; those without a use here may be pasted along."""
+
+    width: Whole
+    height: Whole
+    k: Numbers | None = None
+    d: tuple[float, ...] = ()
+    distortion_model: str = "plumb_bob"
+    binning_x: int = 0
+    binning_y: int = 0
+    roi: _Roi | None = None
+    header: Any = None
+    r: Any = None
+    p: Any = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return int(self.height), int(self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class _HomographyFile:
+    rgb: _Camera
+    thermal: _Camera
+    homography: Numbers
+    source: str | int | float = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Extrinsic:
+    rotation: Numbers
+    translation_m: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _RigFile:
+    rgb: _Camera
+    thermal: _Camera
+    extrinsic: _Extrinsic
+    plane_distance_m: float | None = None
+    depth_range_m: tuple[float, float] | None = None
+    homography: Any = None
+    source: str | int | float = ""
 
 
 def load_calibration(path: str | Path) -> Calibration | RigCalibration:
@@ -32,21 +87,22 @@ def load_calibration(path: str | Path) -> Calibration | RigCalibration:
     """
     name = f"calibration {str(path)!r}"
     try:
-        raw: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as err:
+        raw = read_yaml(Path(path))
+    except DocumentError as err:
         raise RegistrationError(
-            f"{name} cannot be read: {' '.join(str(err).split())}; give the path of a calibration "
-            "YAML"
+            f"{name} cannot be read: {err}; give the path of a calibration YAML"
         ) from err
     try:
-        return _parse(raw)
+        if isinstance(raw, dict) and "extrinsic" in raw:
+            return _rig(conform(raw, _RigFile))
+        return _homography(conform(raw, _HomographyFile))
+    except DocumentError as err:
+        raise RegistrationError(
+            f"{name}: {err}; expected rgb and thermal with width and height, and a 3x3 homography "
+            "or an extrinsic (docs/calibration.md)"
+        ) from err
     except RegistrationError as err:
         raise RegistrationError(f"{name}: {err} (docs/calibration.md); calibrate again") from err
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
-        raise RegistrationError(
-            f"{name}: {err} is missing or malformed; expected rgb and thermal with width and "
-            "height, and a 3x3 homography or an extrinsic (docs/calibration.md)"
-        ) from err
 
 
 def save_calibration(calibration: Calibration | RigCalibration, path: str | Path) -> None:
@@ -104,84 +160,70 @@ def _camera_content(camera: Intrinsics) -> dict[str, Any]:
     }
 
 
-def _parse(raw: Any) -> Calibration | RigCalibration:
-    if not isinstance(raw, Mapping):
-        raise TypeError(f"the content, {str(raw)[:40]!r},")
-    if "extrinsic" not in raw:
-        return _homography(raw)
-    if "homography" in raw:
+def _homography(file: _HomographyFile) -> Calibration:
+    matrix = _matrix(file.homography, "homography")
+    return Calibration(file.rgb.size, file.thermal.size, matrix, str(file.source))
+
+
+def _rig(file: _RigFile) -> RigCalibration:
+    if file.homography is not None:
         raise RegistrationError("it holds a homography and an extrinsic, expected one of the two")
-    return _rig(raw)
-
-
-def _homography(raw: Any) -> Calibration:
-    _refuse_unknown(raw, _HOMOGRAPHY_FIELDS, "the file")
-    return Calibration(
-        _size(raw["rgb"]),
-        _size(raw["thermal"]),
-        np.asarray(raw["homography"], np.float64),
-        str(raw.get("source", "")),
-    )
-
-
-def _rig(raw: Any) -> RigCalibration:
-    _refuse_unknown(raw, _RIG_FIELDS, "the file")
-    extrinsic = raw["extrinsic"]
-    _refuse_unknown(extrinsic, {"rotation", "translation_m"}, "extrinsic")
-    if ("plane_distance_m" in raw) == ("depth_range_m" in raw):
+    if (file.plane_distance_m is None) == (file.depth_range_m is None):
         raise RegistrationError(
             "it holds both or neither of plane_distance_m and depth_range_m, expected one"
         )
-    if "plane_distance_m" in raw:
-        near = far = float(raw["plane_distance_m"])
-    else:
-        near, far = (float(value) for value in raw["depth_range_m"])
+    near, far = file.depth_range_m or (file.plane_distance_m or 0.0,) * 2
     if math.isinf(near):
         raise RegistrationError(f"the depth is {near}, expected metres")
     return RigCalibration(
-        _camera(raw["rgb"], "rgb"),
-        _camera(raw["thermal"], "thermal"),
-        rotation_matrix(np.asarray(extrinsic["rotation"], np.float64)),
-        np.asarray(extrinsic["translation_m"], np.float64),
+        _intrinsics(file.rgb, "rgb"),
+        _intrinsics(file.thermal, "thermal"),
+        rotation_matrix(_matrix(file.extrinsic.rotation, "rotation")),
+        np.asarray(file.extrinsic.translation_m, np.float64),
         near,
         far,
-        str(raw.get("source", "")),
+        str(file.source),
     )
 
 
-def _camera(raw: Any, name: str) -> Intrinsics:
-    _refuse_unknown(raw, _CAMERA_FIELDS, name)
-    if "k" not in raw:
+def _intrinsics(camera: _Camera, name: str) -> Intrinsics:
+    if camera.k is None:
         raise RegistrationError(f"{name} has no k; a rig needs the intrinsics of both cameras")
-    size, matrix = _size(raw), np.asarray(raw["k"], np.float64)
     try:
-        check_whole_image(raw)
+        matrix = _matrix(camera.k, "k")
+        check_whole_image(camera)
         return Intrinsics(
-            size,
+            camera.size,
             matrix.reshape(3, 3) if matrix.size == 9 else matrix,
-            str(raw.get("distortion_model", "plumb_bob")),
-            tuple(float(value) for value in raw.get("d", ())),
+            camera.distortion_model,
+            camera.d,
         )
     except RegistrationError as err:
         raise RegistrationError(f"{name}: {err}") from err
 
 
-def check_whole_image(facts: Mapping[str, Any]) -> None:
+def _matrix(rows: Numbers, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(rows, np.float64)
+    except ValueError as err:
+        raise RegistrationError(f"{name} has rows of different lengths: {rows}") from err
+
+
+def check_whole_image(camera: Any) -> None:
     """Refuse intrinsics of a camera that is binned or read out in part: K is of the full image.
 
     Args:
-        facts: fields of a `sensor_msgs/CameraInfo`, those that are given.
+        camera: a `sensor_msgs/CameraInfo`, or what has its fields; `roi` may be None.
 
     Raises:
         RegistrationError: binning above 1, or a region of interest.
     """
-    binning = [int(facts.get(name, 0)) for name in ("binning_x", "binning_y")]
+    binning = [camera.binning_x, camera.binning_y]
     if max(binning) > 1:
         raise RegistrationError(f"binning is {binning}, expected none: k is for the whole sensor")
-    roi = facts.get("roi") or {}
-    found = [int(roi.get(name, 0)) for name in ("x_offset", "y_offset", "width", "height")]
-    whole = [0, 0, int(facts["width"]), int(facts["height"])]
-    if found not in ([0, 0, 0, 0], whole):
+    roi = camera.roi or _Roi()
+    found = [roi.x_offset, roi.y_offset, roi.width, roi.height]
+    if found not in ([0, 0, 0, 0], [0, 0, camera.width, camera.height]):
         raise RegistrationError(f"roi is {found} (x, y, width, height), expected the whole image")
 
 
@@ -206,22 +248,3 @@ def rotation_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
             [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
         ]
     )
-
-
-def _size(raw: Any) -> tuple[int, int]:
-    return _whole(raw["height"]), _whole(raw["width"])
-
-
-def _whole(value: Any) -> int:
-    number = float(value)
-    if not number.is_integer():
-        raise ValueError(f"{value!r}, expected a whole number,")
-    return int(number)
-
-
-def _refuse_unknown(raw: Any, known: set[str], name: str) -> None:
-    unknown = sorted(str(key) for key in set(raw) - known)
-    if unknown:
-        raise RegistrationError(
-            f"{name} holds {', '.join(unknown)}, expected only {', '.join(sorted(known))}"
-        )

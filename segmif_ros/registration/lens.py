@@ -68,6 +68,10 @@ class Intrinsics:
             raise RegistrationError(
                 f"distortion_model is {self.model!r}, expected {', '.join(COEFFICIENTS)}"
             )
+        known = COEFFICIENTS[self.model]
+        if not any(self.coefficients[known:]):
+            # Drivers fill up with zeros, up to the 14 of OpenCV's largest model.
+            object.__setattr__(self, "coefficients", tuple(self.coefficients[:known]))
         if not np.isfinite(self.coefficients).all() or not self._right_count():
             raise RegistrationError(
                 f"d is {list(self.coefficients)}, expected {COEFFICIENTS[self.model]} finite "

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from segmif_ros.bundle import MANIFEST, BundleError, parse_manifest
 from segmif_ros.training.ranks import Ranks
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.weighting import LossRatioWeighting
@@ -203,10 +203,9 @@ def source_checkpoint(bundle: Path) -> Path:
         CheckpointError: the manifest names none, or the file is gone or another one.
     """
     try:
-        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+        source = parse_manifest(bundle / MANIFEST).provenance.get("checkpoint")
+    except BundleError as err:
         raise CheckpointError(f"{bundle} is no bundle ({err}); give a checkpoint.pt") from err
-    source = manifest.get("provenance", {}).get("checkpoint")
     if not isinstance(source, dict) or "path" not in source:
         raise CheckpointError(
             f"{bundle}: its manifest names no checkpoint; a bundle holds no weights that can be "

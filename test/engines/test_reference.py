@@ -142,5 +142,5 @@ def test_the_manifest_sets_the_thresholds(own: Path) -> None:
     engine = open_reference(bundle, threads=1)
     thresholds = check_engine(engine, bundle, threads=1).thresholds
     assert (thresholds.fused_psnr_db, thresholds.class_share) == (50.0, 0.1)
-    with pytest.raises(GateError, match="'masks' is no threshold"):
+    with pytest.raises(GateError, match="unknown field 'masks'"):
         check_engine(engine, edit(own, gate={"masks": 1}), threads=1)

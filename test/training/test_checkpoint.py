@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import fmb_classes
 from tiny_training import CLASSES, OPTIONS, RECIPE, source, tiny
 
+from segmif_ros.bundle import MANIFEST, Manifest
 from segmif_ros.training.checkpoint import CheckpointError, digest, load_start, read
 from segmif_ros.training.loop import train
 
@@ -24,8 +25,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(tmp_path: Path, source: object) -> Path:
     folder = tmp_path / "bundle"
     folder.mkdir(exist_ok=True)
-    manifest = {"provenance": {"checkpoint": source} if source else {}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    provenance = {"checkpoint": source} if source else {}
+    manifest = Manifest(
+        "tiny", "model.onnx", "00", (480, 640), fmb_classes(), provenance=provenance
+    )
+    (folder / MANIFEST).write_text(manifest.to_json())
     return folder
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from segmif_ros.documents import DocumentError, read_json
+
 FORMAT = 1
 """Number of this layout and of the way engines are built: another number is another engine."""
 LOCK_DEADLINE_S = 1800.0
@@ -256,9 +258,9 @@ class EngineCache:
         )
         for path in reversed(others):
             try:
-                other = json.loads(path.read_text(encoding="utf-8"))["key"]
+                other = read_json(path)["key"]
                 return f"the engine in {path} is another: {difference(other, key.to_json())}"
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except (DocumentError, KeyError, TypeError, AttributeError):
                 continue  # a damaged stranger tells nothing about ours
         return f"no {key.precision} engine of {model} in {self.folder} yet"
 
@@ -332,11 +334,11 @@ def _description(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is none.
         _DamagedError: it is not as it was written.
     """
+    if not path.exists():
+        raise FileNotFoundError(path)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as err:
+        facts = read_json(path)
+    except DocumentError as err:
         raise _DamagedError(f"{path} is damaged ({err})") from err
     kinds = {"key": dict, "gate": dict, "refused": bool}
     if not isinstance(facts, dict) or not all(

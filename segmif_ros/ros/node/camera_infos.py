@@ -135,18 +135,7 @@ def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
 def _intrinsics(
     info: CameraInfo, matrix: Any, model: str, coefficients: tuple[float, ...]
 ) -> Intrinsics:
-    roi = info.roi
-    check_whole_image(
-        {
-            "width": info.width,
-            "height": info.height,
-            "binning_x": info.binning_x,
-            "binning_y": info.binning_y,
-            "roi": {
-                name: getattr(roi, name) for name in ("x_offset", "y_offset", "width", "height")
-            },
-        }
-    )
+    check_whole_image(info)
     # Drivers of ideal cameras leave the model empty.
     model = model if model or any(coefficients) else "plumb_bob"
     return Intrinsics((info.height, info.width), matrix.reshape(3, 3), model, coefficients)
