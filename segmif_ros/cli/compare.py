@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmif_ros.cli.console import say
+from segmif_ros.outputs import write_whole
 from segmif_ros.report.compare import Comparison, compare
 from segmif_ros.report.compare_page import compare_page, compare_text
-from segmif_ros.report.schema import ReportError, load, write_whole
+from segmif_ros.report.schema import ReportError, load
 
 REGRESSED = 3
 

@@ -9,13 +9,11 @@ report.json and log/.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from segmif_ros.cli.demo_pictures import PANE, draw_sheet, draw_video
 from segmif_ros.cli.demo_session import Chain, ChainError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
 from segmif_ros.cli.managed_process import private_domain, terminable
+from segmif_ros.outputs import OutputError, own_folder, write_whole
 from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.clips import ClipError, FolderPairs
@@ -48,13 +47,17 @@ _PAIRS_LIMIT = 150
 _SHARED_MEMORY_MB = 80
 
 
+_RESULTS = ("contact_sheet.png", "demo.mp4", "report.json")
+_FILES = (*_RESULTS, "log", "pairs_bag")
+
+
 def main(argv: Sequence[str]) -> int:
     """Run `segmif demo`; returns 0 if at least 95 % of the pairs came out, else 1 or 2."""
     args = _parser().parse_args(argv)
     try:
         with terminable():
             return _run(args)
-    except (BagError, ClipError) as err:
+    except (BagError, ClipError, OutputError) as err:
         sys.stderr.write(f"segmif demo: {err}\n")
         return 2
     except OSError as err:
@@ -104,39 +107,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> int:
     _check(args)
-    with _sole_user(args.out):
+    with own_folder(args.out, _FILES, (args.bag, args.pairs, args.calibration, args.model)):
         return _demonstrate(args, args.out)
 
 
 def _demonstrate(args: argparse.Namespace, out: Path) -> int:
-    for stale in ("contact_sheet.png", "demo.mp4", "report.json"):
+    for stale in _RESULTS:
         (out / stale).unlink(missing_ok=True)
     _check_shared_memory()
     source = _source(args)
     report, recorder = _measure(args, source)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = json.dumps(report.to_json(created=created), indent=2)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(out / "report.json", text + "\n")
     _draw(args, source, recorder, report)
     say("")
     say(report.table())
     return _verdict(report, out, video=not args.no_video)
-
-
-@contextmanager
-def _sole_user(out: Path) -> Iterator[None]:
-    """Keep a second demo out of the folder: it would overwrite the logs that this one reads."""
-    log = out / "log"
-    log.mkdir(parents=True, exist_ok=True)
-    with (log / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise ChainError(
-                f"another demo is writing into {str(out)!r}; wait for its end, or choose another "
-                "folder with --out"
-            ) from err
-        yield
 
 
 def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recorder]:

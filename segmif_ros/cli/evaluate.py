@@ -13,7 +13,6 @@ or a bag was skipped; 130 interrupted (the report holds what was done until then
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import sys
@@ -35,17 +34,22 @@ from segmif_ros.evaluation.ground_truth import LabelError
 from segmif_ros.evaluation.result import INTERRUPTED, BagResult
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import DriveSettings, SettingsError
+from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
 from segmif_ros.evaluation.verdict import Requirement, RequirementError
+from segmif_ros.outputs import OutputError, own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.registration import RegistrationError
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.schema import PICTURES, REPORT_FILE, RUN_FILE, save
-from segmif_ros.report.summary import summarize, write_pictures
+from segmif_ros.report.summary import remove_pictures, summarize, write_pictures
 from segmif_ros.report.text import table
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
 """Exit codes."""
+
+LOG = "log"
+"""Folder with the logs of the processes of a live evaluation."""
 
 _PATIENCE = 3
 """Signals until an interrupted evaluation leaves its report unwritten."""
@@ -76,15 +80,17 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"segmif evaluate: {err}\n")
         return USAGE
     try:
-        with _patient(), _sole_user(args.out):
+        names = (HTML_FILE, REPORT_FILE, RUN_FILE, PICTURES, STATE, *((LOG,) if args.live else ()))
+        inputs = (*bags, settings.labels, settings.boxes, settings.calibration, args.params)
+        with _patient(), own_folder(args.out, names, (*inputs, settings.model)):
             if args.live:
                 from segmif_ros.cli.evaluate_live import evaluate_live
 
                 return evaluate_live(args, settings, bags[0], bundle, wanted)
             return _evaluate(args, settings, bags, bundle, wanted)
-    except (DriveError, EngineError, RegistrationError, LabelError) as err:
+    except (DriveError, EngineError, RegistrationError, LabelError, OutputError) as err:
         sys.stderr.write(f"segmif evaluate: {err}\n")
-        return FAILED
+        return USAGE if isinstance(err, OutputError) else FAILED
     except OSError as err:
         sys.stderr.write(
             f"segmif evaluate: {err}; free space, or choose another folder with --out. "
@@ -134,8 +140,6 @@ def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequ
     for folder in (settings.labels, settings.boxes):
         if folder is not None and not Path(folder).is_dir():
             raise LabelError(f"{folder!r} is no folder; give one with a file for each image")
-    if args.out.is_file():
-        raise BagError(f"--out {str(args.out)!r} is a file; give a folder")
     if args.live and len(bags) > 1:
         raise SettingsError(f"--live plays one bag, not {len(bags)}; run it for each")
     offline = settings.has_labels or settings.write_bag or settings.limit or settings.rows == "all"
@@ -146,6 +150,9 @@ def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequ
         )
     if args.scheduler and args.jobs > 1:
         raise SettingsError("--jobs are processes here, --scheduler has its own; give one of them")
+    if settings.write_bag:
+        inputs = (*bags, settings.labels, settings.boxes, settings.calibration, settings.model)
+        require_disjoint(Path(settings.write_bag), (), inputs)
     names = [_bag_name(bag) for bag in bags]
     if settings.write_bag and len(bags) > 1 and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -173,25 +180,6 @@ def _patient() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _sole_user(out: Path) -> Iterator[None]:
-    """Keep a second evaluation out of the folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = out / ".lock"
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise DriveError(
-                f"another evaluation is writing into {str(out)!r}; wait for its end, or choose "
-                "another folder with --out"
-            ) from err
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _evaluate(
@@ -248,8 +236,7 @@ def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]
     """
     for stale in (HTML_FILE, REPORT_FILE, RUN_FILE):
         (out / stale).unlink(missing_ok=True)  # or half of it would stay beside half of the new one
-    for picture in (out / PICTURES).glob("*"):
-        picture.unlink()
+    remove_pictures(out)
     report["pictures"] = write_pictures(out, results)
     save(out, report)
     written = [write_html(out).name, REPORT_FILE]

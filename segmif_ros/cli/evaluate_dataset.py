@@ -38,8 +38,9 @@ from segmif_ros.evaluation.verdict import (
     verdict,
 )
 from segmif_ros.metrics.tally import ROWS
+from segmif_ros.outputs import OutputError, own_folder
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.report.dataset_report import SCORES_FILE, dataset_report, to_text, write
+from segmif_ros.report.dataset_report import FILES, SCORES_FILE, dataset_report, to_text, write
 from segmif_ros.share import resolve_model
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
@@ -55,14 +56,25 @@ _HELD_BACK = ("test", "testing", "val", "validation", "valid")
 def main(argv: Sequence[str]) -> int:
     """Score, print tables, write files if asked, and return the exit code."""
     args = _parser().parse_args(argv)
+    if args.out is None:
+        return _scored(args)
+    others = (folder.rpartition("=")[2] for folder in args.fused)
+    inputs = (args.dataset, args.boxes, args.model, *others)
+    try:
+        with own_folder(args.out, FILES, inputs):
+            return _scored(args)
+    except (OutputError, OSError) as err:
+        sys.stderr.write(f"segmif evaluate: --out: {err}\n")
+        return USAGE
+
+
+def _scored(args: argparse.Namespace) -> int:
     try:
         wanted = _requirements(args)
         bundle = Bundle.load(resolve_model(args.model))
         dataset, protocols = _open(args, bundle)
         translation = protocols[0].prediction_table(bundle.manifest.classes)
         others = {name: fused_images(folder) for name, folder in map(_named, args.fused)}
-        if args.out is not None:
-            args.out.mkdir(parents=True, exist_ok=True)
     except (RequirementError, BundleError, DatasetError, OSError, ValueError) as err:
         sys.stderr.write(f"segmif evaluate: {err}\n")
         return USAGE

@@ -20,7 +20,7 @@ from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE
 from segmif_ros.cli.demo_session import Chain, ChainError
 from segmif_ros.cli.demo_sources import BagSource, Plan
-from segmif_ros.cli.evaluate import write_report
+from segmif_ros.cli.evaluate import LOG, write_report
 from segmif_ros.cli.managed_process import private_domain
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.result import BagResult, StoredPicture
@@ -149,10 +149,10 @@ def _play(
     args: argparse.Namespace, settings: DriveSettings, source: BagSource, bundle: Bundle
 ) -> tuple[BagResult, RunReport]:
     domain = private_domain()
-    say(f"playing {source.title} to a node on ROS domain {domain}, logs in {args.out / 'log'}")
+    say(f"playing {source.title} to a node on ROS domain {domain}, logs in {args.out / LOG}")
     with Chain(
         source,
-        args.out / "log",
+        args.out / LOG,
         domain=domain,
         parameters=node_parameters_of(settings),
         video_size=PANE,

@@ -32,8 +32,9 @@ def main(argv: Sequence[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     options = Options(device=args.device, precision=args.precision, workers=args.workers)
-    cache = args.out.parent / "rig-frames"
+    cache = args.out / "rig-frames"
     try:
+        _refuse_trained(args)
         recipe = Recipe.load(args.recipe)
         classes = len(load_classes(recipe.labels))
         sources = open_sources(recipe, args.data, cache)
@@ -62,6 +63,20 @@ def main(argv: Sequence[str]) -> int:
         return 130
     _tell_next(args.out)
     return 0
+
+
+def _refuse_trained(args: argparse.Namespace) -> None:
+    """Refuse to begin anew where a run lies: its weights are hours of somebody's time.
+
+    Raises:
+        FileExistsError: with the file and what to do.
+    """
+    there = [name for name in ("checkpoint.pt", "best.pt") if (args.out / name).exists()]
+    if there and not args.resume:
+        raise FileExistsError(
+            f"{args.out / there[0]} is of an earlier run; go on with --resume, or give another "
+            "folder with --out"
+        )
 
 
 def _overfit(

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import cv2
 
@@ -169,9 +170,11 @@ def on_cluster(
     except (OSError, TimeoutError, ValueError) as err:
         raise DriveError(f"no Dask scheduler at {scheduler!r}: {err}; start one first") from err
     with client:
-        # The attempts at a bag whose worker dies are those of the scheduler.
+        # The attempts at a bag whose worker dies are those of the scheduler, which takes two tasks
+        # of one key for one task: evaluations that it has at once must not share keys.
+        own = uuid4().hex
         futures = {
-            client.submit(work, task, pure=False, key=f"{i}-{Path(task.bag).name}"): task
+            client.submit(work, task, pure=False, key=f"{own}-{i}-{Path(task.bag).name}"): task
             for i, task in enumerate(tasks)
         }
         for future in distributed.as_completed(futures):

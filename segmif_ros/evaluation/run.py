@@ -219,7 +219,8 @@ class _Run:
             if not self._found.put(result):
                 return
             times["pair"] = 1e3 * (waited - started)
-            self._series.add([result.evaluated.t_s, None, times["inference"], times["pair"]])
+            pair = result.evaluated
+            self._series.add([pair.t_s, None, times["inference"], times["pair"], pair.stamp_ns])
             done += 1
             if self._progress is not None:
                 expected = self._settings.limit or self._source.expected_pairs
@@ -229,6 +230,8 @@ class _Run:
         self, item: _Ahead, both: Perceiver, single: Perceiver
     ) -> tuple[_Result, dict[str, float]]:
         pair = item.pair
+        if self._first_ns is None:
+            self._first_ns = pair.stamp_ns
         seen = both.perceive(
             FramePair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
         )
@@ -240,8 +243,6 @@ class _Run:
         labelled = item.truth is not None or item.boxes is not None
         if self._settings.rows == "all" or (self._settings.scores_cameras_alone and labelled):
             alone = _alone(pair, images, single)
-        if self._first_ns is None:
-            self._first_ns = pair.stamp_ns
         calibrated = self._bench.calibration is not None
         if calibrated and self._valid is None:
             size = (int(pair.thermal.shape[0]), int(pair.thermal.shape[1]))

@@ -21,11 +21,11 @@ from segmif_ros.evaluation.settings import ALIGNMENT_EVERY_S, DriveSettings
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.flicker import BLOCK, Flicker
-from segmif_ros.metrics.fusion import SMALLEST
+from segmif_ros.metrics.fusion import METRICS, SMALLEST
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.metrics.tally import ROWS
-from segmif_ros.recordings.recording import Decimated
+from segmif_ros.recordings.recording import Decimated, evenly
 from segmif_ros.report.schema import MOST_ROWS
 
 COLUMNS = (
@@ -38,12 +38,13 @@ COLUMNS = (
     "thermal_SD",
     "fused_SD",
     "miou",
+    "stamp_ns",
 )
 """Columns of the table of pairs: seconds since the bag's first pair, number of the bag, thermal
 minus RGB time, mean confidence (0 to 1), mean luma of the visible picture, standard deviations of
-luma, and the mIoU of this pair where it has labels."""
+luma, the mIoU of this pair where it has labels, and the stamp of its RGB image."""
 
-FUSION_COLUMNS = ("t_s", "source", "EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
+FUSION_COLUMNS = ("t_s", "source", *METRICS, "stamp_ns")
 """Columns of the table of pairs whose fused image was measured."""
 
 NIGHT_BELOW = 50.0
@@ -161,6 +162,8 @@ class Thinned:
             ]
             if len(rows) <= MOST_ROWS:
                 return stride, rows
+            if len(rows) == sum(bool(state["rows"]) for state in states):
+                return stride, list(evenly(tuple(rows), MOST_ROWS))  # one row of each bag is left
             stride *= 2
 
 
@@ -227,8 +230,8 @@ class DriveScores:
         if min(luma.shape) >= SMALLEST:
             scores = self.fusion.add(images.thermal, luma, fused_luma, split)
         if scores is not None:
-            values = [scores["fused"][name] for name in FUSION_COLUMNS[2:]]
-            self.fusion_frames.add([pair.t_s, None, *values])
+            values = [scores["fused"][name] for name in METRICS]
+            self.fusion_frames.add([pair.t_s, None, *values, pair.stamp_ns])
         for row, mask in pair.alone.items():
             counts = self.same.setdefault(row, [0, 0])
             counts[0] += int(np.count_nonzero(mask == images.mask))
@@ -236,7 +239,8 @@ class DriveScores:
         miou = self._score(pair, split)
         confidence = float(cv2.mean(images.confidence)[0]) / 255.0
         deviations = [_deviation(each) for each in (luma, images.thermal, fused_luma)]
-        self.frames.add([pair.t_s, None, difference_ms, confidence, brightness, *deviations, miou])
+        told = [difference_ms, confidence, brightness, *deviations, miou, pair.stamp_ns]
+        self.frames.add([pair.t_s, None, *told])
         self._align(pair)
         self._picture(pair, confidence, miou)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from segmif_ros.evaluation.settings import DriveSettings
 
 FOLDER = "state"
 _RESULT = "result.json"
+_KEY = re.compile("[0-9a-f]{16}")
 
 
 class StateFolder:
@@ -86,8 +89,14 @@ class StateFolder:
             raise
 
     def clear(self) -> None:
-        """Remove all results: the report is complete."""
-        shutil.rmtree(self._root, ignore_errors=True)
+        """Remove all results: the report is complete. What is no result stays."""
+        if self._root.is_symlink() or not self._root.is_dir():
+            return
+        for folder in self._root.iterdir():
+            if _KEY.fullmatch(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # somebody else's files are in it
+            self._root.rmdir()
 
 
 def evaluation_key(settings: DriveSettings, model_sha256: str) -> str:

@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 SCHEMA = "segmif.compare"
 VERSION = 1
 
-_OF_THE_INPUT = ("t_s", "source", "difference_ms", "brightness", "visible_SD", "thermal_SD")
+_OF_THE_INPUT = (
+    "t_s",
+    "source",
+    "stamp_ns",
+    "difference_ms",
+    "brightness",
+    "visible_SD",
+    "thermal_SD",
+)
 """Columns that no model changes."""
 
 BLOCK_S = 1.0
@@ -302,7 +310,8 @@ def _known(where: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]
 def _paired(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[PairedDifference]:
     """Yield the differences of all common columns, over all bags and for each bag of several."""
     for tables in _tables(a, b):
-        rows_a, rows_b = (_by_place(table, names) for table, names in tables)
+        stamped = all("stamp_ns" in table["columns"] for table, _ in tables)
+        rows_a, rows_b = (_by_place(table, names, stamped=stamped) for table, names in tables)
         common = [place for place in rows_a if place in rows_b]
         columns = [
             name
@@ -340,15 +349,19 @@ def _bag_names(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _by_place(table: Mapping[str, Any], names: Sequence[str]) -> _Rows:
-    """Return rows by bag and time: what tells that two rows are of one pair."""
+def _by_place(table: Mapping[str, Any], names: Sequence[str], *, stamped: bool) -> _Rows:
+    """Return rows by bag and stamp: what tells that two rows are of one pair.
+
+    Reports of older versions have no stamps, only seconds since the first pair that was evaluated.
+    """
     found = {}
     for row in table["rows"]:
         values = dict(zip(table["columns"], row, strict=True))
         number = int(values.get("source") or 0)
         bag = names[number] if number < len(names) else str(number)
-        if values["t_s"] is not None:
-            found[bag, round(float(values["t_s"]), 4)] = values
+        place = values["stamp_ns"] if stamped else values["t_s"] and round(values["t_s"], 4)
+        if place is not None and values["t_s"] is not None:
+            found[bag, place] = values
     return found
 
 
@@ -366,8 +379,8 @@ def _column(
     numbers: dict[tuple[str, int], int] = {}
     blocks = np.array(
         [
-            numbers.setdefault((name, math.floor(t_s / BLOCK_S)), len(numbers))
-            for (name, t_s), _, _ in both
+            numbers.setdefault((place[0], math.floor(rows_a[place]["t_s"] / BLOCK_S)), len(numbers))
+            for place, _, _ in both
         ]
     )
     found = interval(second - first, blocks)

@@ -15,6 +15,7 @@ from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.evaluation.dataset_scores import DatasetScores, WorstPairs
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.tally import ROWS
+from segmif_ros.outputs import write_whole
 from segmif_ros.report.confusion_picture import confusion_picture
 from segmif_ros.report.run_summary import versions
 from segmif_ros.report.score_tables import (
@@ -29,6 +30,8 @@ SCORES_FILE = "scores.json"
 SCHEMA, VERSION = "segmif.dataset", 1
 CONFUSIONS = {row: f"confusion_{row}.png" for row in ROWS}
 WORST_FILE = "worst.jpg"
+FILES = (SCORES_FILE, *CONFUSIONS.values(), WORST_FILE)
+"""Everything that `write` may write."""
 
 
 def dataset_report(
@@ -122,17 +125,16 @@ def write(
     Raises:
         OSError: it cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
     for stale in (*CONFUSIONS.values(), WORST_FILE):
         (out / stale).unlink(missing_ok=True)
     text = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    (out / SCORES_FILE).write_text(text, encoding="utf-8")
+    write_whole(out / SCORES_FILE, text)
     written = [out / SCORES_FILE]
     for name, picture in _pictures(report, scores, worst).items():
         ok, coded = cv2.imencode(Path(name).suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if not ok:
             raise OSError(f"OpenCV {cv2.__version__} cannot write {name}")
-        (out / name).write_bytes(coded.tobytes())
+        write_whole(out / name, coded.tobytes())
         written.append(out / name)
     return written
 

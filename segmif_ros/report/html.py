@@ -15,11 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from segmif_ros.outputs import write_whole
 from segmif_ros.report import score_sections as scores
 from segmif_ros.report import sections
 from segmif_ros.report.markup import Markup, element, joined
 from segmif_ros.report.meanings import glossary
-from segmif_ros.report.schema import DriveReport, load, write_whole
+from segmif_ros.report.schema import DriveReport, load
 from segmif_ros.view.frames import Picture, ViewError, ViewFrame, jpeg, png
 from segmif_ros.view.page import asset, content_hash, embedded_viewer
 from segmif_ros.view.report_pictures import classes_of, picture_frames

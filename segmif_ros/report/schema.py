@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
+
+from segmif_ros.outputs import write_whole
 
 SCHEMA = "segmif.drive"
 RUN_SCHEMA = "segmif.drive.run"
@@ -238,24 +239,6 @@ def load(folder: Path) -> DriveReport:
     except ReportError as err:
         raise ReportError(f"{folder}: {err}") from err
     return report  # type: ignore[return-value]
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file that is there completely or not at all, also after a crash or a full disk.
-
-    Raises:
-        OSError: it cannot be written; what was there before still is.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _text(value: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -12,7 +13,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.datasets.protocol import Protocol
-from segmif_ros.evaluation.kept_pictures import Kind
+from segmif_ros.evaluation.kept_pictures import Kind, PairImages
 from segmif_ros.evaluation.result import BagResult, StoredPicture
 from segmif_ros.evaluation.scores import (
     COLUMNS,
@@ -25,9 +26,10 @@ from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST, DriveSettings
 from segmif_ros.evaluation.verdict import Requirement, verdict
 from segmif_ros.frames import UNLABELLED
 from segmif_ros.metrics.tally import ROWS
+from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import evenly
 from segmif_ros.report.run_summary import machine, versions
-from segmif_ros.report.schema import MOST_ROWS, PICTURES, SCHEMA, VERSION, write_whole
+from segmif_ros.report.schema import MOST_ROWS, PICTURES, SCHEMA, VERSION
 from segmif_ros.report.score_tables import by_split
 
 SKIPPED = "skipped bags"
@@ -39,7 +41,8 @@ _PLACES = ("model", "labels", "boxes", "calibration", "write_bag")
 _PROBLEMS = 20
 """Kinds of trouble with labels that are listed; every one may be about another file."""
 
-_SERIES = ("t_s", "source", "engine_ms", "pair_ms")
+_OWN_PICTURE = re.compile(rf"\d{{3,}}_({'|'.join(PairImages._fields)})\.(jpg|png)")
+_SERIES = ("t_s", "source", "engine_ms", "pair_ms", "stamp_ns")
 _ALIGNMENT = ("t_s", "dx_px", "dy_px", "certain")
 
 
@@ -109,6 +112,13 @@ def summarize(
     }
     report["verdict"] = _verdict(report, requirements, results, max_skipped)
     return report
+
+
+def remove_pictures(folder: Path) -> None:
+    """Remove the pictures of an earlier report; whatever else lies beside them stays."""
+    for picture in (folder / PICTURES).glob("*"):
+        if _OWN_PICTURE.fullmatch(picture.name):
+            picture.unlink()
 
 
 def write_pictures(folder: Path, results: Sequence[BagResult]) -> list[dict[str, Any]]:

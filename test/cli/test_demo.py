@@ -10,6 +10,7 @@ import pytest
 
 from segmif_ros.cli import demo
 from segmif_ros.cli.demo_sources import Plan
+from segmif_ros.outputs import own_folder
 
 
 class FakeSource:
@@ -132,13 +133,19 @@ def test_a_closed_terminal_ends_the_demo_like_ctrl_c(number):
 
 
 def test_two_demos_do_not_share_a_folder(tmp_path, capsys):
-    with demo._sole_user(tmp_path):
-        assert demo.main(["--out", str(tmp_path)]) == 1
+    with own_folder(tmp_path, ["report.json"]):
+        assert demo.main(["--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "another demo is writing into" in error
+    assert "another command is writing into" in error
     assert error.count("\n") == 1
-    with demo._sole_user(tmp_path):
-        pass
+
+
+@pytest.mark.parametrize("name", ["report.json", "demo.mp4", "log", "pairs_bag"])
+def test_nothing_of_a_user_is_replaced(name, tmp_path, capsys):
+    (tmp_path / name).write_text("mine")
+    assert demo.main(["--out", str(tmp_path)]) == 2
+    assert f"{name} is there already" in capsys.readouterr().err
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):

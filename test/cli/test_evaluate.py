@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.cli import evaluate
 from segmif_ros.cli.evaluate import DONE, FAILED, MISSED, STOPPED, USAGE, find_bags, main
 from segmif_ros.evaluation import jobs as drive_jobs
+from segmif_ros.outputs import MARKER, own_folder
 from segmif_ros.recordings.bag_writer import TOPICS
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.report import schema as drive_report
@@ -76,7 +78,7 @@ def test_the_folder_holds_a_valid_report_and_nothing_else(run, bag, tmp_path):
     named = {entry[name] for entry in report["pictures"] for name in ("visible", "mask", "fused")}
     assert all((out / name).is_file() for name in named)
     left = {f.name for f in out.iterdir()}
-    assert left <= {"report.json", "run.json", "report.html", "pictures"}
+    assert left <= {"report.json", "run.json", "report.html", "pictures", MARKER}
 
 
 def test_thresholds_decide_the_exit_code(run, bag, tmp_path, capsys):
@@ -193,15 +195,91 @@ def test_what_an_earlier_try_did_is_taken_over(run, tmp_path, capsys, monkeypatc
 
 
 def test_two_evaluations_do_not_share_a_folder(run, bag, tmp_path, capsys):
-    with evaluate._sole_user(tmp_path / "out"):
-        assert run(bag) == FAILED
-    assert "another evaluation is writing" in capsys.readouterr().err
+    with own_folder(tmp_path / "out", ["report.json"]):
+        assert run(bag) == USAGE
+        assert run(bag) == USAGE
+    assert "another command is writing" in capsys.readouterr().err
 
 
-def test_a_second_one_that_is_turned_away_leaves_the_lock(run, bag, tmp_path):
-    with evaluate._sole_user(tmp_path / "out"):
-        assert run(bag) == FAILED
-        assert run(bag) == FAILED
+def tree(root: Path) -> dict[str, bytes | str]:
+    """Every file and link below a folder with its content."""
+    return {
+        str(path.relative_to(root)): str(path.readlink())
+        if path.is_symlink()
+        else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", ["pictures", "state", "report.json", "report.html", "run.json"])
+@pytest.mark.parametrize("kind", ["copy", "link"])
+def test_nothing_that_was_there_before_is_touched(kind, name, run, bag, tmp_path, capsys):
+    """A bag below the folder of the report has the name of one of the report's own parts."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    if kind == "copy":
+        shutil.copytree(bag, out / name)
+    else:
+        shutil.copytree(bag, tmp_path / "elsewhere" / "bag")
+        (out / name).symlink_to(tmp_path / "elsewhere" / "bag")
+    before = tree(tmp_path)
+    assert run(out) == USAGE
+    assert f"{name}" in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_a_lock_and_other_files_of_a_user_stay(run, bag, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "target").write_text("mine")
+    (out / ".lock").symlink_to(tmp_path / "target")
+    (out / "notes.txt").write_text("mine")
+    assert run(bag) == DONE
+    (out / "pictures" / "mine.jpg").write_text("mine")
+    (out / "state").mkdir()
+    (out / "state" / "mine").write_text("mine")
+    assert run(bag) == DONE
+    assert (tmp_path / "target").read_text() == "mine"
+    for name in (".lock", "notes.txt", "pictures/mine.jpg", "state/mine"):
+        assert (out / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--labels", "{out}/pictures"),
+        ("--labels", "{out}"),
+        ("--boxes", "{out}"),
+        ("--calibration", "{out}/report.json"),
+        ("--write-bag", "{bag}/results"),
+        ("--write-bag", "{bag}"),
+        ("--write-bag", "{labels}/results", "--labels", "{labels}"),
+    ],
+)
+def test_what_is_read_is_never_written(words, run, bag, tmp_path, capsys):
+    shutil.copytree(bag, tmp_path / "drive")
+    for folder in ("out/pictures", "labels"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "000000.png").write_bytes(b"truth")
+    (tmp_path / "out" / "report.json").write_text("{}")
+    before = tree(tmp_path)
+    places = {"out": tmp_path / "out", "bag": tmp_path / "drive", "labels": tmp_path / "labels"}
+    assert run(tmp_path / "drive", *(word.format(**places) for word in words)) == USAGE
+    assert "choose" in capsys.readouterr().err
+    assert tree(tmp_path) == before
+
+
+def test_a_report_does_not_go_into_its_bag_or_model(bag, bundle, tmp_path, capsys):
+    shutil.copytree(bag, tmp_path / "drive")
+    shutil.copytree(bundle, tmp_path / "model")
+    before = tree(tmp_path)
+    for out in ("drive", "drive/report", "model", "model/report"):
+        words = ("--model", str(tmp_path / "model"), "--out", str(tmp_path / out))
+        assert main([str(tmp_path / "drive"), *words, "--engine", "onnxruntime"]) == USAGE
+        assert "would become part of it" in capsys.readouterr().err
+    assert tree(tmp_path) == before
 
 
 def test_a_bag_that_is_given_twice_counts_once(run, bag, tmp_path, monkeypatch):

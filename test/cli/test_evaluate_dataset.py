@@ -15,6 +15,7 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.cli import evaluate_dataset
 from segmif_ros.cli.main import main as segmif
 from segmif_ros.datasets.classes import load_classes
+from segmif_ros.outputs import MARKER
 from segmif_ros.share import share_path
 
 SIZE = (96, 128)
@@ -219,17 +220,19 @@ def test_boxes_are_scored_and_the_masks_beside_them_are_not(
     assert report["boxes"]["fused"]["all"] == {"person": {"boxes": 2, "hit": 1.0, "inside": 1.0}}
     assert list(report["fusion"]["night"]) == ["visible", "thermal", "fused", "copy"]
     assert report["other_methods"] == ["copy"]
-    assert {path.name for path in out.iterdir()} == {"scores.json", "worst.jpg"}
+    assert {path.name for path in out.iterdir()} == {"scores.json", "worst.jpg", MARKER}
     assert "mIoU" not in capsys.readouterr().out
 
 
-def test_pictures_of_an_earlier_run_do_not_stay(bundle: Path, boxed: Path, tmp_path: Path) -> None:
+def test_pictures_of_an_earlier_run_do_not_stay(
+    bundle: Path, boxed: Path, folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "confusion_fused.png").write_bytes(b"of another data set")
+    assert run(bundle, folder, "--out", str(out)) == 0
+    assert (out / "confusion_fused.png").is_file()
     (out / "notes.txt").write_text("mine")
     assert run(bundle, boxed, "--out", str(out), "--worst", "0") == 0
-    assert {path.name for path in out.iterdir()} == {"scores.json", "notes.txt"}
+    assert {path.name for path in out.iterdir()} == {"scores.json", "notes.txt", MARKER}
 
 
 def test_a_method_without_all_pictures_is_not_compared(
@@ -315,3 +318,17 @@ def test_the_development_pairs(bundle: Path, shared_data: Path, tmp_path: Path) 
     assert report["dataset"]["split"] == "val"
     assert report["boxes"]["fused"]["all"]["person"]["boxes"] > 0
     assert report["fusion"]["all"]["SeAFusion"]["frames"] == 2
+
+
+def test_the_data_set_and_foreign_files_are_never_written(
+    bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in (folder, folder / "visible", folder / "scores", bundle):
+        assert run(bundle, folder, "--out", str(out)) == 2
+        assert "would become part of it" in capsys.readouterr().err
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "worst.jpg").write_text("mine")
+    assert run(bundle, folder, "--out", str(mine)) == 2
+    assert "worst.jpg is there already" in capsys.readouterr().err
+    assert [path.read_text() for path in mine.iterdir()] == ["mine"]

@@ -84,7 +84,7 @@ def test_from_a_folder_to_a_bundle_and_on_from_there(
     assert train(work, "more", "--start", str(work / "bundle")) == 0
     assert "runs/best.pt: all weights" in capsys.readouterr().out
     (work / "runs" / "best.pt").unlink()
-    assert train(work, "more", "--start", str(work / "bundle")) == 1
+    assert train(work, "again", "--start", str(work / "bundle")) == 1
     assert "runs/best.pt, which is not here" in capsys.readouterr().err
 
 
@@ -144,3 +144,16 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.setattr("segmif_ros.training.loop.train", stopped)
     assert train(work, "runs") == 130
     assert "checkpoint.pt goes on with --resume" in capsys.readouterr().err
+
+
+def test_a_run_is_neither_replaced_nor_spread(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(work, "run") == 0
+    before = {path: path.read_bytes() for path in (work / "run").glob("*.pt")}
+    assert train(work, "run") == 1
+    assert "is of an earlier run; go on with --resume" in capsys.readouterr().err
+    assert train(work, "run", "--overfit", "2") == 1
+    assert {path: path.read_bytes() for path in (work / "run").glob("*.pt")} == before
+    assert sorted(p.name for p in work.iterdir()) == ["pairs", "recipe.yaml", "run"]
+    assert train(work, "run", "--resume") == 0

@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,25 @@ def test_a_cluster_says_the_same_also_when_a_worker_is_killed(tasks, expected):
         results = {task.bag: result for task, result in outcomes}
     assert marker.exists()
     equal(results, expected)
+
+
+def test_two_evaluations_on_one_cluster_keep_their_own_results(tasks):
+    """Both have a bag of one name; the scheduler takes equal keys for one task."""
+    distributed = pytest.importorskip("distributed", reason="pip install 'segmif_ros[cluster]'")
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        ways = [
+            on_cluster(tasks[:2], cluster.scheduler_address, work=partial(says, reason))
+            for reason in ("first model", "second model")
+        ]
+        first = next(ways[0])  # its tasks stay known to the scheduler while the other one runs
+        second = {result.reason for _, result in ways[1]}
+        assert first[1].reason == "first model"
+        assert {result.reason for _, result in ways[0]} == {"first model"}
+    assert second == {"second model"}
+
+
+def says(reason: str, task: Task) -> BagResult:
+    return BagResult(task.bag, "ok", reason)
 
 
 def test_no_scheduler_is_told(tasks):

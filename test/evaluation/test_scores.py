@@ -107,6 +107,15 @@ def test_a_table_stays_small_and_bags_share_one_stride():
     assert [row[0] for row in rows if row[1] == 5] == list(range(0, 9 * MOST_ROWS, 16))
 
 
+def test_more_bags_than_rows_are_thinned_as_well():
+    tables = [Thinned(rows=[[0.0, None], [1.0, None]]) for _ in range(MOST_ROWS + 500)]
+    _, rows = Thinned.joined(tables, range(len(tables)))
+    assert len(rows) == MOST_ROWS
+    bags = [row[1] for row in rows]
+    assert bags == sorted(set(bags))
+    assert max(bags) > MOST_ROWS + 490
+
+
 def images(value: int, size: tuple[int, int] = (6, 8)) -> PairImages:
     grey = np.full(size, value, np.uint8)
     rgb = np.full((*size, 3), value, np.uint8)

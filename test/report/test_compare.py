@@ -50,6 +50,23 @@ def test_a_shift_is_found_pair_by_pair_and_in_the_whole():
     assert paired(found, "frame.miou", "second.mcap").low is None, "4 blocks are too few"
 
 
+def test_pairs_are_joined_by_their_stamps():
+    """The first pair of the second report failed, so that its seconds begin one pair later."""
+    start = 1_700_000_000_000_000_000
+    first, second = made_report(), made_report()
+    for report, lost in ((first, 0), (second, 1)):
+        table = report["frames"]
+        table["columns"].append("stamp_ns")
+        for number, row in enumerate(table["rows"]):
+            row.append(start + 100_000_000 * number)
+        kept = [row for row in table["rows"] if row[1] == 0][lost:]
+        for row in kept:
+            row[0] = (row[-1] - kept[0][-1]) / 1e9
+        table["rows"] = kept
+    miou = paired(compare(first, second), "frame.miou")
+    assert (miou.pairs, miou.delta) == (79, 0.0)
+
+
 def test_noise_is_not_called_a_difference():
     other = made_report()
     rows = other["frames"]["rows"]
