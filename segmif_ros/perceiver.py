@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -13,6 +14,10 @@ from segmif_ros.engines.base import Engine
 from segmif_ros.frames import UNLABELLED, FramePair, Image8, Perception
 from segmif_ros.registration import Registration
 from segmif_ros.thermal import ThermalNormaliser
+
+FarPass = Literal["off", "centre"]
+FAR_PASSES: tuple[FarPass, ...] = ("off", "centre")
+"""Whether the middle of the picture goes through the network once more, at twice the size."""
 
 
 class Perceiver:
@@ -33,6 +38,7 @@ class Perceiver:
         registration: Registration | None = None,
         *,
         confidence_threshold: float = 0.0,
+        far_pass: FarPass = "off",
     ) -> None:
         """Take over `engine`; `close` frees it.
 
@@ -41,11 +47,14 @@ class Perceiver:
             normaliser: thermal rendering, default settings if None.
             registration: thermal -> RGB geometry, none if None.
             confidence_threshold: pixels below it become 255 (unlabelled), range 0 to 1.
+            far_pass: "centre" runs the network again on the middle half of the picture, at twice
+                the size, and takes its class where it is surer: for what is small and far away.
         """
         self.engine = engine
         self.normaliser = normaliser or ThermalNormaliser()
         self.registration = registration or Registration()
         self.confidence_threshold = confidence_threshold
+        self.far_pass = far_pass
         self._buffers = Buffers()
 
     def perceive(self, pair: FramePair) -> Perception:
@@ -71,18 +80,24 @@ class Perceiver:
         registered = perf_counter()
         fused, mask, confidence = self._infer(pair.rgb, thermal, size)
         inferred = perf_counter()
+        timings_ms = {
+            "thermal": 1e3 * (rendered - started),
+            "registration": 1e3 * (registered - rendered),
+            "inference": 1e3 * (inferred - registered),
+        }
+        if self.far_pass == "centre" and min(size) > 1:
+            if fused is not pair.rgb:
+                fused = self._kept("first fused", fused)
+            mask, confidence = self._look_again(pair.rgb, thermal, mask, confidence)
+            timings_ms["far_pass"] = 1e3 * (perf_counter() - inferred)
         return Perception(
             fused=fused,
-            mask=mask,
+            mask=self._without_doubt(mask, confidence),
             confidence=confidence,
             thermal=self._blank("no thermal", size) if thermal is None else thermal,
             stamp_ns=pair.stamp_ns,
             frame_id=pair.frame_id,
-            timings_ms={
-                "thermal": 1e3 * (rendered - started),
-                "registration": 1e3 * (registered - rendered),
-                "inference": 1e3 * (inferred - registered),
-            },
+            timings_ms=timings_ms,
         )
 
     def close(self) -> None:
@@ -101,11 +116,7 @@ class Perceiver:
         self, rgb: Image8 | None, thermal: Image8 | None, size: tuple[int, int]
     ) -> tuple[Image8, Image8, Image8]:
         """Run the network; a missing camera is zeros, and the other one is the fused image."""
-        wanted = self.engine.size
-        fused, mask, confidence = self.engine.infer(
-            self._blank("no rgb", (*wanted, 3)) if rgb is None else self._fitted("rgb", rgb),
-            self._blank("dark", wanted) if thermal is None else self._fitted("thermal", thermal),
-        )
+        fused, mask, confidence = self.engine.infer(*self._inputs(rgb, thermal))
         if thermal is None and rgb is not None:
             fused = rgb
         elif rgb is None and thermal is not None:
@@ -114,7 +125,42 @@ class Perceiver:
         fused = self._scaled("fused", fused, size, cv2.INTER_LINEAR)
         mask = self._scaled("mask", mask, size, cv2.INTER_NEAREST)
         confidence = self._scaled("confidence", confidence, size, cv2.INTER_LINEAR)
-        return fused, self._without_doubt(mask, confidence), confidence
+        return fused, mask, confidence
+
+    def _look_again(
+        self, rgb: Image8 | None, thermal: Image8 | None, mask: Image8, confidence: Image8
+    ) -> tuple[Image8, Image8]:
+        """Return mask and confidence with the middle half taken from a second run where surer."""
+        height, width = mask.shape
+        top, left = height // 4, width // 4
+        middle = np.s_[top : top + height // 2, left : left + width // 2]
+        merged = self._kept("first mask", mask)
+        surest = self._kept("first confidence", confidence)
+        _, mask, confidence = self.engine.infer(
+            *self._inputs(*(None if each is None else each[middle] for each in (rgb, thermal)))
+        )
+        near = surest[middle]
+        mask = self._scaled("mask again", mask, near.shape, cv2.INTER_NEAREST)
+        confidence = self._scaled("confidence again", confidence, near.shape, cv2.INTER_LINEAR)
+        surer = self._buffers.take("surer", near.shape, np.bool_)
+        np.greater(confidence, near, out=surer)
+        np.copyto(merged[middle], mask, where=surer)
+        np.maximum(near, confidence, out=near)
+        return merged, surest
+
+    def _inputs(self, rgb: Image8 | None, thermal: Image8 | None) -> tuple[Image8, Image8]:
+        """Bring both to the engine's size; a missing camera is zeros."""
+        size = self.engine.size
+        return (
+            self._blank("no rgb", (*size, 3)) if rgb is None else self._fitted("rgb", rgb),
+            self._blank("dark", size) if thermal is None else self._fitted("thermal", thermal),
+        )
+
+    def _kept(self, name: str, image: Image8) -> Image8:
+        """Copy what may be an array of the engine, which its next run writes over."""
+        out = self._buffers.take(name, image.shape)
+        np.copyto(out, image)
+        return out
 
     def _without_doubt(self, mask: Image8, confidence: Image8) -> Image8:
         """Turn doubtful pixels into 255; id 0 stays what the model's class list says it is."""
@@ -134,7 +180,9 @@ class Perceiver:
 
     def _fitted(self, name: str, image: Image8) -> Image8:
         """Bring an image to the engine's size, C-contiguous."""
-        image = self._scaled(f"{name} in", image, self.engine.size, cv2.INTER_AREA)
+        larger = image.shape[0] > self.engine.size[0] or image.shape[1] > self.engine.size[1]
+        how = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
+        image = self._scaled(f"{name} in", image, self.engine.size, how)
         if image.flags.c_contiguous:
             return image
         out = self._buffers.take(f"{name} in", image.shape, image.dtype)

@@ -332,3 +332,51 @@ def test_thermal_alone_stays_in_its_own_geometry_until_the_rgb_camera_is_known()
 def test_a_pair_without_any_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="it has none"):
         FramePair(None, None, 1, 1)
+
+
+class TwoRunsEngine(SpyEngine):
+    """Claims class 13 with little confidence, and class 8 surely wherever thermal is above 100."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = Inference(*(np.zeros(s, np.uint8) for s in ((*self.size, 3), *[self.size] * 2)))
+        self.runs: list[tuple[Image8, Image8]] = []
+
+    def infer(self, rgb: Image8, thermal: Image8) -> Inference:
+        self.runs.append((rgb.copy(), thermal.copy()))
+        self.out.fused[:] = 10 * len(self.runs)
+        self.out.mask[:] = np.where(thermal > 100, 8, 13)
+        self.out.confidence[:] = np.where(thermal > 100, 200, 90 if len(self.runs) == 1 else 80)
+        return self.out
+
+
+def test_the_far_pass_sees_the_middle_at_twice_the_size_and_counts_where_it_is_surer() -> None:
+    engine = TwoRunsEngine()
+    thermal = np.zeros((8, 12), np.uint8)
+    thermal[3, 4] = thermal[0, 0] = 255
+    out = Perceiver(engine, far_pass="centre").perceive(pair_of(rgb_of((8, 12)), thermal))
+    assert len(engine.runs) == 2
+    assert engine.runs[1][0].shape == (8, 12, 3)
+    assert engine.runs[1][1][2:4, 2:4].min() > 100  # (3, 4) of the picture, twice as large
+    assert (out.fused == 10).all()
+    expected = np.full((8, 12), 13)
+    expected[thermal > 0] = 8
+    np.testing.assert_array_equal(out.mask, expected)
+    np.testing.assert_array_equal(out.confidence, np.where(thermal > 0, 200, 90))
+    assert list(out.timings_ms)[-1] == "far_pass"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 13), (480, 640)])
+@pytest.mark.parametrize("lost", ["rgb", "thermal", None])
+def test_the_far_pass_takes_any_size_and_one_camera_alone(
+    size: tuple[int, int], lost: str | None
+) -> None:
+    pair = FramePair(
+        None if lost == "rgb" else rgb_of(size),
+        None if lost == "thermal" else np.full(size, 200, np.uint8),
+        1,
+        1,
+    )
+    out = Perceiver(TwoRunsEngine(), far_pass="centre", confidence_threshold=0.5).perceive(pair)
+    assert out.mask.shape == out.confidence.shape == size
+    assert (out.mask == (255 if lost == "thermal" else 8)).all()

@@ -14,6 +14,7 @@ STAGES = (
     ("thermal", "thermal"),
     ("registration", "registration"),
     ("inference", "inference"),
+    ("far_pass", "far pass"),
     ("publish", "publishing"),
     ("work", "worker in all"),
     ("around", "worker without the engine"),

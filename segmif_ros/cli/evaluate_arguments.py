@@ -21,6 +21,7 @@ from segmif_ros.evaluation.settings import (
     thermal_settings,
 )
 from segmif_ros.evaluation.verdict import Requirement, RequirementError, requirement
+from segmif_ros.perceiver import FAR_PASSES
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import THERMAL_MODES
 
@@ -104,6 +105,9 @@ def _add_input(made: argparse.ArgumentParser) -> None:
     given.add_argument("--thermal-mode", choices=THERMAL_MODES, help="16 bits to 8 (auto)")
     for name, meaning in _OFTEN_GIVEN.items():
         given.add_argument(_option(name), type=float, metavar="X", help=meaning)
+    given.add_argument(
+        "--far-pass", choices=FAR_PASSES, help="run the network on the middle at 2x as well (off)"
+    )
     given.add_argument("--limit", type=int, metavar="N", help="at most N pairs of each bag")
 
 
@@ -184,7 +188,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         values = node_parameters(parsed)
     given = {
         name: value
-        for name in ("model", "engine", "engine_threads", "thermal_mode", *_OFTEN_GIVEN)
+        for name in ("model", "engine", "engine_threads", "thermal_mode", "far_pass", *_OFTEN_GIVEN)
         if (value := getattr(args, name)) is not None
     }
     values |= given
@@ -209,6 +213,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         thermal=thermal_settings(values),
         calibration=_absolute(calibration),
         confidence_threshold=float(values.get("confidence_threshold", 0.0)),
+        far_pass=values.get("far_pass") or "off",
         rows=args.rows,
         light=args.light,
         metrics_every=args.metrics_every,

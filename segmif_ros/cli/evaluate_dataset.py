@@ -39,7 +39,7 @@ from segmif_ros.evaluation.verdict import (
 )
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import OutputError, own_folder
-from segmif_ros.perceiver import Perceiver
+from segmif_ros.perceiver import FAR_PASSES, Perceiver
 from segmif_ros.report.dataset_report import FILES, SCORES_FILE, dataset_report, to_text, write
 from segmif_ros.share import resolve_model
 
@@ -82,7 +82,7 @@ def _scored(args: argparse.Namespace) -> int:
     entries = dataset.entries[: _limit(args, dataset)]
     try:
         engine = open_engine(args.engine, bundle, threads=args.engine_threads)
-        facts, perceiver = engine.describe(), Perceiver(engine)
+        facts, perceiver = engine.describe(), Perceiver(engine, far_pass=args.far_pass)
         try:
             with (
                 stopping() as stop,
@@ -146,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--model", default="segmif-nano", help="shipped name or bundle folder")
     model.add_argument("--engine", choices=ENGINES, default="auto", help="runtime (auto)")
     model.add_argument("--engine-threads", type=int, default=0, metavar="N", help="(all)")
+    model.add_argument(
+        "--far-pass", choices=FAR_PASSES, default="off", help="run it on the middle at 2x as well"
+    )
     score = parser.add_argument_group("scores")
     score.add_argument(
         "--protocol", metavar="NAMES", help="scoring protocols, with commas (the data set's own)"

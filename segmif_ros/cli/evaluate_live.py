@@ -234,6 +234,7 @@ def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
         "engine": settings.engine,
         "engine_threads": settings.engine_threads,
         "confidence_threshold": settings.confidence_threshold,
+        "far_pass": settings.far_pass,
         "queue_size": pairing.queue_size,
         "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
         **{f"thermal_{name}": value for name, value in thermal.items()},

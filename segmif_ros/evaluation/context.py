@@ -57,15 +57,16 @@ class Workbench:
 
     def perceivers(self) -> tuple[Perceiver, Perceiver]:
         """Return a perceiver for pairs, and one for a camera alone that is registered already."""
-        threshold = self.settings.confidence_threshold
+        threshold, far = self.settings.confidence_threshold, self.settings.far_pass
         pairs = Perceiver(
             self.engine,
             ThermalNormaliser(self.settings.thermal),
             self.registration,
             confidence_threshold=threshold,
+            far_pass=far,
         )
         as_it_is = ThermalNormaliser(ThermalSettings(mode="passthrough"))
-        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold)
+        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold, far_pass=far)
 
     def _alone_s(self) -> float:
         """Return the seconds of one inference with nothing else going on."""

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.perceiver import FAR_PASSES, FarPass
 from segmif_ros.thermal import ThermalSettings
 
 Rows = Literal["auto", "fused", "all"]
@@ -53,6 +54,7 @@ class DriveSettings:
         thermal: as in the node.
         calibration: file with the thermal to RGB geometry, None if the images are registered.
         confidence_threshold: as in the node.
+        far_pass: as in the node.
         rows: which inputs the network is run with: "fused" both, "all" also either camera alone,
             "auto" all where there are labels.
         light: "auto" judges every pair by the brightness of the visible picture.
@@ -76,6 +78,7 @@ class DriveSettings:
     thermal: ThermalSettings = field(default_factory=ThermalSettings)
     calibration: str | None = None
     confidence_threshold: float = 0.0
+    far_pass: FarPass = "off"
     rows: Rows = "auto"
     light: Light = "auto"
     metrics_every: int = METRICS_EVERY
@@ -96,6 +99,10 @@ class DriveSettings:
         if not 0.0 <= self.confidence_threshold <= 1.0:
             raise SettingsError(
                 f"confidence_threshold is {self.confidence_threshold}, expected 0 to 1"
+            )
+        if self.far_pass not in FAR_PASSES:
+            raise SettingsError(
+                f"far_pass is {self.far_pass!r}, expected {' or '.join(FAR_PASSES)}"
             )
         if self.labels and self.label_topic:
             raise SettingsError("labels from a topic and from a folder; give one of the two")
@@ -164,6 +171,7 @@ PARAMETERS = frozenset(
         "engine_threads",
         "calibration_file",
         "confidence_threshold",
+        "far_pass",
         "queue_size",
         *_MILLISECONDS,
         *(f"thermal_{name}" for name in ThermalSettings.__dataclass_fields__),

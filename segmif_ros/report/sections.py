@@ -31,6 +31,7 @@ _STAGES = {
     "thermal": "thermal rendering",
     "registration": "registration",
     "inference": "network",
+    "far_pass": "network, middle at 2x",
     "transport": "camera stamp to node",
     "wait": "waiting for the partner",
     "queue": "waiting for the engine",

@@ -15,6 +15,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from segmif_ros.engines import ENGINES, EngineChoices
 from segmif_ros.engines.tensorrt.build import PRECISIONS, WORKSPACE_MIB
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig, Stream
+from segmif_ros.perceiver import FAR_PASSES, FarPass
 from segmif_ros.ros.node.modes import MAY_GO_ON, ModePolicy
 from segmif_ros.ros.node.scheduling import SchedulingError, parse_cores
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
@@ -77,6 +78,8 @@ class ParameterSpec:
         expected = f"expected {self.type_name}"
         if self.allowed:
             expected = f"expected {self.allowed}" + (f" {self.unit}" if self.unit else "")
+        if value is False and "off" in self.choices:
+            return None  # what YAML makes of `off` without quotes
         if not self._is_of_type(value):
             return f"{self.name} is {value!r} of type {type(value).__name__}, {expected}"
         if self.choices and value not in self.choices:
@@ -382,6 +385,13 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         maximum=1.0,
     ),
     ParameterSpec(
+        "far_pass",
+        "off",
+        "centre: the network runs again on the middle half of the picture at twice the size, and "
+        "its class counts where it is surer; small objects far away, at twice the time.",
+        choices=FAR_PASSES,
+    ),
+    ParameterSpec(
         "diagnostics_rate_hz",
         1.0,
         "How often the node reports on /diagnostics.",
@@ -464,6 +474,7 @@ class Settings:
     overlay_alpha: float
     jpeg_quality: int
     confidence_threshold: float
+    far_pass: FarPass
     diagnostics_rate_hz: float
     latency_budget_warn_ms: float
     latency_budget_error_ms: float
@@ -541,6 +552,7 @@ class Settings:
             overlay_alpha=float(values["overlay_alpha"]),
             jpeg_quality=values["jpeg_quality"],
             confidence_threshold=float(values["confidence_threshold"]),
+            far_pass=cast("FarPass", values["far_pass"] or "off"),
             diagnostics_rate_hz=float(values["diagnostics_rate_hz"]),
             latency_budget_warn_ms=float(values["latency_budget_warn_ms"]),
             latency_budget_error_ms=float(values["latency_budget_error_ms"]),

@@ -130,6 +130,7 @@ class Processor:
             ThermalNormaliser(settings.thermal),
             Registration(calibration),
             confidence_threshold=settings.confidence_threshold,
+            far_pass=settings.far_pass,
         )
         try:
             self.warmup_ms = self._warm_up()
@@ -260,6 +261,7 @@ class Processor:
         if self._perceiver.normaliser.settings != settings.thermal:
             self._perceiver.normaliser = ThermalNormaliser(settings.thermal)
         self._perceiver.confidence_threshold = settings.confidence_threshold
+        self._perceiver.far_pass = settings.far_pass
 
     def _warm_up(self) -> float:
         """Return the milliseconds of a warm inference; a slow model is only run once."""

@@ -31,6 +31,7 @@ STAGES = (
     "thermal",
     "registration",
     "inference",
+    "far_pass",
     "publish",
     "node",
     "total",
