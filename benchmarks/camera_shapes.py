@@ -135,7 +135,7 @@ def far_pass(samples: Sequence[Sample], perceivers: dict[str, Perceiver]) -> Non
                 seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
                 scores.add(boxes, seen.mask, [*CLASSES.values()], name, sample.when)
         for name in perceivers:
-            # Of small boxes only the hits: pixels in the boxes of larger ones would count as outside.
+            # Of small boxes only the hits: pixels in larger ones would count as outside.
             print(f"| {name} | {size} | " + " | ".join(figures(scores, name, size == "all")) + " |")
 
 
