@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import setuptools
+from optional_packages import OPTIONAL
 
 from segmif_ros.bundle import Bundle
 
@@ -27,15 +28,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # tests start; what Ctrl-C does is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-OPTIONAL = {
-    *("rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"),
-    *("rosgraph_msgs", "builtin_interfaces", "launch", "launch_ros", "vision_msgs", "cv_bridge"),
-    *("onnx", "onnxruntime", "openvino", "tensorrt", "torch", "tensorboard", "distributed"),
-    *("catkin_pkg", "dockerfile_parse", "mcap", "playwright"),
-}
-"""What a ROS workspace may lack: `colcon test` runs what it can without them."""
 
 
 @pytest.hookimpl(tryfirst=True)
