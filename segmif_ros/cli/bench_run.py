@@ -21,7 +21,7 @@ from segmif_ros.bench.protocol import MARKED, READY, SENT, WARM, WORD, image_top
 from segmif_ros.bench.run_result import Observed, figures
 from segmif_ros.bench.scenario import SEGMIF, Scenario
 from segmif_ros.bench.source_images import SEED, scaled_rig, write_source_images
-from segmif_ros.cli.managed_process import Child, remove_orphans, uninterrupted
+from segmif_ros.cli.managed_process import ManagedProcess, remove_orphans, uninterrupted
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.share import share_path
 
@@ -90,7 +90,7 @@ class Run:
         self._scenario, self._stage = scenario, stage
         self._folder = stage.folder / f"run{number}"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ManagedProcess] = {}
         self._environment = {
             **os.environ,
             **transport_environment(),
@@ -179,11 +179,11 @@ class Run:
             ),
         )
 
-    def start(self, name: str, module: str, *arguments: str) -> Child:
+    def start(self, name: str, module: str, *arguments: str) -> ManagedProcess:
         """Start one process of this package."""
         command = [sys.executable, "-m", f"segmif_ros.ros.{module}", *arguments]
         with uninterrupted():
-            child = Child(name, command, self._environment, self._folder / f"{name}.log")
+            child = ManagedProcess(name, command, self._environment, self._folder / f"{name}.log")
             self._children[name] = child
         return child
 

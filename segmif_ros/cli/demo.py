@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE, draw_sheet, draw_video
-from segmif_ros.cli.demo_session import Chain, ChainError
+from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
 from segmif_ros.cli.managed_process import private_domain, terminable
 from segmif_ros.outputs import OutputError, own_folder, write_whole
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     except OSError as err:
         sys.stderr.write(f"segmif demo: {err}; choose another folder with --out, or free space\n")
         return 1
-    except (ChainError, VideoError) as err:
+    except (DemoSessionError, VideoError) as err:
         sys.stderr.write(f"segmif demo: {err}\n")
         return 1
 
@@ -127,20 +127,20 @@ def _demonstrate(args: argparse.Namespace, out: Path) -> int:
 
 
 def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recorder]:
-    """Run the chain; where other work on the machine was in the way, again at a lower rate."""
+    """Run the session; where other work on the machine was in the way, again at a lower rate."""
     domain = private_domain()
     notes: list[str] = []
     say(f"demo: {source.title}, ROS domain {domain}, logs in {args.out / 'log'}")
     holdable_hz: float | None = None
     for attempts_left in reversed(range(_ATTEMPTS)):
-        with Chain(
+        with DemoSession(
             source,
             args.out / "log",
             domain=domain,
             parameters=_parameters(args, source),
             video_size=PANE,
-        ) as chain:
-            warmup_ms = _start_node(chain)
+        ) as session:
+            warmup_ms = _start_node(session)
             if holdable_hz is None:
                 holdable_hz = 1e3 * LOAD / (warmup_ms + _AROUND_ENGINE_MS)
             plan = source.plan(holdable_hz)
@@ -150,9 +150,9 @@ def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recor
             )
             for note in plan.notes:
                 say(f"note: {note}")
-            _play(chain, plan)
-            chain.stop_node()
-            recorder = chain.recorder
+            _play(session, plan)
+            session.stop_node()
+            recorder = session.recorder
         report = summarize_run(
             recorder.diagnostics,
             source=source.facts(),
@@ -234,12 +234,12 @@ def _source(args: argparse.Namespace) -> Source:
     )
 
 
-def _start_node(chain: Chain) -> float:
+def _start_node(session: DemoSession) -> float:
     with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
-        return chain.start_node(lambda _: bar.update())
+        return session.start_node(lambda _: bar.update())
 
 
-def _play(chain: Chain, plan: Plan) -> None:
+def _play(session: DemoSession, plan: Plan) -> None:
     with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
 
         def arrived(count: int, source_says: str) -> None:
@@ -249,7 +249,7 @@ def _play(chain: Chain, plan: Plan) -> None:
                 bar.set_postfix_str("", refresh=False)
             bar.update(count - bar.n)
 
-        chain.play(plan, arrived)
+        session.play(plan, arrived)
 
 
 def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: RunReport) -> None:

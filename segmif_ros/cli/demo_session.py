@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the chain for real: the node and an image source as processes, and a recorder here."""
+"""Runs the demo for real: the node and an image source as processes, and a recorder here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from segmif_ros.cli.demo_sources import Plan, Source
-from segmif_ros.cli.managed_process import Child, remove_orphans, shared_memory, uninterrupted
+from segmif_ros.cli.managed_process import (
+    ManagedProcess,
+    remove_orphans,
+    shared_memory,
+    uninterrupted,
+)
 
 if TYPE_CHECKING:
     from segmif_ros.ros.tools.listener import Listener
@@ -30,11 +35,11 @@ _STOP_S = 6.0
 _NOTE_EVERY_S = 0.5
 
 
-class ChainError(RuntimeError):
-    """A process of the chain failed; the message says which one and shows what it wrote last."""
+class DemoSessionError(RuntimeError):
+    """A process of the session failed; the message says which one and shows what it wrote last."""
 
 
-class Chain:
+class DemoSession:
     """One node, one source, one recorder, on a private ROS domain.
 
     Use as a context manager: leaving it ends every process that was started.
@@ -63,14 +68,14 @@ class Chain:
         self._parameters = parameters
         self._domain = domain
         self._video_size = video_size
-        self._children: list[Child] = []
+        self._children: list[ManagedProcess] = []
         self._environment: dict[str, str] = {}
         self._noted_s = 0.0
         self._ros: Listener
-        self._node: Child | None = None
+        self._node: ManagedProcess | None = None
         self.recorder: Recorder
 
-    def __enter__(self) -> Chain:
+    def __enter__(self) -> DemoSession:
         """Join the private domain and start listening."""
         from segmif_ros.ros.transport import prepare_process
 
@@ -117,7 +122,7 @@ class Chain:
             waiting: called with the seconds waited so far.
 
         Raises:
-            ChainError: it ended, or was not ready in time.
+            DemoSessionError: it ended, or was not ready in time.
         """
         settings = self._log / "segmif_node.yaml"
         settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": self._parameters}}))
@@ -141,7 +146,7 @@ class Chain:
                 self._node.note_shared_memory()
                 return float(warmup)
             if waited > READY_S:
-                raise ChainError(
+                raise DemoSessionError(
                     f"segmif_node was not ready after {waited:.0f} s; its last lines:\n"
                     f"{self._node.tail()}\n  its whole log: {self._node.log}"
                 )
@@ -155,7 +160,7 @@ class Chain:
                 source wrote last.
 
         Raises:
-            ChainError: the source or the node failed.
+            DemoSessionError: the source or the node failed.
         """
         assert self._node is not None
         source = self._start("source", plan.command)
@@ -166,7 +171,7 @@ class Chain:
                 source.note_shared_memory()
                 self._ros.listen_to_cameras()
         if source.exit_code != 0:
-            raise ChainError(
+            raise DemoSessionError(
                 f"the image source ended with exit code {source.exit_code}; its last lines:\n"
                 f"{source.tail()}"
             )
@@ -182,7 +187,7 @@ class Chain:
         """Stop the node as Ctrl-C would, and hear its last report.
 
         Raises:
-            ChainError: it did not end cleanly.
+            DemoSessionError: it did not end cleanly.
         """
         assert self._node is not None
         self._node.interrupt()
@@ -192,18 +197,18 @@ class Chain:
         code = self._node.stop(0.1)
         self._ros.spin(0.2)
         if code != 0:
-            raise ChainError(
+            raise DemoSessionError(
                 f"segmif_node ended with exit code {code} after SIGINT; its last lines:\n"
                 f"{self._node.tail()}"
             )
 
-    def _start(self, name: str, command: Any) -> Child:
+    def _start(self, name: str, command: Any) -> ManagedProcess:
         with uninterrupted():
-            child = Child(name, command, self._environment, self._log / f"{name}.log")
+            child = ManagedProcess(name, command, self._environment, self._log / f"{name}.log")
             self._children.append(child)
         return child
 
-    def _listen(self, arrived: Callable[[int, str], Any], source: Child) -> None:
+    def _listen(self, arrived: Callable[[int, str], Any], source: ManagedProcess) -> None:
         assert self._node is not None
         self._ros.spin(0.05)
         if time.monotonic() - self._noted_s > _NOTE_EVERY_S:
@@ -214,9 +219,9 @@ class Chain:
         arrived(count, "" if count else source.last_words())
         self._check(self._node)
 
-    def _check(self, node: Child) -> None:
+    def _check(self, node: ManagedProcess) -> None:
         if node.exit_code is not None:
-            raise ChainError(
+            raise DemoSessionError(
                 f"segmif_node ended with exit code {node.exit_code}; its last lines:\n"
                 f"{node.tail()}\n  its whole log: {node.log}"
             )

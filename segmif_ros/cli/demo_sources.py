@@ -176,8 +176,10 @@ class BagSource:
             )
         if self._seconds < self._whole_s:
             notes.append(f"the first {self._seconds:.0f} of {self._whole_s:.0f} s are played")
+        # Absolute: the name of a bag must not look like an option.
+        bag = str(self.path.absolute())
         command = (
-            *(sys.executable, "-m", "segmif_ros.cli.main", "bag", "play", str(self.path)),
+            *(sys.executable, "-m", "segmif_ros.cli.main", "bag", "play", bag),
             *("--topics", self.rgb_topic, self.thermal_topic),
             *("--restamp", "--every", str(every), "--duration", f"{self._seconds:.3f}"),
             *("--wait-for-subscribers", WAIT_S, "--start-delay", str(_SETTLE_S)),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from segmif_ros.doctor import camera_checks, machine_checks, ros_checks
-from segmif_ros.doctor.check_result import Finding, Verdict, as_json, as_text, exit_status
+from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text, exit_status
 
 DESCRIPTION = (
     "Looks at ROS, the transport, both cameras' topics, engines, GPU, shared memory and Python "
@@ -35,7 +35,7 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _cameras(args: argparse.Namespace) -> list[Finding]:
+def _cameras(args: argparse.Namespace) -> list[CheckResult]:
     named = {"rgb": args.rgb, "thermal": args.thermal}
     chosen = {camera: topic for camera, topic in named.items() if topic}
     # With one topic named the other is still to be guessed, so all are listened to.
@@ -43,9 +43,9 @@ def _cameras(args: argparse.Namespace) -> list[Finding]:
     return camera_checks.graph_checks(camera_checks.look_at_graph(topics, args.seconds), chosen)
 
 
-def examine(args: argparse.Namespace) -> list[Finding]:
-    """Run every check, side by side, and return the findings in reading order."""
-    checks: list[Callable[[], Finding]] = [
+def examine(args: argparse.Namespace) -> list[CheckResult]:
+    """Run every check, side by side, and return the results in reading order."""
+    checks: list[Callable[[], CheckResult]] = [
         machine_checks.python_check,
         machine_checks.numpy_check,
         machine_checks.engines_check,
@@ -57,18 +57,18 @@ def examine(args: argparse.Namespace) -> list[Finding]:
         ros = ros_checks.ros_check()
         rest = [ros]
         if ros.verdict is Verdict.FAIL:
-            rest.append(Finding("cameras", Verdict.WARN, "not looked at: that needs ROS 2"))
+            rest.append(CheckResult("cameras", Verdict.WARN, "not looked at: that needs ROS 2"))
         else:
             rest += [ros_checks.transport_check(), *_cameras(args)]
         return [*rest, *(future.result() for future in machine)]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the findings and return the exit status."""
+    """Print the results and return the exit status."""
     args = _parser().parse_args(argv)
-    findings = examine(args)
-    print(as_json(findings) if args.json else as_text(findings))
-    return exit_status(findings)
+    results = examine(args)
+    print(as_json(results) if args.json else as_text(results))
+    return exit_status(results)
 
 
 if __name__ == "__main__":

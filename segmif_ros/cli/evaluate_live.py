@@ -18,7 +18,7 @@ from typing import Any
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE
-from segmif_ros.cli.demo_session import Chain, ChainError
+from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import BagSource, Plan
 from segmif_ros.cli.evaluate import LOG, write_report
 from segmif_ros.cli.managed_process import private_domain
@@ -107,7 +107,7 @@ def evaluate_live(
     """Play the bag to a node, write the report and return the exit code.
 
     Raises:
-        DriveError: the bag cannot be played, or a process of the chain failed.
+        DriveError: the bag cannot be played, or a process of the session failed.
         OSError: the report cannot be written.
     """
     started = time.perf_counter()
@@ -120,7 +120,7 @@ def evaluate_live(
             calibration=Path(settings.calibration) if settings.calibration else None,
         )
         result, run = _play(args, settings, source, bundle)
-    except (BagError, ChainError) as err:
+    except (BagError, DemoSessionError) as err:
         raise DriveError(str(err)) from err
     live = {
         "sent": run.pairs_in,
@@ -150,21 +150,21 @@ def _play(
 ) -> tuple[BagResult, RunReport]:
     domain = private_domain()
     say(f"playing {source.title} to a node on ROS domain {domain}, logs in {args.out / LOG}")
-    with Chain(
+    with DemoSession(
         source,
         args.out / LOG,
         domain=domain,
         parameters=node_parameters_of(settings),
         video_size=PANE,
-    ) as chain:
+    ) as session:
         with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
-            warmup_ms = chain.start_node(lambda _: bar.update())
+            warmup_ms = session.start_node(lambda _: bar.update())
         plan = source.plan(math.inf)
         scores = LiveScores(settings, bundle)
-        chain.recorder.on_set = scores.take
-        _listen(chain, plan)
-        chain.stop_node()
-        recorder = chain.recorder
+        session.recorder.on_set = scores.take
+        _listen(session, plan)
+        session.stop_node()
+        recorder = session.recorder
     scores.close()
     run = summarize_run(
         recorder.diagnostics,
@@ -180,9 +180,9 @@ def _play(
     return _result(source, scores.scores, run, warmup_ms), run
 
 
-def _listen(chain: Chain, plan: Plan) -> None:
+def _listen(session: DemoSession, plan: Plan) -> None:
     with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
-        chain.play(plan, lambda count, _: bar.update(count - bar.n))
+        session.play(plan, lambda count, _: bar.update(count - bar.n))
 
 
 def _result(source: BagSource, scores: DriveScores, run: RunReport, warmup_ms: float) -> BagResult:

@@ -17,7 +17,7 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
 
 
-class Child:
+class ManagedProcess:
     """One process in a session of its own: a Ctrl-C at the terminal reaches only the parent.
 
     Attributes:

@@ -3,24 +3,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import json
+import math
 import os
+import pwd
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.doctor.check_result import Finding, Verdict
+from segmif_ros.doctor.check_result import CheckResult, Verdict
 from segmif_ros.doctor.isolated_check import Answer, ask
 
 LOST_SHARE = 0.3
 """Less could be stamps that jitter."""
 OLD_S = 10.0
+_SAME_LENS = 0.02
 
 _MIB = 1024 * 1024
 _SECONDS_OVER = 25.0
 _THERMAL_NAME = re.compile(r"therm|lwir|infra|(?<![a-z])ir(?![a-z])|flir|boson|lepton|optris|seek")
+_NO_CAMERA = re.compile(r"/output/|label|mask|depth|disparity|confidence|overlay|fused")
 _RGB_NAME = re.compile(r"rgb|colou?r|visible|front|camera|image_raw")
 _THERMAL_FORMAT = re.compile(r"mono16|16UC1|32FC1")
 
@@ -39,8 +45,8 @@ def look_at_graph(topics: Sequence[str], seconds: float) -> Answer:
     return ask(command, seconds=seconds + _SECONDS_OVER, environment={"PYTHONPATH": path})
 
 
-def graph_checks(answer: Answer, chosen: Mapping[str, str]) -> list[Finding]:
-    """Return one finding per camera and one about running nodes.
+def graph_checks(answer: Answer, chosen: Mapping[str, str]) -> list[CheckResult]:
+    """Return one result per camera and one about running nodes.
 
     Args:
         answer: what `look_at_graph` returned.
@@ -48,15 +54,20 @@ def graph_checks(answer: Answer, chosen: Mapping[str, str]) -> list[Finding]:
     """
     if answer.code != 0:
         fact = f"the ROS graph could not be looked at: {answer.last_line}"
-        return [Finding("cameras", Verdict.FAIL, fact, "see the line `ros`")]
+        return [CheckResult("cameras", Verdict.FAIL, fact, "see the line `ros`")]
     graph = json.loads(answer.out.splitlines()[-1])
     topics = {topic["name"]: topic for topic in graph["topics"]}
     used = {**guess_cameras(graph["topics"]), **topics_of_node(graph), **chosen}
-    findings = [
-        camera_finding(camera, used.get(camera, ""), topics, graph["clock_publishers"])
-        for camera in ("rgb", "thermal")
-    ]
-    return [*findings, node_finding(graph)]
+    results = []
+    for camera in ("rgb", "thermal"):
+        topic = topics.get(name := used.get(camera, ""))
+        if topic is None or not topic["publishers"]:
+            results.append(_absent(camera, name, graph["published"]))
+        else:
+            results.append(camera_check(camera, topic, graph["clock_publishers"]))
+    rgb, thermal = (topics.get(used.get(camera, "")) for camera in ("rgb", "thermal"))
+    results += geometry_check(rgb, thermal) if not graph["diagnostics"] else []
+    return [*results, node_check(graph)]
 
 
 def topics_of_node(graph: Mapping[str, Any]) -> dict[str, str]:
@@ -71,7 +82,10 @@ def topics_of_node(graph: Mapping[str, Any]) -> dict[str, str]:
 
 def guess_cameras(topics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Guess from names and encodings which image topics are the two cameras."""
-    images = [t for t in topics if t["publishers"] and "/output/" not in t["name"]]
+    images = [t for t in topics if t["publishers"] and not _NO_CAMERA.search(t["name"].lower())]
+    # What the node can take from neither camera: the transports of image_transport that are no
+    # pictures, for example zstd.
+    images = [t for t in images if len(t.get("refused", ())) < 2]
     # A raw topic before its compressed one, a short name before a long one.
     images.sort(key=lambda t: (t["type"].endswith("CompressedImage"), len(t["name"]), t["name"]))
 
@@ -86,29 +100,36 @@ def guess_cameras(topics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {camera: names[0] for camera, names in found.items() if names}
 
 
-def camera_finding(
-    camera: str, name: str, topics: Mapping[str, Mapping[str, Any]], clocks: int
-) -> Finding:
-    """Judge one camera topic.
+def camera_check(camera: str, topic: Mapping[str, Any], clocks: int) -> CheckResult:
+    """Judge the topic of one camera, which somebody publishes.
 
     Args:
         camera: "rgb" or "thermal".
-        name: its topic, empty when none could be told.
-        topics: topic name -> what the probe saw.
+        topic: what the probe saw.
         clocks: how many publish /clock.
     """
-    topic = topics.get(name)
-    if topic is None or not topic["publishers"]:
-        return _absent(camera, name, topics)
+    name = topic["name"]
     publishers = topic["publishers"]
     offered = ", ".join(sorted({p["reliability"] for p in publishers}))
     kind = topic["type"].rpartition("/")[2]
     fact = f"{name}: {kind}, {offered}, {topic['images']} images"
     if len(topic["unheard"]) == len(publishers):
-        return Finding(camera, Verdict.FAIL, f"{name}: {topic['unheard'][0]}", "see above")
+        return CheckResult(camera, Verdict.FAIL, f"{name}: {topic['unheard'][0]}", "see above")
     if not topic["images"]:
-        remedy = "does the driver stream? " + _writer_remedy(publishers)
-        return Finding(camera, Verdict.FAIL, f"{fact}: a publisher, and nothing comes", remedy)
+        owners = other_users(publishers)
+        remedy = f"does the driver stream? {_writer_remedy(publishers)}"
+        if owners:
+            fact += f", from a process of user {', '.join(owners)}"
+            remedy = "run driver and node as one user: Fast DDS shares memory within a user only"
+        return CheckResult(camera, Verdict.FAIL, f"{fact}: a publisher, and nothing comes", remedy)
+    if refused := topic["refused"].get(camera):
+        return CheckResult(
+            camera,
+            Verdict.FAIL,
+            f"{name}: segmif_node refuses these images: {refused}",
+            "let the driver publish another encoding (docs/topics.md), or name another topic: "
+            f"--{camera} TOPIC",
+        )
     fact = f"{name}: {topic['format']}, {offered}, {topic['rate_hz']:.1f} Hz"
     lossy = _lossy(camera, fact, topic)
     if lossy is not None:
@@ -118,22 +139,74 @@ def camera_finding(
     return (
         _other_clock(camera, fact, topic, clocks)
         or _several(camera, fact, publishers)
-        or Finding(camera, Verdict.OK, fact)
+        or CheckResult(camera, Verdict.OK, fact)
     )
 
 
-def _absent(camera: str, name: str, topics: Mapping[str, Mapping[str, Any]]) -> Finding:
-    # A topic that somebody only waits for exists as well, and helps nobody.
-    seen = ", ".join(name for name, topic in topics.items() if topic["publishers"]) or "none"
-    remedy = f"start the driver in this ROS_DOMAIN_ID, or name its topic: --{camera} TOPIC"
-    if name:
-        fact = f"nobody publishes {name}; image topics: {seen}"
-        return Finding(camera, Verdict.FAIL, fact, remedy)
-    fact = f"no topic looks like the {camera} camera; image topics: {seen}"
-    return Finding(camera, Verdict.WARN, fact, remedy)
+def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult:
+    """Say what there is instead of a camera.
+
+    Args:
+        camera: "rgb" or "thermal".
+        name: its topic, empty when none could be told.
+        published: topics that somebody publishes -> type. One that somebody only waits for exists
+            as well, and helps nobody.
+    """
+    kind = published.get(name)
+    if kind is not None:
+        fact = f"{name} carries {kind}, not images"
+        remedy = f"name the topic of the images: --{camera} TOPIC"
+        return CheckResult(camera, Verdict.FAIL, fact, remedy)
+    seen = ", ".join(published) or "none"
+    remedy = (
+        f"start the driver in this ROS_DOMAIN_ID (a bag: ros2 bag play --delay 3), or name its "
+        f"topic: --{camera} TOPIC"
+    )
+    if not name:
+        fact = f"no topic looks like the {camera} camera; image topics: {seen}"
+        return CheckResult(camera, Verdict.WARN, fact, remedy)
+    if near := difflib.get_close_matches(name, published, n=3):
+        remedy = f"did you mean {' or '.join(near)}?"
+    return CheckResult(
+        camera, Verdict.FAIL, f"nobody publishes {name}; image topics: {seen}", remedy
+    )
 
 
-def _lossy(camera: str, fact: str, topic: Mapping[str, Any]) -> Finding | None:
+def geometry_check(
+    rgb: Mapping[str, Any] | None, thermal: Mapping[str, Any] | None
+) -> list[CheckResult]:
+    """Say whether the pictures of two cameras can fit each other without a calibration.
+
+    Args:
+        rgb: what the probe saw of the camera, None for nothing.
+        thermal: likewise.
+    """
+    if not (rgb and thermal and rgb.get("size") and thermal.get("size")):
+        return []
+    sizes = [rgb["size"], thermal["size"]]
+    shown = [f"{width}x{height}" for width, height in sizes]
+    lenses = [rgb["focal_lengths"], thermal["focal_lengths"]]
+    differ = ""
+    if sizes[0] != sizes[1]:
+        differ = f"rgb has {shown[0]} pixels and thermal {shown[1]}"
+    elif all(lenses) and not all(
+        math.isclose(a, b, rel_tol=_SAME_LENS) for a, b in zip(*lenses, strict=True)
+    ):
+        differ = f"focal lengths differ: rgb {lenses[0][0]:.0f}, thermal {lenses[1][0]:.0f} pixels"
+    if not differ:
+        fact = f"both have {shown[0]} pixels; needed unless the driver has registered them"
+        return [CheckResult("geometry", Verdict.OK, fact)]
+    return [
+        CheckResult(
+            "geometry",
+            Verdict.WARN,
+            f"{differ}: without a calibration_file everything is drawn twice",
+            "record a bag and run: segmif calibrate auto BAG --out rig.yaml (docs/calibration.md)",
+        )
+    ]
+
+
+def _lossy(camera: str, fact: str, topic: Mapping[str, Any]) -> CheckResult | None:
     """Judge what gets lost, or will: the segment belongs to the process that writes."""
     sent, size = topic["sent_hz"], topic["bytes"] / _MIB
     lost = 1.0 - topic["rate_hz"] / sent if sent > 0 else 0.0
@@ -145,18 +218,47 @@ def _lossy(camera: str, fact: str, topic: Mapping[str, Any]) -> Finding | None:
         remedy = _writer_remedy(topic["publishers"])
         if segment is not None and not small:
             remedy = "the profile is in force: is the machine overloaded? (`top`)"
-        return Finding(camera, Verdict.WARN, f"{fact}: about {lost:.0%} get lost", remedy)
+        return CheckResult(camera, Verdict.WARN, f"{fact}: about {lost:.0%} get lost", remedy)
     if small:
         remedy = _writer_remedy(topic["publishers"])
-        return Finding(camera, Verdict.WARN, f"{fact}: some will get lost", remedy)
+        return CheckResult(camera, Verdict.WARN, f"{fact}: some will get lost", remedy)
     return None
 
 
 def _writer_remedy(publishers: Sequence[Mapping[str, Any]]) -> str:
     if all(p["other_host"] for p in publishers):
         return "from another machine: sysctl -w net.core.rmem_max=16777216, and wired Ethernet"
-    nodes = ", ".join(sorted({p["node"] for p in publishers}))
+    nodes = ", ".join(sorted({_name(p) for p in publishers}))
     return f"start {nodes} with the Fast DDS profile, see the line `transport`"
+
+
+def _name(publisher: Mapping[str, Any]) -> str:
+    """Return the node's name; Fast DDS has none where it could not hear all of the process."""
+    unknown = "_UNKNOWN_" in publisher["node"]
+    return "the driver" if unknown else str(publisher["node"])
+
+
+def other_users(publishers: Sequence[Mapping[str, Any]], proc: Path = Path("/proc")) -> list[str]:
+    """Return the users, other than us, to whom the publishing processes belong.
+
+    Args:
+        publishers: as the probe saw them.
+        proc: the process file system.
+    """
+    lows = {p["pid_low"] for p in publishers if p["pid_low"] is not None}
+    owners = set()
+    for process in proc.glob("[0-9]*"):
+        if int(process.name) & 0xFFFF in lows:
+            with contextlib.suppress(OSError):
+                owners.add(process.stat().st_uid)
+    return [_user(owner) for owner in sorted(owners)] if os.geteuid() not in owners else []
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def smallest_segment_mib(publishers: Sequence[Mapping[str, Any]]) -> float | None:
@@ -165,41 +267,45 @@ def smallest_segment_mib(publishers: Sequence[Mapping[str, Any]]) -> float | Non
     return min((s for low in lows if (s := segment_mib(low)) is not None), default=None)
 
 
-def _other_clock(camera: str, fact: str, topic: Mapping[str, Any], clocks: int) -> Finding | None:
+def _other_clock(
+    camera: str, fact: str, topic: Mapping[str, Any], clocks: int
+) -> CheckResult | None:
     age = topic["age_s"]
     if abs(age) < OLD_S:
         return None
     text = f"{fact}; stamps are {abs(age):.0f} s {'old' if age > 0 else 'in the future'}"
     if clocks:
-        return Finding(camera, Verdict.OK, f"{text}, and /clock is published: use_sim_time:=true")
-    return Finding(
+        return CheckResult(
+            camera, Verdict.OK, f"{text}, and /clock is published: use_sim_time:=true"
+        )
+    return CheckResult(
         camera,
         Verdict.WARN,
         text,
-        "a bag: play it with --clock and set use_sim_time:=true; a camera: set its clock",
+        "a bag: play it with --clock --delay 3 and set use_sim_time:=true; a camera: set its clock",
     )
 
 
-def _several(camera: str, fact: str, publishers: Sequence[Mapping[str, Any]]) -> Finding | None:
+def _several(camera: str, fact: str, publishers: Sequence[Mapping[str, Any]]) -> CheckResult | None:
     if len(publishers) < 2:
         return None
-    nodes = ", ".join(p["node"] for p in publishers)
-    return Finding(camera, Verdict.WARN, f"{fact}, from {nodes}", "stop all but one")
+    nodes = ", ".join(map(_name, publishers))
+    return CheckResult(camera, Verdict.WARN, f"{fact}, from {nodes}", "stop all but one")
 
 
-def node_finding(graph: Mapping[str, Any]) -> Finding:
+def node_check(graph: Mapping[str, Any]) -> CheckResult:
     """Say what running nodes report about themselves."""
     if not graph["diagnostics"]:
-        return Finding("node", Verdict.OK, "no segmif_node is running here")
+        return CheckResult("node", Verdict.OK, "no segmif_node is running here")
     worst = max(graph["diagnostics"], key=lambda status: status["level"])
     names = {status["name"].rpartition(": ")[0] for status in graph["diagnostics"]}
     mode = ", ".join(s["message"] for s in graph["diagnostics"] if s["name"].endswith(": mode"))
     fact = f"{', '.join(sorted(names))} runs, mode {mode}"
     if worst["level"] == 0:
-        return Finding("node", Verdict.OK, fact)
+        return CheckResult("node", Verdict.OK, fact)
     verdict = Verdict.FAIL if worst["level"] > 1 else Verdict.WARN
     text = f"{fact}; its diagnostics say {worst['name']}: {worst['message']}"
-    return Finding("node", verdict, text, "docs/diagnostics.md explains every state")
+    return CheckResult("node", verdict, text, "docs/diagnostics.md explains every state")
 
 
 def segment_mib(pid_low: int, proc: Path = Path("/proc")) -> float | None:

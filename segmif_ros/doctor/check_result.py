@@ -20,7 +20,7 @@ class Verdict(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found.
 
     Attributes:
@@ -36,25 +36,25 @@ class Finding:
     remedy: str = ""
 
 
-def exit_status(findings: Iterable[Finding]) -> int:
+def exit_status(results: Iterable[CheckResult]) -> int:
     """Return 0 when all is well, 1 after a WARN, 2 after a FAIL."""
-    return max((int(finding.verdict) for finding in findings), default=0)
+    return max((int(result.verdict) for result in results), default=0)
 
 
-def as_text(findings: Iterable[Finding]) -> str:
-    """Return one line per finding, and its remedy below it."""
+def as_text(results: Iterable[CheckResult]) -> str:
+    """Return one line per result, and its remedy below it."""
     lines = []
-    for finding in findings:
-        lines.append(f"{finding.verdict.name:<4}  {finding.check:<9}  {finding.fact}")
-        if finding.remedy:
-            lines.append(f"{'':<17}-> {finding.remedy}")
+    for result in results:
+        lines.append(f"{result.verdict.name:<4}  {result.check:<9}  {result.fact}")
+        if result.remedy:
+            lines.append(f"{'':<17}-> {result.remedy}")
     return "\n".join(lines)
 
 
-def as_json(findings: Iterable[Finding]) -> str:
+def as_json(results: Iterable[CheckResult]) -> str:
     """Return a JSON list of objects with check, verdict, fact and remedy."""
     rows = [
         {"check": f.check, "verdict": f.verdict.name, "fact": f.fact, "remedy": f.remedy}
-        for f in findings
+        for f in results
     ]
     return json.dumps(rows, indent=2)

@@ -6,12 +6,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from segmif_ros.doctor.check_result import Finding, Verdict
+from segmif_ros.doctor.check_result import CheckResult, Verdict
 from segmif_ros.doctor.isolated_check import ask_python
 
 RUNTIMES = {
@@ -23,6 +25,8 @@ RUNTIMES = {
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segments
 SMALL_SHARED_MEMORY_MIB = 256
 """Docker gives 64 MiB; one image process with the profile takes 17."""
+MOST_LEFT_BEHIND = 0.25
+"""Part of the shared memory that dead segments may hold before anybody has to act."""
 DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"))
 """One of them is there when a driver is loaded: on a PC, on a Jetson."""
 
@@ -60,7 +64,7 @@ print(json.dumps(told))
 """
 
 
-def python_check() -> Finding:
+def python_check() -> CheckResult:
     """Which Python runs this, and whether `ros2 run` and `ros2 launch` would take the same."""
     version = ".".join(str(part) for part in sys.version_info[:3])
     where = "system Python"
@@ -69,14 +73,14 @@ def python_check() -> Finding:
     fact = f"{version}, {where}"
     other = shutil.which("python3")
     if other is None or shutil.which("ros2") is None or _same_environment(other):
-        return Finding("python", Verdict.OK, fact)
+        return CheckResult("python", Verdict.OK, fact)
     wanted = ("segmif_ros", "numpy", "cv2")
     answer = ask_python(_IMPORTS, *wanted, python=other)
     states = _states(answer.out)
     missing = [name for name in wanted if states.get(name, ["absent"])[0] != "ok"]
     if not missing:
-        return Finding("python", Verdict.OK, f"{fact}; python3 on the PATH is {other}")
-    return Finding(
+        return CheckResult("python", Verdict.OK, f"{fact}; python3 on the PATH is {other}")
+    return CheckResult(
         "python",
         Verdict.WARN,
         f"{fact}; but python3 on the PATH, which `ros2 run` and `ros2 launch` start, is {other} "
@@ -85,7 +89,7 @@ def python_check() -> Finding:
     )
 
 
-def numpy_check() -> Finding:
+def numpy_check() -> CheckResult:
     """Whether NumPy and cv_bridge were built for each other."""
     with ThreadPoolExecutor() as pool:
         # cv_bridge alone: built for another NumPy it may take the process with it.
@@ -95,7 +99,7 @@ def numpy_check() -> Finding:
     for name in ("numpy", "cv2"):
         state, detail = states.get(name, ["broken", answer.last_line])
         if state != "ok":
-            return Finding(
+            return CheckResult(
                 "numpy",
                 Verdict.FAIL,
                 f"{name} cannot be imported: {detail}",
@@ -105,24 +109,24 @@ def numpy_check() -> Finding:
     answer = bridge.result()
     state, detail = _states(answer.out).get("cv_bridge", ["broken", answer.last_line])
     if "_ARRAY_API" in answer.err or "NumPy 1.x" in answer.err:
-        return Finding(
+        return CheckResult(
             "numpy",
             Verdict.WARN,
             f"{fact}, and cv_bridge was built for NumPy 1: Bayer and YUV images are refused",
             "pip install 'numpy<2' in this environment; other encodings need no cv_bridge",
         )
     if state == "broken":
-        return Finding(
+        return CheckResult(
             "numpy",
             Verdict.WARN,
             f"{fact}; cv_bridge cannot be imported: {detail}",
             "reinstall ros-$ROS_DISTRO-cv-bridge; only Bayer and YUV images need it",
         )
     addition = "with cv_bridge" if state == "ok" else "no cv_bridge (only Bayer and YUV need it)"
-    return Finding("numpy", Verdict.OK, f"{fact}, {addition}")
+    return CheckResult("numpy", Verdict.OK, f"{fact}, {addition}")
 
 
-def engines_check() -> Finding:
+def engines_check() -> CheckResult:
     """Which engines can run, and why the others cannot."""
     texts, usable, broken, remedies = [], [], [], []
     with ThreadPoolExecutor() as pool:
@@ -139,14 +143,14 @@ def engines_check() -> Finding:
             remedies.append(remedy)
     fact = "; ".join(texts)
     if not usable:
-        return Finding("engines", Verdict.FAIL, fact, remedies[0])
+        return CheckResult("engines", Verdict.FAIL, fact, remedies[0])
     if broken:
         remedy = f"reinstall {', '.join(broken)}, or choose engine:={usable[0]}"
-        return Finding("engines", Verdict.WARN, fact, remedy)
-    return Finding("engines", Verdict.OK, fact)
+        return CheckResult("engines", Verdict.WARN, fact, remedy)
+    return CheckResult("engines", Verdict.OK, fact)
 
 
-def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> Finding:
+def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> CheckResult:
     """Whether there is an NVIDIA GPU, and a driver that can use it."""
     answer = ask_python(_DRIVER)
     # A driver that is broken enough ends the process that asks it.
@@ -156,10 +160,10 @@ def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> Finding:
     if told["names"]:
         names, version = ", ".join(told["names"]), ".".join(map(str, told["cuda"]))
         driver = f"driver {told['release']}".strip()
-        return Finding("gpu", Verdict.OK, f"{names}; {driver} for CUDA {version}")
+        return CheckResult("gpu", Verdict.OK, f"{names}; {driver} for CUDA {version}")
     if not _has_nvidia_device(devices):
-        return Finding("gpu", Verdict.OK, "no NVIDIA GPU: engines run on the CPU")
-    return Finding(
+        return CheckResult("gpu", Verdict.OK, "no NVIDIA GPU: engines run on the CPU")
+    return CheckResult(
         "gpu",
         Verdict.WARN,
         f"an NVIDIA GPU that cannot be used: {told['problem']}",
@@ -167,10 +171,10 @@ def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> Finding:
     )
 
 
-def shared_memory_check(folder: Path = SHARED_MEMORY) -> Finding:
+def shared_memory_check(folder: Path = SHARED_MEMORY) -> CheckResult:
     """Whether killed processes left Fast DDS segments behind, and whether there is room."""
     if not folder.is_dir():
-        return Finding(
+        return CheckResult(
             "shm",
             Verdict.WARN,
             f"no {folder}: images go through the network stack",
@@ -181,20 +185,23 @@ def shared_memory_check(folder: Path = SHARED_MEMORY) -> Finding:
     room = os.statvfs(folder)
     total, free = (room.f_frsize * n / _MIB for n in (room.f_blocks, room.f_bavail))
     fact = f"{free:.0f} of {total:.0f} MiB free in {folder}"
-    if dead:
-        tool = _beside_python("fastdds")
-        remedy = f"{tool} shm clean" if tool else f"stop all ROS processes, rm {folder}/fast*"
+    left = f"{len(dead)} Fast DDS segment(s) of killed processes hold {size:.0f} MiB"
+    if dead and (free < SMALL_SHARED_MEMORY_MIB or size > MOST_LEFT_BEHIND * total):
         verdict = Verdict.FAIL if free < SMALL_SHARED_MEMORY_MIB / 4 else Verdict.WARN
-        return Finding(
-            "shm",
-            verdict,
-            f"{len(dead)} Fast DDS segment(s) of killed processes hold {size:.0f} MiB; {fact}",
-            remedy,
-        )
+        return CheckResult("shm", verdict, f"{left}; {fact}", _removal(dead))
     if total < SMALL_SHARED_MEMORY_MIB:
         remedy = "start the container with --shm-size=1g or --ipc=host"
-        return Finding("shm", Verdict.WARN, f"{fact}: little for images", remedy)
-    return Finding("shm", Verdict.OK, f"{fact}, nothing left behind")
+        return CheckResult("shm", Verdict.WARN, f"{fact}: little for images", remedy)
+    return CheckResult("shm", Verdict.OK, f"{fact}, {left if dead else 'nothing left behind'}")
+
+
+def _removal(dead: Sequence[Path]) -> str:
+    """Return a command that removes these segments alone: the others are in use."""
+    tool = _beside_python("fastdds")
+    if tool:
+        return f"{tool} shm clean"
+    files = [str(path) for each in dead for path in (each, each.with_name(f"{each.name}_el"))]
+    return f"rm {shlex.join(files)}"
 
 
 def leftovers(folder: Path) -> list[Path]:

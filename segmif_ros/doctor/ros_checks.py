@@ -11,7 +11,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from xml.etree import ElementTree
 
-from segmif_ros.doctor.check_result import Finding, Verdict
+from segmif_ros.doctor.check_result import CheckResult, Verdict
 from segmif_ros.doctor.isolated_check import Answer, ask_python
 
 OPT_ROS = Path("/opt/ros")
@@ -29,11 +29,11 @@ rclpy.shutdown()
 _MIB = 1024 * 1024
 
 
-def ros_check(environment: Mapping[str, str] = os.environ, opt_ros: Path = OPT_ROS) -> Finding:
+def ros_check(environment: Mapping[str, str] = os.environ, opt_ros: Path = OPT_ROS) -> CheckResult:
     """Whether rclpy can be imported, and which ROS it is."""
     domain = environment.get("ROS_DOMAIN_ID") or "0"
     if not domain.isdecimal() or int(domain) > MOST_DOMAIN:
-        return Finding(
+        return CheckResult(
             "ros",
             Verdict.FAIL,
             f"ROS_DOMAIN_ID is {domain!r}, expected 0 to {MOST_DOMAIN}",
@@ -47,16 +47,16 @@ def ros_check(environment: Mapping[str, str] = os.environ, opt_ros: Path = OPT_R
     return _ros_broken(answer, environment)
 
 
-def _ros_absent(environment: Mapping[str, str], opt_ros: Path) -> Finding:
+def _ros_absent(environment: Mapping[str, str], opt_ros: Path) -> CheckResult:
     installed = sorted(path.name for path in opt_ros.glob("*/") if (path / "setup.bash").exists())
     if installed and not environment.get("AMENT_PREFIX_PATH"):
-        return Finding(
+        return CheckResult(
             "ros",
             Verdict.FAIL,
             f"ROS 2 {', '.join(installed)} is installed and not sourced",
             f"source {opt_ros}/{installed[-1]}/setup.bash",
         )
-    return Finding(
+    return CheckResult(
         "ros",
         Verdict.FAIL,
         "no ROS 2 here: the node, the demo and bags cannot run",
@@ -64,10 +64,10 @@ def _ros_absent(environment: Mapping[str, str], opt_ros: Path) -> Finding:
     )
 
 
-def _ros_broken(answer: Answer, environment: Mapping[str, str]) -> Finding:
+def _ros_broken(answer: Answer, environment: Mapping[str, str]) -> CheckResult:
     if "No module named 'rclpy._rclpy_pybind11'" in answer.err:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return Finding(
+        return CheckResult(
             "ros",
             Verdict.FAIL,
             f"the sourced ROS 2 was built for another Python than this {version}",
@@ -75,13 +75,13 @@ def _ros_broken(answer: Answer, environment: Mapping[str, str]) -> Finding:
         )
     if "RMW" in answer.err or "rmw" in answer.last_line:
         chosen = environment.get("RMW_IMPLEMENTATION", "")
-        return Finding(
+        return CheckResult(
             "ros",
             Verdict.FAIL,
             f"the middleware does not load (RMW_IMPLEMENTATION={chosen!r}): {answer.last_line}",
             "unset RMW_IMPLEMENTATION, or install that middleware",
         )
-    return Finding(
+    return CheckResult(
         "ros",
         Verdict.FAIL,
         f"rclpy does not start: {answer.last_line}",
@@ -89,7 +89,7 @@ def _ros_broken(answer: Answer, environment: Mapping[str, str]) -> Finding:
     )
 
 
-def _ros_found(environment: Mapping[str, str], rmw: str) -> Finding:
+def _ros_found(environment: Mapping[str, str], rmw: str) -> CheckResult:
     distro = environment.get("ROS_DISTRO", "")
     wheels = _wheel_distro()
     source = f"ROS 2 {distro}" if distro else f"ROS 2 {wheels or 'of unknown name'}"
@@ -101,13 +101,13 @@ def _ros_found(environment: Mapping[str, str], rmw: str) -> Finding:
     domain = environment.get("ROS_DOMAIN_ID") or "0"
     fact = f"{source}, {rmw}, domain {domain}, discovery {reach or 'SUBNET'}"
     if wheels and distro and wheels != distro:
-        return Finding(
+        return CheckResult(
             "ros",
             Verdict.FAIL,
             f"{fact}; wheels of {wheels} and a sourced {distro} do not go together",
             "use a shell without `source`, or an environment without the wheels",
         )
-    return Finding("ros", Verdict.OK, fact)
+    return CheckResult("ros", Verdict.OK, fact)
 
 
 def _wheel_distro() -> str:
@@ -119,21 +119,21 @@ def _wheel_distro() -> str:
     return ""
 
 
-def transport_check(environment: Mapping[str, str] = os.environ) -> Finding:
+def transport_check(environment: Mapping[str, str] = os.environ) -> CheckResult:
     """Which Fast DDS profile a process that is started here gets."""
     from segmif_ros.ros.transport import PROFILE_VARIABLES
     from segmif_ros.share import share_path
 
     if "fastrtps" not in environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
         fact = f"{environment['RMW_IMPLEMENTATION']}: this package is tested with Fast DDS only"
-        return Finding(
+        return CheckResult(
             "transport", Verdict.WARN, fact, "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp"
         )
     shipped = share_path("config", "fastdds_shm.xml")
     chosen = next((environment[name] for name in PROFILE_VARIABLES if environment.get(name)), None)
     export = " ".join(["export", *(f"{name}={shipped}" for name in PROFILE_VARIABLES)])
     if chosen is None:
-        return Finding(
+        return CheckResult(
             "transport",
             Verdict.WARN,
             "no Fast DDS profile in this shell: segmif_node sets its own, camera drivers and "
@@ -142,7 +142,9 @@ def transport_check(environment: Mapping[str, str] = os.environ) -> Finding:
         )
     path = Path(chosen)
     if not path.is_file():
-        return Finding("transport", Verdict.FAIL, f"the Fast DDS profile {path} is missing", export)
+        return CheckResult(
+            "transport", Verdict.FAIL, f"the Fast DDS profile {path} is missing", export
+        )
     try:
         sizes = [
             int(element.text or 0)
@@ -151,9 +153,11 @@ def transport_check(environment: Mapping[str, str] = os.environ) -> Finding:
         ]
     except (ElementTree.ParseError, ValueError) as err:
         fact = f"the Fast DDS profile {path} cannot be read: {err}"
-        return Finding("transport", Verdict.FAIL, fact, export)
+        return CheckResult("transport", Verdict.FAIL, fact, export)
     largest = max(sizes, default=0) / _MIB
     if largest < SEGMENT_WANTED_MIB:
         fact = f"the Fast DDS profile {path} has a shared-memory segment of {largest:.1f} MiB"
-        return Finding("transport", Verdict.WARN, f"{fact}: little for images", export)
-    return Finding("transport", Verdict.OK, f"{path.name}, shared-memory segment {largest:.0f} MiB")
+        return CheckResult("transport", Verdict.WARN, f"{fact}: little for images", export)
+    return CheckResult(
+        "transport", Verdict.OK, f"{path.name}, shared-memory segment {largest:.0f} MiB"
+    )

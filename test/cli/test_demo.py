@@ -31,8 +31,8 @@ class FakeSource:
         return "night" if time_s > 1 else ""
 
 
-def fake_chain(replaced: list[int]):
-    """A chain whose nth run loses the nth number of pairs to newer ones."""
+def fake_session(replaced: list[int]):
+    """A session whose nth run loses the nth number of pairs to newer ones."""
 
     class FakeChain:
         def __init__(self, *_, **__) -> None:
@@ -75,7 +75,7 @@ def arguments(tmp_path, **changes):
 
 
 def measure(monkeypatch, tmp_path, replaced, **changes):
-    monkeypatch.setattr(demo, "Chain", fake_chain(replaced))
+    monkeypatch.setattr(demo, "DemoSession", fake_session(replaced))
     source = FakeSource()
     report, _ = demo._measure(arguments(tmp_path, **changes), source)
     return source, report

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,14 @@ def test_a_machine_that_keeps_up_gets_every_pair(bag):
     assert plan.notes == ()
     assert plan.command[plan.command.index("--every") + 1] == "1"
     assert "--restamp" in plan.command
+
+
+def test_no_name_of_a_bag_becomes_an_option_of_the_player(bag, monkeypatch):
+    monkeypatch.chdir(bag.parent)
+    bag.rename("--loop")
+    command = BagSource(Path("--loop"), seconds=20).plan(holdable_hz=40.0).command
+    assert "--loop" not in command
+    assert str(bag.parent / "--loop") in command
 
 
 @pytest.mark.parametrize(

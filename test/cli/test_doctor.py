@@ -15,7 +15,7 @@ import pytest
 
 from segmif_ros.cli import doctor
 from segmif_ros.doctor import machine_checks, ros_checks
-from segmif_ros.doctor.check_result import Finding, Verdict, as_json, as_text, exit_status
+from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text, exit_status
 from segmif_ros.doctor.isolated_check import Answer, ask, ask_python
 from segmif_ros.doctor.machine_checks import (
     engines_check,
@@ -265,7 +265,25 @@ def test_the_question_about_the_gpu_ends_well_on_this_machine():
     assert bool(told["names"]) is not bool(told["problem"])
 
 
-def test_segments_of_killed_processes(tmp_path):
+def room(total_mib: int, free_mib: int) -> Any:
+    sizes = (total_mib * 256, free_mib * 256, free_mib * 256)
+    return os.statvfs_result((4096, 4096, *sizes, 0, 0, 0, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "verdict"),
+    [
+        (24_000, 20_000, Verdict.OK),
+        (24_000, 200, Verdict.WARN),
+        (24_000, 60, Verdict.FAIL),
+        (7, 5, Verdict.FAIL),
+        (64, 62, Verdict.FAIL),
+        (64, 64, Verdict.WARN),
+    ],
+)
+def test_segments_of_killed_processes(tmp_path, monkeypatch, total, free, verdict):
+    """What they hold matters where it is missing; 124 MiB of 24 GiB are not."""
+    monkeypatch.setattr(machine_checks.os, "statvfs", lambda _: room(total, free))
     names = ("fastrtps_0a", "fastdds_0b", "fastrtps_0c", "fastrtps_port7411")
     write(tmp_path, {f"{name}_el": "" for name in names})
     for name in names:
@@ -274,19 +292,22 @@ def test_segments_of_killed_processes(tmp_path):
     with (tmp_path / "fastrtps_0a_el").open("rb") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX)
         found = shared_memory_check(tmp_path)
-    assert found.verdict is Verdict.WARN
-    assert "2 Fast DDS segment(s) of killed processes hold 2 MiB" in found.fact
-    assert found.remedy.endswith("shm clean") or found.remedy.startswith("stop all ROS processes")
+        assert found.verdict is verdict
+        assert "2 Fast DDS segment(s) of killed processes hold 2 MiB" in found.fact
+        monkeypatch.setattr(machine_checks, "_beside_python", lambda _: "")
+        command = shared_memory_check(tmp_path).remedy
+        assert bool(command) == (verdict is not Verdict.OK)
+        if command:
+            subprocess.run(command, shell=True, check=True)  # noqa: S602 - as a person would
+            left = {path.name.removesuffix("_el") for path in tmp_path.iterdir()}
+            assert left == {"fastrtps_0a", "fastrtps_port7411", "fastrtps_0d"}, "others live"
 
 
 def test_shared_memory_that_is_missing_small_or_fine(tmp_path, monkeypatch):
     assert shared_memory_check(tmp_path / "none").verdict is Verdict.WARN
     assert shared_memory_check(tmp_path).verdict is Verdict.OK
 
-    def docker(_: Path) -> Any:
-        return os.statvfs_result((4096, 4096, 16384, 16384, 16384, 0, 0, 0, 0, 255))
-
-    monkeypatch.setattr(machine_checks.os, "statvfs", docker)
+    monkeypatch.setattr(machine_checks.os, "statvfs", lambda _: room(64, 64))
     found = shared_memory_check(tmp_path)
     assert found.verdict is Verdict.WARN
     assert "64 of 64 MiB free" in found.fact
@@ -301,24 +322,24 @@ def test_a_question_without_an_answer(tmp_path):
     assert Answer(1, "", noisy).last_line == "no such RMW"
 
 
-FINDINGS = [
-    Finding("ros", Verdict.OK, "there"),
-    Finding("shm", Verdict.WARN, "left", "clean"),
+RESULTS = [
+    CheckResult("ros", Verdict.OK, "there"),
+    CheckResult("shm", Verdict.WARN, "left", "clean"),
 ]
 
 
 def test_lines_json_and_exit_status(monkeypatch, capsys):
-    assert as_text(FINDINGS).splitlines() == [
+    assert as_text(RESULTS).splitlines() == [
         "OK    ros        there",
         "WARN  shm        left",
         "                 -> clean",
     ]
-    assert json.loads(as_json(FINDINGS))[1] == {
+    assert json.loads(as_json(RESULTS))[1] == {
         "check": "shm", "verdict": "WARN", "fact": "left", "remedy": "clean",
     }  # fmt: skip
-    assert [exit_status(FINDINGS[:n]) for n in (0, 1, 2)] == [0, 0, 1]
-    assert exit_status([*FINDINGS, Finding("gpu", Verdict.FAIL, "")]) == 2
-    monkeypatch.setattr(doctor, "examine", lambda _: FINDINGS)
+    assert [exit_status(RESULTS[:n]) for n in (0, 1, 2)] == [0, 0, 1]
+    assert exit_status([*RESULTS, CheckResult("gpu", Verdict.FAIL, "")]) == 2
+    monkeypatch.setattr(doctor, "examine", lambda _: RESULTS)
     assert doctor.main([]) == 1
     assert "-> clean" in capsys.readouterr().out
 

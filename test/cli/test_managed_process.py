@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from segmif_ros.cli.managed_process import (
-    Child,
+    ManagedProcess,
     private_domain,
     remove_orphans,
     shared_memory,
@@ -19,8 +19,10 @@ from segmif_ros.cli.managed_process import (
 READY = "import sys, time, signal; print('ready', flush=True)"
 
 
-def start(tmp_path, code: str) -> Child:
-    return Child("child", [sys.executable, "-c", code], os.environ, tmp_path / "log" / "c.log")
+def start(tmp_path, code: str) -> ManagedProcess:
+    return ManagedProcess(
+        "child", [sys.executable, "-c", code], os.environ, tmp_path / "log" / "c.log"
+    )
 
 
 def until(condition, seconds: float = 10.0) -> bool:
@@ -32,7 +34,7 @@ def until(condition, seconds: float = 10.0) -> bool:
 
 @pytest.fixture
 def ready():
-    def wait(child: Child) -> None:
+    def wait(child: ManagedProcess) -> None:
         assert until(lambda: "ready" in child.tail()), child.tail()
 
     return wait

@@ -11,13 +11,13 @@ import pytest
 
 from segmif_ros.doctor import camera_checks
 from segmif_ros.doctor.camera_checks import (
-    camera_finding,
+    camera_check,
     graph_checks,
     guess_cameras,
-    node_finding,
+    node_check,
     segment_mib,
 )
-from segmif_ros.doctor.check_result import Finding, Verdict
+from segmif_ros.doctor.check_result import CheckResult, Verdict
 from segmif_ros.doctor.isolated_check import Answer
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -33,12 +33,12 @@ def topic(name: str = "/cam", **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "type": IMAGE, "publishers": [CAMERA], "unheard": [], "images": 90,
         "rate_hz": 30.0, "sent_hz": 30.0, "bytes": 921_600, "age_s": 0.01,
-        "format": "640x480 rgb8",
+        "format": "640x480 rgb8", "size": [640, 480], "refused": {}, "focal_lengths": [],
     } | changes  # fmt: skip
 
 
-def judged(clocks: int = 0, **changes: Any) -> Finding:
-    return camera_finding("rgb", "/cam", {"/cam": topic(**changes)}, clocks)
+def judged(clocks: int = 0, **changes: Any) -> CheckResult:
+    return camera_check("rgb", topic(**changes), clocks)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,8 @@ def test_a_healthy_camera():
         ({"age_s": -20.0}, Verdict.WARN, "20 s in the future", "set its clock"),
         ({"age_s": 3600.0, "clocks": 1}, Verdict.OK, "use_sim_time:=true", ""),
         ({"publishers": [CAMERA, CAMERA]}, Verdict.WARN, "/driver, /driver", "all but one"),
-        ({"publishers": []}, Verdict.FAIL, "nobody publishes /cam", "--rgb TOPIC"),
+        ({"refused": {"rgb": "encoding 'nv99' is not known"}}, Verdict.FAIL, "'nv99' is", "--rgb"),
+        ({"refused": {"thermal": "encoding"}}, Verdict.OK, "30.0 Hz", ""),
     ],
 )
 def test_what_can_be_wrong_with_a_camera(changes, verdict, fact, remedy):
@@ -104,6 +105,7 @@ def test_a_camera_on_another_machine_needs_no_shared_memory():
         (["/left/ir/image", "/left/color/image"], "/left/color/image", "/left/ir/image"),
         (["/first/image", "/lwir"], "/first/image", "/lwir"),
         (["/segmif/output/fused", "/camera/image"], "/camera/image", ""),
+        (["/rgb/labels", "/camera/depth/image", "/c/image"], "/c/image", ""),
         ([], "", ""),
     ],
 )  # fmt: skip
@@ -118,6 +120,7 @@ def test_cameras_are_guessed_from_encodings_and_raw_comes_first():
         topic("/a", format="640x480 rgb8"),
         topic("/b", format="640x512 mono16"),
         topic("/silent", publishers=[]),
+        topic("/0/zstd", type=COMPRESSED, format="zstd", refused={"rgb": "?", "thermal": "?"}),
     ]
     assert guess_cameras(topics) == {"rgb": "/a", "thermal": "/b"}
 
@@ -126,18 +129,23 @@ def status(name: str, level: int, **values: str) -> dict[str, Any]:
     return {"name": f"segmif: {name}", "level": level, "message": f"{name} text", "values": values}
 
 
-def graph(*topics: dict[str, Any], diagnostics: Any = ()) -> Answer:
-    seen = {"rmw": "x", "topics": topics, "clock_publishers": 0, "nodes": []}
+def graph(
+    *topics: dict[str, Any], diagnostics: Any = (), published: dict[str, str] | None = None
+) -> Answer:
+    seen: dict[str, Any] = {"rmw": "x", "topics": topics, "clock_publishers": 0, "nodes": []}
+    seen["published"] = {t["name"]: t["type"] for t in topics if t["publishers"]} | (
+        published or {}
+    )
     return Answer(0, "a library talks\n" + json.dumps(seen | {"diagnostics": diagnostics}), "")
 
 
 def test_topics_of_a_running_node_come_before_guesses_and_named_ones_before_both():
     topics = [topic("/odd"), topic("/rgb"), topic("/thermal")]
     diagnostics = [status("rgb", 0, topic="/odd"), status("mode", 0)]
-    findings = graph_checks(graph(*topics, diagnostics=diagnostics), {})
-    assert [f.check for f in findings] == ["rgb", "thermal", "node"]
-    assert findings[0].fact.startswith("/odd:")
-    assert findings[1].fact.startswith("/thermal:")
+    results = graph_checks(graph(*topics, diagnostics=diagnostics), {})
+    assert [f.check for f in results] == ["rgb", "thermal", "node"]
+    assert results[0].fact.startswith("/odd:")
+    assert results[1].fact.startswith("/thermal:")
     named = graph_checks(graph(*topics, diagnostics=diagnostics), {"rgb": "/rgb"})
     assert named[0].fact.startswith("/rgb:")
 
@@ -159,7 +167,7 @@ def test_a_probe_that_fails_is_a_finding():
 @pytest.mark.parametrize(("level", "verdict"), [(0, "OK"), (1, "WARN"), (2, "FAIL")])
 def test_a_running_node_speaks_for_itself(level, verdict):
     seen = {"diagnostics": [status("rgb", level), status("mode", 0)]}
-    found = node_finding(seen)
+    found = node_check(seen)
     assert found.verdict.name == verdict
     assert "segmif runs, mode mode text" in found.fact
     assert ("rgb text" in found.fact) == (level > 0)
@@ -191,3 +199,55 @@ def test_a_topic_that_somebody_only_waits_for_is_not_offered():
     waited_for, sent = topic("/front", publishers=[]), topic("/rear")
     rgb, *_ = graph_checks(graph(waited_for, sent), {"rgb": "/front"})
     assert rgb.fact == "nobody publishes /front; image topics: /rear"
+
+
+def test_a_typing_error_is_told_among_all_image_topics():
+    """With both topics named, the probe listens to nothing else."""
+    published = {"/front/image_raw": IMAGE, "/flir/image_raw": IMAGE, "/rgb/camera_info": "x/Info"}
+    rgb, thermal, node = graph_checks(
+        graph(published=published), {"rgb": "/frnt/image_raw", "thermal": "/rgb/camera_info"}
+    )
+    assert rgb.verdict is thermal.verdict is Verdict.FAIL
+    assert "image topics: /front/image_raw, /flir/image_raw" in rgb.fact
+    assert rgb.remedy.startswith("did you mean /front/image_raw")
+    assert thermal.fact == "/rgb/camera_info carries x/Info, not images"
+    assert node.check == "node"
+
+
+@pytest.mark.parametrize(
+    ("thermal", "verdict", "words"),
+    [
+        ({"size": [640, 512]}, Verdict.WARN, "rgb has 640x480 pixels and thermal 640x512"),
+        ({"focal_lengths": [800.0, 800.0]}, Verdict.WARN, "rgb 600, thermal 800 pixels"),
+        ({"focal_lengths": [600.0, 700.0]}, Verdict.WARN, "focal lengths differ"),
+        ({"focal_lengths": [601.0, 600.0]}, Verdict.OK, "both have 640x480"),
+        ({}, Verdict.OK, "both have 640x480"),
+    ],
+)
+def test_cameras_that_cannot_fit_need_a_calibration(thermal, verdict, words):
+    rgb = topic("/rgb", focal_lengths=[600.0, 600.0])
+    pair = [rgb, topic("/thermal", **thermal)]
+    *_, found, node = graph_checks(graph(*pair), {})
+    assert (found.check, found.verdict) == ("geometry", verdict)
+    assert words in found.fact
+    assert ("segmif calibrate auto" in found.remedy) == (verdict is Verdict.WARN)
+    assert node.check == "node"
+    running = [status("rgb", 0), status("mode", 0)]
+    checks = [each.check for each in graph_checks(graph(*pair, diagnostics=running), {})]
+    assert checks == ["rgb", "thermal", "node"], "a node judges its own calibration"
+    assert len(graph_checks(graph(rgb), {})) == 3
+
+
+def test_a_driver_of_another_user_is_told_by_its_process(tmp_path, monkeypatch):
+    (tmp_path / "77").mkdir()
+    assert camera_checks.other_users([CAMERA], tmp_path) == []
+    monkeypatch.setattr(camera_checks.os, "geteuid", lambda: 2**31 - 5)
+    (name,) = camera_checks.other_users([CAMERA], tmp_path)
+    monkeypatch.setattr(camera_checks, "other_users", lambda _: [name])
+    unnamed = CAMERA | {"node": "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"}
+    found = judged(images=0, publishers=[unnamed])
+    assert found.verdict is Verdict.FAIL
+    assert f"from a process of user {name}" in found.fact
+    assert "as one user" in found.remedy
+    monkeypatch.setattr(camera_checks, "other_users", lambda _: [])
+    assert "start the driver with" in judged(images=0, publishers=[unnamed]).remedy

@@ -23,8 +23,11 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.utilities import get_rmw_implementation_identifier
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from segmif_ros.images.compressed import decode
+from segmif_ros.images.raw import VIEWS, ImageRefused
+from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics.qos_check import mismatches
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, sensor_input
 from segmif_ros.ros.transport import prepare_process
@@ -47,6 +50,11 @@ class Watched:
         self.arrivals: list[float] = []
         self.stamps: list[float] = []
         self.newest = b""
+        self.focal_lengths: list[float] = []
+
+    def take_info(self, info: CameraInfo) -> None:
+        """Note the focal lengths of a calibrated camera, pixels."""
+        self.focal_lengths = [info.k[0], info.k[4]] if info.k[0] > 0.0 else []
 
     def take(self, raw: bytes) -> None:
         """Note a serialised message; CDR begins with 4 bytes of its own, then the stamp."""
@@ -62,6 +70,7 @@ class Watched:
             now: this machine's time, seconds, to compare stamps with.
         """
         found: dict[str, Any] = {"images": len(self.arrivals), "rate_hz": 0.0}
+        found["focal_lengths"] = self.focal_lengths
         if not self.arrivals:
             return found
         if len(self.arrivals) > 1:
@@ -75,6 +84,18 @@ class Watched:
             found["format"] = f"{message.width}x{message.height} {message.encoding}"
         else:
             found["format"] = message.format
+        return found | self._usable(message)
+
+    def _usable(self, message: Any) -> dict[str, Any]:
+        """Return the size of the picture, and why the node would refuse it from either camera."""
+        found: dict[str, Any] = {"size": [], "refused": {}}
+        for stream in Stream:
+            try:
+                raw = self.kind.endswith("/Image")
+                view = VIEWS[stream.value](message) if raw else decode(stream, message)
+                found["size"] = [view.pixels.shape[1], view.pixels.shape[0]]
+            except ImageRefused as err:
+                found["refused"][stream.value] = str(err)
         return found
 
     def _sent_hz(self) -> float:
@@ -110,6 +131,8 @@ class Probe:
             self._node.create_subscription(
                 IMAGE_TYPES[kind], name, watched.take, sensor_input(), raw=True
             )
+            info = f"{name.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
+            self._node.create_subscription(CameraInfo, info, watched.take_info, sensor_input())
         return len(self._watched)
 
     def result(self, now: float) -> dict[str, Any]:
@@ -126,6 +149,12 @@ class Probe:
                 | watched.facts(now)
                 for name, watched in sorted(self._watched.items())
             ],
+            "published": {
+                name: kinds[0]
+                for name, kinds in sorted(self._node.get_topic_names_and_types())
+                if (name in self._wanted or kinds[0] in IMAGE_TYPES)
+                and self._node.count_publishers(name)
+            },
             "clock_publishers": self._node.count_publishers("/clock"),
             "nodes": sorted(
                 f"{namespace.rstrip('/')}/{name}"

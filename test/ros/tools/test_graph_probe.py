@@ -15,8 +15,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+import cv2
 from node_process import Peer
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
 
+from segmif_ros.ros.images import to_message
 from segmif_ros.ros.tools.graph_probe import Watched
 from segmif_ros.ros.transport import PROFILE_VARIABLES
 
@@ -105,7 +110,7 @@ def test_the_doctor_names_what_is_wrong(start_node, tiny_bundle, peer: Peer, tmp
 
 def test_rates_and_losses_come_from_arrivals_and_stamps(monkeypatch):
     watched = Watched("sensor_msgs/msg/Image")
-    assert watched.facts(0.0) == {"images": 0, "rate_hz": 0.0}
+    assert watched.facts(0.0) == {"images": 0, "rate_hz": 0.0, "focal_lengths": []}
     clock = iter(np.arange(0.0, 10.0, 0.1))
     monkeypatch.setattr("segmif_ros.ros.tools.graph_probe.monotonic", lambda: next(clock))
     message = rgb_message()
@@ -122,11 +127,41 @@ def test_rates_and_losses_come_from_arrivals_and_stamps(monkeypatch):
     assert (facts["format"], facts["bytes"]) == ("640x480 rgb8", 640 * 480 * 3)
 
 
-def rgb_message() -> bytes:
+def rgb_message(encoding: str = "rgb8") -> bytes:
     """A serialised image."""
-    from rclpy.serialization import serialize_message
-    from std_msgs.msg import Header
+    message = to_message(RGB, "rgb8", Header())
+    message.encoding = encoding
+    return bytes(serialize_message(message))
 
-    from segmif_ros.ros.images import to_message
 
-    return bytes(serialize_message(to_message(RGB, "rgb8", Header())))
+def compressed(picture: np.ndarray, form: str) -> bytes:
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    return bytes(serialize_message(CompressedImage(format=form, data=data)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "refused"),
+    [
+        ("Image", rgb_message(), set()),
+        ("Image", rgb_message("nv99"), {"rgb", "thermal"}),
+        ("Image", rgb_message("32FC1"), {"rgb", "thermal"}),
+        ("Image", rgb_message("mono16"), {"rgb"}),
+        ("CompressedImage", compressed(RGB, "png"), set()),
+        ("CompressedImage", compressed(RGB, "zstd").replace(b"PNG", b"XXX"), {"rgb", "thermal"}),
+    ],
+    ids=["rgb8", "unknown", "wrong step", "no colour", "png", "zstd"],
+)
+def test_the_node_itself_says_what_it_refuses(kind, message, refused):
+    watched = Watched(f"sensor_msgs/msg/{kind}")
+    watched.take(message)
+    facts = watched.facts(0.0)
+    assert set(facts["refused"]) == refused
+    assert (facts["size"] == [640, 480]) == (len(refused) < 2)
+
+
+def test_focal_lengths_come_from_a_calibrated_camera():
+    watched = Watched("sensor_msgs/msg/Image")
+    watched.take_info(CameraInfo(k=[600.0, 0, 320, 0, 610.0, 240, 0, 0, 1]))
+    assert watched.facts(0.0)["focal_lengths"] == [600.0, 610.0]
+    watched.take_info(CameraInfo())
+    assert watched.facts(0.0)["focal_lengths"] == []
