@@ -85,8 +85,6 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
     "engines/openvino.py": frozenset({"openvino"}),
     "engines/tensorrt/api.py": frozenset({"tensorrt"}),
     "engines/tensorrt/buffers.py": frozenset({"pycuda"}),
-    # Rare encodings (Bayer, YUV), where a ROS installation provides it.
-    "images/raw.py": frozenset({"cv_bridge"}),
     # An export is compared with the network before it becomes a bundle that an engine could open.
     "export/export.py": frozenset({"onnxruntime"}),
     # Its quantisation tools, which need no session of the network that an engine could open.

@@ -23,7 +23,6 @@ MAX_BYTES = 12 * 2**20
 
 EXPECTED_KEYS = {
     "builtin_interfaces",
-    "cv_bridge",
     "diagnostic_msgs",
     "launch",
     "launch_ros",

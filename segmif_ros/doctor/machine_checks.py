@@ -90,11 +90,8 @@ def python_check() -> CheckResult:
 
 
 def numpy_check() -> CheckResult:
-    """Whether NumPy and cv_bridge were built for each other."""
-    with ThreadPoolExecutor() as pool:
-        # cv_bridge alone: built for another NumPy it may take the process with it.
-        bridge = pool.submit(ask_python, _IMPORTS, "cv_bridge")
-        answer = ask_python(_IMPORTS, "numpy", "cv2")
+    """Whether NumPy and OpenCV were built for each other."""
+    answer = ask_python(_IMPORTS, "numpy", "cv2")
     states = _states(answer.out)
     for name in ("numpy", "cv2"):
         state, detail = states.get(name, ["broken", answer.last_line])
@@ -105,25 +102,8 @@ def numpy_check() -> CheckResult:
                 f"{name} cannot be imported: {detail}",
                 "pip install --force-reinstall 'numpy<3' opencv-python-headless",
             )
-    fact = f"numpy {states['numpy'][1]}"
-    answer = bridge.result()
-    state, detail = _states(answer.out).get("cv_bridge", ["broken", answer.last_line])
-    if "_ARRAY_API" in answer.err or "NumPy 1.x" in answer.err:
-        return CheckResult(
-            "numpy",
-            Verdict.WARN,
-            f"{fact}, and cv_bridge was built for NumPy 1: Bayer and YUV images are refused",
-            "pip install 'numpy<2' in this environment; other encodings need no cv_bridge",
-        )
-    if state == "broken":
-        return CheckResult(
-            "numpy",
-            Verdict.WARN,
-            f"{fact}; cv_bridge cannot be imported: {detail}",
-            "reinstall ros-$ROS_DISTRO-cv-bridge; only Bayer and YUV images need it",
-        )
-    addition = "with cv_bridge" if state == "ok" else "no cv_bridge (only Bayer and YUV need it)"
-    return CheckResult("numpy", Verdict.OK, f"{fact}, {addition}")
+    facts = f"numpy {states['numpy'][1]}, OpenCV {states['cv2'][1]}"
+    return CheckResult("numpy", Verdict.OK, facts)
 
 
 def engines_check() -> CheckResult:

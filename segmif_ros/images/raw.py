@@ -6,10 +6,10 @@ Any object with the fields of the message will do: rclpy's own, or one that rosb
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ class Refusal(Enum):
     DATA_LENGTH = "data_length"
     """`len(data)` is not `step * height`."""
     CONVERSION = "conversion"
-    """cv_bridge was asked for a rare encoding and failed."""
+    """A message that cannot be read at all."""
     DECODING = "decoding"
     """A compressed image that is damaged, cut short, or neither JPEG nor PNG."""
     NO_VALUES = "no_values"
@@ -66,41 +66,91 @@ class ImageRefused(ValueError):  # noqa: N818 - it says what happened, in the fi
         self.reason = reason
 
 
-ENCODINGS: dict[str, tuple[str, int]] = {
-    "mono8": ("u1", 1),
-    "8UC1": ("u1", 1),
-    "mono16": ("u2", 1),
-    "16UC1": ("u2", 1),
-    "32FC1": ("f4", 1),
-    "8UC3": ("u1", 3),
-    "rgb8": ("u1", 3),
-    "bgr8": ("u1", 3),
-    "8UC4": ("u1", 4),
-    "rgba8": ("u1", 4),
-    "bgra8": ("u1", 4),
-}
-"""Encoding -> element type and channels. OpenCV's own names (8UC3, 8UC4) are in B, G, R order."""
+class Layout(NamedTuple):
+    """How the bytes of one encoding become a picture.
 
-_TO_RGB = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "8UC3": cv2.COLOR_BGR2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "8UC4": cv2.COLOR_BGRA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
-    "8UC1": cv2.COLOR_GRAY2RGB,
+    Attributes:
+        kind: element type, "u1", "u2" or "f4".
+        channels: of one pixel; the luma plane has one.
+        to_rgb: OpenCV's code for 8 bits, None where there is nothing to convert.
+        to_grey: OpenCV's code, None where there is one channel already.
+        visible: of use as the RGB image.
+        chroma: of images with a plane of U and V behind that of luma, how many pixels share one
+            pair, in each direction; 0 for the others.
+    """
+
+    kind: str
+    channels: int
+    to_rgb: int | None = None
+    to_grey: int | None = None
+    visible: bool = True
+    chroma: int = 0
+
+
+def _bayer(to_rgb: int, to_grey: int) -> dict[str, Layout]:
+    return {"8": Layout("u1", 1, to_rgb, to_grey), "16": Layout("u2", 1, to_rgb, to_grey)}
+
+
+_BGR = Layout("u1", 3, cv2.COLOR_BGR2RGB, cv2.COLOR_BGR2GRAY)
+_BGRA = Layout("u1", 4, cv2.COLOR_BGRA2RGB, cv2.COLOR_BGRA2GRAY)
+_RGB = Layout("u1", 3, None, cv2.COLOR_RGB2GRAY)
+_RGBA = Layout("u1", 4, cv2.COLOR_RGBA2RGB, cv2.COLOR_RGBA2GRAY)
+_UYVY = Layout("u1", 2, cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2GRAY_UYVY)
+_YUYV = Layout("u1", 2, cv2.COLOR_YUV2RGB_YUY2, cv2.COLOR_YUV2GRAY_YUY2)
+_GREY = Layout("u1", 1, cv2.COLOR_GRAY2RGB)
+_COUNTS = Layout("u2", 1, visible=False)
+_PATTERNS = {  # OpenCV names a pattern after the second and third pixel of the second row
+    "rggb": _bayer(cv2.COLOR_BayerBG2RGB, cv2.COLOR_BayerBG2GRAY),
+    "bggr": _bayer(cv2.COLOR_BayerRG2RGB, cv2.COLOR_BayerRG2GRAY),
+    "gbrg": _bayer(cv2.COLOR_BayerGR2RGB, cv2.COLOR_BayerGR2GRAY),
+    "grbg": _bayer(cv2.COLOR_BayerGB2RGB, cv2.COLOR_BayerGB2GRAY),
 }
-_TO_GREY = {
-    "rgb8": cv2.COLOR_RGB2GRAY,
-    "bgr8": cv2.COLOR_BGR2GRAY,
-    "8UC3": cv2.COLOR_BGR2GRAY,
-    "rgba8": cv2.COLOR_RGBA2GRAY,
-    "bgra8": cv2.COLOR_BGRA2GRAY,
-    "8UC4": cv2.COLOR_BGRA2GRAY,
+
+ENCODINGS: dict[str, Layout] = {
+    "mono8": _GREY,
+    "8UC1": _GREY,
+    "mono16": _COUNTS,
+    "16UC1": _COUNTS,
+    "32FC1": Layout("f4", 1, visible=False),
+    "rgb8": _RGB,
+    "rgba8": _RGBA,
+    "bgr8": _BGR,
+    "8UC3": _BGR,
+    "bgra8": _BGRA,
+    "8UC4": _BGRA,
+    "rgb16": _RGB._replace(kind="u2"),
+    "rgba16": _RGBA._replace(kind="u2"),
+    "bgr16": _BGR._replace(kind="u2"),
+    "16UC3": _BGR._replace(kind="u2"),
+    "bgra16": _BGRA._replace(kind="u2"),
+    "16UC4": _BGRA._replace(kind="u2"),
+    "uyvy": _UYVY,
+    "yuv422": _UYVY,
+    "yuyv": _YUYV,
+    "yuv422_yuy2": _YUYV,
+    "nv12": Layout("u1", 1, cv2.COLOR_YUV2RGB_NV12, chroma=2),
+    "nv21": Layout("u1", 1, cv2.COLOR_YUV2RGB_NV21, chroma=2),
+    "nv24": Layout("u1", 1, chroma=1),
+    **{
+        f"bayer_{order}{bits}": layout
+        for order, depths in _PATTERNS.items()
+        for bits, layout in depths.items()
+    },
 }
-_ONE_CHANNEL = ("mono8", "8UC1", "mono16", "16UC1", "32FC1")
-_OF_CV_BRIDGE = ("bayer_", "yuv", "uyvy", "yuyv", "nv", "rgb16", "bgr16", "rgba16", "bgra16")
-"""How encodings begin that cv_bridge knows and this module does not."""
+"""Everything of `sensor_msgs/image_encodings` that is a picture, and nv12. OpenCV's own names
+(8UC3, 16UC4) are in B, G, R order; yuv422 is UYVY and yuv422_yuy2 is YUYV, their older names."""
+
+_VISIBLE = frozenset(name for name, layout in ENCODINGS.items() if layout.visible)
+
+_STUDIO_TO_RGB = np.array(
+    [
+        [1.164, 0.0, 1.596, -1.164 * 16 - 1.596 * 128],
+        [1.164, -0.391, -0.813, -1.164 * 16 + (0.391 + 0.813) * 128],
+        [1.164, 2.018, 0.0, -1.164 * 16 - 2.018 * 128],
+    ],
+    np.float32,
+)
+"""Y, U, V of ITU-R BT.601 in 16 to 240, as OpenCV takes them, to R, G, B: it knows no NV24."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,26 +158,41 @@ class ImageView:
     """The pixels of a checked message, not yet converted.
 
     Attributes:
-        pixels: HxW or HxWxC view of the message's own memory, in native byte order or not.
+        pixels: HxW or HxWxC view of the message's own memory, in native byte order or not; of
+            images in planes that of luma.
         encoding: as in `sensor_msgs/Image`.
+        chroma: (H/n)x(W/n)x2 plane of U and V, or V and U, None in one plane.
     """
 
     pixels: NDArray[Any]
     encoding: str
+    chroma: NDArray[np.uint8] | None = None
 
     def to_rgb(self, buffers: Buffers | None = None) -> Image8:
         """Return C-contiguous HxWx3 uint8 RGB; the view itself when it is that already.
 
+        16 bits are scaled down, to the nearest of 256 values.
+
         Args:
             buffers: where a converted image goes, valid until the next one; a new array if None.
         """
-        if self.encoding == "rgb8" and self.pixels.flags.c_contiguous:
-            return self.pixels
-        out = (buffers or Buffers()).take("rgb", (*self.pixels.shape[:2], 3))
-        if self.encoding == "rgb8":
-            np.copyto(out, self.pixels)
+        buffers = buffers or Buffers()
+        pixels, code = self.pixels, ENCODINGS[self.encoding].to_rgb
+        if pixels.dtype.itemsize > 1:
+            eight = buffers.take("8 bits", pixels.shape)
+            pixels = cv2.convertScaleAbs(_native(pixels, buffers), eight, alpha=1 / 257)
+        if code is None and self.chroma is None and pixels.flags.c_contiguous:
+            return np.asarray(pixels, np.uint8)
+        out = buffers.take("rgb", (*pixels.shape[:2], 3))
+        if self.chroma is not None and code is not None:
+            return np.asarray(cv2.cvtColorTwoPlane(pixels, self.chroma, code, out), np.uint8)
+        if self.chroma is not None:
+            planes = cv2.merge([cv2.max(pixels, 16), self.chroma])
+            return np.asarray(cv2.transform(planes, _STUDIO_TO_RGB, out), np.uint8)
+        if code is None:
+            np.copyto(out, pixels)
             return out
-        return np.asarray(cv2.cvtColor(self.pixels, _TO_RGB[self.encoding], out), np.uint8)
+        return np.asarray(cv2.cvtColor(pixels, code, out), np.uint8)
 
     def to_thermal(self, buffers: Buffers | None = None) -> ThermalImage:
         """Return C-contiguous HxW uint8, uint16 or float32 in native byte order.
@@ -138,15 +203,25 @@ class ImageView:
             buffers: where a converted image goes, valid until the next one; a new array if None.
         """
         buffers = buffers or Buffers()
-        if self.encoding in _TO_GREY:
-            grey = buffers.take("thermal", self.pixels.shape[:2])
-            return np.asarray(cv2.cvtColor(self.pixels, _TO_GREY[self.encoding], grey), np.uint8)
-        if self.pixels.flags.c_contiguous and self.pixels.dtype.isnative:
-            return self.pixels
-        native = self.pixels.dtype.newbyteorder("=")
-        out: ThermalImage = buffers.take("thermal", self.pixels.shape, native)
-        np.copyto(out, self.pixels)
+        code = ENCODINGS[self.encoding].to_grey
+        pixels = self.pixels if code is None else _native(self.pixels, buffers)
+        if code is not None:
+            grey = buffers.take("thermal", pixels.shape[:2], pixels.dtype)
+            return np.asarray(cv2.cvtColor(pixels, code, grey))
+        if pixels.flags.c_contiguous and pixels.dtype.isnative:
+            return pixels
+        out: ThermalImage = buffers.take("thermal", pixels.shape, pixels.dtype.newbyteorder("="))
+        np.copyto(out, pixels)
         return out
+
+
+def _native(pixels: NDArray[Any], buffers: Buffers) -> NDArray[Any]:
+    """Return the pixels as OpenCV can read them: no other byte order, no rows of odd length."""
+    if pixels.dtype.isnative and pixels.flags.aligned:
+        return pixels
+    out = buffers.take("native", pixels.shape, pixels.dtype.newbyteorder("="))
+    np.copyto(out, pixels)
+    return out
 
 
 def view_rgb(message: ImageMessage) -> ImageView:
@@ -155,7 +230,7 @@ def view_rgb(message: ImageMessage) -> ImageView:
     Raises:
         ImageRefused: malformed, or an encoding that cannot become 8-bit RGB.
     """
-    return _view(message, set(_TO_RGB) | {"rgb8"}, "rgb8", "rgb8, bgr8, rgba8, bgra8 or mono8")
+    return _view(message, _VISIBLE, "rgb8, bgr8, rgba8, bgra8, mono8, 16-bit colour, YUV or Bayer")
 
 
 def view_thermal(message: ImageMessage) -> ImageView:
@@ -164,48 +239,48 @@ def view_thermal(message: ImageMessage) -> ImageView:
     Raises:
         ImageRefused: malformed, or an encoding that is no thermal image.
     """
-    accepted = set(_TO_GREY) | set(_ONE_CHANNEL)
-    # A picture of 8 bits must stay one: 16 bits would be taken for counts and stretched.
-    bridge_to = "mono16" if message.encoding.endswith("16") else "mono8"
-    return _view(message, accepted, bridge_to, "mono8, mono16, 16UC1 or 32FC1")
+    return _view(message, ENCODINGS.keys(), "mono8, mono16, 16UC1 or 32FC1")
 
 
 VIEWS: dict[str, Callable[[ImageMessage], ImageView]] = {"rgb": view_rgb, "thermal": view_thermal}
 """Stream name -> its check."""
 
 
-def _view(message: ImageMessage, accepted: set[str], bridge_to: str, expected: str) -> ImageView:
-    if message.height == 0 or message.width == 0:
+def _view(message: ImageMessage, accepted: Collection[str], expected: str) -> ImageView:
+    height, width, encoding = int(message.height), int(message.width), message.encoding
+    if height == 0 or width == 0:
         raise ImageRefused(
-            Refusal.SIZE,
-            f"image of {message.width}x{message.height} pixels; the driver publishes empty frames",
+            Refusal.SIZE, f"image of {width}x{height} pixels; the driver publishes empty frames"
         )
-    if message.height * message.width > MOST_PIXELS:
+    if height * width > MOST_PIXELS:
         raise ImageRefused(
-            Refusal.SIZE,
-            f"image of {message.width}x{message.height} pixels, more than {MOST_PIXELS}",
+            Refusal.SIZE, f"image of {width}x{height} pixels, more than {MOST_PIXELS}"
         )
-    if message.encoding in ENCODINGS and message.encoding in accepted:
-        return ImageView(_pixels(message), message.encoding)
-    if message.encoding in ENCODINGS:
+    if encoding not in ENCODINGS:
         raise ImageRefused(
             Refusal.ENCODING,
-            f"encoding {message.encoding!r} cannot be used here, expected {expected}; "
+            f"encoding {encoding!r} is no picture that is known here, expected {expected}",
+        )
+    if encoding not in accepted:
+        raise ImageRefused(
+            Refusal.ENCODING,
+            f"encoding {encoding!r} cannot be used here, expected {expected}; "
             "are the two input topics swapped?",
         )
-    return _through_cv_bridge(message, bridge_to, expected)
-
-
-def _pixels(message: ImageMessage) -> NDArray[Any]:
-    kind, channels = ENCODINGS[message.encoding]
-    dtype = np.dtype(kind)
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    row = width * channels * dtype.itemsize
-    if step < row:
+    layout = ENCODINGS[encoding]
+    # In YUV 4:2:2 and 4:2:0 two pixels of a row, or of both rows, share their colour.
+    if (layout.channels == 2 and width % 2) or (layout.chroma == 2 and (width % 2 or height % 2)):
         raise ImageRefused(
-            Refusal.STEP,
-            f"step {step} is too small: {width} pixels of {message.encoding!r} are {row} bytes",
+            Refusal.SIZE, f"image of {width}x{height} pixels, expected even numbers for {encoding}"
         )
+    return _planes(message, layout) if layout.chroma else _packed(message, layout)
+
+
+def _packed(message: ImageMessage, layout: Layout) -> ImageView:
+    """Pixels that lie one behind the other, row after row."""
+    dtype, channels = np.dtype(layout.kind), layout.channels
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    _check_step(message, width * channels * dtype.itemsize)
     if len(message.data) != step * height:
         raise ImageRefused(
             Refusal.DATA_LENGTH,
@@ -215,38 +290,43 @@ def _pixels(message: ImageMessage) -> NDArray[Any]:
     if dtype.itemsize > 1:
         dtype = dtype.newbyteorder(">" if message.is_bigendian else "<")
     shape = (height, width) if channels == 1 else (height, width, channels)
-    strides = (step, dtype.itemsize) if channels == 1 else (step, channels, 1)
+    pixel = dtype.itemsize * channels
+    strides = (step, pixel) if channels == 1 else (step, pixel, dtype.itemsize)
     data = np.frombuffer(message.data, np.uint8)
-    return np.ndarray(shape, dtype, buffer=data, strides=strides)
+    return ImageView(np.ndarray(shape, dtype, data, strides=strides), message.encoding)
 
 
-def _through_cv_bridge(message: ImageMessage, bridge_to: str, expected: str) -> ImageView:
-    """Convert a rare encoding (Bayer, YUV) where a ROS installation provides cv_bridge."""
-    if not message.encoding.lower().startswith(_OF_CV_BRIDGE):
+def _planes(message: ImageMessage, layout: Layout) -> ImageView:
+    """A plane of luma and behind it one of U and V, whose rows are as wide or twice as wide.
+
+    Nobody has written down what `step` means here: drivers set it to a row of luma, or to the bytes
+    of both planes that one row of pixels has.
+    """
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    rows = height // layout.chroma
+    row = 2 // layout.chroma  # of U and V, in rows of luma
+    _check_step(message, width)
+    found = len(message.data)
+    whole = height + rows * row
+    if found == step * height and step * height == width * whole:
+        step = width
+    elif found != step * whole:
         raise ImageRefused(
-            Refusal.ENCODING, f"encoding {message.encoding!r} is not known, expected {expected}"
+            Refusal.DATA_LENGTH,
+            f"data has {found} bytes, expected {step * whole} for {message.encoding} of "
+            f"{width}x{height} pixels with step {step}",
         )
-    try:
-        from cv_bridge import CvBridge
-    except ImportError as err:
+    data = np.frombuffer(message.data, np.uint8)
+    luma = np.ndarray((height, width), np.uint8, data, strides=(step, 1))
+    shape, strides = (rows, width // layout.chroma, 2), (step * row, 2, 1)
+    chroma = np.ndarray(shape, np.uint8, data, offset=step * height, strides=strides)
+    return ImageView(luma, message.encoding, chroma)
+
+
+def _check_step(message: ImageMessage, row: int) -> None:
+    if message.step < row:
         raise ImageRefused(
-            Refusal.ENCODING,
-            f"encoding {message.encoding!r} needs cv_bridge ({err}): install "
-            f"ros-$ROS_DISTRO-cv-bridge, or let the driver publish {expected}",
-        ) from None
-    try:
-        pixels = CvBridge().imgmsg_to_cv2(message, desired_encoding=bridge_to)
-    except Exception as err:
-        # Half of it is compiled for one NumPy and one OpenCV: it raises whatever they raise.
-        raise ImageRefused(
-            Refusal.CONVERSION,
-            f"cv_bridge cannot turn encoding {message.encoding!r} into {bridge_to!r}: {err!r}",
-        ) from err
-    if pixels.shape[:2] != (message.height, message.width):
-        # It does not compare step and width, and makes a narrower image of too small a step.
-        raise ImageRefused(
-            Refusal.CONVERSION,
-            f"cv_bridge made {pixels.shape[1]}x{pixels.shape[0]} pixels of a {message.encoding!r} "
-            f"image of {message.width}x{message.height} with step {message.step}",
+            Refusal.STEP,
+            f"step {message.step} is too small: {message.width} pixels of "
+            f"{message.encoding!r} are {row} bytes",
         )
-    return ImageView(pixels, bridge_to)

@@ -25,7 +25,7 @@ def to_message(array: Image8, encoding: str, header: Any) -> Image:
     Raises:
         ValueError: the array does not fit the encoding.
     """
-    channels = ENCODINGS[encoding][1]
+    channels = ENCODINGS[encoding].channels
     found = 1 if array.ndim == 2 else array.shape[-1]
     if array.dtype != np.uint8 or found != channels or not array.flags.c_contiguous:
         raise ValueError(

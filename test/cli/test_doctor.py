@@ -60,7 +60,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 def test_the_verb_without_ros_numpy_1_and_engines(stand_in):
     folder = stand_in(
-        rclpy=ABSENT, cv_bridge=NUMPY_1, onnxruntime=ABSENT, openvino="raise RuntimeError('no AVX')"
+        rclpy=ABSENT, cv2=NUMPY_1, onnxruntime=ABSENT, openvino="raise RuntimeError('no AVX')"
     )
     command = [sys.executable, "-m", "segmif_ros.cli.main", "doctor", "--json"]
     home = Path(__file__).resolve().parents[2]
@@ -75,9 +75,9 @@ def test_the_verb_without_ros_numpy_1_and_engines(stand_in):
     assert found["ros"]["verdict"] == "FAIL"
     assert "installed and not sourced" in found["ros"]["fact"] or "no ROS 2" in found["ros"]["fact"]
     assert found["cameras"]["fact"] == "not looked at: that needs ROS 2"
-    assert found["numpy"]["verdict"] == "WARN"
-    assert "cv_bridge was built for NumPy 1" in found["numpy"]["fact"]
-    assert "'numpy<2'" in found["numpy"]["remedy"]
+    assert found["numpy"]["verdict"] == "FAIL"
+    assert "cv2 cannot be imported" in found["numpy"]["fact"]
+    assert "opencv-python-headless" in found["numpy"]["remedy"]
     assert found["engines"]["verdict"] == "FAIL"
     assert "openvino: RuntimeError: no AVX; onnxruntime: not installed" in found["engines"]["fact"]
     assert "Traceback" not in done.stderr
@@ -199,19 +199,13 @@ def test_ros2_would_start_another_python(tmp_path, monkeypatch):
     assert python_check().verdict is Verdict.OK
 
 
-def test_numpy_with_a_good_and_a_broken_cv_bridge(stand_in):
-    stand_in(numpy="__version__ = '2.4'", cv2="", cv_bridge="__version__ = '4'")
+def test_numpy_and_an_opencv_that_ends_the_process(stand_in):
+    stand_in(numpy="__version__ = '2.4'", cv2="__version__ = '5.0'")
     assert numpy_check().verdict is Verdict.OK
-    assert "with cv_bridge" in numpy_check().fact
-    stand_in(cv_bridge="import no_such_library")
-    found = numpy_check()
-    assert found.verdict is Verdict.WARN
-    assert "No module named 'no_such_library'" in found.fact
-    stand_in(cv_bridge=NUMPY_1.replace("raise ImportError", "import os; os.abort()  #"))
-    assert "built for NumPy 1" in numpy_check().fact, "even if it ends the process"
-    stand_in(cv_bridge="import os; os.abort()")
+    assert numpy_check().fact == "numpy 2.4, OpenCV 5.0"
+    stand_in(cv2="import os; os.abort()")
     assert "ended by signal 6" in numpy_check().fact
-    stand_in(cv_bridge=ABSENT, numpy="raise ImportError('numpy was torn apart')")
+    stand_in(cv2="", numpy="raise ImportError('numpy was torn apart')")
     found = numpy_check()
     assert found.verdict is Verdict.FAIL
     assert "numpy was torn apart" in found.fact

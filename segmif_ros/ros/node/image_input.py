@@ -118,7 +118,7 @@ class ImageInput:
         except ImageRefused as refusal:
             outcome = refusal
         except Exception as err:
-            # A cv_bridge built for another NumPy raises anything, already when it is imported.
+            # Nothing that a driver sends may end the thread that hears the cameras.
             outcome = ImageRefused(Refusal.CONVERSION, f"reading {text} failed: {err!r}")
         self._deliver(self._arrival(message, text, received_ns, outcome))
 
