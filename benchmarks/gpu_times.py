@@ -69,8 +69,8 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
     """Write a bundle with fp32 and fp16 files, and its weights for PyTorch, for every case."""
     import torch
 
+    from benchmarks.network.prepare import fill
     from segmif_ros.datasets.classes import load_classes
-    from segmif_ros.export.benchmark_network import fill
     from segmif_ros.export.bundle_writer import add_model
     from segmif_ros.export.export import write_bundle
     from segmif_ros.export.mixed_precision import to_mixed_float16

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from segmif_ros.bench.tables import markdown
+from benchmarks.dds.tables import markdown
 from segmif_ros.export.cost import graph_cost
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "segmif-nano" / "model.onnx"

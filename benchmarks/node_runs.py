@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the runs that docs/benchmarks.md shows; each writes one file to benchmarks/results.
 
-python benchmarks/node_runs.py                 all of them, about 40 minutes
-python benchmarks/node_runs.py vga nano        some of them
-python benchmarks/node_runs.py --scale 0.1     all of them, a tenth as long: to see that they run
+python -m benchmarks.node_runs                 all of them, about 40 minutes
+python -m benchmarks.node_runs vga nano        some of them
+python -m benchmarks.node_runs --scale 0.1     all of them, a tenth as long: to see that they run
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ RUNS: dict[str, tuple[float, str]] = {
     "overload": (300, "--delay-ms 50 --rate 5 --overload 2,5"),
     "overload_nano": (300, "--engine nano --rate 4 --overload 2,5"),
 }
-"""File name -> seconds of measuring, and the options of `segmif bench node`."""
+"""File name -> seconds of measuring, and the options of `python -m benchmarks.dds`."""
 
 
 def command(name: str, scale: float = 1.0) -> list[str]:
-    """Return the command line of one run without its --out."""
+    """Return the options of one run without its --out."""
     seconds, options = RUNS[name]
     length = ["--seconds", f"{max(seconds * scale, 2.0):g}"] if seconds else []
-    return ["bench", "node", *length, *options.split()]
+    return [*length, *options.split()]
 
 
 def main() -> int:
@@ -64,13 +64,11 @@ def main() -> int:
     for name in args.names or RUNS:
         began = time.monotonic()
         line = command(name, args.scale)
-        print(f"--- {name}: segmif {' '.join(line)}", flush=True)
+        print(f"--- {name}: {' '.join(line)}", flush=True)
         where = ["--out", str(args.out / f"{name}.json")]
         if args.domain:
             where += ["--domain", args.domain]
-        done = subprocess.run(
-            [sys.executable, "-m", "segmif_ros.cli.main", *line, *where], check=False
-        )
+        done = subprocess.run([sys.executable, "-m", "benchmarks.dds", *line, *where], check=False)
         if done.returncode:
             return done.returncode
         print(f"--- {name}: {time.monotonic() - began:.0f} s", flush=True)

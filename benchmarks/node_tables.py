@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the tables and the plot of docs/benchmarks.md from the files in benchmarks/results.
 
-python benchmarks/node_tables.py            write them
-python benchmarks/node_tables.py --check    exit 1 if the document shows anything else
+python -m benchmarks.node_tables            write them
+python -m benchmarks.node_tables --check    exit 1 if the document shows anything else
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from node_arithmetic import carried
-from node_plot import plot
-from node_runs import RESULTS, RUNS, command
-
-from segmif_ros.bench.comparison import key_figures
-from segmif_ros.bench.processes import THREAD_KINDS
-from segmif_ros.bench.tables import STAGES, comparison_table, markdown, overload_table
+from benchmarks.dds.comparison import key_figures
+from benchmarks.dds.processes import THREAD_KINDS
+from benchmarks.dds.tables import STAGES, comparison_table, markdown, overload_table
+from benchmarks.node_arithmetic import carried
+from benchmarks.node_plot import plot
+from benchmarks.node_runs import RESULTS, RUNS, command
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCUMENT = REPOSITORY / "docs" / "benchmarks.md"
@@ -244,7 +243,8 @@ def warm_start(reports: Reports) -> str:
 def commands(_: Reports) -> str:
     """Every run as one would type it."""
     width = max(map(len, RUNS))
-    lines = [f"    {name:<{width}}  segmif {' '.join(command(name))}" for name in RUNS]
+    program = "python -m benchmarks.dds"
+    lines = [f"    {name:<{width}}  {program} {' '.join(command(name))}" for name in RUNS]
     return "\n".join(lines)
 
 
@@ -350,7 +350,7 @@ def filled(text: str, reports: Reports) -> str:
             content = writer(reports)
         except MissingRunError as missing:
             run = missing.args[0]
-            content = f"Not measured yet: `python benchmarks/node_runs.py {run}`"
+            content = f"Not measured yet: `python -m benchmarks.node_runs {run}`"
         return f"<!-- figures: {name} -->\n\n{content}\n\n<!-- end -->"
 
     return re.sub(r"<!-- figures: (?P<name>[\w-]+) -->.*?<!-- end -->", block, text, flags=re.S)
@@ -370,7 +370,7 @@ def main() -> int:
     for path, text in _outputs(load(args.results)):
         if args.check:
             if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                print(f"{path} does not show the figures; run python benchmarks/node_tables.py")
+                print(f"{path} does not show the figures; run python -m benchmarks.node_tables")
                 return 1
         else:
             path.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far each precision is from float32 in each CPU runtime, and what it costs and saves.
 
-    python benchmarks/precision.py models/segmif-nano DATA/msrs --write docs/precision.md
+    python -m benchmarks.precision models/segmif-nano DATA/msrs --write docs/precision.md
 
 Makes the fp16 and int8 files in a temporary folder, calibrated on pairs of train.txt, and compares
 them with ONNX Runtime in fp32: by the accuracy gate, and on the pairs of val.txt, which nothing was
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segmif_ros.bench.machine import machine_facts
+from benchmarks.dds.machine import machine_facts
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.calibration_pairs import folder_pairs
 from segmif_ros.datasets.opening import open_dataset

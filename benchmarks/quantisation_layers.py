@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which convolutions of the compact network 8 bits harm: one group at a time, the rest float32.
 
-    python benchmarks/quantisation_layers.py models/segmif-nano DATA/msrs --write docs/precision.md
+    python -m benchmarks.quantisation_layers models/segmif-nano DATA/msrs --write docs/precision.md
 
 Calibrates on pairs of train.txt and looks at others of train.txt; val.txt is left for the result.
 """

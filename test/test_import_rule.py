@@ -58,7 +58,6 @@ _NO_ROS_NO_TORCH = ROS | TORCH | RUNTIMES | TORCH_ROOMS | ROS_ROOM | CLI
 ROOMS: dict[str, Rule] = {
     "": Rule(_NO_ROS_NO_TORCH),
     "thermal": Rule(_NO_ROS_NO_TORCH),
-    "bench": Rule(_NO_ROS_NO_TORCH),
     "calibration": Rule(_NO_ROS_NO_TORCH),
     "registration": Rule(_NO_ROS_NO_TORCH),
     # The accuracy gate runs in the node, which draws no streets.
@@ -89,8 +88,6 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
     "export/export.py": frozenset({"onnxruntime"}),
     # Its quantisation tools, which need no session of the network that an engine could open.
     "export/quantise.py": frozenset({"onnxruntime"}),
-    # Measures the runtimes themselves, on a graph with one output more than engines accept.
-    "export/benchmark_worker.py": frozenset({"onnxruntime", "openvino"}),
 }
 
 
@@ -244,7 +241,7 @@ def test_the_check_leaves_the_rest_alone(path: str, source: str) -> None:
 
 def test_the_core_rooms_really_load_without_ros_torch_or_a_runtime() -> None:
     """The same promise at run time: what a module imports indirectly counts too."""
-    rooms = ("", "bench", "calibration", "datasets", "engines", "rig", "evaluation", "view")
+    rooms = ("", "calibration", "datasets", "engines", "rig", "evaluation", "view")
     modules = [
         ".".join(["segmif_ros", *Path(path).with_suffix("").parts]).removesuffix(".__init__")
         for path in FILES

@@ -52,7 +52,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     ),
     "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
     "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),
-    "bench": ("segmif_ros.cli.bench", "measure a network, or the whole node over DDS"),
+    "bench": ("segmif_ros.cli.bench", "time a bundle on every engine of this machine"),
 }
 
 EXTRAS: Mapping[str, str] = {

@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from segmif_ros.bench.null_bundle import write_null_bundle
+from benchmarks.dds.null_bundle import write_null_bundle
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.null import NullEngine

@@ -368,7 +368,7 @@ def main(
 
     Args:
         args: command line after the program name, default `sys.argv`.
-        watch: called after each round of the executor, on its thread; `segmif bench` reads the
+        watch: called after each round of the executor, on its thread; a benchmark reads the
             node's own figures there.
     """
     stop = Event()
