@@ -56,7 +56,10 @@ setup(
         "PyYAML>=6,<7",
         "msgspec>=0.19,<1",
         "tqdm>=4.65,<5",
+        # rosbags knows the messages and brings apsw, for .db3; mcap reads files that were never
+        # completed and checksums, and brings zstandard and lz4.
         "rosbags>=0.11,<0.12",
+        "mcap>=1.2,<2",
     ],
     extras_require={
         "ros": ROS_JAZZY,
@@ -73,7 +76,6 @@ setup(
             "catkin_pkg>=1.0,<2",
             "dockerfile-parse>=2,<3",
             "hypothesis>=6.100,<7",
-            "mcap>=1.2,<2",
             "playwright>=1.45,<2",
         ],
     },

@@ -14,8 +14,8 @@ from launch.actions import OpaqueFunction, Shutdown, TimerAction
 
 from launch import LaunchContext, LaunchDescription
 from segmif_ros.recordings.bags import summarize
-from segmif_ros.recordings.camera_topics import camera_topics
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.topics import camera_of, camera_topics, input_transport
+from segmif_ros.recordings.writer import check_output
 from segmif_ros.ros import qos
 from segmif_ros.ros.tools import launching
 from segmif_ros.ros.tools.launching import SWITCH, Argument
@@ -49,12 +49,17 @@ DRAIN_S = 3.0
 
 
 def cameras(given: dict[str, str]):
-    """Return the path of the bag, and the topics of its cameras."""
+    """Return the path of the bag, its cameras' topics, and what the node is to be told of them."""
     path = launching.absolute(given["bag"])
     rgb, thermal = camera_topics(
         summarize(path), given["rgb_topic"] or None, given["thermal_topic"] or None
     )
-    return path, {"rgb_topic": rgb.name, "thermal_topic": thermal.name}
+    told = {
+        "rgb_topic": camera_of(rgb.name),
+        "thermal_topic": camera_of(thermal.name),
+        "input_transport": input_transport(rgb, thermal),
+    }
+    return path, [rgb.name, thermal.name], told
 
 
 def player(given: dict[str, str], bag: Path, topics: list[str]):
@@ -74,7 +79,11 @@ def player(given: dict[str, str], bag: Path, topics: list[str]):
 
 def recorder(given: dict[str, str]):
     out = launching.absolute(given["record"])
-    launching.checked("record", str(out), lambda _: RawBag(out))
+    launching.checked(
+        "record",
+        str(out),
+        lambda _: check_output(out, replace=False, advice="give another name"),
+    )
     folder = next(each for each in out.parents if each.exists())
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise ValueError(
@@ -96,10 +105,10 @@ def recorder(given: dict[str, str]):
 
 def start(context: LaunchContext):
     given = launching.values(ARGUMENTS, context)
-    bag, topics = cameras(given)
-    node = launching.node(given | topics)
+    bag, topics, told = cameras(given)
+    node = launching.node(given | told)
     processes = [recorder(given)] if given["record"] else []
-    return [node, *processes, player(given, bag, list(topics.values()))]
+    return [node, *processes, player(given, bag, topics)]
 
 
 def generate_launch_description():

@@ -11,7 +11,9 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +117,37 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a hidden path beside `path`; what is written there takes its name at the end.
+
+    An exception leaves `path` as it was. Whether a folder that is there may be replaced is for the
+    caller to judge.
+
+    Raises:
+        OSError: it cannot be written, with the name of `path`.
+    """
+    hidden = None
+    try:
+        hidden = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        yield hidden / path.name
+        if path.is_dir() and not path.is_symlink():
+            path.rename(hidden / f"{path.name}.replaced")
+        try:
+            (hidden / path.name).rename(path)
+        except OSError:
+            if (hidden / f"{path.name}.replaced").exists():
+                (hidden / f"{path.name}.replaced").rename(path)
+            raise
+    except OSError as err:
+        if err.errno is None or not str(err.filename or hidden).startswith(str(hidden or "")):
+            raise
+        raise OSError(err.errno, os.strerror(err.errno), str(path)) from err
+    finally:
+        if hidden is not None:
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _named(folder: Path) -> set[str]:

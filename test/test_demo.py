@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.clips import StampedImage, VideoPair
+from segmif_ros.recordings.writer import write_bag
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.system

@@ -119,10 +119,8 @@ ABOVE_ENGINES = frozenset({"perceiver"})
 """Top-level modules that stand on rooms; all others are nouns that import none."""
 
 UPWARD = {
-    "recordings.drive_source -> evaluation",
     "images.suitability -> registration",
     "images.suitability -> thermal",
-    "datasets.bag -> evaluation",
     "evaluation.dataset_scores -> report",
     "evaluation.result -> report",
     "evaluation.run -> report",

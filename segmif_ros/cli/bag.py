@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import BagError, BagSummary, summarize
 from segmif_ros.recordings.clips import ClipError, FolderPairs, PairSource, VideoPair
+from segmif_ros.recordings.writer import write_bag
 
 _TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 _STAMPS_END_S = 2**31

@@ -7,8 +7,10 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,10 +21,13 @@ from segmif_ros.calibration.boards import BoardSighting, fit_plane, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
 from segmif_ros.cli.console import say
-from segmif_ros.cli.recorded_pairs import Pictures, read_bag, read_folder
-from segmif_ros.frames import Image8
-from segmif_ros.recordings.bags import BagError, is_bag
-from segmif_ros.recordings.clips import ClipError, read_rgb, read_thermal
+from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.outputs import write_whole
+from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.recordings.bags import BagError, is_bag, summarize
+from segmif_ros.recordings.clips import ClipError, FolderPairs, read_rgb, read_thermal
+from segmif_ros.recordings.pairs import BagPairs
+from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration
 from segmif_ros.thermal import ThermalNormaliser
 
@@ -31,6 +36,15 @@ _MOST_VIEWS = 200
 _PLANE_M = 15.0
 _LEAST_COVERAGE = 0.4
 _LARGEST_HALVES_PX = 1.0
+_FURTHEST_NS = 50 * MILLISECOND
+"""Images of a bag further apart in time are no pair."""
+
+
+class Pictures(NamedTuple):
+    """One pair: rgb HxWx3 uint8, thermal hxw of any depth."""
+
+    rgb: Image8
+    thermal: ThermalImage
 
 
 def main(argv: Sequence[str]) -> int:
@@ -195,9 +209,19 @@ def _largest(
 
 
 def _read(args: argparse.Namespace, count: int) -> list[Pictures]:
-    if is_bag(args.source):
-        return read_bag(args.source, args.rgb_topic, args.thermal_topic, count)
-    return read_folder(args.source, count)
+    """Read at most `count` pairs, evenly spaced."""
+    if not is_bag(args.source):
+        folder = FolderPairs(args.source, limit=count)
+        return [Pictures(*folder.pair(index)) for index in range(len(folder.names))]
+    rgb, thermal = camera_topics(summarize(args.source), args.rgb_topic, args.thermal_topic)
+    # Before a calibration the clocks are not set either, so frames may lie further apart.
+    config = PairingConfig(tolerance_ns=_FURTHEST_NS)
+    with closing(BagPairs(args.source, rgb.name, thermal.name, config)) as pairs:
+        spread = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+        frames = [pairs.read(index) for index in spread.tolist()]
+    return [
+        Pictures(f.rgb, f.thermal) for f in frames if f.rgb is not None and f.thermal is not None
+    ]
 
 
 def _auto(args: argparse.Namespace) -> int:
@@ -231,11 +255,12 @@ def _write(
         path = args.picture or args.out.with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            done, coded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         except cv2.error:
-            written = False
-        if not written:
+            done = False
+        if not done:
             raise CalibrationError(f"picture {str(path)!r} cannot be written; name it .png or .jpg")
+        write_whole(path, coded.tobytes())
         say(f"{path}: thermal edges on the RGB image, before and after")
 
 

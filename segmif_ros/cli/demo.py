@@ -24,11 +24,11 @@ from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
 from segmif_ros.cli.managed_process import private_domain, terminable
 from segmif_ros.outputs import OutputError, own_folder, write_whole
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.clips import ClipError, FolderPairs
 from segmif_ros.recordings.recording import evenly
 from segmif_ros.recordings.video import VideoError
+from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.run_summary import NO_PARTNER, REQUIRED_SHARE, RunReport, summarize_run
 
 if TYPE_CHECKING:

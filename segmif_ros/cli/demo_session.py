@@ -20,6 +20,7 @@ from segmif_ros.cli.managed_process import (
     shared_memory,
     uninterrupted,
 )
+from segmif_ros.recordings.topics import camera_of
 
 if TYPE_CHECKING:
     from segmif_ros.ros.tools.listener import Listener
@@ -125,14 +126,15 @@ class DemoSession:
             DemoSessionError: it ended, or was not ready in time.
         """
         settings = self._log / "segmif_node.yaml"
-        settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": self._parameters}}))
+        parameters = {**self._parameters, "input_transport": self._source.input_transport}
+        settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         self._node = self._start(
             "segmif_node",
             [
                 *(sys.executable, "-m", "segmif_ros.ros.node.node", "--ros-args"),
                 *("--params-file", str(settings)),
-                *("-r", f"~/input/rgb:={self._source.rgb_topic}"),
-                *("-r", f"~/input/thermal:={self._source.thermal_topic}"),
+                *("-r", f"~/input/rgb:={camera_of(self._source.rgb_topic)}"),
+                *("-r", f"~/input/thermal:={camera_of(self._source.thermal_topic)}"),
             ],
         )
         started = time.monotonic()

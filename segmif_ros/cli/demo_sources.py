@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from segmif_ros.recordings.bags import BagReader, summarize
-from segmif_ros.recordings.camera_topics import camera_topics
+from segmif_ros.recordings.topics import camera_topics, input_transport
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.cameras.footage import TOUR
@@ -49,6 +49,7 @@ class Source(Protocol):
     title: str
     rgb_topic: str
     thermal_topic: str
+    input_transport: str
     calibration: Path | None
 
     def plan(self, holdable_hz: float) -> Plan:
@@ -67,6 +68,7 @@ class Source(Protocol):
 class RigSource:
     """The virtual rig, both cameras at one rate."""
 
+    input_transport = "raw"
     calibration: Path | None
 
     def __init__(
@@ -156,6 +158,7 @@ class BagSource:
         self.path = path
         self.title = title or path.name
         self.rgb_topic, self.thermal_topic = rgb.name, thermal.name
+        self.input_transport = input_transport(rgb, thermal)
         self.calibration = calibration
         self._details = {"rgb": rgb.detail, "thermal": thermal.detail}
         self._nominal_hz = min(rgb.rate_hz, thermal.rate_hz) or 1.0
@@ -214,4 +217,5 @@ def _count_pairs(path: Path, topics: tuple[str, str], options: dict[str, Any]) -
 
 
 def _ordinal(number: int) -> str:
-    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+    tens, ones = divmod(number % 100, 10)
+    return f"{number}{'th' if tens == 1 else {1: 'st', 2: 'nd', 3: 'rd'}.get(ones, 'th')}"

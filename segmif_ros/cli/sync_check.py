@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.demo_sources import BagSource
-from segmif_ros.images.raw import VIEWS, ImageRefused
+from segmif_ros.images.raw import ImageRefused
+from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import Stream
-from segmif_ros.recordings.bags import BagError, BagReader, header_stamp_ns, message_types
+from segmif_ros.recordings.bags import BagError, BagReader, header_stamp_ns, image_of
+from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.sync.check import StreamLog, SyncReport, sync_report
 from segmif_ros.sync.timing import StreamTiming
 
@@ -26,6 +27,8 @@ segmif sync-check --live --rgb-topic /front/image_raw --thermal-topic /flir/imag
 
 For the clock offset, drive around a corner or tilt the rig by hand a few times while it records.
 """
+
+_LONGEST_S = 1e8
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,7 +61,7 @@ def _check(args: argparse.Namespace) -> int:
     report = sync_report(logs[Stream.RGB], logs[Stream.THERMAL])
     print(to_text(report, topics))
     if args.json is not None:
-        args.json.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+        write_whole(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
     return 0
 
 
@@ -94,20 +97,16 @@ def _timing_line(topic: str, timing: StreamTiming) -> str:
 
 
 def _recorded(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, StreamLog]]:
-    source = BagSource(
-        args.bag, seconds=1e9, rgb_topic=args.rgb_topic, thermal_topic=args.thermal_topic
-    )
-    topics = {Stream.RGB: source.rgb_topic, Stream.THERMAL: source.thermal_topic}
-    streams = {topic: stream for stream, topic in topics.items()}
-    logs = {stream: StreamLog() for stream in topics}
     with BagReader(args.bag) as reader:
-        for message in reader.messages(streams):
+        rgb, thermal = camera_topics(reader.summary(), args.rgb_topic, args.thermal_topic)
+        topics = {Stream.RGB: rgb.name, Stream.THERMAL: thermal.name}
+        streams = {topic: stream for stream, topic in topics.items()}
+        logs = {stream: StreamLog() for stream in topics}
+        last_ns = reader.start_ns + round(min(args.seconds, _LONGEST_S) * 1e9)
+        for message in reader.messages(streams, stop_ns=last_ns + 1):
             stream = streams[message.topic]
-            if message.time_ns - reader.start_ns > args.seconds * 1e9:
-                break
-            image = message_types().deserialize_cdr(message.cdr, message.type)
             try:
-                view = VIEWS[stream.value](image)
+                view, _ = image_of(message, stream)
             except ImageRefused as refusal:
                 logs[stream].refuse(str(refusal))
                 continue

@@ -24,19 +24,17 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import (
-    COMPRESSED_IMAGE,
-    IMAGE,
     BagError,
     BagSummary,
     is_bag,
     summarize,
 )
-from segmif_ros.recordings.camera_topics import camera_topics
 from segmif_ros.recordings.clips import ClipError
+from segmif_ros.recordings.pairs import BagPairs
+from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.recordings.video import VideoError
 from segmif_ros.registration import Registration, RegistrationError, load_calibration
 from segmif_ros.share import resolve_model
-from segmif_ros.view.bag_pairs import BagPairs
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
 from segmif_ros.view.folder_pairs import FolderReader
@@ -149,9 +147,7 @@ def _recorded(args: argparse.Namespace) -> RecordedSource:
 def _bag(args: argparse.Namespace, path: Path) -> ImageSource:
     summary = summarize(path)
     topics = {} if args.model else result_topics(summary)
-    rgb, thermal = camera_topics(
-        summary, args.rgb_topic, args.thermal_topic, types=(IMAGE, COMPRESSED_IMAGE)
-    )
+    rgb, thermal = camera_topics(summary, args.rgb_topic, args.thermal_topic)
     chosen = (rgb.name, thermal.name)
     config = PairingConfig(
         tolerance_ns=round(args.tolerance_ms * MILLISECOND),

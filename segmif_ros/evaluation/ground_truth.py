@@ -18,17 +18,14 @@ import numpy as np
 from segmif_ros.datasets.boxes import NAMES_FILE, BoxClasses, read_boxes
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.frames import UNLABELLED, Image8
-from segmif_ros.images.compressed import announced, decode
-from segmif_ros.images.raw import ImageRefused, ImageView, Refusal, view_thermal
+from segmif_ros.images.raw import ImageRefused
 from segmif_ros.metrics.boxes import Box
-from segmif_ros.pairing import Stream
-from segmif_ros.recordings.bags import BagError, BagReader, message_types
+from segmif_ros.recordings.bags import BagError, BagMessage, BagReader, header_stamp_ns, image_of
 from segmif_ros.recordings.clips import PICTURES, ClipError, read_labels
 from segmif_ros.recordings.drive_source import RecordedPair
+from segmif_ros.recordings.pairs import SAME_STAMP_NS
 
 _SECOND = 1_000_000_000
-_SAME_NS = 5_000_000
-"""Label and image of one moment have the same stamp; some tools round it to milliseconds."""
 _FUTURE_NS = 60 * _SECOND
 """A label that was made later than it was recorded has a wrong stamp: reading up to the moment of
 such a one would pass all others by."""
@@ -65,23 +62,24 @@ class TopicLabels:
 
     def __init__(self, bag: Path, topic: str) -> None:
         """Open the bag once more."""
-        self._reader = BagReader(bag)
+        # What is wrong with the bag is told by the reader of its cameras.
+        self._reader = BagReader(bag, lambda _: None)
         self._messages = self._reader.messages([topic])
-        self._held: deque[tuple[int, Any]] = deque(maxlen=_HELD)
+        self._held: deque[tuple[int, BagMessage]] = deque(maxlen=_HELD)
         self._misstamped = 0
 
     def of(self, pair: RecordedPair) -> Image8 | None:
         """See `Labels.of`."""
-        self._read_up_to(pair.stamp_ns + _SAME_NS, pair.stamp_ns - pair.messages[0].time_ns)
+        self._read_up_to(pair.stamp_ns + SAME_STAMP_NS, pair.stamp_ns - pair.messages[0].time_ns)
         best = min(self._held, key=lambda held: abs(held[0] - pair.stamp_ns), default=None)
-        if best is None or abs(best[0] - pair.stamp_ns) > _SAME_NS:
+        if best is None or abs(best[0] - pair.stamp_ns) > SAME_STAMP_NS:
             if self._misstamped:
                 self._misstamped -= 1
                 raise LabelError("a label image has a stamp long after it was recorded")
             return None
         where = f"label image at {best[0]} ns"
         try:
-            return ids_of(label_view(best[1]).to_thermal(), where)
+            return ids_of(image_of(best[1], None)[0].to_thermal(), where)
         except ImageRefused as refusal:
             raise LabelError(f"{where}: {refusal}") from refusal
 
@@ -92,23 +90,17 @@ class TopicLabels:
     def _read_up_to(self, stamp_ns: int, clock_ns: int) -> None:
         """Read labels until one has this stamp; `clock_ns` is stamps minus recording times."""
         while not self._held or self._held[-1][0] < stamp_ns:
-            try:
-                message = next(self._messages, None)
-            except BagError:
-                return  # told by the reader of the cameras, which meets the same damage
+            message = next(self._messages, None)
             if message is None:
                 return
             try:
-                raw: Any = message_types().deserialize_cdr(message.cdr, message.type)
-            except Exception as err:
-                # Bytes that are no message make the generated reader raise anything.
-                raise LabelError(f"a message on {message.topic} cannot be read: {err!r}") from err
-            stamp = raw.header.stamp
-            own_ns = stamp.sec * _SECOND + stamp.nanosec
+                own_ns = header_stamp_ns(message.cdr)
+            except BagError as err:
+                raise LabelError(f"a label image on {message.topic}: {err}") from err
             if own_ns > message.time_ns + clock_ns + _FUTURE_NS:
                 self._misstamped += 1
             else:
-                self._held.append((own_ns, raw))
+                self._held.append((own_ns, message))
 
 
 class FolderLabels:
@@ -166,21 +158,6 @@ class FolderBoxes:
             return read_boxes(path, pair.rgb.shape[:2], self._classes)
         except DatasetError as err:
             raise LabelError(str(err)) from err
-
-
-def label_view(raw: Any) -> ImageView:
-    """Return the pixels of an Image, or of a CompressedImage that keeps every value.
-
-    Raises:
-        ImageRefused: the image is damaged, or no image of ids.
-    """
-    if not hasattr(raw, "format"):
-        return view_thermal(raw)
-    if announced(raw).kind == "JPEG":
-        raise ImageRefused(
-            Refusal.ENCODING, "JPEG does not keep class ids; publish labels as PNG or raw"
-        )
-    return decode(Stream.THERMAL, raw)
 
 
 def ids_of(labels: Any, source: str) -> Image8:
@@ -242,7 +219,7 @@ class _Files:
         if not self._by_stamp:
             return self._files.get(pair.number)
         nearest = int(self._stamps[np.abs(self._stamps - pair.stamp_ns).argmin()])
-        return self._files[nearest] if abs(nearest - pair.stamp_ns) <= _SAME_NS else None
+        return self._files[nearest] if abs(nearest - pair.stamp_ns) <= SAME_STAMP_NS else None
 
 
 def _key(stem: str) -> int | None:

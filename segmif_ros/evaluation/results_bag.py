@@ -6,30 +6,31 @@ The bag grows in a hidden folder and gets its name when it is whole, so what has
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-
-import numpy as np
 
 from segmif_ros import render
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest
 from segmif_ros.evaluation.kept_pictures import PairImages
-from segmif_ros.frames import Image8
 from segmif_ros.labels import labels_json
-from segmif_ros.recordings.bags import IMAGE, BagError, BagMessage, message_types
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.bags import BagMessage
+from segmif_ros.recordings.writer import (
+    BagWriter,
+    check_output,
+    image_message,
+    new_bag,
+    string_message,
+)
 
-_STRING = "std_msgs/msg/String"
 OUTPUT = "/segmif/output/"
 """Topics are named as those of a node that nobody renamed."""
 
 LABELS = f"{OUTPUT}labels"
-ENCODINGS = {"fused": "rgb8", "mask": "mono8", "confidence": "mono8", "overlay": "rgb8"}
-"""Images that are written, and their encodings."""
+PICTURES = ("fused", "mask", "confidence", "overlay")
+"""Images that are written."""
 
 
 class ResultBag:
@@ -59,26 +60,18 @@ class ResultBag:
         Raises:
             BagError: `out` exists.
         """
-        replaces = replace and (out / "metadata.yaml").is_file() and not out.is_symlink()
-        if (out.exists() or out.is_symlink()) and not replaces:
-            raise BagError(f"{str(out)!r} exists already; give --write-bag another name")
+        check_output(out, replace=replace, advice="give --write-bag another name")
         self.out = out
         self._inputs = inputs
         self._alpha = overlay_alpha
         self._palette = render.palette(manifest.classes)
         self._labels = labels_json(manifest)
         self._buffers = Buffers()
-        self._store = message_types()
-        self._topics: set[str] = set()
-        self._hidden: Path | None = None
-        self._bag: RawBag
+        self._stack = ExitStack()
+        self._bag: BagWriter | None = None
 
     def __enter__(self) -> ResultBag:
-        """Begin the bag under a hidden name."""
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._hidden = Path(tempfile.mkdtemp(prefix=f".{self.out.name}.", dir=self.out.parent))
-        self._bag = RawBag(self._hidden / self.out.name, compress=True)
-        self._bag.__enter__()
+        """Begin; without results there will be no bag."""
         return self
 
     def __exit__(
@@ -88,15 +81,7 @@ class ResultBag:
         trace: TracebackType | None,
     ) -> None:
         """Complete the bag and give it its name, or remove it."""
-        assert self._hidden is not None
-        try:
-            self._bag.__exit__(kind, value, trace)
-            if kind is None and self._topics:
-                if self.out.exists():
-                    self.out.rename(self._hidden / "replaced")
-                (self._hidden / self.out.name).rename(self.out)
-        finally:
-            shutil.rmtree(self._hidden, ignore_errors=True)
+        self._stack.__exit__(kind, value, trace)
 
     def write(
         self,
@@ -114,36 +99,19 @@ class ResultBag:
             messages: both camera images as they were in the bag.
 
         Raises:
-            OSError: it cannot be written, for example because the disk is full.
+            BagError: it cannot be written, for example because the disk is full.
         """
         time_ns = max(message.time_ns for message in messages)
-        if not self._topics:
-            self._append(LABELS, _STRING, time_ns, self._string(self._labels), latched=True)
+        if self._bag is None:
+            self._bag = self._stack.enter_context(new_bag(self.out))
+            self._bag.write_message(LABELS, time_ns, string_message(self._labels), latched=True)
         if self._inputs:
             for message in sorted(messages, key=lambda m: m.time_ns):
-                self._append(message.topic, message.type, message.time_ns, message.cdr)
+                if message.topic not in self._bag.topics:
+                    self._bag.add_topic(message.topic, message.type)
+                self._bag.write(message.topic, message.time_ns, message.cdr)
         over = render.overlay(images.fused, images.mask, self._palette, self._alpha, self._buffers)
         pictures = {**images._asdict(), "overlay": over}
-        for name, encoding in ENCODINGS.items():
-            cdr = self._image(pictures[name], encoding, stamp_ns, frame_id)
-            self._append(f"{OUTPUT}{name}", IMAGE, time_ns, cdr)
-
-    def _append(
-        self, topic: str, kind: str, time_ns: int, cdr: bytes, *, latched: bool = False
-    ) -> None:
-        if topic not in self._topics:
-            self._bag.add_topic(topic, kind, latched=latched)
-            self._topics.add(topic)
-        self._bag.write(topic, time_ns, cdr)
-
-    def _image(self, image: Image8, encoding: str, stamp_ns: int, frame_id: str) -> bytes:
-        types = self._store.types
-        stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
-        header = types["std_msgs/msg/Header"](stamp, frame_id)
-        height, width = image.shape[:2]
-        pixels = np.ascontiguousarray(image).reshape(-1)
-        message = types[IMAGE](header, height, width, encoding, 0, len(pixels) // height, pixels)
-        return bytes(self._store.serialize_cdr(message, IMAGE))
-
-    def _string(self, text: str) -> bytes:
-        return bytes(self._store.serialize_cdr(self._store.types[_STRING](text), _STRING))
+        for name in PICTURES:
+            image = image_message(pictures[name], stamp_ns, frame_id)
+            self._bag.write_message(f"{OUTPUT}{name}", time_ns, image)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
@@ -31,6 +32,7 @@ from segmif_ros.evaluation.result import INTERRUPTED, BagResult, StoredPicture
 from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair, Spread, Thinned
 from segmif_ros.frames import FramePair, Image8
+from segmif_ros.images.suitability import objection
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
@@ -79,7 +81,7 @@ def evaluate_bag(
         DriveError: what is wrong is not the bag: a full disk, labels that are not there.
     """
     try:
-        with DriveSource(path, bench.settings, bench.calibration) as source:
+        with _source(path, bench) as source:
             return _Run(source, bench, out_bag, progress).result()
     except BagError as err:
         return BagResult(str(path), "skipped", str(err))
@@ -267,13 +269,18 @@ class _Run:
             for result in self._found:
                 self._scores.add(result.evaluated)
             return
-        with suppress(_CutShortError), self._result_bag() as bag:
-            for result in self._found:
-                self._scores.add(result.evaluated)
-                pair = result.pair
-                bag.write(result.evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages)
-            if self._interrupted:
-                raise _CutShortError
+        results = self._result_bag()
+        try:
+            with suppress(_CutShortError), results as bag:
+                for result in self._found:
+                    self._scores.add(result.evaluated)
+                    pair = result.pair
+                    bag.write(result.evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages)
+                if self._interrupted:
+                    raise _CutShortError
+        except BagError as err:
+            # Not the bag that is read, which would only be skipped.
+            raise DriveError(str(err)) from err
 
     def _result_bag(self) -> ResultBag:
         assert self._out_bag is not None
@@ -353,10 +360,23 @@ class _Run:
 
     def _notes(self) -> tuple[str, ...]:
         source = self._source
-        notes = [f"{stream}: {text}" for stream, text in sorted(source.last_refusal.items())]
+        notes = [*source.summary.notes]
+        notes += [f"{stream}: {text}" for stream, text in sorted(source.last_refusal.items())]
         notes += [f"{count} pairs failed: {text}" for text, count in self._failed.items()]
         notes += [f"{n} x {text}" for text, n in sorted(self._scores.label_problems.items())[:5]]
         return (*self._bench.notes, *notes)
+
+
+def _source(path: Path, bench: Workbench) -> DriveSource:
+    settings = bench.settings
+    return DriveSource(
+        path,
+        settings.pairing,
+        rgb_topic=settings.rgb_topic,
+        thermal_topic=settings.thermal_topic,
+        label_topic=settings.label_topic,
+        check=partial(objection, thermal_mode=settings.thermal.mode, calibration=bench.calibration),
+    )
 
 
 def _alone(pair: RecordedPair, images: PairImages, single: Perceiver) -> dict[str, Image8]:

@@ -1,42 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rosbag2 without ROS: look into a bag, walk through its messages, change their stamps."""
+"""Rosbag2 without ROS: look into a bag, walk through its messages.
+
+Every verb reads bags through `BagReader`. What is damaged is read as far as it goes, and said.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
+from segmif_ros.recordings.bag_files import find_files, is_bag, open_file
+from segmif_ros.recordings.messages import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    IMAGES,
+    BagMessage,
+    described,
+    header_stamp_ns,
+    image_of,
+    message_types,
+    plain,
+    with_header_stamp,
+)
+from segmif_ros.recordings.storage import END_OF_TIME_NS, BagError, Channel, Storage
 
-IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+__all__ = [
+    "COMPRESSED_IMAGE",
+    "IMAGE",
+    "IMAGES",
+    "BagError",
+    "BagMessage",
+    "BagReader",
+    "BagSummary",
+    "Topic",
+    "header_stamp_ns",
+    "image_of",
+    "is_bag",
+    "message_types",
+    "summarize",
+    "with_header_stamp",
+]
 
-
-class BagError(ValueError):
-    """A bag cannot be written or read; the message names it and the next step."""
-
-
-class BagMessage(NamedTuple):
-    """One message as it lies in the bag.
-
-    Attributes:
-        topic: topic name.
-        type: for example "sensor_msgs/msg/Image".
-        time_ns: when it was recorded.
-        cdr: serialised message with its 4-byte encapsulation header.
-    """
-
-    topic: str
-    type: str
-    time_ns: int
-    cdr: bytes
+_CDR = "cdr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +56,12 @@ class Topic:
 
     Attributes:
         name: topic name.
-        type: message type.
+        type: message type, "unknown" where the bag does not say.
         count: messages.
         rate_hz: mean rate over the bag, 0 for a single message.
         detail: size, encoding and frame of the first message, for images.
         latched: some publisher offered transient-local durability.
+        usable: for images: raw, JPEG or PNG, not another transport's own format.
     """
 
     name: str
@@ -58,11 +70,24 @@ class Topic:
     rate_hz: float
     detail: str = ""
     latched: bool = False
+    usable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class BagSummary:
-    """What a bag holds."""
+    """What a bag holds.
+
+    Attributes:
+        path: of the bag.
+        storage: "mcap" or "sqlite3".
+        start_ns: recording time of the first message, 0 without messages.
+        duration_ns: from the first to the last message.
+        size_bytes: of all files.
+        topics: by name.
+        notes: what was left out, or found otherwise than metadata.yaml says.
+        damage: what cannot be read, as far as opening the bag shows it.
+        checksums: messages are verified when they are read.
+    """
 
     path: Path
     storage: str
@@ -70,10 +95,13 @@ class BagSummary:
     duration_ns: int
     size_bytes: int
     topics: tuple[Topic, ...]
+    notes: tuple[str, ...] = ()
+    damage: tuple[str, ...] = ()
+    checksums: bool = True
 
-    def of_type(self, kind: str) -> tuple[Topic, ...]:
-        """Return the topics of one message type."""
-        return tuple(topic for topic in self.topics if topic.type == kind)
+    def of_type(self, *kinds: str) -> tuple[Topic, ...]:
+        """Return the topics of these message types."""
+        return tuple(topic for topic in self.topics if topic.type in kinds)
 
     def listing(self) -> str:
         """Return the topics in one line, for error messages."""
@@ -81,31 +109,45 @@ class BagSummary:
 
 
 @cache
-def message_types() -> Any:
-    """Return the message definitions of ROS 2 Jazzy, as rosbags knows them."""
-    return get_typestore(Stores.ROS2_JAZZY)
+def _warn_once(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
 
 
 class BagReader:
-    """An open bag: a rosbag2 folder, or a single .mcap or .db3 file.
+    """An open bag: a rosbag2 folder, or a single .mcap or .db3 file. Use as a context manager.
 
-    Use as a context manager.
+    Attributes:
+        path: of the bag.
+        notes: what was left out, or found otherwise than metadata.yaml says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_warning: Callable[[str], Any] = _warn_once) -> None:
         """Open the bag.
 
+        Args:
+            path: folder or file.
+            on_warning: told once of each thing that is unusual or damaged, on opening and while
+                messages are read. By default a line on stderr, once in a process.
+
         Raises:
-            BagError: missing, no bag, damaged or cut off.
+            BagError: missing, no bag of ROS 2, or nothing in it can be read.
         """
         self.path = path
-        if not path.exists():
-            raise BagError(f"bag {str(path)!r} does not exist; check the path")
-        if path.is_dir() and not (path / "metadata.yaml").is_file():
-            raise BagError(_no_metadata(path))
-        with _reading(path):
-            self._reader = Reader(path)
-            self._reader.open()
+        self._on_warning, self._told = on_warning, 0
+        self._scratch: list[TemporaryDirectory[str]] = []
+        self._storages: list[Storage] = []
+        files = find_files(path)
+        self._unreadable = [files.missing] if files.missing else []
+        try:
+            self._open(files.paths)
+            self.notes = (*files.notes, *self._foreign(), *self._surplus(files.counted))
+        except BaseException:
+            self.close()
+            raise
+        self._storages.sort(key=lambda storage: storage.start_ns)
+        for note in self.notes:
+            on_warning(f"{path}: {note}")
+        self._tell()
 
     def __enter__(self) -> BagReader:
         """Return the open reader."""
@@ -123,12 +165,29 @@ class BagReader:
     @property
     def start_ns(self) -> int:
         """Recording time of the first message, 0 for an empty bag."""
-        return self._reader.start_time if self._reader.message_count else 0
+        start_ns = min(storage.start_ns for storage in self._storages)
+        return 0 if start_ns == END_OF_TIME_NS else start_ns
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What cannot be read, and how much was; grows while messages are read."""
+        return (*self._unreadable, *(text for s in self._storages for text in s.damage))
+
+    def channels(self) -> list[Channel]:
+        """Return the channels of all files that hold messages of ROS 2."""
+        return [
+            channel
+            for storage in self._storages
+            for channel in storage.channels.values()
+            if channel.encoding == _CDR
+        ]
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
-        if self._reader.is_open:
-            self._reader.close()
+        for storage in self._storages:
+            storage.close()
+        for folder in self._scratch:
+            folder.cleanup()
 
     def messages(
         self,
@@ -136,141 +195,130 @@ class BagReader:
         start_ns: int | None = None,
         stop_ns: int | None = None,
     ) -> Iterator[BagMessage]:
-        """Walk through the messages in recording order.
+        """Walk through the messages in recording order; what is damaged is left out, and said.
 
         Args:
             topics: only these; all if None.
             start_ns: only those recorded then or later; what lies before is not read.
             stop_ns: only those recorded before.
-
-        Raises:
-            BagError: the bag turns out to be damaged on the way.
         """
-        wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not wanted:
-            return
-        with _reading(self.path):
-            for connection, time_ns, cdr in self._reader.messages(wanted, start_ns, stop_ns):
-                yield BagMessage(connection.topic, connection.msgtype, time_ns, bytes(cdr))
+        first = 0 if start_ns is None else start_ns
+        last = END_OF_TIME_NS if stop_ns is None else stop_ns
+        for storage in self._storages:
+            wanted = [
+                number
+                for number, channel in storage.channels.items()
+                if channel.encoding == _CDR and (topics is None or channel.topic in topics)
+            ]
+            if not wanted:
+                continue
+            for number, time_ns, data in storage.messages(wanted, first, last):
+                channel = storage.channels[number]
+                try:
+                    cdr = plain(data, channel.type, self.path)
+                except BagError as err:
+                    storage.damage.append(f"{channel.topic} at {time_ns} ns: {err}")
+                    continue
+                yield BagMessage(channel.topic, channel.type or "unknown", time_ns, cdr)
+        self._tell()
 
     def summary(self) -> BagSummary:
-        """Return what the bag holds; looks at the first image of every image topic.
-
-        Raises:
-            BagError: the bag is damaged.
-        """
-        reader = self._reader
-        duration = max(0, reader.duration - 1)
+        """Return what the bag holds; looks at the first image of every image topic."""
+        end_ns = max(storage.end_ns for storage in self._storages)
+        duration_ns = max(0, end_ns - self.start_ns)
+        grouped: dict[tuple[str, str], list[Channel]] = {}
+        for channel in self.channels():
+            grouped.setdefault((channel.topic, channel.type), []).append(channel)
         topics = []
-        for name, info in sorted(reader.topics.items()):
-            kind = info.msgtype or "several types"
-            rate = (info.msgcount - 1) / (duration / 1e9) if info.msgcount > 1 and duration else 0.0
-            detail = ""
-            if kind == IMAGE and info.msgcount:
-                first = next(self.messages({name}), None)
-                if first is None:
-                    raise BagError(
-                        f"bag {str(self.path)!r} announces {info.msgcount} images on {name} and "
-                        "holds none; it is damaged, copy it again"
-                    )
-                detail = _describe_image(first.cdr, self.path)
-            topics.append(Topic(name, kind, info.msgcount, rate, detail, _latched(info)))
+        for (name, kind), channels in sorted(grouped.items()):
+            count = sum(channel.count for channel in channels)
+            detail, usable = "", True
+            if kind in IMAGES and count:
+                detail, usable = self._first_image(name, kind)
+            topics.append(
+                Topic(
+                    name,
+                    kind or "unknown",
+                    count,
+                    (count - 1) / (duration_ns / 1e9) if count > 1 and duration_ns else 0.0,
+                    detail,
+                    any(channel.latched for channel in channels),
+                    usable,
+                )
+            )
         files = self.path.iterdir() if self.path.is_dir() else [self.path]
-        storage = "mcap" if any(f.suffix == ".mcap" for f in _data_files(self.path)) else "sqlite3"
         return BagSummary(
             path=self.path,
-            storage=storage,
+            storage=self._storages[0].kind,
             start_ns=self.start_ns,
-            duration_ns=duration if reader.message_count else 0,
+            duration_ns=duration_ns,
             size_bytes=sum(file.stat().st_size for file in files if file.is_file()),
             topics=tuple(topics),
+            notes=self.notes,
+            damage=self.damage,
+            checksums=all(storage.checksums for storage in self._storages),
         )
 
+    def _open(self, paths: Collection[Path]) -> None:
+        for file in paths:
+            try:
+                self._storages.append(open_file(file, self._scratch))
+            except BagError as err:
+                self._unreadable.append(str(err))
+        if not self._storages:
+            raise BagError(f"bag {str(self.path)!r} cannot be read: {self._unreadable[-1]}")
 
-def is_bag(path: Path) -> bool:
-    """True for a rosbag2 folder or a bag file, by its looks."""
-    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
+    def _first_image(self, name: str, kind: str) -> tuple[str, bool]:
+        """Describe the first image of a topic, and tell whether its format can be decoded."""
+        for message in self.messages({name}):
+            if message.type == kind:
+                return described(message)
+        return "", True
+
+    def _foreign(self) -> list[str]:
+        """Name the channels that hold no messages of ROS 2.
+
+        Raises:
+            BagError: the whole bag is one of ROS 1.
+        """
+        foreign: dict[str, str] = {}
+        for storage in self._storages:
+            for channel in storage.channels.values():
+                if channel.encoding == "ros1":
+                    raise BagError(
+                        f"{self.path} holds messages of ROS 1; convert the ROS 1 bag it was made "
+                        "from with `rosbags-convert --src IN.bag --dst OUT` (it comes with the "
+                        "rosbags package)"
+                    )
+                if channel.encoding != _CDR:
+                    foreign[channel.topic] = channel.encoding or "no encoding"
+        listed = ", ".join(f"{topic} ({encoding})" for topic, encoding in foreign.items())
+        return [f"left out, no messages of ROS 2: {listed}"] if foreign else []
+
+    def _surplus(self, counted: int | None) -> list[str]:
+        """Compare the messages with their number in metadata.yaml; fewer of them are a loss."""
+        held = sum(c.count for storage in self._storages for c in storage.channels.values())
+        if counted is None or counted == held:
+            return []
+        text = f"metadata.yaml counts {counted} messages, the files hold {held}"
+        if counted < held:
+            return [text]
+        self._unreadable.append(text)
+        return []
+
+    def _tell(self) -> None:
+        """Pass on what was found damaged since the last time."""
+        damage = self.damage
+        for text in damage[self._told :]:
+            self._on_warning(f"{self.path}: {text}")
+        self._told = len(damage)
 
 
 def summarize(path: Path) -> BagSummary:
     """Open a bag and return what it holds.
 
     Raises:
-        BagError: missing, no bag, damaged or cut off.
+        BagError: missing, no bag of ROS 2, or nothing in it can be read.
     """
     with BagReader(path) as reader:
         return reader.summary()
-
-
-def header_stamp_ns(cdr: bytes) -> int:
-    """Return the header stamp of a serialised message whose first field is a std_msgs/Header.
-
-    Raises:
-        BagError: too short for a header.
-    """
-    order, _ = _encapsulation(cdr)
-    seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
-
-
-def with_header_stamp(cdr: bytes, stamp_ns: int) -> bytes:
-    """Return the serialised message with another header stamp; nothing else changes.
-
-    Raises:
-        BagError: too short for a header.
-    """
-    order, prefix = _encapsulation(cdr)
-    stamp = struct.pack(f"{order}iI", *divmod(stamp_ns, 1_000_000_000))
-    return b"".join((prefix, stamp, memoryview(cdr)[12:]))
-
-
-def _encapsulation(cdr: bytes) -> tuple[str, bytes]:
-    if len(cdr) < 12 or cdr[0] != 0 or cdr[1] not in (0, 1):
-        raise BagError(f"a message of {len(cdr)} bytes has no CDR header; the bag is damaged")
-    return ("<" if cdr[1] == 1 else ">"), cdr[:4]
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever the file libraries raise on broken input into one BagError."""
-    try:
-        yield
-    except BagError:
-        raise
-    except Exception as err:
-        # rosbags, apsw, struct, zstd and assertion errors alike, depending on where the damage is.
-        text = (str(err).strip().splitlines() or [""])[0]
-        mcap = any(".mcap" in file.suffixes for file in _data_files(path))
-        remedy = "`mcap recover` saves what a file holds" if mcap else "try `ros2 bag reindex`"
-        raise BagError(
-            f"bag {str(path)!r} cannot be read: {type(err).__name__} {text}; it is damaged or was "
-            f"cut off: copy it again from the machine that recorded it, or {remedy}"
-        ) from err
-
-
-def _no_metadata(path: Path) -> str:
-    inside = sorted(file.name for file in path.iterdir())
-    shown = ", ".join(inside[:4]) + (", ..." if len(inside) > 4 else "") or "nothing"
-    data = _data_files(path)
-    step = (
-        f"open the file itself ({data[0]}), or run `ros2 bag reindex`"
-        if data
-        else "give the folder that `ros2 bag record` or `segmif bag make` wrote"
-    )
-    return f"{str(path)!r} has no metadata.yaml (it holds {shown}); {step}"
-
-
-def _data_files(path: Path) -> list[Path]:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sorted(f for f in files if f.suffix in (".mcap", ".db3", ".zstd"))
-
-
-def _latched(info: Any) -> bool:
-    profiles = [qos for c in info.connections for qos in c.ext.offered_qos_profiles]
-    return any(qos.durability.name == "TRANSIENT_LOCAL" for qos in profiles)
-
-
-def _describe_image(cdr: bytes, path: Path) -> str:
-    with _reading(path):
-        image: Any = message_types().deserialize_cdr(cdr, IMAGE)
-        return f"{image.width}x{image.height} {image.encoding}, frame {image.header.frame_id!r}"

@@ -9,35 +9,21 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.images.compressed import decode
-from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
-from segmif_ros.images.suitability import objection
-from segmif_ros.pairing import Decisions, Pair, Stream, StreamPairer
-from segmif_ros.recordings.bags import (
-    COMPRESSED_IMAGE,
-    IMAGE,
-    BagError,
-    BagMessage,
-    BagReader,
-    BagSummary,
-    message_types,
-)
-from segmif_ros.recordings.camera_topics import camera_topics, require_topic
-from segmif_ros.registration import Geometry
+from segmif_ros.images.raw import ImageRefused, ImageView
+from segmif_ros.pairing import Pair, PairingConfig, Stream
+from segmif_ros.recordings.bags import BagMessage, BagReader, BagSummary, image_of
+from segmif_ros.recordings.pairs import RecordedPairing
+from segmif_ros.recordings.topics import camera_topics, require_topic
 from segmif_ros.sync.timing import StreamTiming, stream_timing
 
 _SECOND = 1_000_000_000
-_END = "end of the bag"
-"""Why a frame that was still held is in no pair."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,51 +76,57 @@ class DriveSource:
     Attributes:
         summary: what the bag holds.
         topics: camera and topic name; "labels" too where there is such a topic.
+        expected_pairs: images of the camera with fewer of them.
         received: images read, by camera.
         refused: images of no use, by camera and reason.
-        dropped: images in no pair, by camera and reason.
+        last_refusal: the last reason in words, by camera.
         pairs: pairs made so far.
-        damage: why reading ended before the end of the bag, empty if it did not.
     """
 
     def __init__(
-        self, path: Path, settings: DriveSettings, calibration: Geometry | None = None
+        self,
+        path: Path,
+        config: PairingConfig,
+        *,
+        rgb_topic: str | None = None,
+        thermal_topic: str | None = None,
+        label_topic: str | None = None,
+        check: Callable[[Stream, ImageView], ImageRefused | None] = lambda *_: None,
     ) -> None:
         """Open the bag and find the cameras.
+
+        Args:
+            path: the bag.
+            config: how to pair.
+            rgb_topic: told by names and encodings if None.
+            thermal_topic: likewise.
+            label_topic: images of class ids, which are no camera's; None without.
+            check: says why an image that can be decoded is of no use all the same.
 
         Raises:
             BagError: no readable bag, or the cameras (or the label topic) are not there.
         """
-        self._reader = BagReader(path)
+        self._reader = BagReader(path, lambda _: None)
         try:
             self.summary: BagSummary = self._reader.summary()
-            kinds = (IMAGE, COMPRESSED_IMAGE)
-            rgb, thermal = camera_topics(
-                self.summary,
-                settings.rgb_topic,
-                settings.thermal_topic,
-                types=kinds,
-                others=[settings.label_topic] if settings.label_topic else [],
-            )
+            others = [label_topic] if label_topic else []
+            rgb, thermal = camera_topics(self.summary, rgb_topic, thermal_topic, others=others)
             self.topics = {Stream.RGB.value: rgb.name, Stream.THERMAL.value: thermal.name}
-            if settings.label_topic is not None:
-                labels = require_topic(self.summary, settings.label_topic, kinds)
-                self.topics["labels"] = labels.name
+            if label_topic is not None:
+                self.topics["labels"] = require_topic(self.summary, label_topic).name
         except BaseException:
             self._reader.close()
             raise
         self._streams = {rgb.name: Stream.RGB, thermal.name: Stream.THERMAL}
         self.expected_pairs = min(rgb.count, thermal.count)
         self._counts = {Stream.RGB.value: rgb.count, Stream.THERMAL.value: thermal.count}
-        self._settings = settings
-        self._calibration = calibration
-        self._pairer: StreamPairer[RecordedImage] = StreamPairer(settings.pairing)
+        self._check = check
+        self._pairing: RecordedPairing[RecordedImage] = RecordedPairing(self._streams, config)
         self.received = {stream.value: 0 for stream in Stream}
         self.refused: dict[str, Counter[str]] = {stream.value: Counter() for stream in Stream}
         self.last_refusal: dict[str, str] = {}
-        self.dropped: dict[str, Counter[str]] = {stream.value: Counter() for stream in Stream}
         self.pairs = 0
-        self.damage = ""
+        self._read = False
         self._stamps = {stream: (array("q"), array("q")) for stream in Stream}
 
     def __enter__(self) -> DriveSource:
@@ -147,19 +139,32 @@ class DriveSource:
 
     def __iter__(self) -> Iterator[RecordedPair]:
         """Yield the pairs in the order in which the node would have made them."""
-        last_ns = 0
-        try:
-            for message in self._reader.messages(self._streams):
-                last_ns = max(last_ns, message.time_ns)
-                yield from self._pairs_of(self._push(message))
-        except BagError as err:
-            self.damage = str(err)
-        self.damage = self.damage or self._missing()
-        config = self._settings.pairing
-        end_ns = last_ns + config.max_wait_ns + config.tolerance_ns + _SECOND
-        yield from self._pairs_of(self._pairer.tick(end_ns))
-        for drop in self._pairer.reset().drops:
-            self.dropped[drop.stream.value][_END] += 1
+        messages = self._reader.messages(self._streams)
+        for pair in self._pairing.pairs(messages, self._look):
+            yield self._converted(pair)
+        self._read = True
+
+    @property
+    def dropped(self) -> dict[str, Counter[str]]:
+        """Images in no pair, by camera and reason."""
+        return self._pairing.dropped
+
+    @property
+    def clock_jumps(self) -> int:
+        """Times that the stamps went back by more than a second."""
+        return self._pairing.pairer.clock_jumps
+
+    @property
+    def damage(self) -> str:
+        """What could not be read, and how much was; empty for a whole bag."""
+        missing = [
+            f"{count - self.received[stream]} of {count} {stream} images"
+            for stream, count in self._counts.items()
+            if self._read and self.received[stream] < count
+        ]
+        lost = [f"{' and '.join(missing)} cannot be read"] if missing else []
+        found = [*self._reader.damage, *lost]
+        return f"{self.summary.path}: {'; '.join(found)}" if found else ""
 
     def timing(self) -> dict[str, StreamTiming]:
         """Judge the stamps of both cameras, as far as they were read."""
@@ -168,61 +173,24 @@ class DriveSource:
             for stream, (stamps, arrivals) in self._stamps.items()
         }
 
-    @property
-    def clock_jumps(self) -> int:
-        """Times that the stamps went back by more than a second."""
-        return self._pairer.clock_jumps
-
-    def _missing(self) -> str:
-        """Say how many images the bag's own index names and nobody could read."""
-        missing = [
-            f"{count - self.received[stream]} of {count} {stream} images"
-            for stream, count in self._counts.items()
-            if self.received[stream] < count
-        ]
-        if not missing:
-            return ""
-        return (
-            f"{' and '.join(missing)} in {self.summary.path} cannot be read; it is damaged: copy "
-            "it again"
-        )
-
-    def _push(self, message: BagMessage) -> Decisions[RecordedImage]:
+    def _look(self, stream: Stream, message: BagMessage) -> tuple[int, RecordedImage] | None:
         """Take in one message the way the node does; its time is when it was recorded."""
-        stream = self._streams[message.topic]
         number = self.received[stream.value]
         self.received[stream.value] += 1
-        outcome: ImageView | ImageRefused
         try:
-            raw: Any = message_types().deserialize_cdr(message.cdr, message.type)
-            compressed = message.type == COMPRESSED_IMAGE
-            outcome = decode(stream, raw) if compressed else VIEWS[stream.value](raw)
-            mode = self._settings.thermal.mode
-            unfit = objection(stream, outcome, thermal_mode=mode, calibration=self._calibration)
-            outcome = unfit or outcome
+            view, header = image_of(message, stream)
+            unfit = self._check(stream, view)
         except ImageRefused as refusal:
-            outcome = refusal
-        except Exception as err:
-            # Bytes that are no message make the generated reader raise anything.
-            text = f"message {number} on {message.topic} cannot be read: {err!r}"
-            outcome = ImageRefused(Refusal.CONVERSION, text)
-        if isinstance(outcome, ImageRefused):
-            self.refused[stream.value][outcome.reason.value] += 1
-            self.last_refusal[stream.value] = str(outcome)
-            return Decisions()
-        stamp = raw.header.stamp
-        stamp_ns = stamp.sec * _SECOND + stamp.nanosec
+            unfit = refusal
+        if unfit is not None:
+            self.refused[stream.value][unfit.reason.value] += 1
+            self.last_refusal[stream.value] = str(unfit)
+            return None
+        stamp_ns = header.stamp.sec * _SECOND + header.stamp.nanosec
         stamps, arrivals = self._stamps[stream]
         stamps.append(stamp_ns)
         arrivals.append(message.time_ns)
-        image = RecordedImage(number, outcome, str(raw.header.frame_id), message)
-        return self._pairer.push(stream, stamp_ns, image, arrival_ns=message.time_ns)
-
-    def _pairs_of(self, decisions: Decisions[RecordedImage]) -> Iterator[RecordedPair]:
-        for drop in decisions.drops:
-            self.dropped[drop.stream.value][drop.reason.value] += 1
-        for pair in decisions.pairs:
-            yield self._converted(pair)
+        return stamp_ns, RecordedImage(number, view, str(header.frame_id), message)
 
     def _converted(self, pair: Pair[RecordedImage]) -> RecordedPair:
         rgb, thermal = pair.rgb.payload, pair.thermal.payload

@@ -11,9 +11,9 @@ from segmif_ros.frames import Image8
 from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import Stream
 from segmif_ros.recordings.bags import BagError, BagSummary
+from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
-from segmif_ros.view.bag_pairs import BagPairs
 from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
 
 RESULTS = ("fused", "mask", "confidence")
@@ -56,7 +56,8 @@ class RecordedResults:
         """
         self.title = f"{pairs.title} (recorded results)"
         self._pairs = pairs
-        self._places = pairs.places(topics)
+        found = pairs.places(topics)
+        self._places = {name: found[topic] for topic, name in topics.items()}
         fused = next(topic for topic, name in topics.items() if name == "fused")
         labels = f"{fused.removesuffix('fused')}labels"
         told = pairs.first_text(labels)

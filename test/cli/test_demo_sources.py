@@ -8,9 +8,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from segmif_ros.cli.demo_sources import LIGHTINGS, BagSource, RigSource
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import IMAGE, BagError
 from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.writer import write_bag
 from segmif_ros.registration import load_calibration
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

@@ -23,8 +23,8 @@ from segmif_ros.cli import evaluate
 from segmif_ros.cli.evaluate import DONE, FAILED, MISSED, STOPPED, USAGE, find_bags, main
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.outputs import MARKER, own_folder
-from segmif_ros.recordings.bag_writer import TOPICS
 from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.writer import TOPICS
 from segmif_ros.report import schema as drive_report
 
 
@@ -300,7 +300,7 @@ def test_no_place_on_this_machine_is_in_the_report(run, bag, tmp_path):
         (labels / f"{index:04d}.png").write_bytes(b"no picture")
     assert run(bag, damaged, tmp_path / "damaged" / "damaged.mcap", "--labels", labels) == MISSED
     report = drive_report.load(tmp_path / "out")
-    assert "'damaged' has no metadata.yaml" in report["sources"][1]["reason"]
+    assert "bag 'damaged' cannot be read: damaged.mcap is no mcap" in report["sources"][1]["reason"]
     assert any("labels/0000.png: not a picture" in note for note in report["notes"])
     for file in ("report.json", "run.json", "report.html"):
         assert str(tmp_path) not in (tmp_path / "out" / file).read_text()

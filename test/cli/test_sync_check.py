@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from segmif_ros.cli.sync_check import main
-from segmif_ros.recordings.bag_writer import TOPICS, write_bag
 from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.writer import TOPICS, write_bag
 
 MS = 1_000_000
 

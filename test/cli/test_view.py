@@ -18,7 +18,7 @@ from made_report import write_made_report
 from tiny_source import Pairs
 
 from segmif_ros.cli.view import main
-from segmif_ros.recordings.bag_writer import write_bag
+from segmif_ros.recordings.writer import write_bag
 
 
 @pytest.fixture(scope="module")

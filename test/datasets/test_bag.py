@@ -15,10 +15,9 @@ from segmif_ros.datasets.bag import BagReading, open_bag
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.recordings.bag_writer import TOPICS, write_bag
 from segmif_ros.recordings.bags import IMAGE, BagReader, message_types
 from segmif_ros.recordings.clips import StampedImage
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.writer import TOPICS, BagWriter, write_bag
 from segmif_ros.registration import Calibration
 from segmif_ros.thermal import ThermalNormaliser
 
@@ -118,10 +117,10 @@ def test_a_calibration_registers_the_pairs(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_the_node_is_no_truth_unless_it_is_named(tmp_path: Path) -> None:
-    from segmif_ros.recordings import bag_writer
+    from segmif_ros.recordings import writer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(bag_writer.TOPICS, "labels", "/segmif/output/mask")
+        patch.setitem(writer.TOPICS, "labels", "/segmif/output/mask")
         write_bag(Drive(), tmp_path / "drive", start_ns=START)
     assert not any(entry.labelled for entry in open_dataset("bag", tmp_path / "drive"))
     named = BagReading(label_topic="/segmif/output/mask")
@@ -134,7 +133,7 @@ def test_compressed_labels_are_labels_where_they_keep_their_ids(tmp_path: Path, 
     """As `segmif evaluate` reads them; a bag of such labels must not count as one without."""
     write_bag(Drive(), tmp_path / "raw", start_ns=START)
     store, message_type = message_types(), "sensor_msgs/msg/CompressedImage"
-    with BagReader(tmp_path / "raw") as reader, RawBag(tmp_path / "drive") as bag:
+    with BagReader(tmp_path / "raw") as reader, BagWriter(tmp_path / "drive") as bag:
         for camera in ("rgb", "thermal"):
             bag.add_topic(TOPICS[camera], IMAGE)
         bag.add_topic(f"{TOPICS['labels']}/compressed", message_type)

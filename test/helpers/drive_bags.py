@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segmif_ros.recordings.bag_writer import TOPICS, write_bag
 from segmif_ros.recordings.bags import BagReader, header_stamp_ns, with_header_stamp
 from segmif_ros.recordings.clips import StampedImage
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.writer import TOPICS, BagWriter, write_bag
 
 SIZE = (64, 96)
 START_NS = 1_700_000_000_000_000_000
@@ -67,7 +66,7 @@ def drive_bag(path: Path, count: int = 20, **options) -> Path:
 
 def rewritten(source: Path, out: Path, change) -> Path:
     """Copy a bag message by message; `change(message, number)` gives stamp and CDR, or None."""
-    with BagReader(source) as reader, RawBag(out) as bag:
+    with BagReader(source) as reader, BagWriter(out) as bag:
         known = set()
         for number, message in enumerate(reader.messages()):
             changed = change(message, number)

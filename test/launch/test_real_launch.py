@@ -23,8 +23,8 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from node_process import DEADLINE_S, Peer
 from tiny_source import Pairs
 
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import BagReader, header_stamp_ns, summarize
+from segmif_ros.recordings.writer import write_bag
 from segmif_ros.ros.transport import prepare_process
 
 pytestmark = [

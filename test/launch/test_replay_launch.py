@@ -17,9 +17,8 @@ import launch_stand_in
 from tiny_source import Pairs
 
 from segmif_ros.cli import bag as bag_verb
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import IMAGE, BagReader
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.writer import BagWriter, write_bag
 from segmif_ros.ros import qos
 from segmif_ros.ros.tools.player import Playback
 
@@ -111,7 +110,7 @@ def test_a_process_that_launch_interrupted_has_not_failed(bag, tmp_path):
 
 
 def test_the_cameras_are_told_by_name_as_in_the_other_verbs(bag, tmp_path, monkeypatch):
-    with BagReader(bag) as reader, RawBag(tmp_path / "bag") as out:
+    with BagReader(bag) as reader, BagWriter(tmp_path / "bag") as out:
         for topic in ("/front/image", "/flir_boson/image"):
             out.add_topic(topic, IMAGE)
         for message in reader.messages():

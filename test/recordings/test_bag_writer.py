@@ -9,7 +9,6 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 from tiny_source import Pairs
 
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import (
     BagError,
     BagReader,
@@ -17,6 +16,7 @@ from segmif_ros.recordings.bags import (
     summarize,
 )
 from segmif_ros.recordings.clips import ClipError
+from segmif_ros.recordings.writer import write_bag
 
 START = 1_700_000_000_123_456_789
 STORE = get_typestore(Stores.ROS2_JAZZY)

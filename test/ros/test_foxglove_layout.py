@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from tiny_source import Pairs
 
 from segmif_ros.evaluation.results_bag import ENCODINGS, OUTPUT
-from segmif_ros.recordings.bag_writer import write_bag
+from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.run_summary import STAGES
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, IMAGE_TOPICS
 from segmif_ros.share import share_path

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.writer import write_bag
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.system

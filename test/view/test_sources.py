@@ -17,10 +17,10 @@ from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.pairing import PairingConfig
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import BagError, BagReader, summarize
 from segmif_ros.recordings.clips import StampedImage
-from segmif_ros.view.bag_pairs import BagPairs
+from segmif_ros.recordings.pairs import BagPairs
+from segmif_ros.recordings.writer import write_bag
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
 from segmif_ros.view.folder_pairs import FolderReader

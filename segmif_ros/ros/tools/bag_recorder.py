@@ -19,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from segmif_ros.recordings.bags import BagError
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.writer import BagWriter
 from segmif_ros.ros.tools.player import message_class
 from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.ros.transport import prepare_process
@@ -52,7 +52,7 @@ def record(out: Path, topics: Sequence[str]) -> int:
             check_topic_name(topic)
     except ValueError as err:
         raise BagError(str(err)) from err
-    bag = RawBag(out)
+    bag = BagWriter(out)
     stop = Event()
     previous = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -86,7 +86,7 @@ def record(out: Path, topics: Sequence[str]) -> int:
 class _Recorder:
     """The subscriptions, and how much came on each."""
 
-    def __init__(self, node: Node, bag: RawBag, topics: Sequence[str]) -> None:
+    def __init__(self, node: Node, bag: BagWriter, topics: Sequence[str]) -> None:
         self._node, self._bag = node, bag
         self._waiting = list(dict.fromkeys(topics))
         self._counts = dict.fromkeys(topics, 0)

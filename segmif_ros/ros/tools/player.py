@@ -8,17 +8,18 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
 from segmif_ros.recordings.bags import (
-    IMAGE,
+    IMAGES,
     BagError,
     BagMessage,
     BagReader,
@@ -27,6 +28,7 @@ from segmif_ros.recordings.bags import (
     header_stamp_ns,
     with_header_stamp,
 )
+from segmif_ros.recordings.pairs import nearest
 from segmif_ros.ros.transport import prepare_process
 
 EXIT_NO_SUBSCRIBER = 3
@@ -109,19 +111,21 @@ def select(reader: BagReader, options: Playback, topics: Collection[str]) -> Sel
     stamps: dict[str, list[int]] = {topic: [] for topic in topics}
     images = set()
     for message in _stretch(reader, options, topics):
-        is_image = message.type == IMAGE
-        stamp = header_stamp_ns(message.cdr) if is_image else message.time_ns
-        stamps[message.topic].append(stamp)
-        if is_image:
+        stamps[message.topic].append(message.time_ns)
+        if message.type in IMAGES:
             images.add(message.topic)
+            with suppress(BagError):  # a message without a header is told when it is decoded
+                stamps[message.topic][-1] = header_stamp_ns(message.cdr)
     kept: dict[str, Collection[int]] = {
         topic: range(0, len(own), options.every) for topic, own in stamps.items()
     }
     if images:
         slowest = min((stamps[topic] for topic in images), key=len)[:: options.every]
         for topic in images:
-            own = np.array(stamps[topic])
-            kept[topic] = {int(np.abs(own - stamp).argmin()) for stamp in slowest}
+            order = sorted(range(len(stamps[topic])), key=stamps[topic].__getitem__)
+            own = [stamps[topic][index] for index in order]
+            found = (nearest(own, stamp) for stamp in slowest)
+            kept[topic] = {order[index] for index in found if index is not None}
     return kept
 
 
@@ -165,6 +169,7 @@ def play(path: Path, options: Playback) -> int:
     """
     with BagReader(path) as reader:
         summary = reader.summary()
+        prepare_process()
         chosen = _choose(summary, options)
         _need_images(summary, chosen)
         if options.start_offset_s * 1e9 > summary.duration_ns:
@@ -172,7 +177,6 @@ def play(path: Path, options: Playback) -> int:
                 f"start_offset_s is {options.start_offset_s}, but {path} is only "
                 f"{summary.duration_ns / 1e9:.1f} s long; give less"
             )
-        prepare_process()
         import rclpy
         from rclpy.signals import SignalHandlerOptions
 
@@ -191,23 +195,33 @@ def play(path: Path, options: Playback) -> int:
 
 
 def _choose(summary: BagSummary, options: Playback) -> list[tuple[Topic, Any]]:
-    """Find the message classes; topics whose type is not installed are named and left out."""
+    """Find the message classes; topics that cannot be published are named and left out."""
+    from segmif_ros.ros.topic_names import check_topic_name
+
     if options.topics is not None:
         names = {topic.name for topic in summary.topics}
         if unknown := sorted(set(options.topics) - names):
             raise BagError(f"no topic {unknown[0]!r} in {summary.path}: {summary.listing()}")
-    chosen, foreign = [], []
+    chosen, left_out = [], []
+    kinds = Counter(topic.name for topic in summary.topics)
     for topic in summary.topics:
         if options.topics is not None and topic.name not in options.topics:
             continue
         kind = message_class(topic.type)
+        if kinds[topic.name] > 1:
+            left_out.append(f"{topic.name}: it holds messages of {kinds[topic.name]} types")
+            continue
         if kind is None:
-            foreign.append(topic)
-        else:
-            chosen.append((topic, kind))
-    if foreign:
-        names_ = ", ".join(f"{topic.name} ({topic.type})" for topic in foreign)
-        sys.stderr.write(f"left out, message type not installed: {names_}\n")
+            left_out.append(f"{topic.name}: message type {topic.type} is not installed")
+            continue
+        try:
+            check_topic_name(options.remap.get(topic.name, topic.name))
+        except ValueError as err:
+            left_out.append(f"{str(err).partition(';')[0]}; publish it with --remap")
+            continue
+        chosen.append((topic, kind))
+    for line in left_out:
+        sys.stderr.write(f"left out, {line}\n")
     return chosen
 
 
@@ -221,9 +235,9 @@ def message_class(kind: str) -> Any:
 
 
 def _need_images(summary: BagSummary, chosen: list[tuple[Topic, Any]]) -> None:
-    if not any(topic.type == IMAGE and topic.count for topic, _ in chosen):
+    if not any(topic.type in IMAGES and topic.count for topic, _ in chosen):
         raise BagError(
-            f"no {IMAGE} to play in {summary.path}; it holds {summary.listing()}. "
+            f"no images to play in {summary.path}; it holds {summary.listing()}. "
             "Record raw camera images, or make a bag with `segmif bag make`"
         )
 
@@ -287,7 +301,9 @@ class _Player:
         """Return the image topics still without a subscriber at the end of the wait."""
         if self._options.wait_s is None:
             return []
-        images = [name for name, topic in self._topics.items() if topic.type == IMAGE]
+        images = [
+            name for name, topic in self._topics.items() if topic.type in IMAGES and topic.usable
+        ]
         # Topics nobody in this system listens to, such as labels, must not hold up the rest.
         wanted = [name for name in images if not name.endswith("/labels")]
         deadline = time.monotonic() + self._options.wait_s
@@ -348,8 +364,9 @@ class _Player:
         cdr = due.cdr
         if self._options.restamp and due.topic in self._headed:
             # due_ns belongs to the recording time; the header stamp lies this much beside it.
-            beside = round((header_stamp_ns(cdr) - due.bag_ns) / self._options.rate)
-            cdr = with_header_stamp(cdr, start_wall_ns + due.due_ns + beside)
+            with suppress(BagError):  # whoever listens refuses a message without a header
+                beside = round((header_stamp_ns(cdr) - due.bag_ns) / self._options.rate)
+                cdr = with_header_stamp(cdr, start_wall_ns + due.due_ns + beside)
         self._publishers[due.topic].publish(cdr)
 
 

@@ -7,9 +7,9 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from segmif_ros.recordings.bag_writer import write_bag
 from segmif_ros.recordings.bags import BagError, BagReader
 from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.writer import write_bag
 from segmif_ros.ros.tools.player import Playback, play, schedule, select
 
 START = 1_700_000_000_000_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from segmif_ros.recordings.bags import BagError, BagReader, message_types
-from segmif_ros.recordings.raw_bag import RawBag
+from segmif_ros.recordings.writer import BagWriter
 
 STRING = "std_msgs/msg/String"
 
@@ -12,7 +12,7 @@ STRING = "std_msgs/msg/String"
 def test_bytes_come_back_as_they_went_in(tmp_path):
     store = message_types()
     cdr = bytes(store.serialize_cdr(store.types[STRING]("hello"), STRING))
-    with RawBag(tmp_path / "bag") as bag:
+    with BagWriter(tmp_path / "bag") as bag:
         bag.add_topic("/a", STRING)
         bag.add_topic("/empty", STRING)
         bag.write("/a", 5, cdr)
@@ -27,7 +27,7 @@ def test_bytes_come_back_as_they_went_in(tmp_path):
 
 
 def test_types_that_cannot_be_written_are_known(tmp_path):
-    bag = RawBag(tmp_path / "bag")
+    bag = BagWriter(tmp_path / "bag")
     assert bag.knows("sensor_msgs/msg/Image")
     assert not bag.knows("someones_msgs/msg/Own")
     assert not (tmp_path / "bag").exists()
@@ -35,4 +35,4 @@ def test_types_that_cannot_be_written_are_known(tmp_path):
 
 def test_a_bag_that_exists_is_refused(tmp_path):
     with pytest.raises(BagError, match="exists already; give another name"):
-        RawBag(tmp_path)
+        BagWriter(tmp_path)

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segmif_ros.recordings.bags import COMPRESSED_IMAGE, IMAGE, BagError, BagSummary, Topic
-from segmif_ros.recordings.camera_topics import camera_topics, require_topic
-
-BOTH = (IMAGE, COMPRESSED_IMAGE)
+from segmif_ros.recordings.topics import camera_of, camera_topics, input_transport, require_topic
 
 
 def summary(*topics: Topic) -> BagSummary:
@@ -36,8 +35,37 @@ def test_names_and_encodings_tell_the_cameras():
 
 def test_a_camera_that_is_there_raw_and_compressed_is_one_camera():
     packed = topic("/front/image_raw/compressed", COMPRESSED_IMAGE)
-    assert names(packed, RGB, LWIR, types=BOTH) == ("/front/image_raw", "/front/lwir")
-    assert names(packed, LWIR, types=BOTH) == ("/front/image_raw/compressed", "/front/lwir")
+    assert names(packed, RGB, LWIR) == ("/front/image_raw", "/front/lwir")
+    assert names(packed, LWIR) == ("/front/image_raw/compressed", "/front/lwir")
+
+
+def test_transports_that_nobody_can_decode_are_no_cameras():
+    """image_transport's zstd and compressedDepth have the type of JPEG, and are not."""
+    packed = [
+        replace(topic(f"{camera.name}/zstd", COMPRESSED_IMAGE), usable=False)
+        for camera in (RGB, LWIR)
+    ]
+    assert names(RGB, LWIR, *packed) == ("/front/image_raw", "/front/lwir")
+    with pytest.raises(BagError, match=r"cannot be decoded: .*record raw images, or JPEG"):
+        names(RGB, LWIR, *packed, rgb="/front/image_raw/zstd")
+
+
+@pytest.mark.parametrize(
+    ("rgb", "thermal", "transport"),
+    [
+        ("", "", "raw"),
+        ("/compressed", "", "rgb_compressed"),
+        ("", "/compressed", "thermal_compressed"),
+        ("/compressed", "/compressed", "compressed"),
+    ],
+)
+def test_the_nodes_parameter_follows_from_the_topics(rgb, thermal, transport):
+    kinds = {"": IMAGE, "/compressed": COMPRESSED_IMAGE}
+    topics = [topic(f"/a{end}", kinds[end]) for end in (rgb, thermal)]
+    assert input_transport(*topics) == transport
+    assert [camera_of(each.name) for each in topics] == ["/a", "/a"]
+    with pytest.raises(BagError, match="only on a topic that ends in /compressed"):
+        input_transport(topic("/jpeg", COMPRESSED_IMAGE), topics[1])
 
 
 def test_named_topics_are_taken_as_they_are():
@@ -63,6 +91,6 @@ def test_what_cannot_be_told_is_said_with_the_topics_there(topics, options, says
 
 def test_a_required_topic_is_there_or_the_nearest_are_named():
     labels = topic("/rgb/labels")
-    assert require_topic(summary(RGB, labels), "/rgb/labels", (IMAGE,)) is labels
+    assert require_topic(summary(RGB, labels), "/rgb/labels") is labels
     with pytest.raises(BagError, match="did you mean /rgb/labels"):
-        require_topic(summary(RGB, labels), "/rgb/label", (IMAGE,))
+        require_topic(summary(RGB, labels), "/rgb/label")
