@@ -85,6 +85,8 @@ class Manifest:
         gate: thresholds of the accuracy gate that differ from its defaults, by name.
         reference: pictures in `REFERENCE` that engines are compared on: file name -> sha256. Empty
             in a bundle without, or one whose pictures a user put there.
+        temperatures: of the confidences in the graph, by the name of a class; 1 for the others. For
+            people and reports: the graph has them already.
     """
 
     name: Text
@@ -100,6 +102,7 @@ class Manifest:
     models: Mapping[str, ModelFile] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
     reference: Mapping[str, Text] = field(default_factory=dict)
+    temperatures: Mapping[str, Annotated[float, msgspec.Meta(gt=0)]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", self.sha256.lower())
@@ -133,7 +136,7 @@ class Manifest:
     def to_json(self) -> str:
         """Return the text of manifest.json; optional blocks that are empty are left out."""
         fields = {"format": FORMAT, **asdict(self)}
-        for name in ("models", "gate", "reference"):
+        for name in ("models", "gate", "reference", "temperatures"):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, indent=2) + "\n"

@@ -36,6 +36,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "segmif_ros.cli.quantise",
         "put the same weights in fp16 or int8 beside a bundle's model",
     ),
+    "fit-confidence": (
+        "segmif_ros.cli.fit_confidence",
+        "fit one temperature a class, so that a bundle's confidences are true",
+    ),
     "check-engine": (
         "segmif_ros.cli.check_engine",
         "compare an engine with the bundle's float32 model, as before its use on a robot",

@@ -18,6 +18,7 @@ from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.frames import FramePair, Image8
 from segmif_ros.metrics.boxes import Box, BoxScores
+from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.segmentation import SegmentationScores
@@ -96,6 +97,7 @@ class DatasetScores:
         self.protocols = tuple(protocols)
         self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
         self.boxes = BoxScores()
+        self.calibration = CalibrationScores()
         self.fusion = FusionScores(every)
         self.pairs: list[list[Any]] = []
 
@@ -107,6 +109,7 @@ class DatasetScores:
         """
         self.segmentation.merge(other.segmentation)
         self.boxes.merge(other.boxes)
+        self.calibration.merge(other.calibration)
         self.fusion.merge(other.fusion)
         self.pairs += other.pairs
 
@@ -115,6 +118,7 @@ class DatasetScores:
         return {
             "segmentation": self.segmentation.state(),
             "boxes": self.boxes.state(),
+            "calibration": self.calibration.state(),
             "fusion": self.fusion.state(),
             "pairs": self.pairs,
         }
@@ -131,15 +135,19 @@ class DatasetScores:
             state["segmentation"], protocols[0].classes, *protocols
         )
         scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.calibration = CalibrationScores.from_state(state["calibration"])
         scores.fusion = FusionScores.from_state(state["fusion"])
         scores.pairs = [list(row) for row in state["pairs"]]
         return scores
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures as in a drive's report: `segmentation`, `boxes`, `fusion`, `pairs`."""
+        """Return the figures as in a drive's report: `segmentation`, `boxes`, `fusion`, ..."""
         return {
             "segmentation": self._segmentation(),
             "boxes": self._boxes(),
+            "calibration": self.calibration.summary(
+                {label.id: label.name for label in self.segmentation.classes}
+            ),
             "fusion": {**by_split(self.fusion.summary()), "every": self.fusion.every},
             "pairs": {"columns": list(PAIR_COLUMNS), "rows": sorted(self.pairs)},
         }
@@ -218,13 +226,24 @@ def _score(
     # Other methods' pictures come first: a missing one must not leave a pair half counted.
     made = {name: picture(sample.name) for name, picture in others.items()}
     seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
-    mask, fused = translation[seen.mask], seen.fused.copy()
+    mask, fused, confidence = translation[seen.mask], seen.fused.copy(), seen.confidence.copy()
     rows = scores.fusion.add(sample.thermal, sample.rgb, {"fused": fused, **made}, sample.when)
     figures = dict.fromkeys(PAIR_COLUMNS) | (rows["fused"] if rows else {})
     truth = None if sample.machine_made else sample.labels
     masks = {"fused": mask}
     if truth is not None or sample.boxes is not None:
         masks |= {row: translation[alone] for row, alone in _alone(sample, perceiver).items()}
+    if truth is not None or sample.boxes is not None:
+        counted = scores.protocols[0].counted
+        scores.calibration.add(
+            mask,
+            confidence,
+            truth=truth,
+            classes=counted,
+            boxes=sample.boxes,
+            boxed=counted,
+            split=sample.when,
+        )
     for row, found in masks.items():
         if truth is not None:
             miou = scores.segmentation.add(truth, found, row, sample.when)

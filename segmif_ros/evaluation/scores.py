@@ -20,7 +20,8 @@ from segmif_ros.evaluation.kept_pictures import Gallery, PairImages
 from segmif_ros.evaluation.settings import ALIGNMENT_EVERY_S, DriveSettings
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box, BoxScores
-from segmif_ros.metrics.flicker import BLOCK, Flicker
+from segmif_ros.metrics.calibration import CalibrationScores
+from segmif_ros.metrics.flicker import BLOCK, Flicker, MaskFlicker
 from segmif_ros.metrics.fusion import METRICS, SMALLEST
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.segmentation import SegmentationScores
@@ -196,7 +197,9 @@ class DriveScores:
             self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
         self.boxes = BoxScores() if settings.boxes else None
         self.box_labels: tuple[int, ...] = ()
+        self.calibration = CalibrationScores()
         self.flicker = {row: Flicker() for row in ROWS}
+        self.mask_flicker = MaskFlicker()
         self.seen: NDArray[np.int64] = np.zeros(256, np.int64)
         self.difference = Spread()
         self.frames = Thinned()
@@ -223,6 +226,7 @@ class DriveScores:
         some = np.ascontiguousarray(images.mask[::_MASK_ROWS])
         histogram = cv2.calcHist([some], [0], None, [256], [0, 256])
         self.seen += histogram.ravel().astype(np.int64)
+        self.mask_flicker.add(images.mask)
         if min(luma.shape) >= BLOCK:
             for row, image in zip(ROWS, (luma, images.thermal, fused_luma), strict=True):
                 self.flicker[row].add(image)
@@ -250,6 +254,8 @@ class DriveScores:
             "fusion": self.fusion.state(),
             "segmentation": self.segmentation.state() if self.segmentation else None,
             "boxes": self.boxes.state() if self.boxes else None,
+            "calibration": self.calibration.state(),
+            "mask_flicker": self.mask_flicker.state(),
             "flicker": {row: flicker.state() for row, flicker in self.flicker.items()},
             "seen": self.seen.tolist(),
             "difference": self.difference.state(),
@@ -278,6 +284,8 @@ class DriveScores:
             )
         if state["boxes"] is not None:
             scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.calibration = CalibrationScores.from_state(state["calibration"])
+        scores.mask_flicker = MaskFlicker(*state["mask_flicker"])
         scores.flicker = {row: Flicker.from_state(state["flicker"][row]) for row in ROWS}
         scores.seen = np.asarray(state["seen"], np.int64)
         scores.difference = Spread(state["difference"])
@@ -297,6 +305,8 @@ class DriveScores:
             self.boxes.merge(other.boxes)
         for row, flicker in self.flicker.items():
             flicker.merge(other.flicker[row])
+        self.mask_flicker.merge(other.mask_flicker)
+        self.calibration.merge(other.calibration)
         self.seen += other.seen
         self.difference.merge(other.difference)
         for problem, count in other.label_problems.items():
@@ -318,6 +328,14 @@ class DriveScores:
         if pair.boxes is not None and self.boxes is not None:
             for row, mask in masks.items():
                 self.boxes.add(pair.boxes, mask, self.box_labels, row, split)
+            if pair.truth is None:
+                self.calibration.add(
+                    pair.images.mask,
+                    pair.images.confidence,
+                    boxes=pair.boxes,
+                    boxed=self.box_labels,
+                    split=split,
+                )
         if pair.truth is None or self.segmentation is None:
             return None
         miou = None
@@ -325,10 +343,22 @@ class DriveScores:
             for row, mask in masks.items():
                 predicted = at_size_of(pair.truth, self._table[mask])
                 value = self.segmentation.add(pair.truth, predicted, row, split)
-                miou = value if row == "fused" else miou
+                if row == "fused":
+                    miou = value
+                    self._calibrate(pair, predicted, split)
         except LabelError as err:
             self.note_label_problem(str(err))
         return miou
+
+    def _calibrate(self, pair: EvaluatedPair, predicted: Image8, split: str) -> None:
+        """Count confidences against labels, in the ids of the protocol."""
+        confidence = pair.images.confidence
+        if pair.truth is None or predicted.shape != confidence.shape:
+            return
+        counted = self.protocols[0].counted
+        self.calibration.add(
+            predicted, confidence, truth=pair.truth, classes=counted, boxed=counted, split=split
+        )
 
     def note_label_problem(self, text: str) -> None:
         """Count truth that could not be used."""

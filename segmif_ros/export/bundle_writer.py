@@ -48,6 +48,16 @@ def add_model(bundle: Bundle, precision: str, data: bytes, made: Mapping[str, An
     return Bundle.load(bundle.path)
 
 
+def replace_models(folder: Path, contents: Mapping[str, bytes], manifest: Manifest) -> Bundle:
+    """Put other contents into a bundle's model files, and the manifest that goes with them.
+
+    Raises:
+        BundleError: the manifest does not go with the files.
+    """
+    _store(folder, contents, manifest)
+    return Bundle.load(folder)
+
+
 def _store(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

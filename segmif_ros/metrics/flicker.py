@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal flicker: brightness of a video that jumps from frame to frame and not with the scene.
+"""Temporal flicker: brightness and classes of a video that jump and come back.
 
-The picture is averaged over blocks of 16x16 pixels. What counts is how far a block lies from the
-straight line between its neighbours in time,
+Brightness. The picture is averaged over blocks of 16x16 pixels. What counts is how far a block lies
+from the straight line between its neighbours in time,
 
     |b(t-1) - 2 b(t) + b(t+1)| / 2,
 
 averaged over blocks and frames, in grey levels (0 to 255). Steady change costs nothing: an object
 that moves through a block, a slow pan, a camera that adapts to the light. A brightness that jumps
 up and down by s costs s, and a single step of height s costs s once, spread over two frames.
+
+Masks. The share of pixels whose class is another one in a frame than in the frame before, and the
+same one again in the frame after (A-B-A). An object that moves on changes pixels once and costs
+nothing.
 """
 
 from __future__ import annotations
@@ -85,6 +89,43 @@ class Flicker:
     def summary(self) -> dict[str, float | int | None]:
         """Return `value` in grey levels and the number of `frames` it is the mean of."""
         return {"value": self.value, "frames": self._mean.count}
+
+
+class MaskFlicker:
+    """Pixels of a video's masks that change their class for one frame; remembers two masks."""
+
+    def __init__(self, pixels: int = 0, returned: int = 0, worst: float = 0.0) -> None:
+        """Begin empty, or with what `state` returned."""
+        self._pixels, self._returned, self._worst = pixels, returned, worst
+        self._masks: list[Image8] = []
+
+    def add(self, mask: Image8) -> None:
+        """Take the next frame, HxW ids, which nobody writes over; another size begins anew."""
+        if self._masks and self._masks[-1].shape != mask.shape:
+            self._masks.clear()
+        if len(self._masks) == 2:
+            before, middle = self._masks
+            returned = int(np.count_nonzero((before == mask) & (middle != mask)))
+            self._pixels += mask.size
+            self._returned += returned
+            self._worst = max(self._worst, returned / mask.size)
+        self._masks = [*self._masks[-1:], mask]
+
+    def merge(self, other: MaskFlicker) -> None:
+        """Add what was counted in another video."""
+        self._pixels += other._pixels
+        self._returned += other._returned
+        self._worst = max(self._worst, other._worst)
+
+    def state(self) -> list[float]:
+        """Return what was counted, for `MaskFlicker(*state)`."""
+        return [self._pixels, self._returned, self._worst]
+
+    def summary(self) -> dict[str, float | None]:
+        """Return the share of pixels that came back, over all frames and in the worst frame."""
+        if not self._pixels:
+            return {"mask_share": None, "mask_worst_share": None}
+        return {"mask_share": self._returned / self._pixels, "mask_worst_share": self._worst}
 
 
 def _block_sums(image: Image8) -> NDArray[np.int64]:

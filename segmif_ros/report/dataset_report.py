@@ -20,6 +20,7 @@ from segmif_ros.report.confusion_picture import confusion_picture
 from segmif_ros.report.run_summary import versions
 from segmif_ros.report.score_tables import (
     box_lines,
+    calibration_lines,
     fusion_lines,
     segmentation_lines,
     verdict_lines,
@@ -102,6 +103,7 @@ def to_text(report: Mapping[str, Any]) -> str:
     lines += [f"note: {note}" for note in data["notes"]]
     lines += segmentation_lines(report["segmentation"])
     lines += box_lines(report["boxes"], ())
+    lines += calibration_lines(report["calibration"])
     lines += fusion_lines(report["fusion"])
     if report["segmentation"] is None and report["boxes"] is None:
         lines.append(

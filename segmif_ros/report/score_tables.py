@@ -58,6 +58,22 @@ def box_lines(scores: Mapping[str, Any] | None, classes: Sequence[Mapping[str, A
     return lines
 
 
+def calibration_lines(scores: Mapping[str, Any]) -> list[str]:
+    """Return accuracy, confidence and expected calibration error by class.
+
+    Args:
+        scores: from `CalibrationScores.summary`.
+    """
+    if not scores:
+        return []
+    lines = ["", f"{'confidence':<14}{'class':<14}{'accuracy':>9}{'mean':>8}{'error':>8}"]
+    for split in split_order(scores):
+        for name, figures in scores[split].items():
+            cells = f"{cell(figures['accuracy']):>9}{cell(figures['confidence']):>8}"
+            lines.append(f"{split:<14}{name:<14}{cells}{cell(figures['error']):>8}")
+    return lines
+
+
 def fusion_lines(fusion: Mapping[str, Any]) -> list[str]:
     """Return the metrics of every row over all pictures; nothing where none was measured.
 

@@ -79,6 +79,7 @@ def summarize(
     total = DriveScores(settings, bundle.manifest.classes, protocols)
     for each in scores:
         total.merge(each)
+    classes = protocols[0].classes if protocols else bundle.manifest.classes
     numbers = [number for number, result in enumerate(results) if result.scores is not None]
     report: dict[str, Any] = {
         "schema": SCHEMA,
@@ -100,6 +101,7 @@ def summarize(
         "timing": _timing(counted, numbers, total.evaluated, wall_s, live),
         "segmentation": _segmentation(total, settings, results),
         "boxes": total.boxes.summary() if total.boxes is not None else None,
+        "calibration": total.calibration.summary({label.id: label.name for label in classes}),
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
         "classes_seen": _classes_seen(total, bundle),
@@ -305,7 +307,8 @@ def _flicker(total: DriveScores) -> dict[str, float | None]:
     values = {row: total.flicker[row].value for row in ROWS}
     inputs = [v for v in (values["visible"], values["thermal"]) if v is not None]
     fused, most = values["fused"], max(inputs, default=0.0)
-    return {**values, "ratio": fused / most if fused is not None and most > 0 else None}
+    ratio = fused / most if fused is not None and most > 0 else None
+    return {**values, "ratio": ratio, **total.mask_flicker.summary()}
 
 
 def _classes_seen(total: DriveScores, bundle: Bundle) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Any
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.report.score_tables import (
     box_lines,
+    calibration_lines,
     cell,
     fusion_lines,
     segmentation_lines,
@@ -21,6 +22,7 @@ def table(report: Mapping[str, Any]) -> str:
     lines = [*_sources(report), *_pairs(report), *_rates(report)]
     lines += segmentation_lines(report["segmentation"])
     lines += box_lines(report["boxes"], report["model"]["classes"])
+    lines += calibration_lines(report["calibration"])
     lines += fusion_lines(report["fusion"])
     lines += _steadiness(report)
     lines += [f"note: {note}" for note in report["notes"]]
@@ -79,6 +81,11 @@ def _steadiness(report: Mapping[str, Any]) -> list[str]:
         if flicker["ratio"] is not None:
             ratio = f"; fused over the worse input {flicker['ratio']:.2f}"
         lines.append(f"flicker    {values} grey levels{ratio}")
+    if flicker["mask_share"] is not None:
+        lines.append(
+            f"           {flicker['mask_share']:.2%} of the mask's pixels change for one frame, "
+            f"{flicker['mask_worst_share']:.2%} in the worst"
+        )
     seen = sorted(((v, name) for name, v in report["classes_seen"].items()), reverse=True)[:6]
     if seen:
         lines.append("classes    " + ", ".join(f"{name} {v:.1%}" for v, name in seen))

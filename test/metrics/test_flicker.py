@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.metrics.flicker import Flicker
+from segmif_ros.metrics.flicker import Flicker, MaskFlicker
 
 
 def texture(seed: int = 0, size: tuple[int, int] = (96, 128), cell: int = 8) -> np.ndarray:
@@ -97,3 +97,26 @@ def test_videos_combine() -> None:
 def test_too_small_an_image_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\(15, 20\) is smaller than a block"):
         Flicker().add(np.zeros((15, 20), np.uint8))
+
+
+def test_pixels_that_come_back_are_counted_once() -> None:
+    steady, other = np.zeros((20, 20), np.uint8), np.zeros((20, 20), np.uint8)
+    other[:5] = 3
+    flicker = MaskFlicker()
+    for mask in (steady, other, steady, steady):
+        flicker.add(mask)
+    assert flicker.summary() == {"mask_share": 0.125, "mask_worst_share": 0.25}
+    again = MaskFlicker(*flicker.state())
+    again.merge(MaskFlicker())
+    assert again.summary() == flicker.summary()
+
+
+def test_an_edge_that_moves_on_does_not_flicker() -> None:
+    flicker = MaskFlicker()
+    for column in range(10):
+        mask = np.zeros((20, 20), np.uint8)
+        mask[:, :column] = 3
+        flicker.add(mask)
+    assert flicker.summary() == {"mask_share": 0.0, "mask_worst_share": 0.0}
+    flicker.add(np.zeros((30, 20), np.uint8))
+    assert MaskFlicker().summary()["mask_share"] is None

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif fit-confidence BUNDLE --dataset PATH`: makes a bundle's confidences true.
+
+The temperatures are fitted on held-out blocks of training pairs, go into the bundle's graph and are
+named in its manifest. Masks and fused pictures stay as they are. Definitions: docs/metrics.md.
+
+Exit codes: 0 done; 1 could not run; 2 wrong use; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.cli.console import progress_bar
+from segmif_ros.datasets.classes import list_with
+from segmif_ros.datasets.dataset import Dataset
+from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
+from segmif_ros.datasets.sample import DatasetError
+from segmif_ros.engines import ENGINES, open_engine
+from segmif_ros.engines.base import EngineError
+from segmif_ros.frames import FramePair
+from segmif_ros.metrics.calibration import CalibrationScores
+from segmif_ros.perceiver import Perceiver
+
+_BOXED = ("person", "car", "bicycle", "bike")
+"""Classes that boxes tell about."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Fit, write and return the exit code."""
+    args = _parser().parse_args(argv)
+    wrong = ""
+    if args.split.startswith("test"):
+        wrong = "test pairs are for scoring; name a training split"
+    if args.out is not None and args.out.exists():
+        wrong = f"{args.out} exists already; give another folder with --out"
+    if wrong:
+        sys.stderr.write(f"segmif fit-confidence: {wrong}\n")
+        return 2
+    from segmif_ros.export.confidence import set_temperatures
+
+    try:
+        bundle = Bundle.load(args.bundle)
+        known = list_with(bundle.manifest.classes)
+        own = "fmb15" if known is None else known.name
+        dataset = open_dataset(args.kind, args.dataset, args.split, labels=own, annotated=own)
+        places = held_out(len(dataset), args.hold_out_every) or list(range(len(dataset)))
+        with tempfile.TemporaryDirectory() as scratch:
+            # Temperatures are of the network's own confidences, not of those that were changed.
+            plain = Path(scratch) / "bundle"
+            shutil.copytree(bundle.path, plain)
+            scores = counted(set_temperatures(Bundle.load(plain), {}), dataset, places, args)
+        names = {label.id: label.name for label in bundle.manifest.classes}
+        temperatures = scores.temperatures(names)
+        if args.out is not None:
+            shutil.copytree(bundle.path, args.out)
+            bundle = Bundle.load(args.out)
+        set_temperatures(bundle, temperatures)
+    except (BundleError, DatasetError, EngineError, OSError, ValueError) as err:
+        sys.stderr.write(f"segmif fit-confidence: {str(err).splitlines()[0]}\n")
+        return 1
+    print(f"{len(places)} of {len(dataset)} pairs; {bundle.path}:")
+    for name, figures in scores.summary(names)["all"].items():
+        print(
+            f"  {name:<14} temperature {temperatures.get(name, 1.0):<6g} error before "
+            f"{figures['error']:.3f} (accuracy {figures['accuracy']:.2f}, confidence "
+            f"{figures['confidence']:.2f}, {figures['pixels']} pixels)"
+        )
+    return 0
+
+
+def counted(
+    bundle: Bundle, dataset: Dataset, places: Sequence[int], args: argparse.Namespace
+) -> CalibrationScores:
+    """Run the network on these pairs and count.
+
+    Raises:
+        DatasetError, EngineError: a pair cannot be read, or the engine does not open.
+    """
+    scores = CalibrationScores()
+    known = list_with(bundle.manifest.classes)
+    classes = [label.id for label in known.classes if label.id not in known.ignore] if known else []
+    boxed = [label.id for label in bundle.manifest.classes if label.name in _BOXED]
+    perceiver = Perceiver(open_engine(args.engine, bundle, threads=args.engine_threads))
+    try:
+        with progress_bar(total=len(places), unit="pair") as bar:
+            for place in places:
+                sample = dataset[place]()
+                seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
+                scores.add(
+                    seen.mask,
+                    seen.confidence,
+                    truth=sample.labels,
+                    classes=classes,
+                    boxes=sample.boxes,
+                    boxed=boxed,
+                    split=sample.when,
+                )
+                bar.update()
+    finally:
+        perceiver.close()
+    return scores
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="segmif fit-confidence",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bundle", help="bundle folder, changed in place unless --out is given")
+    parser.add_argument("--dataset", type=Path, required=True, metavar="PATH", help="its folder")
+    parser.add_argument("--kind", choices=(AUTO, *KINDS), default=AUTO, help="layout (auto)")
+    parser.add_argument("--split", default="train", help="part of it (train)")
+    parser.add_argument(
+        "--hold-out-every",
+        type=int,
+        default=0,
+        metavar="N",
+        help="only the blocks that a recipe with this hold_out_every kept from training (all)",
+    )
+    parser.add_argument("--engine", choices=ENGINES, default="auto", help="runtime (auto)")
+    parser.add_argument("--engine-threads", type=int, default=0, metavar="N", help="(all)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write a copy of the bundle")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

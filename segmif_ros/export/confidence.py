@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Confidences of a bundle pass through a table by class, in the graph: they mean what they say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.export.bundle_writer import replace_models
+from segmif_ros.metrics.calibration import confidence_table
+
+_TABLE = "confidence_table"
+_FIRST = "/confidence_"
+"""Names of our nodes; converters keep what lies outside the network in float32."""
+
+
+def with_table(data: bytes, temperatures: Mapping[int, float], classes: int) -> bytes:
+    """Return the ONNX file with its confidences under these temperatures instead of others.
+
+    Args:
+        data: a bundle's ONNX file: outputs `mask` and `confidence`.
+        temperatures: by class id; nothing is inserted where all are 1.
+        classes: number of classes.
+
+    Raises:
+        ValueError: the graph has no such outputs.
+    """
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    if not {"mask", "confidence"} <= made_by.keys():
+        raise ValueError("the model has no outputs mask and confidence; export it again")
+    if f"{_FIRST}own" in made_by:
+        _take_out(graph, made_by)
+        made_by = {output: node for node in graph.node for output in node.output}
+    if any(value != 1.0 for value in temperatures.values()):
+        values = confidence_table(temperatures, classes).reshape(-1).astype(np.float32)
+        graph.initializer.append(numpy_helper.from_array(values, _TABLE))
+        rows = numpy_helper.from_array(np.array(256, np.int32))
+        made_by["confidence"].output[0] = f"{_FIRST}own"
+        # Whole numbers: the place in the table has more digits than bfloat16.
+        graph.node.extend(
+            [
+                _node("Cast", [_whole(made_by["mask"])], "class", to=TensorProto.INT32),
+                _node("Cast", [_whole(made_by["confidence"])], "level", to=TensorProto.INT32),
+                _node("Constant", [], "levels", value=rows),
+                _node("Mul", [f"{_FIRST}class", f"{_FIRST}levels"], "row"),
+                _node("Add", [f"{_FIRST}row", f"{_FIRST}level"], "place"),
+                _node("Gather", [_TABLE, f"{_FIRST}place"], "value", axis=0),
+                helper.make_node(
+                    "Cast", [f"{_FIRST}value"], ["confidence"], f"{_FIRST}out", to=TensorProto.UINT8
+                ),
+            ]
+        )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def set_temperatures(bundle: Bundle, temperatures: Mapping[str, float]) -> Bundle:
+    """Put these temperatures into every model file of a bundle and into its manifest.
+
+    Args:
+        bundle: changed in place; each file is complete before it takes its place.
+        temperatures: by the name of a class; 1 for those that are not named.
+
+    Raises:
+        BundleError, ValueError: the bundle's graphs have no such outputs.
+    """
+    manifest = bundle.manifest
+    ids = {label.name: label.id for label in manifest.classes}
+    by_id = {ids[name]: value for name, value in temperatures.items()}
+    contents = {
+        entry.file: with_table(
+            (bundle.path / entry.file).read_bytes(), by_id, len(manifest.classes)
+        )
+        for entry in manifest.files.values()
+    }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    models = {
+        precision: replace(entry, sha256=digests[entry.file])
+        for precision, entry in manifest.models.items()
+    }
+    changed = replace(
+        manifest, sha256=digests[manifest.model], models=models, temperatures=dict(temperatures)
+    )
+    return replace_models(bundle.path, contents, changed)
+
+
+def _take_out(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> None:
+    """Give the network's own confidences their name back."""
+    made_by[f"{_FIRST}own"].output[0] = "confidence"
+    for node in [node for node in graph.node if node.name.startswith(_FIRST)]:
+        graph.node.remove(node)
+    for table in [each for each in graph.initializer if each.name == _TABLE]:
+        graph.initializer.remove(table)
+
+
+def _whole(node: onnx.NodeProto) -> str:
+    """Return whole numbers: what a node makes, or before its cast, where they are no bytes yet."""
+    return str(node.input[0] if node.op_type == "Cast" else node.output[0])
+
+
+def _node(kind: str, inputs: list[str], name: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, [f"{_FIRST}{name}"], f"{_FIRST}{name}", **attributes)
