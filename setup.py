@@ -31,6 +31,9 @@ ROS_JAZZY = [
     "ros-std-srvs==5.3.6",
 ]
 
+# Its wheels exist for x86-64 only.
+RTX = 'tensorrt-rtx-cu12>=1.7,<2; platform_machine == "x86_64"'
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -66,6 +69,8 @@ setup(
         "cpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "openvino>=2025.0,<2027"],
         # ONNX Runtime on the CPU is what an engine is compared with before it is used.
         "gpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
+        # Builds engines without a GPU; to run them on one, pycuda is needed as well.
+        "rtx": ["onnx>=1.16,<2", RTX],
         "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2", "tensorboard>=2.16,<3"],
         "cluster": ["distributed>=2024.8,<2027"],
         "test": [
@@ -77,6 +82,7 @@ setup(
             "dockerfile-parse>=2,<3",
             "hypothesis>=6.100,<7",
             "playwright>=1.45,<2",
+            RTX,
         ],
     },
     entry_points={

@@ -213,11 +213,12 @@ def one(folder: Path, model: str, method: str) -> dict[str, Any]:
 def _tensorrt(
     folder: Path, bundle: Bundle, precision: str, pairs: list[tuple[Image8, Image8]]
 ) -> dict[str, Any]:
-    from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+    from segmif_ros.engines.base import EngineOptions
+    from segmif_ros.engines.tensorrt.open import open_tensorrt
     from segmif_ros.engines.tensorrt.run import SLOTS
 
-    wanted = Wanted(precision=precision, cache=folder / "engines")
-    engine = open_tensorrt(bundle, wanted, tell=lambda text: print(text, flush=True))
+    options = EngineOptions(precision=precision, cache=folder / "engines")
+    engine = open_tensorrt(bundle, options, tell=lambda text: print(text, flush=True))
     told = dict(engine.describe())
     stored = Path(told["engine_file"]).with_suffix(".json")
     facts = timed(engine.infer, pairs)

@@ -6,7 +6,8 @@ python scripts/tensorrt_symbols.py --write   # write that file anew
 
 Only the bindings are downloaded (about 1 MB a version), not the libraries (up to 2 GB). They import
 against empty libraries of the same names, which are compiled here: names and signatures are real
-then, and nothing can be called that reaches TensorRT itself.
+then, and nothing can be called that reaches TensorRT itself. TensorRT for RTX is read where it is
+installed: its libraries need no GPU.
 """
 
 from __future__ import annotations
@@ -29,14 +30,16 @@ WHEELS = {
     "10.3.0": "tensorrt-cu12-bindings==10.3.0",
     "10.13.3": "tensorrt-cu12-bindings==10.13.3.*",
     "11.4.0": "tensorrt-cu13-bindings==11.4.0.106",
+    "rtx 1.7.1": "tensorrt-rtx-cu12==1.7.1.116",
 }
 """Version -> what to download; 8.6.0, 10.3 and 11.x are what docs/tensorrt.md speaks of."""
 CLASSES = (
-    "Builder", "BuilderFlag", "DataType", "IBuilderConfig", "ICudaEngine", "IExecutionContext",
-    "IHostMemory", "ILayer", "ILogger", "ILogger.Severity", "INetworkDefinition",
-    "IProgressMonitor", "ITensor", "ITimingCache", "LayerType", "MemoryPoolType",
-    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "Runtime", "TacticSource",
-    "TensorIOMode",
+    "Builder", "BuilderFlag", "ComputeCapability", "DataType", "EngineInvalidityDiagnostics",
+    "EngineValidity", "IBuilderConfig", "ICudaEngine", "IExecutionContext", "IHostMemory", "ILayer",
+    "ILogger", "ILogger.Severity", "INetworkDefinition", "IProgressMonitor", "IRuntimeCache",
+    "IRuntimeConfig", "ITensor", "ITimingCache", "LayerType", "MemoryPoolType",
+    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime",
+    "TacticSource", "TensorIOMode",
 )  # fmt: skip
 _LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers")
 _FUNCTIONS = (
@@ -57,8 +60,11 @@ _FUNCTIONS = (
 )
 _READ = """
 import json, sys
-import tensorrt_bindings as trt
-sys.modules["tensorrt"] = trt
+try:
+    import tensorrt_bindings as trt
+    sys.modules["tensorrt"] = trt
+except ModuleNotFoundError:
+    import tensorrt_rtx as trt
 found = {}
 for path in json.loads(sys.argv[1]):
     owner = trt
@@ -80,6 +86,8 @@ def unpack(version: str, folder: Path) -> dict[str, str]:
     Raises:
         UnavailableError: no network, no wheel for this Python, or no C compiler.
     """
+    if version.startswith("rtx"):
+        return {"PYTHONPATH": ""}  # imports as it is, and `run` says so where it does not
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     pip += ["--no-deps", "--only-binary=:all:", "--retries", "0", "--timeout", "20"]
     try:

@@ -40,7 +40,7 @@ ROS = frozenset(
     }
 )
 TORCH = frozenset({"torch", "torchvision"})
-RUNTIMES = frozenset({"onnxruntime", "openvino", "tensorrt", "pycuda"})
+RUNTIMES = frozenset({"onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "pycuda"})
 TORCH_ROOMS = frozenset({"segmif_ros.network", "segmif_ros.training", "segmif_ros.export"})
 ROS_ROOM = frozenset({"segmif_ros.ros"})
 CLI = frozenset({"segmif_ros.cli"})
@@ -82,7 +82,7 @@ ROOMS: dict[str, Rule] = {
 EXCEPTIONS: dict[str, frozenset[str]] = {
     "engines/onnxruntime.py": frozenset({"onnxruntime"}),
     "engines/openvino.py": frozenset({"openvino"}),
-    "engines/tensorrt/api.py": frozenset({"tensorrt"}),
+    "engines/tensorrt/api.py": frozenset({"tensorrt", "tensorrt_rtx"}),
     "engines/tensorrt/buffers.py": frozenset({"pycuda"}),
     # An export is compared with the network before it becomes a bundle that an engine could open.
     "export/export.py": frozenset({"onnxruntime"}),

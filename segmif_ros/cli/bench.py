@@ -22,8 +22,8 @@ import numpy as np
 
 from segmif_ros.bundle import PRECISIONS, Bundle, BundleError
 from segmif_ros.cli.console import progress_bar
-from segmif_ros.engines import ENGINES, EngineChoices, open_engine
-from segmif_ros.engines.base import Engine, EngineError, Inference
+from segmif_ros.engines import ENGINES, open_engine
+from segmif_ros.engines.base import Engine, EngineError, EngineOptions, Inference
 from segmif_ros.engines.gate import GateError, ReferencePair
 from segmif_ros.engines.reference import reference_pairs
 
@@ -48,12 +48,12 @@ def main(argv: Sequence[str]) -> int:
     except (BundleError, GateError, OSError) as err:
         sys.stderr.write(f"segmif bench: {str(err).splitlines()[0]}\n")
         return 2
-    choices = EngineChoices(threads=args.threads, precision=args.precision)
+    options = EngineOptions(threads=args.threads, precision=args.precision)
     with ExitStack() as stack:
         engines: dict[str, Engine] = {}
         for name in args.engine or _USUAL:
             try:
-                engines[name] = open_engine(name, bundle, choices=choices)
+                engines[name] = open_engine(name, bundle, options=options)
                 stack.callback(engines[name].close)
             except (BundleError, EngineError) as err:
                 print(f"{name} is left out: {str(err).splitlines()[0]}")

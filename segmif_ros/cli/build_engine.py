@@ -9,22 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
-from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.bundle import PRECISIONS, Bundle, BundleError
 from segmif_ros.cli.console import say
 from segmif_ros.cli.export import image_size
-from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.tensorrt.build import (
+from segmif_ros.engines.base import (
     OPTIMIZATION_LEVEL,
-    PRECISIONS,
     WORKSPACE_MIB,
-    Limits,
+    EngineError,
+    EngineOptions,
 )
-from segmif_ros.engines.tensorrt.cache import default_folder
-from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+from segmif_ros.engines.cache import default_folder
+from segmif_ros.engines.tensorrt.ahead import build_ahead
+from segmif_ros.engines.tensorrt.build import TARGETS
+from segmif_ros.engines.tensorrt.open import open_tensorrt
 
 EPILOG = """\
 The engine is tied to this GPU, driver and version of TensorRT; it is built again when one of them
 changes. `engine: tensorrt` of the node builds it as well, with minutes of waiting at its start.
+
+--ahead needs neither GPU nor driver, only TensorRT for RTX (pip install 'segmif_ros[rtx]'). It
+writes BUNDLE/engines, where the node looks; there the engine is compared with the float32 model
+at the first start on a GPU, and refused or kept. docs/tensorrt.md says which GPUs take it.
 """
 
 
@@ -50,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("bundle", help="folder of a model bundle, or the name of a shipped one")
     made.add_argument(
-        "--precision", choices=PRECISIONS, default="auto",
+        "--precision", choices=("auto", *PRECISIONS), default="auto",
         help="auto: fp16 if it is accurate enough, else fp32",
     )  # fmt: skip
     made.add_argument(
@@ -69,8 +74,15 @@ def parser() -> argparse.ArgumentParser:
         "--cache",
         "--engine-cache",
         type=Path,
-        help=f"folder of engines, default {default_folder()}",
+        help=f"folder of engines, default {default_folder()}, with --ahead BUNDLE/engines",
     )
+    made.add_argument(
+        "--ahead", action="store_true", help="build for GPUs that need not be in this machine"
+    )
+    made.add_argument(
+        "--for", choices=tuple(TARGETS), default="ampere+", dest="target",
+        help="GPUs that --ahead builds for, default %(default)s",
+    )  # fmt: skip
     made.add_argument("--rebuild", action="store_true", help="build even if there is one")
     return made
 
@@ -79,17 +91,21 @@ def main(argv: Sequence[str]) -> int:
     """Build and return the exit code."""
     args = parser().parse_args(argv)
     started = monotonic()
+    options = EngineOptions(
+        precision=args.precision,
+        cache=args.cache,
+        workspace_mib=args.workspace,
+        optimization_level=args.optimization_level,
+        rebuild=args.rebuild,
+    )
     try:
         bundle = Bundle.load(args.bundle)
         _check_size(bundle, args.size)
-        wanted = Wanted(
-            precision=args.precision,
-            cache=args.cache,
-            limits=Limits(args.workspace, args.optimization_level),
-            rebuild=args.rebuild,
-        )
-        engine = open_tensorrt(bundle, wanted, warn=_warn, tell=say)
-    except (BundleError, EngineError) as err:
+        if args.ahead:
+            _ahead(bundle, options, args.target)
+            return 0
+        engine = open_tensorrt(bundle, options, warn=_warn, tell=say)
+    except (BundleError, EngineError, OSError) as err:
         sys.stderr.write(f"segmif build-engine: {err}\n")
         return 1
     facts = engine.describe()
@@ -98,6 +114,27 @@ def main(argv: Sequence[str]) -> int:
     for name in ("engine_file", "runtime", "device", "precision", "graph", "gate"):
         say(f"{name}: {facts[name]}")
     return 0
+
+
+def _ahead(bundle: Bundle, options: EngineOptions, target: str) -> None:
+    """Build without a GPU, from a float16 file that is made first where there is none."""
+    if options.precision == "fp16" and "fp16" not in bundle.precisions:
+        from segmif_ros.export.precision import PrecisionError, add_fp16
+
+        say(f"{bundle.path} has no fp16 file; making one from fp32")
+        try:
+            bundle, result = add_fp16(bundle)
+        except PrecisionError as err:
+            raise BundleError(str(err)) from err
+        say(f"{bundle.path / bundle.manifest.files['fp16'].file}: gate {result.summary()}")
+    path, built, recipe = build_ahead(bundle, options, target, tell=say)
+    say(f"engine_file: {path}")
+    say(f"built: {built.summary()}")
+    say(f"from: {recipe.bundle.model_path.name}, sha256 {recipe.bundle.manifest.sha256}")
+    numbers = ", ".join(f"{number // 10}.{number % 10}" for number in TARGETS[target])
+    say(f"for: {target}" + (f" (compute capability {numbers})" if numbers else ""))
+    say(f"precision: {recipe.label}")
+    say("gate: runs at the first start on such a GPU")
 
 
 def _check_size(bundle: Bundle, size: tuple[int, int] | None) -> None:

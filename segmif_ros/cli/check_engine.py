@@ -24,6 +24,9 @@ def main(argv: Sequence[str]) -> int:
         "--precision", choices=("auto", *PRECISIONS), default="auto",
         help="file of the bundle (default auto)",
     )  # fmt: skip
+    parser.add_argument(
+        "--device", default="CPU", help="of OpenVINO: CPU, GPU, NPU or AUTO (default CPU)"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all cores")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     args = parser.parse_args(argv)
@@ -31,15 +34,15 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"--threads is {args.threads}, expected 0 or more")
     from segmif_ros.bundle import Bundle, BundleError
     from segmif_ros.cli.console import progress_bar
-    from segmif_ros.engines import EngineChoices, open_engine
-    from segmif_ros.engines.base import EngineError
+    from segmif_ros.engines import open_engine
+    from segmif_ros.engines.base import EngineError, EngineOptions
     from segmif_ros.engines.gate import GateError
     from segmif_ros.engines.reference import check_engine
 
     try:
         bundle = Bundle.load(args.bundle)
-        choices = EngineChoices(threads=args.threads, precision=args.precision)
-        engine = open_engine(args.engine, bundle, choices=choices, warn=_note, tell=_note)
+        options = EngineOptions(args.threads, args.precision, args.device)
+        engine = open_engine(args.engine, bundle, options=options, warn=_note, tell=_note)
         try:
             with progress_bar(unit="pair", desc=engine.name) as bar:
 

@@ -10,9 +10,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from segmif_ros.cli.quantise import add_calibration_options, add_precision, precisions
+from segmif_ros.cli.quantise import (
+    add_calibration_options,
+    add_precision,
+    precisions,
+    say_compiled,
+)
+
+if TYPE_CHECKING:
+    from segmif_ros.bundle import Bundle
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -76,11 +84,8 @@ def main(argv: Sequence[str]) -> int:
     except ImportError:
         sys.stderr.write("export needs PyTorch: pip install 'segmif_ros[train]'\n")
         return 1
-    from segmif_ros.bundle import BundleError
     from segmif_ros.datasets.classes import load_classes
-    from segmif_ros.engines.base import EngineError
     from segmif_ros.export.export import ExportError, write_bundle
-    from segmif_ros.export.precision import PrecisionError
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
     from segmif_ros.training.recipe import Recipe, RecipeError
@@ -113,6 +118,16 @@ def main(argv: Sequence[str]) -> int:
         return 1
     size = bundle.model_path.stat().st_size
     print(f"{bundle.path}: {bundle.manifest.name}, {size / 1e6:.1f} MB, {bundle.manifest.sha256}")
+    return _add_precisions(bundle, args)
+
+
+def _add_precisions(bundle: Bundle, args: argparse.Namespace) -> int:
+    """Write the other precisions that were asked for and return the exit code."""
+    from segmif_ros.bundle import BundleError
+    from segmif_ros.engines.base import EngineError
+    from segmif_ros.export.precision import PrecisionError
+
+    say_compiled(bundle, "fp32")
     try:
         for precision in args.precision:
             if precision != "fp32":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segmif_ros.cli.export import image_size
+from segmif_ros.cli.quantise import say_compiled
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import LabelClass
@@ -174,6 +175,7 @@ def _write(
             f"{written.path}: {written.manifest.precision}, "
             f"{written.model_path.stat().st_size / 1e6:.1f} MB, {written.manifest.sha256}"
         )
+        say_compiled(written, written.precisions[0])
 
 
 def _digest(path: Path) -> str:

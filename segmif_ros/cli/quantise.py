@@ -48,6 +48,16 @@ def add_calibration_options(parser: argparse.ArgumentParser, prefix: str = "") -
     )  # fmt: skip
 
 
+def say_compiled(bundle: Bundle, precision: str) -> None:
+    """Say whether TensorRT takes what was written, where that can be found out."""
+    from segmif_ros.cli.console import say
+    from segmif_ros.engines.tensorrt.ahead import compile_report
+
+    line = compile_report(bundle, precision)
+    if line:
+        say(line)
+
+
 def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> Bundle:
     """Make one precision as the options say and print what the gate found.
 
@@ -80,6 +90,7 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
     entry = bundle.manifest.files[precision]
     megabytes = (bundle.path / entry.file).stat().st_size / 1e6
     say(f"{bundle.path / entry.file}: {precision}, {megabytes:.1f} MB, gate {result.summary()}")
+    say_compiled(bundle, precision)
     return bundle
 
 

@@ -22,6 +22,8 @@ RUNTIMES = {
     "tensorrt": "pip install 'segmif_ros[gpu]'",
 }
 """Python package of each engine, and how to get it."""
+BUILDER = "tensorrt_rtx"
+"""Builds engines for other machines as well, so that it alone is no engine for this one."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segments
 SMALL_SHARED_MEMORY_MIB = 256
 """Docker gives 64 MiB; one image process with the profile takes 17."""
@@ -33,7 +35,7 @@ DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"))
 _NVIDIA = "0x10de"
 _MIB = 1024 * 1024
 _IMPORTS = """
-import importlib, json, sys
+import importlib, importlib.util, json, sys
 found = {}
 for name in sys.argv[1:]:
     try:
@@ -42,6 +44,8 @@ for name in sys.argv[1:]:
         parts = [part.replace("ExecutionProvider", "")
                  for part in getattr(module, "get_available_providers", list)()]
         parts = [part for part in parts if part in ("CUDA", "Tensorrt")]
+        if name == "onnxruntime" and importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx"):
+            parts.append("TensorRT for RTX")
         # OpenVINO adds its build to its version.
         version = str(getattr(module, "__version__", "")).split("-")[0]
         found[name] = ["ok", version + (" with " + " and ".join(parts) if parts else "")]
@@ -111,7 +115,9 @@ def engines_check() -> CheckResult:
     texts, usable, broken, remedies = [], [], [], []
     with ThreadPoolExecutor() as pool:
         # Each alone: one that crashes must not hide the others.
-        answers = list(pool.map(lambda name: ask_python(_IMPORTS, name), RUNTIMES))
+        answers = list(pool.map(lambda name: ask_python(_IMPORTS, name), (*RUNTIMES, BUILDER)))
+    state, detail = _states(answers.pop().out).get(BUILDER, ["absent", ""])
+    builder = "" if state == "absent" else f"; {BUILDER} {detail}"
     for (name, remedy), answer in zip(RUNTIMES.items(), answers, strict=True):
         state, detail = _states(answer.out).get(name, ["broken", answer.last_line])
         if state == "ok":
@@ -121,7 +127,7 @@ def engines_check() -> CheckResult:
             texts.append(f"{name}: " + ("not installed" if state == "absent" else detail))
             broken += [name] if state == "broken" else []
             remedies.append(remedy)
-    fact = "; ".join(texts)
+    fact = "; ".join(texts) + builder
     if not usable:
         return CheckResult("engines", Verdict.FAIL, fact, remedies[0])
     if broken:

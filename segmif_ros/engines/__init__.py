@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import Engine, EngineError
+from segmif_ros.engines.base import Engine, EngineError, EngineOptions
+
+if TYPE_CHECKING:
+    from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
+    from segmif_ros.engines.openvino import OpenVinoEngine
 
 ENGINES = (
     "auto",
@@ -19,6 +23,7 @@ ENGINES = (
     "onnxruntime",
     "onnxruntime-cuda",
     "onnxruntime-tensorrt",
+    "onnxruntime-rtx",
     "null",
 )
 """Engine names as users write them. "auto" takes the first runtime below that is installed and
@@ -27,34 +32,17 @@ accepts the model."""
 _BY_SPEED = ("tensorrt", "openvino", "onnxruntime")
 _LOG = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class EngineChoices:
-    """How to open a bundle, besides with which runtime.
-
-    Attributes:
-        threads: CPU threads, 0 = all cores.
-        precision: "auto", or a precision that the bundle has a file of. "auto" is the bundle's
-            first file on the CPU, and what `segmif_ros.engines.tensorrt.build.recipes` says on a
-            GPU.
-        cache: folder of engines that TensorRT built, None for the user's.
-        workspace_mib: memory that TensorRT may use to build, MiB.
-    """
-
-    threads: int = 0
-    precision: str = "auto"
-    cache: Path | None = None
-    workspace_mib: int = 1024
+Listener = Callable[[str], None]
 
 
 def open_engine(
     name: str,
     bundle: Bundle,
     *,
-    threads: int = 0,
-    choices: EngineChoices | None = None,
-    warn: Callable[[str], None] = _LOG.warning,
-    tell: Callable[[str], None] = _LOG.warning,
+    options: EngineOptions | None = None,
+    threads: int | None = None,
+    warn: Listener = _LOG.warning,
+    tell: Listener = _LOG.warning,
 ) -> Engine:
     """Open `bundle` with the runtime called `name`.
 
@@ -62,63 +50,82 @@ def open_engine(
         name: one of `ENGINES`; "auto" takes the fastest that is installed and accepts the model
             (docs/engines.md).
         bundle: a verified bundle.
-        threads: CPU threads, 0 = all cores; for those who choose nothing else.
-        choices: everything else; replaces `threads`.
+        options: everything else, the defaults if None.
+        threads: CPU threads, 0 = all cores, instead of those in `options`.
         warn: told in one line why "auto" passed over a runtime that is installed.
-        tell: told what goes on while an engine is built, which takes minutes; by default people
-            are told as well, for nothing else would show.
+        tell: told what goes on while an engine is built or checked, which may take minutes; by
+            default people are told as well, for nothing else would show.
 
     Raises:
-        EngineError: unknown name, runtime not installed, or the runtime refuses the model.
+        EngineError: unknown name, runtime not installed, or the runtime refuses the model, or the
+            accuracy gate what computes elsewhere than on the CPU.
         BundleError: the bundle has no file of the precision, or it is damaged.
     """
-    choices = choices or EngineChoices(threads)
+    options = options or EngineOptions()
+    if threads is not None:
+        options = replace(options, threads=threads)
     if name != "auto":
-        return _open(name, bundle, choices, warn, tell)
-    installed = [runtime for runtime in _BY_SPEED if find_spec(runtime)]
+        return _open(name, bundle, options, warn, tell)
+    installed = [runtime for runtime in _BY_SPEED if _is_installed(runtime)]
     if not installed:
         raise EngineError(f"engine 'auto' found none of {_BY_SPEED}; pip install 'segmif_ros[cpu]'")
     *others, last = installed
     for runtime in others:
         try:
-            return _open(runtime, bundle, choices, warn, tell)
+            return _open(runtime, bundle, options, warn, tell)
         except EngineError as err:
             warn(f"engine 'auto' passes over {runtime}, tries the next: {err}")
-    return _open(last, bundle, choices, warn, tell)
+    return _open(last, bundle, options, warn, tell)
+
+
+def _is_installed(runtime: str) -> bool:
+    if find_spec(runtime):
+        return True
+    # Without pycuda TensorRT for RTX is there to build engines for other machines.
+    return runtime == "tensorrt" and bool(find_spec("tensorrt_rtx") and find_spec("pycuda"))
 
 
 def _open(
-    name: str,
-    bundle: Bundle,
-    choices: EngineChoices,
-    warn: Callable[[str], None],
-    tell: Callable[[str], None],
+    name: str, bundle: Bundle, options: EngineOptions, warn: Listener, tell: Listener
 ) -> Engine:
     if name == "tensorrt":
-        from segmif_ros.engines.tensorrt.build import Limits
-        from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+        from segmif_ros.engines.tensorrt.open import open_tensorrt
 
-        wanted = Wanted(
-            choices.precision,
-            choices.cache,
-            Limits(choices.workspace_mib),
-            threads=choices.threads,
-        )
-        return open_tensorrt(bundle, wanted, warn=warn, tell=tell)
-    threads = choices.threads
-    if choices.precision != "auto":
-        bundle = bundle.select(choices.precision)
+        return open_tensorrt(bundle, options, warn=warn, tell=tell)
+    if options.precision != "auto":
+        bundle = bundle.select(options.precision)
     if name.startswith("onnxruntime"):
         from segmif_ros.engines.onnxruntime import PROVIDERS, OnnxRuntimeEngine
 
         if name in PROVIDERS:
-            return OnnxRuntimeEngine(bundle, threads=threads, name=name, cache=choices.cache)
+            engine = OnnxRuntimeEngine(
+                bundle, threads=options.threads, name=name, cache=options.cache
+            )
+            return engine if name == "onnxruntime" else _accepted(engine, bundle, options, tell)
     if name == "openvino":
         from segmif_ros.engines.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(bundle, threads=threads)
+        opened = OpenVinoEngine(bundle, threads=options.threads, device=options.device)
+        return opened if options.device == "CPU" else _accepted(opened, bundle, options, tell)
     if name == "null":
         from segmif_ros.engines.null import NullEngine
 
         return NullEngine(bundle)
     raise EngineError(f"engine {name!r} is unknown, expected one of {ENGINES}")
+
+
+def _accepted(
+    engine: OnnxRuntimeEngine | OpenVinoEngine,
+    bundle: Bundle,
+    options: EngineOptions,
+    tell: Listener,
+) -> Engine:
+    """Return an engine on a device that the gate has not seen this model on, if it passes."""
+    from segmif_ros.engines.accepted import accepted_verdict
+
+    try:
+        engine.facts["gate"] = accepted_verdict(engine, bundle, options, tell=tell)
+    except BaseException:
+        engine.close()
+        raise
+    return engine

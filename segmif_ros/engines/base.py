@@ -4,13 +4,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from segmif_ros.frames import Image8
 
+WORKSPACE_MIB = 1024
+OPTIMIZATION_LEVEL = 3
+
 
 class EngineError(RuntimeError):
     """An engine cannot be opened or failed to run; the message names the value and the remedy."""
+
+
+class RefusedError(EngineError):
+    """The accuracy gate refused an engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How to open a bundle, besides with which runtime.
+
+    Attributes:
+        threads: CPU threads, 0 = all cores; on a GPU those of the gate's reference.
+        precision: "auto", or a precision that the bundle has a file of. "auto" is the bundle's
+            first file on the CPU, and what `tensorrt.build.recipes` says with TensorRT.
+        device: what OpenVINO computes on: "CPU", "GPU", "GPU.1", "NPU" or "AUTO".
+        cache: folder of built engines and of the gate's verdicts, None for the user's.
+        workspace_mib: scratch memory of a layer that TensorRT may use, MiB.
+        optimization_level: of TensorRT: 0 builds fastest, 5 searches longest.
+        rebuild: build and check even if that was done before.
+    """
+
+    threads: int = 0
+    precision: str = "auto"
+    device: str = "CPU"
+    cache: Path | None = None
+    workspace_mib: int = WORKSPACE_MIB
+    optimization_level: int = OPTIMIZATION_LEVEL
+    rebuild: bool = False
 
 
 class Inference(NamedTuple):

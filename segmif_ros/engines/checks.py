@@ -47,22 +47,27 @@ Tensor = tuple[str, tuple[object, ...]]
 
 
 def check_signature(
-    bundle: Bundle, inputs: Mapping[str, Tensor], outputs: Mapping[str, str]
+    bundle: Bundle, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> None:
     """Refuse a model whose inputs and outputs are not those of `segmif export`.
 
     Args:
         bundle: the bundle the model came from; its manifest says the size.
         inputs: dtype and shape of every input, by name.
-        outputs: dtype name of every output, by name.
+        outputs: the same of every output; a shape that the runtime leaves open is not compared.
 
     Raises:
         EngineError: naming what the model has and what was expected.
     """
     size = bundle.manifest.size
     expected = {"rgb": ("uint8", (*size, 3)), "thermal": ("uint8", size)}
-    given = {"fused": "uint8", "mask": "uint8", "confidence": "uint8"}
-    if dict(inputs) != expected or dict(outputs) != given:
+    given = {"fused": ("uint8", (*size, 3)), "mask": ("uint8", size), "confidence": ("uint8", size)}
+    known = {
+        name: (dtype, shape if all(isinstance(n, int) for n in shape) else given[name][1])
+        for name, (dtype, shape) in outputs.items()
+        if name in given
+    }
+    if dict(inputs) != expected or known != given or len(outputs) != len(given):
         raise EngineError(
             f"{bundle.model_path} takes {dict(inputs)} and gives {dict(outputs)}, expected "
             f"{expected} and {given}; make it with `segmif export`"

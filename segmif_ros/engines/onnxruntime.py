@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime: on the CPU it runs everywhere, in exact fp32, the reference for every other engine.
 
-Builds of it with CUDA or TensorRT compute on the GPU, under names of their own. What such a build
-cannot load it leaves to the CPU without an error, so what a session really uses is asked for.
+Builds of it with CUDA or TensorRT, and the plug-in of TensorRT for RTX, compute on the GPU, under
+names of their own. What such a build cannot load it leaves to the CPU without an error, so what a
+session really uses is asked for.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, Inference
+from segmif_ros.engines.cache import CacheError, default_folder, make_private
 from segmif_ros.engines.checks import (
     check_inputs,
     check_signature,
@@ -23,16 +26,18 @@ from segmif_ros.engines.checks import (
 )
 from segmif_ros.engines.cores import restricted_cores
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
-from segmif_ros.engines.tensorrt.cache import default_folder
 from segmif_ros.frames import Image8
 
 PROVIDERS = {
     "onnxruntime": "CPUExecutionProvider",
     "onnxruntime-cuda": "CUDAExecutionProvider",
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime-rtx": "NvTensorRTRTXExecutionProvider",
 }
 """Engine name -> the part of ONNX Runtime that computes."""
-_CPU, _CUDA, _TENSORRT = PROVIDERS.values()
+_CPU, _CUDA, _TENSORRT, _RTX = PROVIDERS.values()
+RTX_PLUG_IN = "onnxruntime_ep_nv_tensorrt_rtx"
+"""Python package that brings the last of them."""
 
 
 class OnnxRuntimeEngine:
@@ -69,7 +74,8 @@ class OnnxRuntimeEngine:
         provider = PROVIDERS[name]
         self._name, self._device = name, "CPU"
         if provider != _CPU:
-            self._device = _gpu_for(name, ort.get_available_providers(), ask)
+            available = ort.get_available_providers()
+            self._device = _gpu_for(name, [_RTX] if provider == _RTX else available, ask)
         threads = threads or restricted_cores() or 0
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -81,16 +87,23 @@ class OnnxRuntimeEngine:
         options.enable_mem_pattern = False
         options.log_severity_level = 3
         folder = Path()
-        if provider == _TENSORRT:
-            folder = engine_folder(bundle, cache or default_folder())
+        given: dict[str, Any] = {}
         try:
-            if provider == _TENSORRT:
-                folder.mkdir(parents=True, exist_ok=True)  # it makes no parents itself
+            if provider in (_TENSORRT, _RTX):
+                folder = engine_folder(bundle, cache or default_folder())
+                make_private(folder.parent)
+                make_private(folder)  # it makes no parents itself, and what it makes all may read
+            if provider == _RTX:
+                _add_rtx(ort, options, {"nv_runtime_cache_path": str(folder)})
+            else:
+                given["providers"] = provider_options(name, bundle, folder)
             self._session: Any = ort.InferenceSession(
-                bundle.model_path.read_bytes(),
-                options,
-                providers=provider_options(name, bundle, folder),
+                bundle.model_path.read_bytes(), options, **given
             )
+        except CacheError as err:
+            raise EngineError(str(err)) from err
+        except EngineError:
+            raise
         except Exception as err:  # its error classes share no base but Exception
             raise EngineError(
                 f"{name} cannot load {bundle.model_path}: {one_line(err)}; export it again"
@@ -107,7 +120,7 @@ class OnnxRuntimeEngine:
         check_signature(
             bundle,
             {i.name: (_dtype(i.type), tuple(i.shape)) for i in self._session.get_inputs()},
-            {o.name: _dtype(o.type) for o in self._session.get_outputs()},
+            {o.name: (_dtype(o.type), tuple(o.shape)) for o in self._session.get_outputs()},
         )
         self._size = bundle.manifest.size
         self._outputs = empty_inference(self._size)
@@ -117,6 +130,7 @@ class OnnxRuntimeEngine:
         self._threads = threads
         self._version = str(ort.__version__)
         self._precision = bundle.manifest.precision
+        self.facts: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -148,6 +162,7 @@ class OnnxRuntimeEngine:
             "device": self._device,
             "precision": self._precision,
             "threads": str(self._threads or "all"),
+            **self.facts,
         }
 
     def close(self) -> None:
@@ -188,6 +203,39 @@ def provider_options(
     # TensorRT keeps to the types in the file only where the file's precision is allowed at all.
     allow = {"fp16": "trt_fp16_enable", "int8": "trt_int8_enable"}.get(bundle.precisions[0])
     return [(_TENSORRT, {**options, **({allow: "1"} if allow else {})}), cuda]
+
+
+def _add_rtx(ort: Any, options: Any, settings: Mapping[str, str]) -> None:
+    """Register the plug-in of TensorRT for RTX and choose its devices.
+
+    Raises:
+        EngineError: it is not installed, does not load, or finds no GPU that it can use.
+    """
+    try:
+        import onnxruntime_ep_nv_tensorrt_rtx as plug_in
+    except ImportError as err:
+        raise EngineError(
+            f"engine 'onnxruntime-rtx' needs the plug-in {RTX_PLUG_IN}; pip install "
+            "'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx-cu12"
+        ) from err
+    name, library = plug_in.get_ep_name(), plug_in.get_library_path()
+    if name not in {each.ep_name for each in ort.get_ep_devices()}:
+        try:
+            for runtime in sorted(Path(library).parent.glob("libcudart.so*")):
+                ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)  # it does not find its own
+            ort.register_execution_provider_library(name, library)
+        except Exception as err:  # ONNX Runtime's classes share no base, the loader's is OSError
+            raise EngineError(
+                f"the plug-in of engine 'onnxruntime-rtx' does not load: {one_line(err)}; install "
+                "the NVIDIA driver, or the plug-in again"
+            ) from err
+    devices = [each for each in ort.get_ep_devices() if each.ep_name == name]
+    if not devices:
+        raise EngineError(
+            "engine 'onnxruntime-rtx' finds no GPU that it can use: it takes RTX GPUs from Ampere "
+            "on; choose onnxruntime-cuda or tensorrt"
+        )
+    options.add_provider_for_devices(devices[:1], dict(settings))
 
 
 def _gpu_for(name: str, available: Sequence[str], ask: Callable[[], Driver]) -> str:

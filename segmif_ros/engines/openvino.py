@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO on the CPU: the fastest here; uses bf16 where the processor has it."""
+"""OpenVINO: the fastest on the CPU, in bf16 where that has it; on Intel's GPUs and NPUs as well."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ _OUTPUTS = ("fused", "mask", "confidence")
 
 
 class OpenVinoEngine:
-    """One bundle compiled for the CPU plugin."""
+    """One bundle compiled for one device."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0, precision: str = "auto") -> None:
+    def __init__(
+        self, bundle: Bundle, *, threads: int = 0, precision: str = "auto", device: str = "CPU"
+    ) -> None:
         """Compile the model.
 
         Args:
@@ -33,57 +35,53 @@ class OpenVinoEngine:
             threads: CPU threads, 0 = all cores.
             precision: "auto" lets the plugin use bf16 where the CPU has it; for a model whose
                 manifest says `attention: sum`, which bf16 is too coarse for, fp16 where the CPU
-                has that, else fp32. "fp32" forbids both.
+                has that, else fp32. "fp32" forbids both. Other devices compute in what they like.
+            device: "CPU", "GPU", "GPU.1", "NPU" or "AUTO".
 
         Raises:
-            EngineError: openvino is not installed, or refuses the model.
+            EngineError: openvino is not installed, has no such device, or refuses the model.
         """
         ov = _import_openvino()
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
-        restricted = restricted_cores()
-        if restricted is not None:
-            # It would bind its threads to any cores of the machine, and give the calling thread
-            # all cores back after each run.
-            config["ENABLE_CPU_PINNING"] = False
-        if threads or restricted:
-            config["INFERENCE_NUM_THREADS"] = threads or restricted
         try:
             core = ov.Core()
-            sums = bundle.manifest.switches.get("attention") == "sum"
-            if precision == "fp32" or sums:
-                half = "FP16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-                config["INFERENCE_PRECISION_HINT"] = (
-                    "f16" if half and precision != "fp32" else "f32"
-                )
+            self._device = _described(core, device)
+            config = _cpu_config(core, bundle, threads, precision) if device == "CPU" else {}
+            config["PERFORMANCE_HINT"] = "LATENCY"
+            if device == "AUTO":
+                # It would compute the first pictures on the CPU, and the gate would judge those.
+                config["ENABLE_STARTUP_FALLBACK"] = False
             model = core.read_model(bundle.model_path)
             check_signature(
                 bundle,
                 {_name(port, _INPUTS): (_dtype(port), _shape(port)) for port in model.inputs},
-                {_name(port, _OUTPUTS): _dtype(port) for port in model.outputs},
+                {_name(port, _OUTPUTS): (_dtype(port), _shape(port)) for port in model.outputs},
             )
             # By number from here on: a tensor that passes through has an input's and an output's
             # name at once, and versions differ in which of the two they find.
             self._inputs = [_name(port, _INPUTS) for port in model.inputs]
             places = {_name(port, _OUTPUTS): i for i, port in enumerate(model.outputs)}
-            self._compiled: Any = core.compile_model(model, "CPU", config)
+            self._compiled: Any = core.compile_model(model, device, config)
             self._request: Any = self._compiled.create_infer_request()
             self._outputs = empty_inference(bundle.manifest.size)
             for name, array in self._outputs._asdict().items():
                 tensor = ov.Tensor(array, shared_memory=True)
                 self._request.set_output_tensor(places[name], tensor)
-            computes = self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-            file = bundle.precisions[0]
+            computes, file = _precision_of(self._compiled), bundle.precisions[0]
             self._precision = computes if file == "fp32" else f"{file} file, rest in {computes}"
-            self._threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
+            on_cpu = device == "CPU"
+            self._threads = (
+                int(self._compiled.get_property("INFERENCE_NUM_THREADS")) if on_cpu else 0
+            )
         except EngineError:
             raise
         except RuntimeError as err:
             raise EngineError(
-                f"openvino cannot load {bundle.model_path}: {one_line(err)}; export it again, or "
-                "try engine 'onnxruntime'"
+                f"openvino cannot load {bundle.model_path} on {device}: {one_line(err)}; export it "
+                "again, or try engine 'onnxruntime'"
             ) from err
         self._size = bundle.manifest.size
         self._version = str(ov.__version__)
+        self.facts: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -114,15 +112,55 @@ class OpenVinoEngine:
         """See `Engine.describe`."""
         return {
             "runtime": f"openvino {self._version}",
-            "device": "CPU",
+            "device": self._device,
             "precision": self._precision,
             "threads": str(self._threads),
+            **self.facts,
         }
 
     def close(self) -> None:
         """See `Engine.close`."""
         self._request = None
         self._compiled = None
+
+
+def _described(core: Any, device: str) -> str:
+    """Return a device and the hardware it is.
+
+    Raises:
+        EngineError: OpenVINO sees no such device.
+    """
+    seen = list(core.available_devices)
+    if device == "AUTO":
+        return f"AUTO of {', '.join(seen)}"
+    if not any(each == device or each.startswith(f"{device}.") for each in seen):
+        raise EngineError(
+            f"OpenVINO sees no device {device!r}, only {', '.join(seen) or 'none'}; install the "
+            "driver of the GPU or NPU, or set engine_device to one of these or to AUTO"
+        )
+    return "CPU" if device == "CPU" else f"{device} {core.get_property(device, 'FULL_DEVICE_NAME')}"
+
+
+def _cpu_config(core: Any, bundle: Bundle, threads: int, precision: str) -> dict[str, Any]:
+    config: dict[str, Any] = {"NUM_STREAMS": "1"}
+    restricted = restricted_cores()
+    if restricted is not None:
+        # It would bind its threads to any cores of the machine, and give the calling thread all
+        # cores back after each run.
+        config["ENABLE_CPU_PINNING"] = False
+    if threads or restricted:
+        config["INFERENCE_NUM_THREADS"] = threads or restricted
+    if precision == "fp32" or bundle.manifest.switches.get("attention") == "sum":
+        half = "FP16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        config["INFERENCE_PRECISION_HINT"] = "f16" if half and precision != "fp32" else "f32"
+    return config
+
+
+def _precision_of(compiled: Any) -> str:
+    try:
+        return str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+    except (RuntimeError, AttributeError):  # AUTO and some plugins do not tell
+        return "not told"
 
 
 def _name(port: Any, expected: tuple[str, ...]) -> str:

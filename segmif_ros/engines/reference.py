@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import PurePath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -113,6 +115,17 @@ def reference_digest(bundle: Bundle) -> str:
     for name, content in _pictures(bundle).items():
         digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
+
+
+def gate_options(bundle: Bundle) -> dict[str, Any]:
+    """Return what a verdict of the gate depends on besides the engine, for the key of a cache.
+
+    Raises:
+        GateError: the manifest's thresholds are malformed.
+        BundleError: a picture cannot be read.
+    """
+    thresholds = GateThresholds.of(bundle.manifest.gate)
+    return {"gate": asdict(thresholds), "compared_with": reference_digest(bundle)}
 
 
 def _pictures(bundle: Bundle) -> dict[str, bytes]:

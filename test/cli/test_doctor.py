@@ -212,11 +212,16 @@ def test_numpy_and_an_opencv_that_ends_the_process(stand_in):
 
 
 def test_an_engine_that_crashes_hides_no_other(stand_in):
-    stand_in(openvino="import os; os.abort()", onnxruntime="__version__ = '1.2.3'", tensorrt=ABSENT)
+    stand_in(
+        openvino="import os; os.abort()",
+        onnxruntime="__version__ = '1.2.3'",
+        tensorrt=ABSENT,
+        tensorrt_rtx="__version__ = '1.7.1'",
+    )
     found = engines_check()
     assert found.verdict is Verdict.WARN
     expected = "openvino: ended by signal 6; onnxruntime 1.2.3; tensorrt: not installed"
-    assert found.fact == expected
+    assert found.fact == f"{expected}; tensorrt_rtx 1.7.1"
     assert "engine:=onnxruntime" in found.remedy
 
 

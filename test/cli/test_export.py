@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,15 @@ def test_a_checkpoint_that_is_missing_is_named(tmp_path, capsys):
     assert str(checkpoint) in capsys.readouterr().err
 
 
-def test_a_favoured_class_is_found_everywhere(tmp_path):
+def test_a_favoured_class_is_found_everywhere(tmp_path, capsys):
     out = tmp_path / "bundle"
     command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
     assert main([*command, "--favour", "car=50", "--precision", "fp32,fp16"]) == 0
     bundle = Bundle.load(out)
     assert bundle.precisions == ("fp32", "fp16")
+    if find_spec("tensorrt_rtx"):
+        said = [line for line in capsys.readouterr().out.splitlines() if "compiles it" in line]
+        assert [line.split(":")[0] for line in said] == ["model.onnx", "model_fp16.onnx"]
     assert bundle.manifest.provenance["favoured"] == {"car": 50.0}
     grey = np.full((64, 64), 90, np.uint8)
     mask = open_engine("onnxruntime", bundle).infer(np.dstack([grey] * 3), grey).mask

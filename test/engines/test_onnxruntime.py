@@ -57,7 +57,9 @@ class Session:
 
     def get_outputs(self) -> list[Any]:
         names = ("fused", "mask", "confidence")
-        return [SimpleNamespace(name=name, type="tensor(uint8)") for name in names]
+        shapes = ([480, 640, 3], ["height", 640], [480, 640])  # some builds leave one open
+        pairs = zip(names, shapes, strict=True)
+        return [SimpleNamespace(name=n, type="tensor(uint8)", shape=shape) for n, shape in pairs]
 
     def io_binding(self) -> Any:
         return SimpleNamespace(bind_output=lambda *_args: None)

@@ -10,7 +10,8 @@ import pytest
 from nano_bundle import EASY, smooth_pair, write_nano_bundle
 
 from segmif_ros.bundle import MANIFEST, Bundle, BundleError
-from segmif_ros.engines import EngineChoices, open_engine
+from segmif_ros.engines import open_engine
+from segmif_ros.engines.base import EngineOptions
 from segmif_ros.engines.reference import check_engine
 from segmif_ros.export import precision
 from segmif_ros.export.precision import PrecisionError, add_fp16, add_int8
@@ -58,7 +59,7 @@ def test_the_manifest_tells_how_they_were_made(complete: Bundle) -> None:
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("which", ["fp16", "int8"])
 def test_both_runtimes_take_them(complete: Bundle, name: str, which: str) -> None:
-    engine = open_engine(name, complete, choices=EngineChoices(threads=1, precision=which))
+    engine = open_engine(name, complete, options=EngineOptions(threads=1, precision=which))
     assert engine.describe()["precision"].startswith(which)
     result = check_engine(engine, complete, threads=1)
     assert result.passed, result.reasons

@@ -30,7 +30,7 @@ typedef struct block { char *start; size_t size; struct block *next; } block;
 
 static const int STREAM = 0x57, EVENT = 0xE7, GRAPH = 0x64;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int live, init_code, gpus = 1, integrated, retained, launches;
+static int live, init_code, gpus = 1, integrated, capability = 87, retained, launches;
 static char fail_name[64];
 static int fail_after, fail_code;
 static __thread int current, recording;
@@ -38,8 +38,8 @@ static block *blocks;
 static char context_object;
 
 // Controls of the tests.
-void stand_in_reset(int code, int count, int shares_memory) {
-  init_code = code; gpus = count; integrated = shares_memory; fail_name[0] = 0; launches = 0;
+void stand_in_reset(int code, int count, int shares_memory, int compute_capability) {
+  init_code = code; gpus = count; integrated = shares_memory; capability = compute_capability; fail_name[0] = 0; launches = 0;
 }
 void stand_in_fail(const char *name, int after, int code) {
   strncpy(fail_name, name, sizeof fail_name - 1); fail_after = after; fail_code = code;
@@ -69,7 +69,7 @@ int cuDeviceGetName(char *name, int length, int device) { (void)device; strncpy(
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)8 << 30; return OK; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   (void)device;
-  *value = attribute == 75 ? 8 : attribute == 76 ? 7 : attribute == 18 ? integrated : 0;
+  *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 18 ? integrated : 0;
   return OK;
 }
 

@@ -54,9 +54,16 @@ class Controls:
     def __init__(self, library: Any) -> None:
         self.library = library
 
-    def reset(self, *, init_code: int = 0, gpus: int = 1, integrated: bool = False) -> None:
+    def reset(
+        self,
+        *,
+        init_code: int = 0,
+        gpus: int = 1,
+        integrated: bool = False,
+        capability: int = 87,
+    ) -> None:
         """Pretend a machine, and forget failures and counts."""
-        self.library.stand_in_reset(init_code, gpus, int(integrated))
+        self.library.stand_in_reset(init_code, gpus, int(integrated), capability)
 
     def fail(self, name: str, code: int, *, after: int = 0) -> None:
         """Let a function return an error from its call number `after` (counted from 0) on."""

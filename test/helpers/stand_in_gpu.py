@@ -30,9 +30,11 @@ class StandInGpu:
     patch: pytest.MonkeyPatch
 
     def install(self, version: str) -> None:
-        """Be a machine with this version of TensorRT."""
+        """Be a machine with this version of TensorRT, or of TensorRT for RTX: "rtx 1.7.1"."""
         module = module_of(version, self.controls.library, self.behaviour)
-        self.patch.setitem(sys.modules, "tensorrt", module)
+        for absent in ("tensorrt", "tensorrt_rtx"):  # that of the test extra is real
+            self.patch.setitem(sys.modules, absent, None)
+        self.patch.setitem(sys.modules, module.__name__, module)
         api.log_of.cache_clear()
 
 

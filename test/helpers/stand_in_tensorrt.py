@@ -31,7 +31,10 @@ class Behaviour:
     Attributes:
         spoil: given how an engine was built, whether it computes nonsense.
         building: called while an engine is built, with the progress monitor or None.
-        refuse: what to refuse: "parse", "build", "deserialize", "context", "address", "execute".
+        refuse: what to refuse: "parse", "build", "deserialize", "context", "address", "execute",
+            "kernels".
+        invalid: what TensorRT for RTX says of every engine, names of EngineInvalidityDiagnostics.
+        kernels: what it was given of earlier starts, in order.
         built: how each engine was built.
         ended: what was freed, in order.
     """
@@ -41,6 +44,8 @@ class Behaviour:
     refuse: set[str] = field(default_factory=set)
     built: list[dict[str, Any]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    invalid: tuple[str, ...] = ()
+    kernels: list[bytes] = field(default_factory=list)
 
     def reset(self) -> None:
         """Compute everything well, and forget."""
@@ -52,8 +57,13 @@ def _names(name: str, *members: str) -> Any:
 
 
 def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
-    """Return a module like `tensorrt` of a version: "8.6.1", "10.3.0" or "11.4.0"."""
-    major = int(version.split(".", maxsplit=1)[0])
+    """Return a module like `tensorrt` of "8.6.1", "10.3.0" or "11.4.0", or TensorRT for RTX.
+
+    That one is "rtx 1.7.1"; what it does not build over the stand-in, its real builder does.
+    """
+    rtx = version.startswith("rtx ")
+    version = version.removeprefix("rtx ")
+    major = 12 if rtx else int(version.split(".", maxsplit=1)[0])
     weak = major < 11
     severity = _names("Severity", "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
     data_type = _names("DataType", "FLOAT", "HALF", "INT8", "INT32", "BOOL", "UINT8")
@@ -88,6 +98,12 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
         if what in behaviour.refuse:
             log.log(severity.ERROR, f"the stand-in\nrefuses to {what}")
         return what in behaviour.refuse
+
+    def tensor_of(value: Any) -> Any:
+        described = value.type.tensor_type
+        lengths = tuple(d.dim_value or -1 for d in described.shape.dim)
+        dtype = types.get(described.elem_type, data_type.INT32)
+        return SimpleNamespace(name=value.name, shape=lengths, dtype=dtype)
 
     class Layer:
         def __init__(self, node: Any, known: dict[str, Any]) -> None:
@@ -128,9 +144,14 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
             return len(self.model.graph.input)
 
         def get_input(self, index: int) -> Any:
-            value = self.model.graph.input[index]
-            lengths = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim]
-            return SimpleNamespace(name=value.name, shape=tuple(lengths))
+            return tensor_of(self.model.graph.input[index])
+
+        @property
+        def num_outputs(self) -> int:
+            return len(self.model.graph.output)
+
+        def get_output(self, index: int) -> Any:
+            return tensor_of(self.model.graph.output[index])
 
     class OnnxParser:
         def __init__(self, network: Network, log: Any) -> None:
@@ -170,6 +191,17 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
             self.flags = {"TF32"}
             self.workspace = 0
             self.timing: Any = None
+            if rtx:
+                self.num_compute_capabilities = 0
+                self.targets: list[str] = []
+                self.profiling_verbosity: Any = None
+
+        if rtx:
+
+            def set_compute_capability(self, capability: Any, index: int) -> bool:
+                assert index < self.num_compute_capabilities
+                self.targets.append(capability.name)
+                return True
 
         def set_memory_pool_limit(self, pool: Any, size: int) -> None:
             assert pool.name == "WORKSPACE"
@@ -189,6 +221,7 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
 
         def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
             assert not ignore_mismatch
+            assert not rtx, "it would look for a GPU"
             self.timing = cache
             return True
 
@@ -219,11 +252,13 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
                 "flags": sorted(config.flags),
                 "workspace": config.workspace,
                 "level": config.builder_optimization_level,
-                "timing": config.timing.content.decode(),
+                "timing": "" if rtx else config.timing.content.decode(),
                 "held": held,
+                "targets": config.targets if rtx else [],
             }
             behaviour.built.append(how)
-            config.timing.content += b"+"
+            if not rtx:
+                config.timing.content += b"+"
             return memoryview(json.dumps(how).encode() + b"\n" + network.content)
 
     class Context:
@@ -287,8 +322,14 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
         def get_tensor_shape(self, name: str) -> tuple[int, ...]:
             return tuple(self._of(name).shape)
 
-        def create_execution_context(self) -> Any:
+        def create_execution_context(self, runtime_config: Any = None) -> Any:
+            assert (runtime_config is not None) is rtx
             return None if complain(self.log, "context") else Context(self)
+
+        if rtx:
+
+            def create_runtime_config(self) -> Any:
+                return RuntimeConfig()
 
         def run(self, addresses: dict[str, int]) -> None:
             def at(name: str) -> Any:
@@ -306,7 +347,34 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
         def __del__(self) -> None:
             behaviour.ended.append("engine")
 
+    class RuntimeCache:
+        def deserialize(self, blob: bytes) -> bool:
+            behaviour.kernels.append(bytes(blob))
+            return "kernels" not in behaviour.refuse
+
+        def serialize(self) -> memoryview:
+            return memoryview(b"kernels of the stand-in")
+
+    class RuntimeConfig:
+        def create_runtime_cache(self) -> RuntimeCache:
+            return RuntimeCache()
+
+        def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+            return isinstance(cache, RuntimeCache)
+
+    validity = _names("EngineValidity", "VALID", "SUBOPTIMAL", "INVALID")
+    problems = ("VERSION_MISMATCH", "UNSUPPORTED_CC", "OLD_CUDA_DRIVER", "MALFORMED_ENGINE")
+    diagnostics = IntEnum(
+        "EngineInvalidityDiagnostics", {n: 1 << i for i, n in enumerate(problems)}
+    )
+
     class Runtime:
+        if rtx:
+
+            def get_engine_validity(self, _: bytes) -> tuple[Any, int]:
+                bits = sum(int(diagnostics[name]) for name in behaviour.invalid)
+                return (validity.INVALID if bits else validity.VALID), bits
+
         def __init__(self, log: Any) -> None:
             count = ctypes.c_int()
             code = library.cuInit(0) or library.cuDeviceGetCount(ctypes.byref(count))
@@ -333,7 +401,7 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
         del Engine.device_memory_size_v2
     elif major >= 11:
         del Engine.device_memory_size
-    module = ModuleType("tensorrt")
+    module = ModuleType("tensorrt_rtx" if rtx else "tensorrt")
     module.__dict__.update(
         __version__=version,
         ILogger=ILogger,
@@ -348,6 +416,15 @@ def module_of(version: str, library: Any, behaviour: Behaviour) -> ModuleType:
         TacticSource=_names("TacticSource", *sources),
         TensorIOMode=mode,
     )
+    if rtx:
+        targets = ("NONE", "CURRENT", "SM75", "SM80", "SM86", "SM89", "SM120", "SM121")
+        module.__dict__.update(
+            ComputeCapability=_names("ComputeCapability", *targets),
+            EngineInvalidityDiagnostics=diagnostics,
+            EngineValidity=validity,
+            IRuntimeCache=RuntimeCache,
+            ProfilingVerbosity=_names("ProfilingVerbosity", "LAYER_NAMES_ONLY", "DETAILED"),
+        )
     if major >= 10:
         module.IProgressMonitor = IProgressMonitor
     return module

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between the versions of TensorRT, and its log.
+"""What differs between the versions and flavours of TensorRT, and its log.
 
-Versions are told apart by the names they have, not by their number; the one exception is the flag
-for explicit batches, which later versions keep but ignore. Ask the driver before calling anything
-but `import_tensorrt`: without a GPU some versions end the process.
+There are two flavours with one API: `tensorrt` (JetPack, data centres) and `tensorrt_rtx`
+(desktops and laptops), which also builds engines where there is no GPU. They and their versions are
+told apart by the names they have, not by their number; the one exception is the flag for explicit
+batches, which later versions keep but ignore. Ask the driver before calling anything but
+`import_tensorrt` and the builder of `tensorrt_rtx`: without a GPU some versions end the process.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
+import re
+from collections import Counter, deque
 from functools import cache
 from typing import Any
 
@@ -17,29 +20,70 @@ from segmif_ros.engines.base import EngineError
 
 _LOG = logging.getLogger(__name__)
 _KEPT = 3
+_PRODUCT = re.compile(
+    r"^Name: [^\n]*?, LayerType: (?:correlation|gemm), Inputs: \[[^\n]*?Datatype: (\w+)", re.M
+)
+"""A convolution or matrix product in what TensorRT for RTX logs of an engine, and its input."""
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
 _EXPLICIT_BATCH_BELOW = 10
 
 
 def import_tensorrt() -> Any:
-    """Return the module `tensorrt`; safe without a GPU.
+    """Return the module `tensorrt`, or `tensorrt_rtx` where that is not there; safe without a GPU.
+
+    Raises:
+        EngineError: neither is installed, or its libraries do not load.
+    """
+    try:
+        import tensorrt as trt
+    except (ImportError, OSError, RuntimeError) as err:  # its package loads its libraries by ctypes
+        full = err
+    else:
+        return trt
+    try:
+        return import_rtx()
+    except EngineError as err:
+        if "not installed" not in str(err):
+            raise
+        raise EngineError(
+            f"engine 'tensorrt' is not installed ({full}); pip install 'segmif_ros[gpu]', on a "
+            "desktop or laptop 'segmif_ros[cpu,rtx]' and pycuda; on a Jetson use the system's "
+            "Python or a virtual environment with --system-site-packages"
+        ) from full
+
+
+def import_rtx() -> Any:
+    """Return the module `tensorrt_rtx`.
 
     Raises:
         EngineError: it is not installed, or its libraries do not load.
     """
     try:
-        import tensorrt as trt
-    except (ImportError, OSError) as err:  # its package loads its libraries by ctypes
+        import tensorrt_rtx as trt
+    except ModuleNotFoundError as err:
         raise EngineError(
-            f"engine 'tensorrt' is not installed ({err}); pip install 'segmif_ros[gpu]', on a "
-            "Jetson use the system's Python or a virtual environment with --system-site-packages"
+            "TensorRT for RTX, which builds engines without a GPU, is not installed; pip install "
+            "'segmif_ros[rtx]' (x86-64)"
+        ) from err
+    except (ImportError, OSError, RuntimeError) as err:
+        raise EngineError(
+            f"TensorRT for RTX does not load ({err}); pip install --force-reinstall "
+            "tensorrt-rtx-cu12"
         ) from err
     return trt
 
 
 def version(trt: Any) -> str:
-    """Return the full version of TensorRT."""
-    return str(trt.__version__)
+    """Return the flavour and its full version: "tensorrt 10.3.0", "tensorrt-rtx 1.7.1.116"."""
+    return f"{trt.__name__.replace('_', '-')} {trt.__version__}"
+
+
+def builds_ahead(trt: Any) -> bool:
+    """Whether engines can be built for GPUs that are not in this machine, and without a driver.
+
+    Such a TensorRT compiles kernels on the GPU itself, when an engine is opened.
+    """
+    return hasattr(trt, "ComputeCapability")
 
 
 def has_weak_types(trt: Any) -> bool:
@@ -56,7 +100,8 @@ def network_flags(trt: Any, *, strong: bool) -> int:
     """
     names = trt.NetworkDefinitionCreationFlag
     flags = 0
-    if int(version(trt).split(".")[0]) < _EXPLICIT_BATCH_BELOW:
+    major = int(trt.__version__.split(".")[0])
+    if hasattr(names, "EXPLICIT_BATCH") and major < _EXPLICIT_BATCH_BELOW:
         flags |= 1 << int(names.EXPLICIT_BATCH)
     if strong and has_weak_types(trt) and hasattr(names, "STRONGLY_TYPED"):
         flags |= 1 << int(names.STRONGLY_TYPED)
@@ -102,12 +147,16 @@ def log_of(trt: Any) -> Any:
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self._errors: deque[str] = deque(maxlen=_KEPT)
+            self._layers = ""
 
         def log(self, level: Any, text: str) -> None:
             """Called by TensorRT, from any thread."""
             python_level = levels.get(level, logging.DEBUG)
             if python_level == logging.ERROR:
                 self._errors.append(" ".join(text.split()))
+            elif text.startswith("Layers:"):
+                self._layers = text
+                return
             _LOG.log(min(python_level, logging.INFO), "%s", text)
 
         def last_errors(self) -> str:
@@ -119,5 +168,14 @@ def log_of(trt: Any) -> Any:
         def forget(self) -> None:
             """Begin anew: older errors are not the reason of what happens from here on."""
             self._errors.clear()
+            self._layers = ""
+
+        def products(self) -> dict[str, int]:
+            """Return how many convolutions and matrix products of the engine built last take what.
+
+            By what is multiplied, "int8", "float16" or "float32"; empty where TensorRT did not say.
+            """
+            found = _PRODUCT.findall(self._layers)
+            return dict(Counter(_DTYPES.get(each.upper(), each.lower()) for each in found))
 
     return Log()

@@ -51,8 +51,8 @@ def import_pycuda() -> Any:
         import pycuda.driver as drv
     except ImportError as err:
         raise EngineError(
-            f"engine 'tensorrt' needs pycuda ({err}); pip install 'segmif_ros[gpu]', with CUDA's "
-            "nvcc on the PATH"
+            f"engine 'tensorrt' needs pycuda ({err}); pip install pycuda, with CUDA's nvcc on the "
+            "PATH"
         ) from err
     return drv
 

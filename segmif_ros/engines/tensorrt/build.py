@@ -3,21 +3,23 @@
 
 Precision comes from the file (docs/precision.md). Where a version of TensorRT can also be told by
 flags and by layer, that is used for two things: to keep what the file says in 8.6, and to build
-once more with half precision in convolutions only.
+once more with half precision in convolutions only. TensorRT for RTX builds for groups of GPUs, on
+any machine.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.engines.base import EngineError
+from segmif_ros.bundle import PRECISIONS, Bundle, BundleError
+from segmif_ros.engines.base import EngineError, EngineOptions
+from segmif_ros.engines.checks import check_signature
 from segmif_ros.engines.tensorrt.api import (
+    builds_ahead,
     dtype_name,
     has_weak_types,
     log_of,
@@ -27,26 +29,28 @@ from segmif_ros.engines.tensorrt.api import (
 )
 from segmif_ros.engines.tensorrt.progress import BuildProgress, monitor_of
 
-PRECISIONS = ("auto", "fp32", "fp16", "int8")
-"""Precisions as users write them."""
-WORKSPACE_MIB = 1024
-OPTIMIZATION_LEVEL = 3
+TARGETS = {
+    "ampere+": (80, 86, 89, 120, 121),
+    "blackwell": (120, 121),
+    "turing": (75,),
+    "current": (),
+}
+"""GPUs that an engine can be built ahead for -> compute capabilities times ten; "current" is what
+this machine has."""
 
 _MIB = 1 << 20
 _LOOK_S = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the builder may use.
+def covers(target: str, capability: tuple[int, int]) -> bool:
+    """Whether an engine for a target runs on a GPU; newer GPUs than those listed count as last."""
+    known, asked = TARGETS[target], capability[0] * 10 + capability[1]
+    return asked in known or (len(known) > 1 and asked > max(known))
 
-    Attributes:
-        workspace_mib: scratch memory of one layer, at most, MiB.
-        optimization_level: 0 builds fastest, 5 searches longest; 3 is TensorRT's own choice.
-    """
 
-    workspace_mib: int = WORKSPACE_MIB
-    optimization_level: int = OPTIMIZATION_LEVEL
+def target_for(capability: tuple[int, int]) -> str:
+    """Return what to build for on a machine with this GPU."""
+    return next((each for each in ("ampere+", "turing") if covers(each, capability)), "current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +59,14 @@ class Recipe:
 
     Attributes:
         precision: "fp32", "fp16" or "int8".
-        model: path of the ONNX file.
-        sha256: digest of that file.
+        bundle: the bundle, with the ONNX file to take as its model.
         convolutions_only: half precision in convolutions, everything else in fp32: attention,
             softmax, normalisation and the decision between classes with it.
         tf32: let products of fp32 use TensorFloat-32, where the GPU has it.
     """
 
     precision: str
-    model: Path
-    sha256: str
+    bundle: Bundle
     convolutions_only: bool = False
     tf32: bool = True
 
@@ -77,23 +79,35 @@ class Recipe:
             return "fp32 with tf32" if self.tf32 else "fp32"
         return self.precision
 
-    def options(self, limits: Limits) -> dict[str, Any]:
+    def options(self) -> dict[str, Any]:
         """Return what the engine depends on besides the model."""
-        return {
-            "convolutions_only": self.convolutions_only,
-            "tf32": self.tf32,
-            "tactics": "edge mask, jit",
-            **asdict(limits),
-        }
+        return {"convolutions_only": self.convolutions_only, "tf32": self.tf32}
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An engine, and what its build measured for the next one."""
+    """An engine, and what is known of its build.
+
+    Attributes:
+        plan: the engine.
+        seconds: the build took.
+        timing: what it measured, for the next build on this GPU.
+        products: convolutions and matrix products by what they multiply: "int8", "float16" ...;
+            empty where this TensorRT does not say.
+    """
 
     plan: bytes
-    timing: bytes
     seconds: float
+    timing: bytes = b""
+    products: Mapping[str, int] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Return size, time and what is computed in which precision, in one line."""
+        text = f"{len(self.plan) / 1e6:.1f} MB in {self.seconds:.1f} s"
+        if self.products:
+            parts = ", ".join(f"{n} in {kind}" for kind, n in sorted(self.products.items()))
+            text += f"; convolutions and matrix products: {parts}"
+        return text
 
 
 def recipes(bundle: Bundle, precision: str, *, weak_types: bool) -> list[Recipe]:
@@ -101,14 +115,16 @@ def recipes(bundle: Bundle, precision: str, *, weak_types: bool) -> list[Recipe]
 
     Args:
         bundle: the model.
-        precision: one of `PRECISIONS`; "auto" takes fp16 where there is a way, and fp32 after it.
+        precision: one of `PRECISIONS`, or "auto": fp16 where there is a way, and fp32 after it.
         weak_types: this TensorRT can be told precisions by layer.
 
     Raises:
         BundleError: the bundle has no file for this precision, and there is no other way to it.
     """
-    if precision not in PRECISIONS:
-        raise BundleError(f"precision {precision!r} is unknown, expected one of {PRECISIONS}")
+    if precision not in ("auto", *PRECISIONS):
+        raise BundleError(
+            f"precision {precision!r} is unknown, expected one of {('auto', *PRECISIONS)}"
+        )
     if precision == "auto":
         found = [*_half(bundle, weak_types=weak_types), *_single(bundle)]
         return found or [_of(bundle, bundle.precisions[0])]
@@ -133,24 +149,25 @@ def _single(bundle: Bundle) -> list[Recipe]:
 
 
 def _of(bundle: Bundle, file: str, *, precision: str = "", **choices: bool) -> Recipe:
-    chosen = bundle.select(file)
-    return Recipe(precision or file, chosen.model_path, chosen.manifest.sha256, **choices)
+    return Recipe(precision or file, bundle.select(file), **choices)
 
 
 def build(
     trt: Any,
     recipe: Recipe,
-    limits: Limits,
+    options: EngineOptions,
     *,
+    target: str = "",
     timing: bytes = b"",
     tell: Callable[[str], None] = lambda _: None,
 ) -> Built:
-    """Build an engine; takes minutes. Ask the driver first.
+    """Build an engine; takes minutes, with TensorRT for RTX seconds. Ask the driver first.
 
     Args:
-        trt: the module `tensorrt`.
+        trt: the module `tensorrt`, or `tensorrt_rtx`, which needs no driver.
         recipe: what to build.
-        limits: what the builder may use.
+        options: what the builder may use.
+        target: one of `TARGETS` for TensorRT for RTX; others build for the GPU of this machine.
         timing: `Built.timing` of an earlier build on this GPU with this version.
         tell: told every few seconds how far it is.
 
@@ -168,16 +185,20 @@ def build(
     config = builder.create_builder_config()
     if config is None:
         raise EngineError(f"TensorRT makes no builder configuration: {log.last_errors()}")
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, limits.workspace_mib * _MIB)
-    config.builder_optimization_level = limits.optimization_level
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
+    config.builder_optimization_level = options.optimization_level
     if not config.set_tactic_sources(tactic_sources(trt)):
         raise EngineError(f"TensorRT refuses its own kernels: {log.last_errors()}")
     if not recipe.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     _set_weak_precision(trt, network, config, recipe)
-    _give_timing(config, timing, log)
-    model = recipe.model.parent.name
-    what = f"building the {recipe.label} engine of {model} (TensorRT {version(trt)})"
+    if builds_ahead(trt):
+        _set_target(trt, config, target or "ampere+", log)
+        # A timing cache would make it look for a GPU.
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    else:
+        _give_timing(config, timing, log)
+    what = f"building the {recipe.label} engine of {recipe.bundle.manifest.name} ({version(trt)})"
     with BuildProgress(tell, what) as progress:
         monitor = monitor_of(trt, progress)
         if monitor is not None:
@@ -187,11 +208,23 @@ def build(
         )
         seconds = progress.seconds
     if plan is None:
+        wanted = f" for {target}" if target else ""
         raise EngineError(
-            f"TensorRT {version(trt)} cannot build {recipe.model}: {log.last_errors()}; try "
-            "another --precision, a larger --workspace, or export the model again"
+            f"{version(trt)} cannot build {recipe.bundle.model_path}{wanted}: {log.last_errors()}; "
+            "try another --precision, a larger --workspace, or export the model again"
         )
-    return Built(bytes(plan), _timing_of(config), seconds)
+    timing = b"" if builds_ahead(trt) else _timing_of(config)
+    return Built(bytes(plan), seconds, timing, log.products())
+
+
+def _set_target(trt: Any, config: Any, target: str, log: Any) -> None:
+    """Say which GPUs the engine is for."""
+    names = [f"SM{number}" for number in TARGETS[target]] or ["CURRENT"]
+    members = [getattr(trt.ComputeCapability, name, None) for name in names]
+    known = [each for each in members if each is not None]
+    config.num_compute_capabilities = len(known)
+    if not known or not all(config.set_compute_capability(c, i) for i, c in enumerate(known)):
+        raise EngineError(f"{version(trt)} does not build for {target}: {log.last_errors()}")
 
 
 def _interruptible(task: Callable[[], Any], cancel: Callable[[], None]) -> Any:
@@ -208,29 +241,44 @@ def _interruptible(task: Callable[[], Any], cancel: Callable[[], None]) -> Any:
 
 
 def _parsed(trt: Any, builder: Any, recipe: Recipe, log: Any) -> Any:
-    """Return the network of a file whose digest is still the bundle's."""
-    content = recipe.model.read_bytes()
-    if hashlib.sha256(content).hexdigest() != recipe.sha256:
-        raise EngineError(f"{recipe.model} has changed since it was opened; start again")
+    """Return the network of a file whose digest is still the bundle's, with its inputs checked."""
+    path = recipe.bundle.model_path
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != recipe.bundle.manifest.sha256:
+        raise EngineError(f"{path} has changed since it was opened; start again")
     network = builder.create_network(network_flags(trt, strong=_is_strong(recipe)))
     if network is None:
         raise EngineError(f"TensorRT makes no network: {log.last_errors()}")
     parser = trt.OnnxParser(network, log)
     if not parser.parse(content):
-        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        reasons = [_reason(parser.get_error(i)) for i in range(parser.num_errors)]
         raise EngineError(
-            f"TensorRT {version(trt)} cannot read {recipe.model}: "
-            f"{'; '.join(reasons) or log.last_errors()}; export the model again"
+            f"{version(trt)} cannot read {path}: {'; '.join(reasons) or log.last_errors()}; export "
+            "the model again"
         )
-    for i in range(network.num_inputs):
-        shape = tuple(network.get_input(i).shape)
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    for tensor in inputs:
+        shape = tuple(tensor.shape)
         if any(length < 0 for length in shape):
-            name = network.get_input(i).name
             raise EngineError(
-                f"{recipe.model}: input {name!r} has the open shape {shape}; an engine has one "
+                f"{path}: input {tensor.name!r} has the open shape {shape}; an engine has one "
                 "size: export the model with `segmif export --size`"
             )
+    check_signature(
+        recipe.bundle,
+        {str(each.name): (dtype_name(each.dtype), tuple(each.shape)) for each in inputs},
+        {str(each.name): (dtype_name(each.dtype), tuple(each.shape)) for each in outputs},
+    )
     return network
+
+
+def _reason(error: Any) -> str:
+    """Return what the parser did not like, with the node's operator and name where it tells."""
+    text = " ".join(str(error.desc()).split())
+    if not hasattr(error, "node_operator"):
+        return text
+    return f"operator {error.node_operator()} of node {error.node_name()!r}: {text}"
 
 
 def _is_strong(recipe: Recipe) -> bool:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a bundle to a TensorRT engine that may be used: found in the cache, or built and checked.
+"""From a bundle to a TensorRT engine that may be used: found, or built and checked.
 
-The driver is asked first, then the cache. What is built goes through the accuracy gate before
-anybody gets it; the verdict is stored with the engine, a refusal as well.
+The driver is asked first, then the cache, then for an engine that was built ahead on a machine
+without this GPU. What no GPU has run yet goes through the accuracy gate before anybody gets it; the
+verdict is stored with the engine, a refusal as well.
 """
 
 from __future__ import annotations
@@ -10,25 +11,31 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.base import EngineError, EngineOptions, RefusedError
+from segmif_ros.engines.cache import CacheError, EngineCache, EngineKey, Missing
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
-from segmif_ros.engines.gate import GateError, GateResult, GateThresholds
-from segmif_ros.engines.reference import check_engine, reference_digest
-from segmif_ros.engines.tensorrt.api import has_weak_types, import_tensorrt, version
+from segmif_ros.engines.gate import GateError, GateResult
+from segmif_ros.engines.reference import check_engine, gate_options
+from segmif_ros.engines.tensorrt.ahead import FOLDER, ahead_key, shapes_of
+from segmif_ros.engines.tensorrt.api import (
+    builds_ahead,
+    has_weak_types,
+    import_tensorrt,
+    version,
+)
 from segmif_ros.engines.tensorrt.buffers import import_pycuda
-from segmif_ros.engines.tensorrt.build import Limits, Recipe, build, recipes
-from segmif_ros.engines.tensorrt.cache import (
-    CacheError,
-    EngineCache,
-    EngineKey,
-    Entry,
-    Missing,
+from segmif_ros.engines.tensorrt.build import (
+    TARGETS,
+    Built,
+    Recipe,
+    build,
+    covers,
+    recipes,
+    target_for,
 )
 from segmif_ros.engines.tensorrt.progress import BuildProgress
 from segmif_ros.engines.tensorrt.run import PlanError, TensorRtEngine
@@ -38,32 +45,9 @@ _LOG = logging.getLogger(__name__)
 Listener = Callable[[str], None]
 
 
-class RefusedError(EngineError):
-    """The accuracy gate refused an engine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What engine is wanted.
-
-    Attributes:
-        precision: one of `build.PRECISIONS`.
-        cache: folder of the cache, None for the user's.
-        limits: what a build may use.
-        rebuild: build even if there is one.
-        threads: CPU threads of the gate's reference, 0 = all cores.
-    """
-
-    precision: str = "auto"
-    cache: Path | None = None
-    limits: Limits = field(default_factory=Limits)
-    rebuild: bool = False
-    threads: int = 0
-
-
 def open_tensorrt(
     bundle: Bundle,
-    wanted: Wanted | None = None,
+    options: EngineOptions | None = None,
     *,
     warn: Listener = _LOG.warning,
     tell: Listener = _LOG.info,
@@ -72,7 +56,7 @@ def open_tensorrt(
 
     Args:
         bundle: a verified bundle.
-        wanted: how, None for the defaults.
+        options: how, None for the defaults.
         warn: told when a way to build was refused and the next is tried.
         tell: told what goes on, every few seconds while an engine is built.
 
@@ -81,16 +65,16 @@ def open_tensorrt(
             used, or the accuracy gate refused every way to build.
         BundleError: the bundle has no file of this precision.
     """
-    wanted = wanted or Wanted()
+    options = options or EngineOptions()
     try:
         driver = ask_driver()
     except DriverError as err:
         raise EngineError(f"engine 'tensorrt' needs an NVIDIA GPU: {err}") from err
     trt = import_tensorrt()
     import_pycuda()  # what is missing is to be said before a build, not after it
-    opener = _Opener(bundle, wanted, driver, trt, tell)
+    opener = _Opener(bundle, options, driver, trt, tell)
     refusals = []
-    for recipe in recipes(bundle, wanted.precision, weak_types=has_weak_types(trt)):
+    for recipe in recipes(bundle, options.precision, weak_types=has_weak_types(trt)):
         try:
             return opener.open(recipe)
         except RefusedError as err:
@@ -108,14 +92,15 @@ class _Opener:
     """One model on one GPU."""
 
     def __init__(
-        self, bundle: Bundle, wanted: Wanted, driver: Driver, trt: Any, tell: Listener
+        self, bundle: Bundle, options: EngineOptions, driver: Driver, trt: Any, tell: Listener
     ) -> None:
         self._bundle = bundle
-        self._wanted = wanted
+        self._options = options
         self._driver = driver
+        self._gpu = driver.gpus[0]
         self._trt = trt
         self._tell = tell
-        self._cache = EngineCache(wanted.cache)
+        self._cache = EngineCache(options.cache)
 
     @property
     def _model(self) -> str:
@@ -129,7 +114,9 @@ class _Opener:
             RefusedError: the gate refuses it, now or when it was built.
         """
         key = self._key(recipe)
-        found = Missing("asked to build again") if self._wanted.rebuild else self._find(key, recipe)
+        found = (
+            Missing("asked to build again") if self._options.rebuild else self._find(key, recipe)
+        )
         if isinstance(found, TensorRtEngine):
             return found
         if find_spec("onnxruntime") is None:
@@ -137,20 +124,59 @@ class _Opener:
                 "a new engine is compared with ONNX Runtime before it is used, and that is not "
                 "installed; pip install 'onnxruntime>=1.18'"
             )
-        self._tell(f"TensorRT builds the {recipe.label} engine of {self._model}: {found.reason}")
         with self._cache.locked(self._model, key, tell=self._tell):
             # Whoever held the lock may have built it meanwhile.
-            if not self._wanted.rebuild:
+            if not self._options.rebuild:
                 again = self._find(key, recipe)
                 if isinstance(again, TensorRtEngine):
                     return again
-            return self._build(key, recipe)
+                ahead = self._built_ahead(key, recipe)
+                if ahead is not None:
+                    return ahead
+            self._tell(
+                f"TensorRT builds the {recipe.label} engine of {self._model}: {found.reason}"
+            )
+            timing_path = self._cache.timing_path(key)
+            built = build(
+                self._trt,
+                recipe,
+                self._options,
+                target=target_for(self._gpu.capability) if builds_ahead(self._trt) else "",
+                timing=self._cache.read(timing_path),
+                tell=self._tell,
+            )
+            self._cache.write(timing_path, built.timing)
+            self._tell(f"built: {built.summary()}; checking its pictures")
+            return self._accepted(key, recipe, built)
+
+    def _built_ahead(self, key: EngineKey, recipe: Recipe) -> TensorRtEngine | None:
+        """Return an engine that was built on another machine, once it has passed the gate here."""
+        if not builds_ahead(self._trt):
+            return None
+        for folder in (self._bundle.path / FOLDER, self._cache.folder):
+            for target in TARGETS:
+                own = "{}.{}".format(*self._gpu.capability) if target == "current" else ""
+                if not own and not covers(target, self._gpu.capability):
+                    continue
+                cache, wanted = EngineCache(folder), ahead_key(self._trt, recipe, target, own)
+                path = cache.plan_path(self._model, wanted)
+                entry = cache.find(self._model, wanted)
+                if isinstance(entry, Missing):
+                    if path.exists():
+                        self._tell(f"an engine built ahead is not used: {entry.reason}")
+                    continue
+                self._tell(f"checking the pictures of {path}, built ahead for {target}")
+                try:
+                    return self._accepted(key, recipe, Built(entry.plan, 0.0))
+                except PlanError as err:
+                    self._tell(f"{path} is not used: {err}")
+        return None
 
     def _find(self, key: EngineKey, recipe: Recipe) -> TensorRtEngine | Missing:
         entry = self._cache.find(self._model, key)
         if isinstance(entry, Missing):
             return entry
-        gate = _verdict(entry)
+        gate = entry.verdict()
         if gate is None:
             return Missing("what the accuracy gate said of the stored engine cannot be read")
         if entry.refused or not gate.passed:
@@ -159,20 +185,19 @@ class _Opener:
                 "`segmif build-engine --rebuild` tries again"
             )
         try:
-            engine = self._engine(entry.plan, recipe)
+            engine = self._engine(entry.plan, key, recipe)
         except PlanError as err:
             return Missing(str(err))
+        try:
+            self._keep_kernels(engine, key)
+        except CacheError as err:
+            self._tell(f"the next start compiles again: {err}")
         self._describe(engine, key, gate)
         return engine
 
-    def _build(self, key: EngineKey, recipe: Recipe) -> TensorRtEngine:
-        timing = self._cache.timing(key)
-        built = build(self._trt, recipe, self._wanted.limits, timing=timing, tell=self._tell)
-        if built.timing:
-            self._cache.store_timing(key, built.timing)
-        size = len(built.plan) / 1e6
-        self._tell(f"built in {built.seconds:.0f} s ({size:.1f} MB); checking its pictures")
-        engine = self._engine(built.plan, recipe)
+    def _accepted(self, key: EngineKey, recipe: Recipe, built: Built) -> TensorRtEngine:
+        """Return a new engine if the gate lets it pass; keep it and the verdict."""
+        engine = self._engine(built.plan, key, recipe)
         try:
             gate = self._checked(engine, recipe)
             # A run that failed may be the machine's fault today: nothing to remember for ever.
@@ -184,7 +209,10 @@ class _Opener:
                     json.loads(gate.to_json()),
                     precision=recipe.label,
                     build_s=round(built.seconds, 1),
+                    products=dict(built.products),
                 )
+            if gate.passed:
+                self._keep_kernels(engine, key)
         except BaseException:
             engine.close()
             raise
@@ -194,6 +222,10 @@ class _Opener:
         self._tell(f"accuracy gate {gate.summary()}")
         self._describe(engine, key, gate)
         return engine
+
+    def _keep_kernels(self, engine: TensorRtEngine, key: EngineKey) -> None:
+        """Keep what was compiled on the GPU, so that the next start need not."""
+        self._cache.write(self._cache.compiled_path(self._model, key), engine.kernels())
 
     def _checked(self, engine: TensorRtEngine, recipe: Recipe) -> GateResult:
         """Run the gate; the reference takes seconds a pair on a small processor."""
@@ -206,39 +238,35 @@ class _Opener:
                 else:
                     progress.begin("pairs", pairs)
 
-            return check_engine(engine, self._bundle, threads=self._wanted.threads, progress=show)
+            return check_engine(engine, self._bundle, threads=self._options.threads, progress=show)
 
-    def _engine(self, plan: bytes, recipe: Recipe) -> TensorRtEngine:
-        return TensorRtEngine(self._bundle, plan, self._driver, facts={"precision": recipe.label})
+    def _engine(self, plan: bytes, key: EngineKey, recipe: Recipe) -> TensorRtEngine:
+        return TensorRtEngine(
+            self._bundle,
+            plan,
+            self._driver,
+            kernels=self._cache.read(self._cache.compiled_path(self._model, key)),
+            facts={"precision": recipe.label},
+        )
 
     def _describe(self, engine: TensorRtEngine, key: EngineKey, gate: GateResult) -> None:
         path = self._cache.plan_path(self._model, key)
         engine.facts.update({"gate": gate.summary(), "engine_file": str(path)})
 
     def _key(self, recipe: Recipe) -> EngineKey:
-        gpu = self._driver.gpus[0]
-        height, width = self._bundle.manifest.size
-        thresholds = GateThresholds.of(self._bundle.manifest.gate)
         return EngineKey(
-            model_sha256=recipe.sha256,
-            tensorrt=version(self._trt),
-            gpu=gpu.name,
-            capability="{}.{}".format(*gpu.capability),
-            memory_mib=gpu.memory_mib if gpu.integrated else 0,
+            model_sha256=recipe.bundle.manifest.sha256,
+            runtime=version(self._trt),
+            gpu=self._gpu.name,
+            capability="{}.{}".format(*self._gpu.capability),
+            memory_mib=self._gpu.memory_mib if self._gpu.integrated else 0,
             driver=self._driver.major,
             precision=recipe.precision,
-            shapes={"rgb": (height, width, 3), "thermal": (height, width)},
+            shapes=shapes_of(self._bundle),
             options={
-                **recipe.options(self._wanted.limits),
-                "gate": asdict(thresholds),
-                "compared_with": reference_digest(self._bundle),
+                **recipe.options(),
+                "workspace_mib": self._options.workspace_mib,
+                "optimization_level": self._options.optimization_level,
+                **gate_options(self._bundle),
             },
         )
-
-
-def _verdict(entry: Entry) -> GateResult | None:
-    """Return what the gate said, None if it cannot be read: the engine is then built again."""
-    try:
-        return GateResult.from_json(json.dumps(dict(entry.gate)))
-    except GateError:
-        return None

@@ -40,6 +40,12 @@ SLOTS = 3
 
 _INPUTS = ("rgb", "thermal")
 _OUTPUTS = ("fused", "mask", "confidence")
+_BEYOND_BUILDING = {
+    "OLD_CUDA_DRIVER": "the driver is too old for it; install a newer one (segmif doctor)",
+    "OLD_CUDA_RUNTIME": "its CUDA runtime is too old; pip install --upgrade tensorrt-rtx-cu12",
+    "INSUFFICIENT_GPU_MEMORY": "the GPU has too little memory; end what else uses it",
+}
+"""Why TensorRT for RTX cannot run an engine, where another engine would not run either."""
 _LOG = logging.getLogger(__name__)
 _MIB = 1 << 20
 _OPEN: WeakSet[TensorRtEngine] = WeakSet()
@@ -78,6 +84,7 @@ class TensorRtEngine:
         plan: bytes,
         driver: Driver,
         *,
+        kernels: bytes = b"",
         facts: Mapping[str, str] | None = None,
         graph: bool = True,
     ) -> None:
@@ -87,6 +94,7 @@ class TensorRtEngine:
             bundle: the model that it was built from; its manifest says the size.
             plan: the engine as TensorRT built it.
             driver: the driver, which was asked and has a GPU.
+            kernels: what `kernels` gave at an earlier start.
             facts: what else to tell in `describe`.
             graph: record a CUDA graph; False puts every frame on the stream call by call.
 
@@ -105,6 +113,7 @@ class TensorRtEngine:
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
+        self._kernels: Any = None
         self._graph_fact = "off"
         self._memory_fact = ""
         self._device_fact = driver.gpus[0].name
@@ -112,7 +121,7 @@ class TensorRtEngine:
         _OPEN.add(self)
         try:
             with self._gpu.current():
-                self._load(bundle, plan)
+                self._load(bundle, plan, kernels)
                 self._slots = [self._new_slot() for _ in range(SLOTS)]
                 self._warm_up()
                 if graph:
@@ -210,7 +219,7 @@ class TensorRtEngine:
     def describe(self) -> Mapping[str, str]:
         """See `Engine.describe`; besides how frames run and what the engine was accepted with."""
         return {
-            "runtime": f"tensorrt {version(self._trt)}",
+            "runtime": version(self._trt),
             "device": self._device_fact,
             "precision": "",
             "threads": "0",
@@ -242,6 +251,7 @@ class TensorRtEngine:
                     slot.graph.close()
         # In this order: graphs hold addresses, the execution context holds the engine's memory.
         self._context = None
+        self._kernels = None
         self._engine = None
         self._runtime = None
         self._under_way.clear()
@@ -251,27 +261,67 @@ class TensorRtEngine:
         if self._gpu.is_closed:
             raise EngineError("engine 'tensorrt' is closed; open it again")
 
-    def _load(self, bundle: Bundle, plan: bytes) -> None:
+    def _check_validity(self, plan: bytes) -> None:
+        """Ask TensorRT for RTX whether an engine runs here, before it tries to.
+
+        Raises:
+            PlanError: it must be built again.
+            EngineError: building it again would not help.
+        """
+        if not hasattr(self._runtime, "get_engine_validity"):
+            return
+        validity, bits = self._runtime.get_engine_validity(plan)
+        if validity != self._trt.EngineValidity.INVALID:
+            return
+        reasons = self._trt.EngineInvalidityDiagnostics.__members__
+        named = [name for name, each in reasons.items() if int(bits) & int(each)]
+        said = f"{version(self._trt)} does not take this engine on {self._device_fact}"
+        for name, remedy in _BEYOND_BUILDING.items():
+            if name in named:
+                raise EngineError(f"{said}: {remedy}")
+        raise PlanError(f"{said} ({', '.join(named) or self._log.last_errors()})")
+
+    def _new_context(self, kernels: bytes) -> Any:
+        """Return an execution context; TensorRT for RTX gets the kernels compiled before."""
+        if not hasattr(self._trt, "IRuntimeCache"):
+            return self._engine.create_execution_context()
+        config = self._engine.create_runtime_config()
+        self._kernels = config.create_runtime_cache()
+        if kernels and not self._kernels.deserialize(kernels):
+            _LOG.info("kernels of another driver or GPU are compiled again")
+            self._log.forget()
+        if not config.set_runtime_cache(self._kernels):
+            raise EngineError(f"TensorRT takes no cache of kernels: {self._log.last_errors()}")
+        return self._engine.create_execution_context(config)
+
+    def kernels(self) -> bytes:
+        """Return what TensorRT for RTX has compiled on this GPU, for the next start."""
+        with self._gpu.current():
+            content = None if self._kernels is None else self._kernels.serialize()
+            return b"" if content is None else bytes(content)
+
+    def _load(self, bundle: Bundle, plan: bytes, kernels: bytes) -> None:
         try:
             self._runtime = self._trt.Runtime(self._log)
         except TypeError as err:
             # pybind's words for a factory that returned nothing.
             raise EngineError(f"TensorRT makes no runtime: {self._log.last_errors()}") from err
+        self._check_validity(plan)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise PlanError(f"TensorRT does not take this engine: {self._log.last_errors()}")
         inputs: dict[str, tuple[str, tuple[object, ...]]] = {}
-        outputs: dict[str, str] = {}
+        outputs: dict[str, tuple[str, tuple[object, ...]]] = {}
         for i in range(self._engine.num_io_tensors):
             name = str(self._engine.get_tensor_name(i))
-            dtype = dtype_name(self._engine.get_tensor_dtype(name))
-            if self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT:
-                inputs[name] = dtype, tuple(self._engine.get_tensor_shape(name))
-            else:
-                outputs[name] = dtype
+            is_input = self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT
+            (inputs if is_input else outputs)[name] = (
+                dtype_name(self._engine.get_tensor_dtype(name)),
+                tuple(self._engine.get_tensor_shape(name)),
+            )
         check_signature(bundle, inputs, outputs)
         self._memory_fact = f"{device_memory(self._engine) / _MIB:.0f}"
-        self._context = self._engine.create_execution_context()
+        self._context = self._new_context(kernels)
         if self._context is None:
             raise EngineError(
                 f"TensorRT cannot run this engine: {self._log.last_errors()}; it needs "

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from segmif_ros.engines import ENGINES, EngineChoices
-from segmif_ros.engines.tensorrt.build import PRECISIONS, WORKSPACE_MIB
+from segmif_ros.bundle import PRECISIONS
+from segmif_ros.engines import ENGINES
+from segmif_ros.engines.base import WORKSPACE_MIB, EngineOptions
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig, Stream
 from segmif_ros.perceiver import FAR_PASSES, FarPass
 from segmif_ros.ros.node.modes import MAY_GO_ON, ModePolicy
@@ -151,14 +152,21 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         "auto",
         "Precision of the engine; auto is the model's own on the CPU, and with TensorRT fp16 if "
         "that is accurate enough, else fp32.",
-        choices=PRECISIONS,
+        choices=("auto", *PRECISIONS),
+        change=_OFFLINE,
+    ),
+    ParameterSpec(
+        "engine_device",
+        "CPU",
+        "What OpenVINO computes on: CPU, GPU, GPU.1, NPU or AUTO; all but CPU pass the accuracy "
+        "gate first.",
         change=_OFFLINE,
     ),
     ParameterSpec(
         "engine_cache",
         "",
-        "Folder of the engines that TensorRT built; empty for segmif_ros/engines in the user's "
-        "cache.",
+        "Folder of built engines and of what the accuracy gate said of them; empty for "
+        "segmif_ros/engines in the user's cache.",
         change=_OFFLINE,
     ),
     ParameterSpec(
@@ -459,7 +467,7 @@ class Settings:
 
     model: str
     engine: str
-    engine_choices: EngineChoices
+    engine_options: EngineOptions
     build_only: bool
     cpu_affinity: tuple[int, ...]
     realtime_priority: int
@@ -503,6 +511,11 @@ class Settings:
                 f"build_only builds an engine of TensorRT, and engine is {values['engine']!r}; set "
                 "engine to tensorrt, or build_only to false"
             )
+        if values["engine_device"] != "CPU" and values["engine"] not in ("auto", "openvino"):
+            raise ParameterError(
+                f"engine_device {values['engine_device']!r} is for OpenVINO, and engine is "
+                f"{values['engine']!r}; set engine to openvino, or engine_device to CPU"
+            )
         try:
             thermal = ThermalSettings(
                 mode=cast("ThermalMode", values["thermal_mode"]),
@@ -523,9 +536,10 @@ class Settings:
         return cls(
             model=values["model"],
             engine=values["engine"],
-            engine_choices=EngineChoices(
+            engine_options=EngineOptions(
                 threads=values["engine_threads"],
                 precision=values["engine_precision"],
+                device=values["engine_device"],
                 cache=Path(cache).expanduser() if (cache := values["engine_cache"]) else None,
                 workspace_mib=values["engine_workspace_mib"],
             ),

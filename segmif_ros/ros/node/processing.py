@@ -116,7 +116,7 @@ class Processor:
         except SchedulingError as err:
             raise ParameterError(str(err)) from err
         self._model = bundle.manifest.name
-        chosen = bundle.manifest.files.get(settings.engine_choices.precision)
+        chosen = bundle.manifest.files.get(settings.engine_options.precision)
         self._gate = str(chosen.made.get("gate", "")) if chosen else ""
         self._alignment = alignment
         self._buffers = Buffers()
@@ -125,7 +125,7 @@ class Processor:
             calibration = load_calibration(settings.calibration_file)
         self._perceiver = Perceiver(
             open_engine(
-                settings.engine, bundle, choices=settings.engine_choices, warn=warn, tell=tell
+                settings.engine, bundle, options=settings.engine_options, warn=warn, tell=tell
             ),
             ThermalNormaliser(settings.thermal),
             Registration(calibration),

@@ -19,12 +19,11 @@ import numpy as np
 import pytest
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.base import EngineError, EngineOptions
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.reference import check_engine, open_reference, reference_pairs
 from segmif_ros.engines.tensorrt.api import has_weak_types
-from segmif_ros.engines.tensorrt.build import Limits
-from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+from segmif_ros.engines.tensorrt.open import open_tensorrt
 from segmif_ros.engines.tensorrt.run import SLOTS, TensorRtEngine
 from segmif_ros.frames import Image8
 from segmif_ros.share import share_path
@@ -59,13 +58,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wanted(cache: Path) -> Wanted:
+def wanted(cache: Path) -> EngineOptions:
     """fp32, built as fast as TensorRT can."""
-    return Wanted(precision="fp32", cache=cache, limits=Limits(optimization_level=1))
+    return EngineOptions(precision="fp32", cache=cache, optimization_level=1)
 
 
 @pytest.fixture(scope="module")
-def engine(bundle: Bundle, wanted: Wanted) -> Iterator[TensorRtEngine]:
+def engine(bundle: Bundle, wanted: EngineOptions) -> Iterator[TensorRtEngine]:
     opened = open_tensorrt(bundle, wanted)
     yield opened
     opened.close()
@@ -167,7 +166,9 @@ def test_a_replay_is_steady(engine: TensorRtEngine, pictures: list[tuple[Image8,
 
 
 @pytest.mark.usefixtures("engine")
-def test_an_engine_is_built_once_and_damage_is_noticed(bundle: Bundle, wanted: Wanted) -> None:
+def test_an_engine_is_built_once_and_damage_is_noticed(
+    bundle: Bundle, wanted: EngineOptions
+) -> None:
     told: list[str] = []
     first = open_tensorrt(bundle, wanted, tell=told.append)
     assert not told, "the fixture has built it"
@@ -191,7 +192,7 @@ def test_half_precision_passes_the_gate_or_is_refused(bundle: Bundle, cache: Pat
 
     if "fp16" not in bundle.precisions and not has_weak_types(tensorrt):
         pytest.skip("the shipped bundle has no fp16 file; make one with `segmif quantise`")
-    wanted = Wanted(precision="fp16", cache=cache, limits=Limits(optimization_level=1))
+    wanted = EngineOptions(precision="fp16", cache=cache, optimization_level=1)
     try:
         opened = open_tensorrt(bundle, wanted)
     except EngineError as err:
@@ -203,7 +204,7 @@ def test_half_precision_passes_the_gate_or_is_refused(bundle: Bundle, cache: Pat
 
 
 def test_it_may_be_used_and_closed_on_another_thread(
-    bundle: Bundle, wanted: Wanted, pictures: list[tuple[Image8, Image8]]
+    bundle: Bundle, wanted: EngineOptions, pictures: list[tuple[Image8, Image8]]
 ) -> None:
     opened = open_tensorrt(bundle, wanted)
     seen: list[int] = []
@@ -218,18 +219,18 @@ def test_it_may_be_used_and_closed_on_another_thread(
     assert seen
 
 
-def test_a_process_that_closes_nothing_ends_well(wanted: Wanted) -> None:
+def test_a_process_that_closes_nothing_ends_well(wanted: EngineOptions) -> None:
     """pycuda aborts a process that ends with a context on its stack."""
     code = (
         "import numpy as np\n"
         "from pathlib import Path\n"
         "from segmif_ros.bundle import Bundle\n"
         "from segmif_ros.share import share_path\n"
-        "from segmif_ros.engines.tensorrt.build import Limits\n"
-        "from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt\n"
+        "from segmif_ros.engines.base import EngineOptions\n"
+        "from segmif_ros.engines.tensorrt.open import open_tensorrt\n"
         "bundle = Bundle.load(share_path('models', 'segmif-nano'))\n"
-        f"wanted = Wanted(precision='fp32', cache=Path({str(wanted.cache)!r}), "
-        "limits=Limits(optimization_level=1))\n"
+        f"wanted = EngineOptions(precision='fp32', cache=Path({str(wanted.cache)!r}), "
+        "optimization_level=1)\n"
         "engine = open_tensorrt(bundle, wanted)\n"
         "h, w = engine.size\n"
         "engine.infer(np.zeros((h, w, 3), np.uint8), np.zeros((h, w), np.uint8))\n"

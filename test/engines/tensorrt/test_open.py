@@ -16,15 +16,16 @@ import numpy as np
 import onnx
 import pytest
 from stand_in_gpu import StandInGpu
+from stand_in_tensorrt import module_of
 from tiny_model import write_tiny_bundle
 
 import segmif_ros.engines
 from segmif_ros.bundle import MANIFEST, Bundle, ModelFile
 from segmif_ros.cli.build_engine import main
-from segmif_ros.engines import EngineChoices, open_engine
-from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.tensorrt.build import Limits
-from segmif_ros.engines.tensorrt.open import Wanted, open_tensorrt
+from segmif_ros.engines import open_engine
+from segmif_ros.engines.base import EngineError, EngineOptions
+from segmif_ros.engines.tensorrt.ahead import build_ahead
+from segmif_ros.engines.tensorrt.open import open_tensorrt
 from segmif_ros.engines.tensorrt.progress import BuildProgress
 from segmif_ros.engines.tensorrt.run import TensorRtEngine
 
@@ -53,17 +54,17 @@ class Opened:
 
     def __init__(self, bundle: Bundle, folder: Path) -> None:
         self.bundle = bundle
-        self.wanted = Wanted(cache=folder, threads=1)
+        self.options = EngineOptions(cache=folder, threads=1)
         self.warnings: list[str] = []
         self.told: list[str] = []
 
     def __call__(self, **changes: Any) -> dict[str, str]:
         """Open, try and close an engine; return its facts."""
-        wanted = replace(self.wanted, **changes)
+        options = replace(self.options, **changes)
         self.warnings.clear()
         self.told.clear()
         engine = open_tensorrt(
-            self.bundle, wanted, warn=self.warnings.append, tell=self.told.append
+            self.bundle, options, warn=self.warnings.append, tell=self.told.append
         )
         rgb, thermal = np.full((*SIZE, 3), 9, np.uint8), np.full(SIZE, 200, np.uint8)
         assert int(engine.infer(rgb, thermal).mask[0, 0]) == 8
@@ -102,7 +103,7 @@ def test_an_engine_that_does_not_belong_here_is_built_again(
     words = {
         "truncated": "bytes, expected",
         "foreign": "gpu was NVIDIA A100, is Stand-in GPU",
-        "other version": "tensorrt was 10.3.0, is 8.6.1",
+        "other version": "runtime was tensorrt 10.3.0, is tensorrt 8.6.1",
         "not taken": "TensorRT does not take this engine: version tag does not match",
     }[damage]
     if damage == "truncated":
@@ -127,7 +128,7 @@ def test_an_engine_that_does_not_belong_here_is_built_again(
 
 def test_other_options_are_another_engine(gpu: StandInGpu, opened: Opened) -> None:
     opened(precision="fp32")
-    opened(precision="fp32", limits=Limits(workspace_mib=64))
+    opened(precision="fp32", workspace_mib=64)
     assert [how["workspace"] >> 20 for how in gpu.behaviour.built] == [1024, 64]
     assert gpu.behaviour.built[1]["timing"] == "+", "the first build helps the second"
     opened(precision="fp32", rebuild=True)
@@ -187,7 +188,7 @@ def test_an_engine_that_gives_wrong_pictures_is_never_used(gpu: StandInGpu, open
     with pytest.raises(EngineError, match="no TensorRT engine of tiny is accurate enough") as err:
         opened(precision="fp16")
     assert "the fused image is 0 everywhere" in str(err.value)
-    assert not list(opened.wanted.cache.glob("*.plan"))
+    assert not list(opened.options.cache.glob("*.plan"))
     gpu.behaviour.spoil = lambda _: False
     with pytest.raises(EngineError, match="--rebuild"):
         opened(precision="fp16")
@@ -306,14 +307,14 @@ def test_auto_takes_the_gpu_first_and_falls_back_with_the_reason(
     monkeypatch.setattr(
         segmif_ros.engines, "find_spec", lambda name: object() if name in installed else None
     )
-    choices = EngineChoices(threads=1, precision="fp32", cache=opened.wanted.cache)
+    options = EngineOptions(threads=1, precision="fp32", cache=opened.options.cache)
     told: list[str] = []
-    engine = open_engine("auto", opened.bundle, choices=choices, warn=told.append)
+    engine = open_engine("auto", opened.bundle, options=options, warn=told.append)
     assert engine.name == "tensorrt"
     assert told == []
     engine.close()
     gpu.controls.reset(init_code=100)
-    engine = open_engine("auto", opened.bundle, choices=choices, warn=told.append)
+    engine = open_engine("auto", opened.bundle, options=options, warn=told.append)
     assert engine.name == "onnxruntime"
     assert "'auto' passes over tensorrt" in told[0]
     assert "finds no GPU" in told[0]
@@ -322,7 +323,7 @@ def test_auto_takes_the_gpu_first_and_falls_back_with_the_reason(
 def test_build_engine_builds_says_how_and_refuses(
     gpu: StandInGpu, opened: Opened, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = str(opened.wanted.cache)
+    folder = str(opened.options.cache)
     line = [str(opened.bundle.path), "--cache", folder, "--precision", "fp16", "--workspace", "64"]
     assert main([*line, "--optimization-level", "1"]) == 0
     out = capsys.readouterr().out
@@ -339,3 +340,133 @@ def test_build_engine_builds_says_how_and_refuses(
     captured = capsys.readouterr()
     assert "is refused" in captured.err
     assert "accurate enough" in captured.err
+
+
+@pytest.fixture
+def rtx(gpu: StandInGpu, opened: Opened, tmp_path: Path) -> Opened:
+    """TensorRT for RTX on a GPU that it knows, and a bundle that may be written to."""
+    gpu.install("rtx 1.7.1")
+    gpu.controls.reset(capability=86)
+    opened.bundle = Bundle.load(shutil.copytree(opened.bundle.path, tmp_path / "bundle"))
+    return opened
+
+
+def test_an_engine_built_ahead_is_checked_once_and_kept(gpu: StandInGpu, rtx: Opened) -> None:
+    path, _, _ = build_ahead(rtx.bundle, EngineOptions(precision="fp32"), "ampere+")
+    assert gpu.behaviour.built[0]["targets"] == ["SM80", "SM86", "SM89", "SM120", "SM121"]
+    facts = rtx(precision="fp32")
+    assert len(gpu.behaviour.built) == 1, "nothing is built on the vehicle"
+    assert f"checking the pictures of {path}, built ahead for ampere+" in rtx.told[0]
+    assert facts["gate"].startswith("passed")
+    assert facts["runtime"] == "tensorrt-rtx 1.7.1"
+    assert gpu.behaviour.kernels == []
+    rtx(precision="fp32")
+    assert rtx.told == []
+    assert gpu.behaviour.kernels == [b"kernels of the stand-in"], "compiled at the first start"
+    shutil.rmtree(path.parent)
+    rtx(precision="fp32")
+    assert len(gpu.behaviour.built) == 1, "what was accepted is kept apart from the bundle"
+
+
+def test_kernels_of_another_driver_are_compiled_again(gpu: StandInGpu, rtx: Opened) -> None:
+    rtx(precision="fp32")
+    gpu.behaviour.refuse = {"kernels"}
+    assert rtx(precision="fp32")["gate"].startswith("passed")
+
+
+def test_an_engine_ahead_that_gives_wrong_pictures_is_refused(gpu: StandInGpu, rtx: Opened) -> None:
+    build_ahead(rtx.bundle, EngineOptions(precision="fp16"), "ampere+")
+    gpu.behaviour.spoil = lambda _: True
+    with pytest.raises(EngineError, match="the fp16 engine is refused: failed"):
+        rtx(precision="fp16")
+    assert not list(rtx.options.cache.glob("*.plan"))
+    with pytest.raises(EngineError, match="was refused when it was built"):
+        rtx(precision="fp16")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "not ours", "others may write"])
+def test_an_engine_ahead_that_cannot_be_trusted_is_built_here(
+    gpu: StandInGpu, rtx: Opened, damage: str
+) -> None:
+    path, _, _ = build_ahead(rtx.bundle, EngineOptions(precision="fp32"), "ampere+")
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif damage == "not ours":
+        description = path.with_suffix(".json")
+        description.write_text(description.read_text().replace("rtx 1.7.1", "rtx 1.6.0"))
+    else:
+        path.parent.chmod(0o777)
+    assert rtx(precision="fp32")["gate"].startswith("passed")
+    assert len(gpu.behaviour.built) == 2
+    words = {
+        "truncated": "bytes, expected",
+        "not ours": "runtime was tensorrt-rtx 1.6.0, is tensorrt-rtx 1.7.1",
+        "others may write": "others can put code there",
+    }[damage]
+    assert "an engine built ahead is not used" in rtx.told[0]
+    assert words in rtx.told[0]
+
+
+@pytest.mark.parametrize(
+    ("capability", "target", "built"),
+    [
+        (75, "ampere+", ["SM75"]),
+        (86, "blackwell", ["SM80", "SM86", "SM89", "SM120", "SM121"]),
+        (90, "ampere+", ["CURRENT"]),
+        (120, "blackwell", None),
+        (130, "ampere+", None),
+    ],
+)
+def test_an_engine_runs_on_the_gpus_it_was_built_for(
+    gpu: StandInGpu, rtx: Opened, capability: int, target: str, built: list[str] | None
+) -> None:
+    build_ahead(rtx.bundle, EngineOptions(precision="fp32"), target)
+    gpu.controls.reset(capability=capability)
+    assert rtx(precision="fp32")["gate"].startswith("passed")
+    here = gpu.behaviour.built[1:]
+    assert [how["targets"] for how in here] == ([] if built is None else [built])
+
+
+def test_an_engine_that_tensorrt_finds_invalid_is_built_again(gpu: StandInGpu, rtx: Opened) -> None:
+    rtx(precision="fp32")
+    runtime = sys.modules["tensorrt_rtx"].Runtime
+    honest = runtime.get_engine_validity
+
+    def until_built(self: Any, plan: bytes) -> Any:
+        stale = len(gpu.behaviour.built) == 1
+        gpu.behaviour.invalid = ("VERSION_MISMATCH", "UNSUPPORTED_CC") if stale else ()
+        return honest(self, plan)
+
+    gpu.patch.setattr(runtime, "get_engine_validity", until_built)
+    rtx(precision="fp32")
+    assert len(gpu.behaviour.built) == 2
+    assert (
+        "does not take this engine on Stand-in GPU (VERSION_MISMATCH, UNSUPPORTED_CC)"
+        in (rtx.told[0])
+    )
+
+
+def test_an_old_driver_is_named_and_nothing_is_built_in_vain(gpu: StandInGpu, rtx: Opened) -> None:
+    build_ahead(rtx.bundle, EngineOptions(precision="fp32"), "ampere+")
+    gpu.behaviour.invalid = ("OLD_CUDA_DRIVER",)
+    with pytest.raises(EngineError, match="the driver is too old for it; install a newer one"):
+        rtx(precision="fp32")
+    assert len(gpu.behaviour.built) == 1
+
+
+def test_with_both_flavours_the_full_one_is_taken(gpu: StandInGpu, rtx: Opened) -> None:
+    full = module_of("10.3.0", gpu.controls.library, gpu.behaviour)
+    gpu.patch.setitem(sys.modules, "tensorrt", full)
+    assert rtx(precision="fp32")["runtime"] == "tensorrt 10.3.0"
+    gpu.patch.setitem(sys.modules, "tensorrt", None)
+    assert rtx(precision="fp32")["runtime"] == "tensorrt-rtx 1.7.1"
+
+
+def test_for_the_current_gpu_an_engine_is_for_its_kind(gpu: StandInGpu, rtx: Opened) -> None:
+    build_ahead(rtx.bundle, EngineOptions(precision="fp32"), "current")
+    assert gpu.behaviour.built[0]["targets"] == ["CURRENT"]
+    rtx(precision="fp32")
+    assert len(gpu.behaviour.built) == 1
+    gpu.controls.reset(capability=89)
+    rtx(precision="fp32")
+    assert len(gpu.behaviour.built) == 2

@@ -18,11 +18,11 @@ from stand_in_gpu import StandInGpu
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import Engine, EngineError
+from segmif_ros.engines.base import Engine, EngineError, EngineOptions
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
 from segmif_ros.engines.tensorrt.api import import_tensorrt
-from segmif_ros.engines.tensorrt.build import Limits, build, recipes
+from segmif_ros.engines.tensorrt.build import build, recipes
 from segmif_ros.engines.tensorrt.graph import CudaGraph
 from segmif_ros.engines.tensorrt.run import SLOTS, PlanError, TensorRtEngine
 from segmif_ros.frames import Image8
@@ -43,7 +43,7 @@ def frames(seed: int) -> tuple[Image8, Image8]:
 def opened(gpu: StandInGpu, bundle: Bundle, *, graph: bool = True) -> TensorRtEngine:
     trt = import_tensorrt()
     recipe = recipes(bundle, "fp32", weak_types=True)[0]
-    plan = build(trt, recipe, Limits()).plan
+    plan = build(trt, recipe, EngineOptions()).plan
     return TensorRtEngine(bundle, plan, ask_driver(str(gpu.path)), graph=graph)
 
 
@@ -244,7 +244,7 @@ def test_every_refusal_of_tensorrt_is_heard(
 def test_a_plan_of_another_version_is_no_error_of_the_gpu(gpu: StandInGpu, bundle: Bundle) -> None:
     gpu.install("8.6.1")
     recipe = recipes(bundle, "fp32", weak_types=True)[0]
-    plan = build(import_tensorrt(), recipe, Limits()).plan
+    plan = build(import_tensorrt(), recipe, EngineOptions()).plan
     gpu.install("10.3.0")
     with pytest.raises(PlanError, match="version tag does not match"):
         TensorRtEngine(bundle, plan, ask_driver(str(gpu.path)))
@@ -262,6 +262,8 @@ def test_a_model_that_takes_something_else_is_refused(
     gpu: StandInGpu, bundle: Bundle, tmp_path: Path
 ) -> None:
     other = Bundle.load(write_tiny_bundle(tmp_path, (64, 64)))
-    plan = build(import_tensorrt(), recipes(other, "fp32", weak_types=True)[0], Limits()).plan
+    plan = build(
+        import_tensorrt(), recipes(other, "fp32", weak_types=True)[0], EngineOptions()
+    ).plan
     with pytest.raises(EngineError, match="make it with `segmif export`"):
         TensorRtEngine(bundle, plan, ask_driver(str(gpu.path)))

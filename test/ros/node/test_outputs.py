@@ -19,7 +19,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from segmif_ros.engines import EngineChoices
+from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Perception
 from segmif_ros.images.raw import ImageView
 from segmif_ros.labels import labels_json
@@ -169,7 +169,9 @@ def test_the_whole_way_of_a_pair_allocates_no_image(engine, encoding, loaded_bun
     topics = {name: node.topics[name] for name in ("fused", "mask", "overlay")}
     publishers.wanted = lambda: tuple(topics)
     processor = Processor(
-        loaded_bundle, replace(SETTINGS, engine=engine, engine_choices=EngineChoices(1)), print
+        loaded_bundle,
+        replace(SETTINGS, engine=engine, engine_options=EngineOptions(threads=1)),
+        print,
     )
     statistics, clock = Statistics(OUTPUTS), Clock()
     rng = np.random.default_rng(7)

@@ -18,8 +18,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines import EngineChoices
-from segmif_ros.engines.base import EngineError
+from segmif_ros.engines.base import EngineError, EngineOptions
 from segmif_ros.export.bundle_writer import add_model
 from segmif_ros.frames import Perception, PictureState
 from segmif_ros.images.raw import ImageView
@@ -207,7 +206,7 @@ def test_describe_tells_which_file_runs_and_what_the_gate_said_of_it(tiny_bundle
         plain, "int8", plain.model_path.read_bytes(), {"gate": "passed: fused 41 dB"}
     )
     processor = Processor(
-        bundle, replace(SETTINGS, engine_choices=EngineChoices(precision="int8")), print
+        bundle, replace(SETTINGS, engine_options=EngineOptions(precision="int8")), print
     )
     facts = processor.describe()
     processor.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from segmif_ros.engines.tensorrt import cache as engine_cache
-from segmif_ros.engines.tensorrt.cache import (
+from segmif_ros.engines import cache as engine_cache
+from segmif_ros.engines.cache import (
     CacheError,
     EngineCache,
     EngineKey,
@@ -26,7 +27,7 @@ from segmif_ros.engines.tensorrt.cache import (
 
 KEY = EngineKey(
     model_sha256="a" * 64,
-    tensorrt="10.3.0",
+    runtime="10.3.0",
     gpu="NVIDIA H200",
     capability="9.0",
     memory_mib=0,
@@ -37,7 +38,7 @@ KEY = EngineKey(
 )
 OTHERS: dict[str, Any] = {
     "model_sha256": "b" * 64,
-    "tensorrt": "10.3.1",
+    "runtime": "10.3.1",
     "gpu": "NVIDIA H100",
     "capability": "8.7",
     "memory_mib": 7620,
@@ -80,7 +81,7 @@ def test_every_part_of_the_key_counts(cache: EngineCache) -> None:
 def test_the_reason_names_what_has_changed(cache: EngineCache) -> None:
     assert "no fp16 engine of nano" in reason(cache, KEY)
     cache.store("nano", KEY, PLAN, GATE)
-    assert "tensorrt was 10.3.0, is 10.7.0" in reason(cache, replace(KEY, tensorrt="10.7.0"))
+    assert "runtime was 10.3.0, is 10.7.0" in reason(cache, replace(KEY, runtime="10.7.0"))
     assert "the model file has changed" in reason(cache, replace(KEY, model_sha256="c" * 64))
     text = reason(cache, replace(KEY, options={**KEY.options, "workspace_mib": 64}))
     assert "options: workspace_mib was 1024, is 64" in text
@@ -195,11 +196,14 @@ def test_a_name_stays_inside_the_folder(cache: EngineCache, name: str) -> None:
 
 
 def test_timing_belongs_to_a_gpu_and_a_version(cache: EngineCache) -> None:
-    assert cache.timing(KEY) == b""
-    cache.store_timing(KEY, b"measured")
-    assert cache.timing(replace(KEY, precision="fp32", model_sha256="d" * 64)) == b"measured"
-    assert cache.timing(replace(KEY, tensorrt="10.7.0")) == b""
-    assert cache.timing(replace(KEY, gpu="Orin")) == b""
+    def kept(key: EngineKey) -> bytes:
+        return cache.read(cache.timing_path(key))
+
+    assert kept(KEY) == b""
+    cache.write(cache.timing_path(KEY), b"measured")
+    assert kept(replace(KEY, precision="fp32", model_sha256="d" * 64)) == b"measured"
+    assert kept(replace(KEY, runtime="10.7.0")) == b""
+    assert kept(replace(KEY, gpu="Orin")) == b""
 
 
 def test_the_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -214,7 +218,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from segmif_ros.engines.tensorrt.cache import EngineCache
+from segmif_ros.engines.cache import EngineCache
 from test_cache import KEY
 with EngineCache(Path(sys.argv[1])).locked("nano", KEY):
     print("held", flush=True)
@@ -270,3 +274,56 @@ def test_a_process_that_dies_holds_nothing(cache: EngineCache) -> None:
     process.wait(20.0)
     with cache.locked("nano", KEY, deadline_s=20.0):
         pass
+
+
+def test_what_is_kept_beside_an_engine_has_a_limit(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cache.compiled_path("nano", KEY)
+    cache.write(path, b"kernels")
+    written = path.stat().st_mtime_ns
+    cache.write(path, b"kernels")
+    assert path.stat().st_mtime_ns == written, "the same again is not written again"
+    monkeypatch.setattr(engine_cache, "LARGEST_BLOB", 5)
+    assert cache.read(path) == b""
+    cache.write(path, b"too large")
+    assert path.read_bytes() == b"kernels"
+
+
+def test_a_folder_that_others_can_write_to_is_not_used(cache: EngineCache) -> None:
+    cache.store("nano", KEY, b"plan", {"passed": True})
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+    assert isinstance(cache.find("nano", KEY), Entry)
+    cache.folder.chmod(0o777)
+    found = cache.find("nano", KEY)
+    assert isinstance(found, Missing)
+    assert "others can put code there" in found.reason
+    with pytest.raises(CacheError, match="mode is 777"):
+        cache.store("nano", KEY, b"plan", {"passed": True})
+    cache.folder.chmod(0o700)
+    assert isinstance(cache.find("nano", KEY), Entry)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_not_used(cache: EngineCache) -> None:
+    cache.store("nano", KEY, b"plan", {"passed": True})
+    os.chown(cache.folder, 12345, -1)
+    found = cache.find("nano", KEY)
+    assert isinstance(found, Missing)
+    assert "user 12345 owns the folder" in found.reason
+
+
+def test_a_shared_folder_can_be_read_by_others_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        shared = EngineCache(tmp_path / "engines", shared=True)
+        plan = shared.store("nano", KEY, b"plan", {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(shared.folder.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(p.stat().st_mode) for p in shared.folder.iterdir()} == {0o644}
+    entry = shared.find("nano", KEY)
+    assert isinstance(entry, Entry)
+    assert not entry.refused
+    assert entry.verdict() is None
+    assert plan.read_bytes() == entry.plan == b"plan"

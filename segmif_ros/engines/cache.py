@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that were built on this machine, kept on disk and never used where they do not belong.
+"""Engines and what the accuracy gate said of them, kept on disk and never used elsewhere.
 
-One entry is two files: NAME.plan, what TensorRT built, and NAME.json beside it with the whole key,
-the digest of the plan and the verdict of the accuracy gate. Every part of the key is compared when
-an entry is read. A refused entry has no plan: it says that building it again would be in vain.
+One entry is NAME.json with the whole key, the digest of the plan and the verdict of the gate, and
+beside it NAME.plan, what TensorRT built. Every part of the key is compared when an entry is read. A
+refused entry has no plan: it says that building it again would be in vain. Runtimes that build
+nothing to keep have no plan either, only the verdict.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,11 +25,14 @@ from time import monotonic, sleep
 from typing import Any
 
 from segmif_ros.documents import DocumentError, read_json
+from segmif_ros.engines.gate import GateError, GateResult
 
 FORMAT = 1
 """Number of this layout and of the way engines are built: another number is another engine."""
 LOCK_DEADLINE_S = 1800.0
 """Longest wait for another process that builds the same engine."""
+LARGEST_BLOB = 256 << 20
+"""Bytes of what is kept beside an engine, at most."""
 
 _POLL_S = 0.2
 _TELL_S = 5.0
@@ -48,8 +53,8 @@ class EngineKey:
 
     Attributes:
         model_sha256: digest of the ONNX file it was built from.
-        tensorrt: full version of TensorRT.
-        gpu: name of the GPU.
+        runtime: name and full version, for example "tensorrt 10.3.0".
+        gpu: name of the GPU, or of the group of GPUs that it was built ahead for.
         capability: its compute capability, for example "9.0".
         memory_mib: its memory, where it is the machine's (one name comes in several sizes), else 0.
         driver: major release of the driver.
@@ -59,7 +64,7 @@ class EngineKey:
     """
 
     model_sha256: str
-    tensorrt: str
+    runtime: str
     gpu: str
     capability: str
     memory_mib: int
@@ -85,7 +90,7 @@ class Entry:
 
     Attributes:
         plan: the engine as bytes, empty for a refused one.
-        gate: what the accuracy gate said, as JSON.
+        gate: what the accuracy gate said, as JSON; empty for an engine that no GPU has run yet.
         facts: what else is told of the build: seconds, date, sizes.
     """
 
@@ -96,7 +101,14 @@ class Entry:
     @property
     def refused(self) -> bool:
         """Whether the gate refused this engine."""
-        return not self.plan
+        return self.gate.get("passed") is False
+
+    def verdict(self) -> GateResult | None:
+        """Return what the gate said, None if it said nothing or that cannot be read."""
+        try:
+            return GateResult.from_json(json.dumps(dict(self.gate)))
+        except GateError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +129,15 @@ def default_folder() -> Path:
 class EngineCache:
     """A folder of engines."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, shared: bool = False) -> None:
         """Take a folder; it is made when the first engine is stored.
 
         Args:
             folder: None for `default_folder`.
+            shared: others may read it: engines that lie beside their model.
         """
         self.folder = default_folder() if folder is None else folder
+        self._shared = shared
 
     def plan_path(self, model: str, key: EngineKey) -> Path:
         """Return where the engine of a key lies."""
@@ -139,14 +153,15 @@ class EngineCache:
         plan_path = self.plan_path(model, key)
         facts_path = plan_path.with_suffix(".json")
         try:
+            check_private(self.folder)
             facts = _description(facts_path)
             if facts["key"] != key.to_json():
                 unlike = difference(facts["key"], key.to_json())
                 return Missing(f"{facts_path} is of another engine: {unlike}")
-            plan = b"" if facts["refused"] else _plan(plan_path, facts)
-        except FileNotFoundError:
+            plan = _plan(plan_path, facts) if facts.get("bytes") else b""
+        except (FileNotFoundError, NotADirectoryError):
             return Missing(self._why_absent(model, key))
-        except _DamagedError as err:
+        except (_DamagedError, CacheError) as err:
             return Missing(str(err))
         rest = {name: facts[name] for name in facts if name not in ("key", "gate")}
         return Entry(plan, facts["gate"], rest)
@@ -159,7 +174,7 @@ class EngineCache:
         Args:
             model: name of the model.
             key: what it was built for.
-            plan: the engine, empty for one that the gate refused.
+            plan: the engine, empty where the gate refused it or there is none to keep.
             gate: what the accuracy gate said.
             facts: what else to tell of the build.
 
@@ -174,7 +189,6 @@ class EngineCache:
             "key": key.to_json(),
             "sha256": hashlib.sha256(plan).hexdigest(),
             "bytes": len(plan),
-            "refused": not plan,
             "gate": dict(gate),
             "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **facts,
@@ -187,20 +201,30 @@ class EngineCache:
         self._write(path.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
         return path
 
-    def timing(self, key: EngineKey) -> bytes:
-        """Return what earlier builds on this GPU and version measured, empty for nothing."""
+    def timing_path(self, key: EngineKey) -> Path:
+        """Return where the measurements of builds on this GPU with this version lie."""
+        gpu = _plain(f"{key.gpu} {key.capability}")
+        return self.folder / f"timing-{gpu}-{_plain(key.runtime)}.cache"
+
+    def compiled_path(self, model: str, key: EngineKey) -> Path:
+        """Return where the kernels lie that were compiled on the GPU for an engine."""
+        return self._path(model, key, "kernels")
+
+    def read(self, path: Path) -> bytes:
+        """Return what `write` kept, empty for nothing that can be used."""
         try:
-            return self._timing_path(key).read_bytes()
+            return path.read_bytes() if path.stat().st_size <= LARGEST_BLOB else b""
         except OSError:
             return b""
 
-    def store_timing(self, key: EngineKey, timing: bytes) -> None:
-        """Keep the measurements of a build for the next one.
+    def write(self, path: Path, content: bytes) -> None:
+        """Keep something beside the engines, unless it is too large or there already.
 
         Raises:
             CacheError: the folder cannot be written.
         """
-        self._write(self._timing_path(key), timing)
+        if content and len(content) <= LARGEST_BLOB and content != self.read(path):
+            self._write(path, content)
 
     @contextmanager
     def locked(
@@ -246,10 +270,6 @@ class EngineCache:
     def _path(self, model: str, key: EngineKey, suffix: str) -> Path:
         return self.folder / f"{_plain(model)}-{key.precision}-{key.digest}.{suffix}"
 
-    def _timing_path(self, key: EngineKey) -> Path:
-        gpu = _plain(f"{key.gpu} {key.capability}")
-        return self.folder / f"timing-{gpu}-trt{_plain(key.tensorrt)}.cache"
-
     def _why_absent(self, model: str, key: EngineKey) -> str:
         """Name what differs from the newest engine of this model and precision, if there is one."""
         others = sorted(
@@ -265,8 +285,7 @@ class EngineCache:
         return f"no {key.precision} engine of {model} in {self.folder} yet"
 
     def _make_folder(self) -> None:
-        # An engine is code that the GPU runs: nobody else may put one here.
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.folder, 0o755 if self._shared else 0o700)
 
     def _write(self, path: Path, content: bytes) -> None:
         """Write beside the place, make sure it is on the disk, and move it in."""
@@ -278,6 +297,7 @@ class EngineCache:
                 try:
                     part.write(content)
                     part.flush()
+                    os.fchmod(part.fileno(), 0o644 if self._shared else 0o600)
                     os.fsync(part.fileno())
                     Path(part.name).replace(path)
                 except BaseException:
@@ -307,6 +327,39 @@ class EngineCache:
         return CacheError(
             f"the engine cache {self.folder} cannot be written ({err}); free space, or give "
             "another folder (--cache, parameter engine_cache)"
+        )
+
+
+def make_private(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder for engines, which are code that the GPU runs: nobody else may put one there.
+
+    Raises:
+        OSError: it cannot be made.
+        CacheError: it is there, and others can write to it.
+    """
+    missing = not folder.exists()
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    if missing:
+        folder.chmod(mode)  # whatever the umask is
+    check_private(folder)
+
+
+def check_private(folder: Path) -> None:
+    """Refuse a folder of engines that another user could have written to.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CacheError: it belongs to another user, or others may write to it.
+    """
+    status = folder.stat()
+    others = status.st_mode & stat.S_IWOTH
+    # Where a group may write it is usually the user's own, as Ubuntu's umask has it.
+    strangers = status.st_mode & stat.S_IWGRP and status.st_gid not in (os.getegid(), 0)
+    if status.st_uid not in (os.geteuid(), 0) or others or strangers:
+        raise CacheError(
+            f"engines in {folder} are not used: user {status.st_uid} owns the folder and its mode "
+            f"is {stat.S_IMODE(status.st_mode):o}, so others can put code there; chown it, chmod "
+            "go-w, or give another folder (--cache, parameter engine_cache)"
         )
 
 
@@ -340,7 +393,7 @@ def _description(path: Path) -> dict[str, Any]:
         facts = read_json(path)
     except DocumentError as err:
         raise _DamagedError(f"{path} is damaged ({err})") from err
-    kinds = {"key": dict, "gate": dict, "refused": bool}
+    kinds = {"key": dict, "gate": dict, "bytes": int}
     if not isinstance(facts, dict) or not all(
         isinstance(facts.get(name), kind) for name, kind in kinds.items()
     ):

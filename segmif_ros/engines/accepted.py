@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accuracy gate for devices other than the CPU: run once, and the verdict is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from segmif_ros.bundle import Bundle
+from segmif_ros.engines.base import Engine, EngineError, EngineOptions, RefusedError
+from segmif_ros.engines.cache import CacheError, EngineCache, EngineKey, Missing
+from segmif_ros.engines.driver import DriverError, ask_driver
+from segmif_ros.engines.gate import GateError
+from segmif_ros.engines.reference import check_engine, gate_options
+
+
+def accepted_verdict(
+    engine: Engine, bundle: Bundle, options: EngineOptions, *, tell: Callable[[str], None]
+) -> str:
+    """Return in one line what the gate says of an engine: now, or when it was asked before.
+
+    Args:
+        engine: on a device whose results nobody has compared with float32 yet.
+        bundle: what it was opened from.
+        options: where verdicts are kept, and whether to ask again.
+        tell: told that the gate runs, and when its verdict cannot be kept.
+
+    Raises:
+        RefusedError: the engine is not accurate enough.
+        EngineError, BundleError: the reference cannot be run, or the thresholds are malformed.
+    """
+    facts = engine.describe()
+    try:
+        driver = ask_driver().major
+    except DriverError:
+        driver = ""
+    try:
+        asked = gate_options(bundle)
+    except GateError as err:
+        raise EngineError(str(err)) from err
+    key = EngineKey(
+        model_sha256=bundle.manifest.sha256,
+        runtime=facts["runtime"],
+        gpu=facts["device"],
+        capability="",
+        memory_mib=0,
+        driver=driver,
+        precision=bundle.precisions[0],
+        shapes={"rgb": (*engine.size, 3), "thermal": engine.size},
+        options=asked,
+    )
+    cache, model = EngineCache(options.cache), bundle.manifest.name
+    found = cache.find(model, key)
+    result = None if options.rebuild or isinstance(found, Missing) else found.verdict()
+    if result is None:
+        tell(f"comparing {engine.name} on {facts['device']} with ONNX Runtime on the CPU")
+        result = check_engine(engine, bundle, threads=options.threads)
+        try:
+            if result.ran:
+                cache.store(model, key, b"", json.loads(result.to_json()))
+        except CacheError as err:
+            tell(f"the next start compares again: {err}")
+    if not result.passed:
+        raise RefusedError(
+            f"{engine.name} on {facts['device']} is refused: {result.summary()}; choose another "
+            "engine or device"
+        )
+    return result.summary()
