@@ -1,35 +1,124 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults as people write them: `thermal:stop@5+3`, `both:clock=3600`, `rgb:drop=0.1`."""
+"""Faults as people write them: `thermal:stop@5+3`, `both:clock=3600`, `rgb:drop=0.1`.
+
+A fault changes the messages of one camera, which come and go in order of arrival. The same fault
+with the same seed does the same to the same messages.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-from segmif_ros.rig.faults.streams import (
-    RGB,
-    THERMAL,
-    ClockOffset,
-    Damage,
-    Damaged,
-    Drop,
-    Duplicate,
-    Event,
-    Fault,
-    Jitter,
-    Latency,
-    OtherRate,
-    Reorder,
-    Still,
-    ZeroStamp,
-)
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.rig.faults.streams import RGB, THERMAL, Damage, Event, in_order
 
 _FORM = re.compile(
     r"(?P<camera>\w+):(?P<kind>\w+)(=(?P<value>[^@\s]+))?(@(?P<start>[^+\s]+)(\+(?P<length>\S+))?)?"
 )
 _CAMERAS = {RGB: (RGB,), THERMAL: (THERMAL,), "both": (RGB, THERMAL)}
+_COPY_LATE_NS = 1_000_000
+_ABOVE_0 = math.ulp(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a fault is built from.
+
+    Attributes:
+        value: the number after `=`, 0 without one.
+        shown: the message at which the fault begins.
+        seed: of everything random.
+    """
+
+    value: float
+    shown: Event
+    seed: int
+
+    @property
+    def nanoseconds(self) -> int:
+        """The value as a time."""
+        return round(self.value * 1e9)
+
+    def draw(self, salt: int, count: int) -> NDArray[np.float64]:
+        """Return so many numbers between 0 and 1; every camera and salt has its own."""
+        return np.random.default_rng([salt, self.seed, *self.shown.camera.encode()]).random(count)
+
+
+Change = Callable[[Sequence[Event], Case], list[Event]]
+"""What a fault makes of the messages of its camera, in any order."""
+
+
+def _each(change: Callable[[Case], dict[str, Any]]) -> Change:
+    """Return the fault that sets the same fields of every message."""
+    return lambda events, case: [replace(event, **change(case)) for event in events]
+
+
+def _later(events: Sequence[Event], case: Case) -> list[Event]:
+    return [replace(e, arrival_ns=e.arrival_ns + case.nanoseconds) for e in events]
+
+
+def _clock(events: Sequence[Event], case: Case) -> list[Event]:
+    return [replace(e, stamp_ns=e.stamp_ns + case.nanoseconds) for e in events]
+
+
+def _drop(events: Sequence[Event], case: Case) -> list[Event]:
+    lost = case.draw(1, len(events)) < case.value
+    return [event for event, gone in zip(events, lost, strict=True) if not gone]
+
+
+def _jitter(events: Sequence[Event], case: Case) -> list[Event]:
+    """Vary the arrivals, evenly spread; the messages keep their order."""
+    extra = np.rint(case.draw(2, len(events)) * case.value * 1e9).astype(np.int64)
+    shifted, latest = [], -(1 << 62)
+    for event, late in zip(events, extra.tolist(), strict=True):
+        latest = max(latest, event.arrival_ns + late)
+        shifted.append(replace(event, arrival_ns=latest))
+    return shifted
+
+
+def _duplicate(events: Sequence[Event], case: Case) -> list[Event]:
+    twice = case.draw(3, len(events)) < case.value
+    copies = [
+        replace(event, arrival_ns=event.arrival_ns + _COPY_LATE_NS)
+        for event, doubled in zip(events, twice, strict=True)
+        if doubled
+    ]
+    return [*events, *copies]
+
+
+def _reorder(events: Sequence[Event], case: Case) -> list[Event]:
+    """Let neighbours change places; no message is swapped twice."""
+    swap = case.draw(4, len(events)) < case.value
+    swapped = list(events)
+    index = 0
+    while index + 1 < len(swapped):
+        if swap[index]:
+            a, b = swapped[index], swapped[index + 1]
+            swapped[index] = replace(b, arrival_ns=a.arrival_ns)
+            swapped[index + 1] = replace(a, arrival_ns=b.arrival_ns)
+            index += 1
+        index += 1
+    return swapped
+
+
+def _rate(events: Sequence[Event], case: Case) -> list[Event]:
+    """Replace the messages, from the first stamp until the next one is due."""
+    if not events:
+        return []
+    stamps = [event.stamp_ns for event in events]
+    first, last = min(stamps), max(stamps)
+    end = last + (last - first) / max(len(stamps) - 1, 1)
+    # Counted from time 0, so that the frames of two adjoining spans keep their distance.
+    numbers = range(math.ceil(first * case.value / 1e9), math.ceil(end * case.value / 1e9))
+    times = [(number, round(number / case.value * 1e9)) for number in numbers]
+    return [Event.clean(case.shown.camera, number, time) for number, time in times]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,51 +128,40 @@ class Kind:
     Attributes:
         value: what the number after `=` is, empty when the kind takes none.
         meaning: one line for people.
-        make: builds the fault.
+        change: what it does.
+        limits: smallest and largest value.
     """
 
     value: str
     meaning: str
-    make: Callable[[_Case], Fault]
+    change: Change
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What a fault is built from; `shown` is the message at which it begins."""
-
-    value: float
-    shown: Event
-    seed: int
-
-    @property
-    def camera(self) -> str:
-        return self.shown.camera
+_share = partial(Kind, "share", limits=(0.0, 1.0))
+_seconds = partial(Kind, "seconds", limits=(0.0, math.inf))
 
 
-def _damage(damage: Damage) -> Callable[[_Case], Fault]:
-    return lambda case: Damaged(case.camera, damage)
+def _damaged(meaning: str, damage: Damage) -> Kind:
+    return Kind("", meaning, _each(lambda _: {"damage": damage}))
 
 
 KINDS: dict[str, Kind] = {
-    "stop": Kind("", "sends nothing", lambda c: Drop(c.camera, 1.0)),
-    "freeze": Kind("", "repeats one picture with new stamps", lambda c: Still(c.shown)),
-    "drop": Kind("share", "loses so many of its messages",
-                 lambda c: Drop(c.camera, c.value, c.seed)),
-    "late": Kind("seconds", "messages arrive so late", lambda c: Latency(c.camera, c.value)),
-    "jitter": Kind("seconds", "messages arrive up to so late",
-                   lambda c: Jitter(c.camera, c.value, c.seed)),
-    "clock": Kind("seconds", "stamps are so far ahead; negative: behind",
-                  lambda c: ClockOffset(c.camera, c.value)),
-    "rate": Kind("Hz", "runs at this rate", lambda c: OtherRate(c.camera, c.value)),
-    "duplicate": Kind("share", "sends so many of its messages twice",
-                      lambda c: Duplicate(c.camera, c.value, seed=c.seed)),
-    "reorder": Kind("share", "so many neighbours change places",
-                    lambda c: Reorder(c.camera, c.value, c.seed)),
-    "zero_stamp": Kind("", "stamps are zero", lambda c: ZeroStamp(c.camera)),
-    "encoding": Kind("", "names an encoding that nobody knows", _damage(Damage.ENCODING)),
-    "size": Kind("", "sends pictures half as wide and high", _damage(Damage.SIZE)),
-    "step": Kind("", "`step` is half of what a row needs", _damage(Damage.STEP)),
-    "data": Kind("", "the last row is missing", _damage(Damage.DATA)),
+    "stop": Kind("", "sends nothing", lambda *_: []),
+    "freeze": Kind("", "repeats one picture with new stamps",
+                   _each(lambda c: {"frame": c.shown.frame, "taken_ns": c.shown.taken_ns})),
+    "drop": _share("loses so many of its messages", _drop),
+    "late": _seconds("messages arrive so late", _later),
+    "jitter": _seconds("messages arrive up to so late", _jitter),
+    "clock": Kind("seconds", "stamps are so far ahead; negative: behind", _clock),
+    "rate": Kind("Hz", "runs at this rate", _rate, (_ABOVE_0, math.inf)),
+    "duplicate": _share("sends so many of its messages twice", _duplicate),
+    "reorder": _share("so many neighbours change places", _reorder),
+    "zero_stamp": Kind("", "stamps are zero", _each(lambda _: {"stamp_ns": 0})),
+    "encoding": _damaged("names an encoding that nobody knows", Damage.ENCODING),
+    "size": _damaged("sends pictures half as wide and high", Damage.SIZE),
+    "step": _damaged("`step` is half of what a row needs", Damage.STEP),
+    "data": _damaged("the last row is missing", Damage.DATA),
 }  # fmt: skip
 """Name -> kind."""
 
@@ -106,17 +184,18 @@ class FaultRequest:
     start_s: float = 0.0
     length_s: float = math.inf
 
-    def fault(self, shown: Event, *, seed: int) -> Fault:
-        """Return the fault itself.
+    def apply(self, events: Sequence[Event], shown: Event, *, seed: int = 0) -> list[Event]:
+        """Return the messages of all cameras with the fault, in order of arrival.
 
         Args:
-            shown: the message at which it begins.
+            events: messages in order of arrival, within the time of the fault.
+            shown: the message of its camera at which it begins.
             seed: of everything random.
-
-        Raises:
-            ValueError: the value is outside its range.
         """
-        return KINDS[self.kind].make(_Case(self.value, shown, seed))
+        mine = [event for event in events if event.camera == self.camera]
+        others = [event for event in events if event.camera != self.camera]
+        changed = KINDS[self.kind].change(mine, Case(self.value, shown, seed))
+        return in_order([*others, *changed])
 
 
 def parse_fault(text: str) -> list[FaultRequest]:
@@ -143,13 +222,12 @@ def parse_fault(text: str) -> list[FaultRequest]:
     if bool(kind.value) != (found["value"] is not None):
         wanted = f"={kind.value.upper()}" if kind.value else "no value"
         raise ValueError(f"fault {text!r}: {name} ({kind.meaning}) takes {wanted}")
-    value = _number(text, found["value"], least=-math.inf)
-    start = _number(text, found["start"], least=0.0)
-    length = math.inf if found["length"] is None else _number(text, found["length"], least=0.0)
-    requests = [FaultRequest(each, name, value, start, length) for each in _CAMERAS[camera]]
-    for request in requests:
-        request.fault(Event.clean(request.camera, 0, 0), seed=0)
-    return requests
+    value = _number(text, found["value"], kind.limits) if kind.value else 0.0
+    start = _number(text, found["start"] or "0", (0.0, math.inf))
+    length = math.inf
+    if found["length"] is not None:
+        length = _number(text, found["length"], (0.0, math.inf))
+    return [FaultRequest(each, name, value, start, length) for each in _CAMERAS[camera]]
 
 
 def parse_faults(text: str) -> list[FaultRequest]:
@@ -161,13 +239,14 @@ def parse_faults(text: str) -> list[FaultRequest]:
     return [request for word in text.split() for request in parse_fault(word)]
 
 
-def _number(text: str, number: str | None, *, least: float) -> float:
-    if number is None:
-        return 0.0
+def _number(text: str, number: str, limits: tuple[float, float]) -> float:
     try:
         value = float(number)
     except ValueError:
         raise ValueError(f"fault {text!r}: {number!r} is no number") from None
-    if not math.isfinite(value) or value < least:
-        raise ValueError(f"fault {text!r}: {number!r} is out of range, expected {least:g} or more")
+    least, most = limits
+    if not math.isfinite(value) or not least <= value <= most:
+        wanted = f"{least:g} or more" if most == math.inf else f"between {least:g} and {most:g}"
+        wanted = "above 0" if least == _ABOVE_0 else wanted
+        raise ValueError(f"fault {text!r}: {number!r} is out of range, expected {wanted}")
     return value

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from segmif_ros.rig.faults.requests import FaultRequest
-from segmif_ros.rig.faults.streams import During, Event, Fault, apply_all, in_order
+from segmif_ros.rig.faults.streams import Event, in_order
 
 _CHUNK_NS = 1_000_000_000
 _NEVER = 1 << 62
@@ -97,14 +97,19 @@ class Timeline:
     def _plan_chunk(self) -> None:
         start, end = self._planned_ns, self._planned_ns + _CHUNK_NS
         clean = [e for camera in self._cameras.values() for e in camera.between(start, end)]
-        faults = [self._fault(request) for request in self._in_force]
-        self._waiting = in_order([*self._waiting, *apply_all(in_order(clean), faults)])
+        events = in_order(clean)
+        for request in self._in_force:
+            events = self._with_fault(events, request)
+        self._waiting = in_order([*self._waiting, *events])
         self._planned_ns = end
         self._chunk += 1
 
-    def _fault(self, request: FaultRequest) -> Fault:
+    def _with_fault(self, events: list[Event], request: FaultRequest) -> list[Event]:
+        """Apply a fault to the messages that would arrive in its time."""
         start = self._since_ns + round(request.start_s * 1e9)
         end = start + round(request.length_s * 1e9) if math.isfinite(request.length_s) else _NEVER
         camera = self._cameras[request.camera]
         shown = camera.message(camera.frame_at(start))
-        return During(request.fault(shown, seed=self._chunk), start, end)
+        inside = [e for e in events if start <= e.arrival_ns < end]
+        outside = [e for e in events if not start <= e.arrival_ns < end]
+        return in_order([*outside, *request.apply(inside, shown, seed=self._chunk)])

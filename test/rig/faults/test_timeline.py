@@ -154,7 +154,7 @@ def test_faults_are_read_as_written(text: str, expected: list[FaultRequest]) -> 
     ],
 )
 def test_what_is_no_fault_is_named(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=r"fault|drop|rate|latency") as caught:
+    with pytest.raises(ValueError, match="fault") as caught:
         parse_fault(text)
     assert words in str(caught.value)
 
