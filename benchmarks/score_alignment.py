@@ -34,7 +34,7 @@ from segmif_ros.frames import Image8
 from segmif_ros.registration import Calibration, Registration
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.thermal import ThermalNormaliser
 
 PLANE_M, STEP_S = 18.0, 4.0
@@ -111,7 +111,7 @@ class Street:
     """Registered pairs of one street."""
 
     def __init__(self, seed: int, lighting: str) -> None:
-        self._scene, self._lighting = Scene.random(seed), lighting
+        self._scene, self._lighting = random_scene(seed), lighting
         self._camera = Renderer(self._scene, Rig.default(), lighting)
         self._seen: dict[int, Image8] = {}
         truth = Rig.default().thermal_to_rgb_homography(PLANE_M)

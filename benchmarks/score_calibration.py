@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -36,10 +37,12 @@ from segmif_ros.calibration.edge_agreement import Level, has_data
 from segmif_ros.calibration.points import CalibrationError, rms_between
 from segmif_ros.metrics import fusion
 from segmif_ros.registration import Intrinsics, RigCalibration
-from segmif_ros.rig.cameras.board import Board, BoardStudio, Distortion
 from segmif_ros.rig.cameras.cameras import Camera, Pinhole, Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
+from calibration_board import Board, BoardStudio, Distortion
 
 RGB_LENS: Distortion = (-0.25, 0.08, 0.001, -0.0005)
 THERMAL_LENS: Distortion = (-0.35, 0.12, 0.0, 0.0)
@@ -106,7 +109,7 @@ def score_board(kind: str, seed: int, width: int, views: int) -> Row:
 def score_street(seed: int, lighting: str, count: int) -> Row:
     """Calibrate the default rig from one street, without any hint."""
     rig = Rig.default()
-    renderer = Renderer(Scene.random(seed), rig, lighting)
+    renderer = Renderer(random_scene(seed), rig, lighting)
     times = [STEP_S * number for number in range(count)]
     rgb = [np.asarray(cv2.cvtColor(renderer.visible(t)[0], cv2.COLOR_RGB2GRAY)) for t in times]
     thermal = [renderer.thermal(t)[0] for t in times]

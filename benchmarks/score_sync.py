@@ -17,7 +17,7 @@ import numpy as np
 from segmif_ros.frames import ThermalImage
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.sync.check import StreamLog, sync_report
 
 SECONDS, RGB_HZ, THERMAL_HZ, PHASE_S = 10.0, 15.0, 9.0, 0.013
@@ -42,7 +42,7 @@ def main() -> None:
     errors: dict[str, list[float | None]] = {"tilted": [], "standing": []}
     for seed in range(*args.seeds):
         for lighting in ("day", "night"):
-            renderer = Renderer(Scene.random(seed), Rig.default(), lighting)
+            renderer = Renderer(random_scene(seed), Rig.default(), lighting)
             times = np.arange(0, SECONDS, 1 / RGB_HZ), np.arange(PHASE_S, SECONDS, 1 / THERMAL_HZ)
             images = (
                 [renderer.visible(float(t))[0] for t in times[0]],

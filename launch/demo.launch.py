@@ -15,7 +15,7 @@ from launch.logging import launch_config
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
-from segmif_ros.rig.cameras.footage import TOUR
+from segmif_ros.rig.draw.footage import TOUR
 from segmif_ros.ros.tools import launching
 from segmif_ros.ros.tools.launching import Argument
 from segmif_ros.share import share_path

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
 from segmif_ros.rig.cameras.cameras import Camera, Pinhole, Rig
-from segmif_ros.rig.cameras.footage import Footage
+from segmif_ros.rig.draw.footage import Footage
 from segmif_ros.rig.scene.lighting import Lighting
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 
 SEED = 1
 """Street of the rig."""
@@ -41,7 +41,7 @@ def write_source_images(
         pairs: how many.
         seed: which street.
     """
-    footage = Footage(Scene.random(seed), Rig.default(), [Lighting.DAY], frames=pairs, ahead=pairs)
+    footage = Footage(random_scene(seed), Rig.default(), [Lighting.DAY], frames=pairs, ahead=pairs)
     footage.prepare(lambda _done, _of: True)
     rgb = [cv2.resize(footage.visible(i)[0], rgb_size) for i in range(pairs)]
     thermal = [cv2.resize(footage.thermal(i), thermal_size) for i in range(pairs)]

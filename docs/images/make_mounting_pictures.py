@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from segmif_ros.rig.board import Board, BoardStudio, BoardView
-from segmif_ros.rig.render import Renderer
 
 from segmif_ros.calibration.board_corners import Pattern, find_board, same_order, stretched
 from segmif_ros.calibration.boards import BoardSighting, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.registration import RigCalibration
-from segmif_ros.rig.cameras import Rig
-from segmif_ros.rig.scene import Scene
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.thermal import ThermalNormaliser
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "test" / "helpers"))
+from calibration_board import Board, BoardStudio, BoardView
 
 HERE = Path(__file__).resolve().parent
 PATTERN = Pattern(8, 6, 0.05)
@@ -31,7 +34,7 @@ DEPTHS_M = (4.0, 15.0, 100.0)
 def main() -> None:
     """Write mounting-board.jpg, mounting-check.jpg and mounting-depth.jpg."""
     rig = Rig.default()
-    street = Renderer(Scene.random(SEED), rig, "day")
+    street = Renderer(random_scene(SEED), rig, "day")
     behind = BoardView(street.visible(2.0)[0], street.thermal(2.0)[0])
     studio = BoardStudio(rig, Board(), seed=1)
     poses = studio.poses(16)

@@ -13,7 +13,7 @@ from segmif_ros.recordings.bags import BagReader, summarize
 from segmif_ros.recordings.topics import camera_topics, input_transport
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.cameras.footage import TOUR
+from segmif_ros.rig.draw.footage import TOUR
 
 ON_TOUR = "tour"
 LIGHTINGS = (*(lighting.value for lighting in TOUR), ON_TOUR)

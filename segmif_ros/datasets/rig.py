@@ -93,8 +93,8 @@ class RigScenes(Sequence[Entry]):
 
 
 def _time_of_day(seed: int) -> When | None:
+    from segmif_ros.rig.draw.sampling import training_lighting
     from segmif_ros.rig.scene.lighting import Lighting
-    from segmif_ros.rig.scene.sampling import training_lighting
 
     lighting = training_lighting(seed)
     if lighting is Lighting.DUSK:
@@ -115,7 +115,7 @@ def _reader(
 
 
 def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]:
-    from segmif_ros.rig.scene.sampling import training_frame
+    from segmif_ros.rig.draw.sampling import training_frame
 
     kept = None if cache is None else cache / f"{seed}.npz"
     if kept is not None and kept.is_file():

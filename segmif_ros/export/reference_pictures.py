@@ -12,7 +12,7 @@ from segmif_ros.frames import Image8
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import render
 from segmif_ros.rig.scene.lighting import Lighting
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.thermal import ThermalNormaliser
 
 PAIRS = (
@@ -35,7 +35,7 @@ def reference_pictures() -> dict[str, bytes]:
     """
     files = {}
     for lighting, seed in PAIRS:
-        frame = render(Scene.random(seed), _MOMENT_S, Rig.aligned(), lighting)
+        frame = render(random_scene(seed), _MOMENT_S, Rig.aligned(), lighting)
         name = f"{lighting.value}_{seed}"
         files[f"{name}_rgb.jpg"] = _jpeg(frame.rgb[..., ::-1])
         files[f"{name}_thermal.jpg"] = _jpeg(ThermalNormaliser().normalise(frame.thermal))

@@ -24,7 +24,7 @@ from segmif_ros.calibration.alignment_watch import (
 from segmif_ros.registration import Calibration, Registration
 from segmif_ros.rig.cameras.cameras import Pinhole, Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.thermal import ThermalNormaliser
 
 UNKNOWN, ALIGNED, MOVED = AlignmentState
@@ -70,7 +70,7 @@ def street(seed: int, lighting: str, rig: Rig, times: Iterable[float]) -> list[P
     """Registered pairs of the virtual rig, thermal registered as `RIG` was calibrated."""
     truth = RIG.thermal_to_rgb_homography(18.0)
     registration = Registration(Calibration(SMALL, (256, 320), truth))
-    normaliser, renderer = ThermalNormaliser(), Renderer(Scene.random(seed), rig, lighting)
+    normaliser, renderer = ThermalNormaliser(), Renderer(random_scene(seed), rig, lighting)
     return [
         (
             renderer.visible(t)[0],

@@ -25,8 +25,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, qos_profile_s
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
-
-from segmif_ros.rig.cameras.timecode import read_bars
+from time_code_reader import read_bars
 
 DEADLINE_S = 40.0
 """A wait that needs this long has failed, however busy the machine is."""

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from calibration_board import Board, BoardPose, BoardStudio, BoardView
 
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.rig.cameras.board import Board, BoardPose, BoardStudio, BoardView
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 
 STEP_S = 3.0
 """From one pair of a street to the next."""
@@ -28,7 +28,7 @@ STUDIO = BoardStudio(
 
 @lru_cache
 def _renderer(seed: int, aligned: bool) -> Renderer:
-    return Renderer(Scene.random(seed), Rig.aligned() if aligned else Rig.default(), "day")
+    return Renderer(random_scene(seed), Rig.aligned() if aligned else Rig.default(), "day")
 
 
 @lru_cache

@@ -11,7 +11,7 @@ import pytest
 
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.sync.check import StreamLog, SyncReport, sync_report
 
 MS = 1_000_000
@@ -32,7 +32,7 @@ def tilt(image: np.ndarray, t: float, amount: float) -> np.ndarray:
 
 @functools.cache
 def frames(seed: int, lighting: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    renderer = Renderer(Scene.random(seed), Rig.default(), lighting)
+    renderer = Renderer(random_scene(seed), Rig.default(), lighting)
     rgb = [renderer.visible(float(t))[0] for t in np.arange(0, SECONDS, 1 / RGB_HZ)]
     thermal = [renderer.thermal(float(t))[0] for t in np.arange(PHASE_S, SECONDS, 1 / THERMAL_HZ)]
     return rgb, thermal

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from segmif_ros.rig.draw.items import Polygons
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.items import Polygons
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import Scene

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.rig.scene.items import Texture
+from segmif_ros.rig.draw.items import Texture
 
 SUBPIXEL = 4
 """Corners are handed to OpenCV in 1 / 2**SUBPIXEL pixels."""

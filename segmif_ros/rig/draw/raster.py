@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras.cameras import Pose
+from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
 from segmif_ros.rig.draw.placement import SUBPIXEL, Placed
-from segmif_ros.rig.scene.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
 
 Shape = NDArray[np.int32]
 """Corners in pixels, times 2**SUBPIXEL."""

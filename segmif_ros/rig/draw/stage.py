@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.rig.draw.figures import Limbs, bicycle, motorcycle, outline, rider, walker
 from segmif_ros.rig.draw.ground import Ground
+from segmif_ros.rig.draw.houses import Houses
+from segmif_ros.rig.draw.items import Item, Polygons
+from segmif_ros.rig.draw.props import Prop, Props
 from segmif_ros.rig.draw.shadows import Shadows
+from segmif_ros.rig.draw.traffic import Body
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.figures import Limbs, bicycle, motorcycle, outline, rider, walker
-from segmif_ros.rig.scene.houses import Houses
-from segmif_ros.rig.scene.items import Item, Polygons
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
-from segmif_ros.rig.scene.props import Prop, Props
 from segmif_ros.rig.scene.scene import BEHIND_M, Scene
-from segmif_ros.rig.scene.traffic import Body
 
 Points = NDArray[np.float64]
 

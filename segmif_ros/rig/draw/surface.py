@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras.cameras import Pose
+from segmif_ros.rig.draw.items import Polygons, Sprite
 from segmif_ros.rig.draw.placement import SUBPIXEL, Placed
 from segmif_ros.rig.draw.raster import NEAR_M, Canvas, Shape, depth_code
-from segmif_ros.rig.scene.items import Polygons, Sprite
 
 Image = NDArray[np.uint8]
 

@@ -14,8 +14,14 @@ from segmif_ros.rig.scene.scene import SIDES, Conditions, Junction, Scene, Stree
 PERIOD_M = 163.84
 
 
-def plan(seed: int) -> Scene:
-    """Return the scene of `seed`."""
+def random_scene(seed: int) -> Scene:
+    """Return the street that belongs to `seed`, always the same one.
+
+    Raises:
+        ValueError: `seed` is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"scene seed {seed}: expected 0 or more")
     rng = np.random.default_rng([41, seed])
     street = _street(rng)
     view = _view(rng, street)

@@ -229,7 +229,7 @@ class Furniture:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One street with everything in it. Make one with `Scene.random`.
+    """One street with everything in it. Make one with `planner.random_scene`.
 
     Attributes:
         seed: what it was made from; also seeds the sensor noise.
@@ -247,19 +247,6 @@ class Scene:
     people: tuple[Person, ...]
     cycles: tuple[Cycle, ...]
     furniture: tuple[Furniture, ...]
-
-    @classmethod
-    def random(cls, seed: int) -> Scene:
-        """Return the street that belongs to `seed`, always the same one.
-
-        Raises:
-            ValueError: `seed` is negative.
-        """
-        from segmif_ros.rig.scene.planner import plan
-
-        if seed < 0:
-            raise ValueError(f"scene seed {seed}: expected 0 or more")
-        return plan(seed)
 
     def travelled(self, t: float) -> float:
         """Distance the rig has gone at time `t` seconds, metres."""

@@ -25,14 +25,14 @@ from std_msgs.msg import Header
 
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Camera, Rig
-from segmif_ros.rig.cameras.footage import TOUR, Footage
-from segmif_ros.rig.cameras.pattern import Pattern
-from segmif_ros.rig.cameras.timecode import write_code
+from segmif_ros.rig.draw.footage import TOUR, Footage
+from segmif_ros.rig.draw.pattern import Pattern
+from segmif_ros.rig.draw.timecode import write_code
 from segmif_ros.rig.faults.streams import RGB, THERMAL, Damage
 from segmif_ros.rig.faults.streams import Event as Message
 from segmif_ros.rig.faults.timeline import Timeline
 from segmif_ros.rig.scene.lighting import Lighting
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.ros.rclpy_private import guard_services
 from segmif_ros.ros.tools.rig_faults import FaultSwitch, spoil
 from segmif_ros.ros.tools.rig_options import parser
@@ -256,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _street(args: argparse.Namespace, rig: Rig) -> Footage:
     return Footage(
-        Scene.random(args.seed),
+        random_scene(args.seed),
         rig,
         TOUR if args.lighting == "tour" else [Lighting(args.lighting)],
         frames=args.frames,

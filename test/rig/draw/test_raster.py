@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.rig.cameras.cameras import Camera, Pinhole, Pose, place
+from segmif_ros.rig.draw.items import Polygons, Sprite, Texture
 from segmif_ros.rig.draw.raster import (
     GLOW_DEPTH,
     SKY_DEPTH,
@@ -15,7 +16,6 @@ from segmif_ros.rig.draw.raster import (
     depth_code,
     depth_of_codes,
 )
-from segmif_ros.rig.scene.items import Polygons, Sprite, Texture
 
 CAMERA = Camera(Pinhole.from_hfov(160, 120, 90.0), 30.0, "test")
 

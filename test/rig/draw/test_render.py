@@ -11,6 +11,7 @@ from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer, RigFrame, parse_lighting, render
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Lighting
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.rig.scene.scene import Scene
 
 SEEDS = range(16)
@@ -21,7 +22,7 @@ SHOWN = [label for label in Label if label is not Label.UNLABELLED]
 def streets() -> dict[int, RigFrame]:
     """One daylight frame of many streets."""
     rig = Rig.aligned()
-    return {seed: Renderer(Scene.random(seed), rig).frame(0.5) for seed in SEEDS}
+    return {seed: Renderer(random_scene(seed), rig).frame(0.5) for seed in SEEDS}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def shares(streets) -> np.ndarray:
 @pytest.fixture(scope="module")
 def with_people(streets) -> Scene:
     """The street with the most people in sight."""
-    return Scene.random(max(streets, key=lambda s: (streets[s].labels == Label.PERSON).sum()))
+    return random_scene(max(streets, key=lambda s: (streets[s].labels == Label.PERSON).sum()))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def contrast(rgb: np.ndarray, area: np.ndarray) -> float:
 
 
 def test_shapes_types_and_stamps():
-    frame = render(Scene.random(3), 1.25, Rig.default(), "night", thermal_t_s=1.26)
+    frame = render(random_scene(3), 1.25, Rig.default(), "night", thermal_t_s=1.26)
     assert (frame.rgb.shape, frame.rgb.dtype) == ((480, 640, 3), np.uint8)
     assert (frame.thermal.shape, frame.thermal.dtype) == ((512, 640), np.uint16)
     assert (frame.labels.shape, frame.labels.dtype) == ((480, 640), np.uint8)
@@ -68,16 +69,16 @@ def test_shapes_types_and_stamps():
 @pytest.mark.parametrize("lighting", list(Lighting))
 def test_same_inputs_same_bytes(lighting):
     rig = Rig.default()
-    first = Renderer(Scene.random(6), rig, lighting)
+    first = Renderer(random_scene(6), rig, lighting)
     first.frame(0.1)
     a = first.frame(0.7)
-    b = Renderer(Scene.random(6), rig, lighting).frame(0.7)
+    b = Renderer(random_scene(6), rig, lighting).frame(0.7)
     for name in ("rgb", "thermal", "labels"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
 def test_time_moves_the_picture_and_the_noise():
-    renderer = Renderer(Scene.random(6), Rig.default())
+    renderer = Renderer(random_scene(6), Rig.default())
     a, b = renderer.frame(0.0), renderer.frame(1.0)
     assert (a.labels != b.labels).mean() > 0.005
     assert (a.rgb != b.rgb).mean() > 0.3
@@ -119,7 +120,7 @@ def test_labels_follow_the_edges_of_the_picture(streets):
 
 def test_thermal_labels_match_the_thermal_picture_and_the_rgb_labels():
     rig = Rig.default()
-    frame = Renderer(Scene.random(14), rig, "night").frame(0.5, thermal_labels=True)
+    frame = Renderer(random_scene(14), rig, "night").frame(0.5, thermal_labels=True)
     assert frame.thermal_labels is not None
     person = frame.thermal_labels == Label.PERSON
     road = frame.thermal_labels == Label.ROAD
@@ -135,7 +136,7 @@ def test_thermal_labels_match_the_thermal_picture_and_the_rgb_labels():
 
 
 def test_aligned_rig_has_the_same_labels_in_both_cameras():
-    frame = Renderer(Scene.random(14), Rig.aligned()).frame(0.5, thermal_labels=True)
+    frame = Renderer(random_scene(14), Rig.aligned()).frame(0.5, thermal_labels=True)
     assert frame.thermal_labels is not None
     assert (frame.thermal_labels == frame.labels).mean() > 0.995
 
@@ -157,7 +158,7 @@ def test_sky_is_cold_and_noise_is_small(streets):
     assert np.median(kelvin[frame.labels == Label.SKY]) < np.median(
         kelvin[frame.labels == Label.ROAD]
     )
-    renderer = Renderer(Scene.random(3), Rig.aligned())
+    renderer = Renderer(random_scene(3), Rig.aligned())
     still = [renderer.thermal(0.5 + 1e-6 * i)[0].astype(np.float64) for i in range(6)]
     assert 0.03 < np.std(still, axis=0).mean() / 100.0 < 0.09
 
@@ -191,7 +192,7 @@ def test_truth_does_not_depend_on_the_light(lit):
 
 
 def test_mono8_shows_the_same_picture():
-    scene, rig = Scene.random(5), Rig.default()
+    scene, rig = random_scene(5), Rig.default()
     raw = Renderer(scene, rig, "night").frame(0.0).thermal
     grey = Renderer(scene, rig, "night", encoding="mono8").frame(0.0).thermal
     assert grey.dtype == np.uint8
@@ -204,11 +205,11 @@ def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"'noon'.*day, dusk"):
         parse_lighting("noon")
     with pytest.raises(ValueError, match="mono12"):
-        Renderer(Scene.random(1), Rig.default(), encoding="mono12")
+        Renderer(random_scene(1), Rig.default(), encoding="mono12")
 
 
 def test_render_keeps_its_renderers_apart():
-    a, b = Scene.random(1), Scene.random(2)
+    a, b = random_scene(1), random_scene(2)
     rig = Rig.aligned()
     first = render(a, 0.0, rig).labels
     render(b, 0.0, rig)
@@ -219,7 +220,7 @@ def test_render_keeps_its_renderers_apart():
 @pytest.mark.parametrize("seed", range(4))
 def test_pictures_so_small_that_things_become_one_pixel(seed):
     rig = Rig.aligned().with_size(64, 48)
-    renderer = Renderer(Scene.random(seed), rig, encoding="mono8")
+    renderer = Renderer(random_scene(seed), rig, encoding="mono8")
     for t_s in (0.0, 0.5, 1.0, 1.5):
         rgb, labels = renderer.visible(t_s)
         thermal, _ = renderer.thermal(t_s)

@@ -25,11 +25,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
+from time_code_reader import read_bars
 
 from segmif_ros.images.raw import view_rgb, view_thermal
 from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.cameras.timecode import read_bars
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.ros.tools.rig_node import camera_info, main
 

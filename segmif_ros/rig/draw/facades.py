@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.rig.draw.items import HEAT_ZERO, Texture
 from segmif_ros.rig.draw.noise import value_noise
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.items import HEAT_ZERO, Texture
 from segmif_ros.rig.scene.scene import Building, Colour
 
 PIXELS_PER_M = 22.0

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.draw import textures
+from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Polygons, Sprite, Texture
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.items import HEAT_ZERO, Item, Polygons, Sprite, Texture
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import Colour, Furniture, Plant, Scene

@@ -4,8 +4,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from time_code_reader import read_bars
 
-from segmif_ros.rig.cameras.timecode import WRAP_MS, read_bars, write_code
+from segmif_ros.rig.draw.timecode import WRAP_MS, write_code
 
 RNG = np.random.default_rng(3)
 

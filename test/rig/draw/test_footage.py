@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.cameras.footage import TOUR, Footage, to_and_fro
+from segmif_ros.rig.draw.footage import TOUR, Footage, to_and_fro
 from segmif_ros.rig.draw.render import Renderer
 from segmif_ros.rig.scene.lighting import Lighting
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.planner import random_scene
 
-SCENE = Scene.random(9)
+SCENE = random_scene(9)
 
 
 def test_to_and_fro_walks_back_without_standing():

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.rig.draw.items import Item, Polygons
+from segmif_ros.rig.draw.vehicles import Stuff, shape_of
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.items import Item, Polygons
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import Colour, Vehicle
-from segmif_ros.rig.scene.vehicles import Stuff, shape_of
 
 Points = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmif_ros.rig.scene.vehicles import Stuff, shape_of
+from segmif_ros.rig.draw.vehicles import Stuff, shape_of
 
 KINDS = ("sedan", "hatchback", "suv", "van", "truck", "bus")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segmif_ros.rig.scene.sampling import training_frame
+from segmif_ros.rig.draw.sampling import training_frame
 
 
 def test_a_seed_is_a_frame() -> None:

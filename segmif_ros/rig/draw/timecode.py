@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 WRAP_MS = 1 << 24
 """Codes begin again at 0 after so many milliseconds (4 h 39 min)."""
-_ROWS, _COLUMNS = 4, 8
-_BAR_SHARE = 6
+ROWS, COLUMNS = 4, 8
+BAR_SHARE = 6
 """The height of a bar is this fraction of the picture's."""
 _CHECK = 0xA5
 
@@ -30,9 +30,9 @@ def write_code(pixels: NDArray[Any], milliseconds: int) -> NDArray[Any]:
     """
     out = pixels.copy()
     height, width = pixels.shape[:2]
-    bar = height // _BAR_SHARE
-    rows = np.arange(bar) * _ROWS // bar
-    columns = np.arange(width) * _COLUMNS // width
+    bar = height // BAR_SHARE
+    rows = np.arange(bar) * ROWS // bar
+    columns = np.arange(width) * COLUMNS // width
     cells = _cells(milliseconds % WRAP_MS)[rows][:, columns]
     values = np.where(cells, pixels.max(), pixels.min()).astype(pixels.dtype)
     if pixels.ndim == 3:
@@ -42,34 +42,12 @@ def write_code(pixels: NDArray[Any], milliseconds: int) -> NDArray[Any]:
     return out
 
 
-def read_bars(pixels: NDArray[Any]) -> tuple[int | None, int | None]:
-    """Return the milliseconds on the top and on the bottom bar, None where there is no code.
-
-    Args:
-        pixels: HxW or HxWx3, unsigned integers.
-    """
-    grey = pixels if pixels.ndim == 2 else pixels[..., 1]
-    height = grey.shape[0]
-    bar = height // _BAR_SHARE
-    return _number(grey[:bar]), _number(grey[height - bar :])
-
-
-def _check_bits(value: int) -> int:
+def check_bits(value: int) -> int:
+    """Return the 8 check bits of a 24 bit number."""
     return (value ^ value >> 8 ^ value >> 16 ^ _CHECK) & 0xFF
 
 
 def _cells(value: int) -> NDArray[np.bool_]:
-    word = value | _check_bits(value) << 24
-    bits = [word >> index & 1 for index in range(_ROWS * _COLUMNS)]
-    return np.array(bits, np.bool_).reshape(_ROWS, _COLUMNS)
-
-
-def _number(bar: NDArray[Any]) -> int | None:
-    height, width = bar.shape
-    rows = (2 * np.arange(_ROWS) + 1) * height // (2 * _ROWS)
-    columns = (2 * np.arange(_COLUMNS) + 1) * width // (2 * _COLUMNS)
-    cells = bar[np.ix_(rows, columns)].ravel().astype(np.int64)
-    bits = 2 * cells > cells.min() + cells.max()
-    word = sum(int(bit) << index for index, bit in enumerate(bits))
-    value = word & 0xFFFFFF
-    return value if word >> 24 == _check_bits(value) else None
+    word = value | check_bits(value) << 24
+    bits = [word >> index & 1 for index in range(ROWS * COLUMNS)]
+    return np.array(bits, np.bool_).reshape(ROWS, COLUMNS)

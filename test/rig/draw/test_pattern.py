@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.cameras.pattern import Pattern
+from segmif_ros.rig.draw.pattern import Pattern
 from segmif_ros.rig.scene.labels import Label
 
 

@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.rig.draw.facades import paint_front
+from segmif_ros.rig.draw.items import Item, Polygons, Sprite
+from segmif_ros.rig.draw.props import Prop
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.facades import paint_front
-from segmif_ros.rig.scene.items import Item, Polygons, Sprite
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
-from segmif_ros.rig.scene.props import Prop
 from segmif_ros.rig.scene.scene import Building, Colour, Scene
 
 Points = NDArray[np.float64]

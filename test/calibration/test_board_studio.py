@@ -6,8 +6,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from calibration_board import Board, BoardStudio
 
-from segmif_ros.rig.cameras.board import Board, BoardStudio
 from segmif_ros.rig.cameras.cameras import Rig
 
 LENS = (-0.25, 0.08, 0.001, -0.0005)

@@ -6,13 +6,14 @@ import math
 import numpy as np
 import pytest
 
+from segmif_ros.rig.draw.figures import bicycle, motorcycle, outline, rider, walker
 from segmif_ros.rig.scene.climate import Climate, climate_of
-from segmif_ros.rig.scene.figures import bicycle, motorcycle, outline, rider, walker
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Lighting, light_of
-from segmif_ros.rig.scene.scene import Cycle, Person, Scene
+from segmif_ros.rig.scene.planner import random_scene
+from segmif_ros.rig.scene.scene import Cycle, Person
 
-SCENE = Scene.random(1)
+SCENE = random_scene(1)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def climate() -> Climate:
 
 @pytest.fixture(scope="module")
 def person() -> Person:
-    return next(p for s in range(20) for p in Scene.random(s).people if p.stride_mps > 0)
+    return next(p for s in range(20) for p in random_scene(s).people if p.stride_mps > 0)
 
 
 def heights(limbs) -> np.ndarray:
@@ -57,7 +58,7 @@ def test_skin_is_warmer_than_clothes_and_shoes(person, climate):
 
 
 def cycles(kind: str) -> list[Cycle]:
-    return [c for s in range(30) for c in Scene.random(s).cycles if c.kind == kind]
+    return [c for s in range(30) for c in random_scene(s).cycles if c.kind == kind]
 
 
 def test_riders_sit_on_what_they_ride(climate):
