@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PROCESSOR_FLAGS = {"openvino-bf16": "avx512_bf16", "openvino-f16": "avx512_fp16"}
 """What /proc/cpuinfo says where a reduced precision is not emulated."""
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -140,9 +139,10 @@ def _pairs(folder: Path | None, size: tuple[int, int], count: int) -> list[Pair]
         ]
     import cv2
 
-    infrared = {p.stem: p for p in sorted((folder / "infrared").glob("*")) if _is_image(p)}
-    visible = {p.stem: p for p in sorted((folder / "visible").glob("*")) if _is_image(p)}
-    names = [name for name in visible if name in infrared]
+    from segmif_ros.images.pictures import find_pictures, read_grey, read_rgb
+
+    infrared, visible = find_pictures(folder / "infrared"), find_pictures(folder / "visible")
+    names = sorted(visible.keys() & infrared.keys())
     if not names:
         raise ValueError(
             f"{folder} has no equal names in visible/ and infrared/; give such a folder"
@@ -150,18 +150,10 @@ def _pairs(folder: Path | None, size: tuple[int, int], count: int) -> list[Pair]
     chosen = [names[i * len(names) // count] for i in range(min(count, len(names)))]
     pairs = []
     for name in chosen:
-        rgb = cv2.imread(str(visible[name]), cv2.IMREAD_COLOR)
-        thermal = cv2.imread(str(infrared[name]), cv2.IMREAD_GRAYSCALE)
-        if rgb is None or thermal is None:
-            raise ValueError(f"{visible[name]} or {infrared[name]} is no readable image")
-        height, width = size
-        rgb = cv2.cvtColor(cv2.resize(rgb, (width, height)), cv2.COLOR_BGR2RGB)
-        pairs.append((np.asarray(rgb, np.uint8), np.asarray(cv2.resize(thermal, (width, height)))))
+        pair = read_rgb(visible[name]), read_grey(infrared[name])
+        rgb, thermal = (np.asarray(cv2.resize(image, size[::-1]), np.uint8) for image in pair)
+        pairs.append((rgb, thermal))
     return pairs
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_ENDINGS
 
 
 def _headline(plan: Plan, pairs: int, busy: float) -> str:

@@ -22,10 +22,11 @@ from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
 from segmif_ros.cli.console import say
 from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.images.pictures import PictureError, read_rgb, read_thermal
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import MILLISECOND, PairingConfig
 from segmif_ros.recordings.bags import BagError, is_bag, summarize
-from segmif_ros.recordings.clips import ClipError, FolderPairs, read_rgb, read_thermal
+from segmif_ros.recordings.clips import ClipError, FolderPairs
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     try:
         return int(args.run(args))
-    except (CalibrationError, BagError, ClipError, RegistrationError, OSError) as err:
+    except (CalibrationError, BagError, ClipError, PictureError, RegistrationError, OSError) as err:
         sys.stderr.write(f"segmif calibrate: {' '.join(str(err).split())}\n")
         return 1
 

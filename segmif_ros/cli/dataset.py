@@ -26,10 +26,14 @@ _SHOWN = 8
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check and return the exit code: 0 sound, 1 not sound or no data set."""
+    """Check and return the exit code: 0 sound, 1 not sound, 2 no data set or no such part of it."""
     args = _parser().parse_args(argv)
     try:
         dataset = _open(args)
+    except (DatasetError, RegistrationError, OSError) as err:
+        sys.stderr.write(f"segmif dataset check: {err}\n")
+        return 2
+    try:
         limit = args.limit
         if dataset.kind == "rig" and limit is None:
             limit = _RIG_PAIRS

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.datasets.classes import ClassList, load_class_list
-from segmif_ros.datasets.pictures import JPEG_NAMES
+from segmif_ros.datasets.pictures import of_dataset
 from segmif_ros.datasets.sample import IGNORE, DatasetError
 from segmif_ros.frames import Image8
+from segmif_ros.images.containers import PNG_SIGNATURE
+from segmif_ros.images.pictures import JPEG_SUFFIXES, read_bgr, read_unchanged
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _INDEXED = 3
 """PNG colour type of pictures that hold places in a palette."""
 
@@ -95,18 +95,12 @@ class LabelReading:
 
 
 def _indices(path: Path, own: ClassList) -> Image8:
-    if path.suffix.lower() in JPEG_NAMES:
+    if path.suffix.lower() in JPEG_SUFFIXES:
         raise DatasetError(
             f"{path}: JPEG changes ids where two classes meet; take the labels as PNG"
         )
     palette = _png_palette(path)
-    how = cv2.IMREAD_UNCHANGED if palette is None else cv2.IMREAD_COLOR
-    try:
-        image = cv2.imread(str(path), how)
-    except cv2.error as err:
-        raise DatasetError(f"{path} cannot be read: {str(err).splitlines()[0]}") from err
-    if image is None:
-        raise DatasetError(f"{path} is missing or no picture")
+    image = of_dataset(read_unchanged if palette is None else read_bgr, path)
     if image.ndim == 3:
         colours = np.asarray(image[..., 2::-1], np.uint8)
         if palette is not None:
@@ -164,9 +158,9 @@ def _png_palette(path: Path) -> NDArray[np.uint8] | None:
         head = path.read_bytes()[:4096]
     except OSError as err:
         raise DatasetError(f"{path} cannot be read: {err.strerror or err}") from err
-    if not head.startswith(_SIGNATURE) or len(head) < 33 or head[25] != _INDEXED:
+    if not head.startswith(PNG_SIGNATURE) or len(head) < 33 or head[25] != _INDEXED:
         return None
-    at = len(_SIGNATURE)
+    at = len(PNG_SIGNATURE)
     while at + 8 <= len(head):
         (length,) = struct.unpack_from(">I", head, at)
         if head[at + 4 : at + 8] == b"PLTE":

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.recordings.clips import PICTURES
+from segmif_ros.images.pictures import SUFFIXES
 
 
 def listed(listing: Path) -> list[str]:
@@ -23,6 +23,6 @@ def listed(listing: Path) -> list[str]:
         ) from err
     names = [line.strip() for line in lines if line.strip()]
     return [
-        str(Path(name).with_suffix("")) if Path(name).suffix.lower() in PICTURES else name
+        str(Path(name).with_suffix("")) if Path(name).suffix.lower() in SUFFIXES else name
         for name in names
     ]

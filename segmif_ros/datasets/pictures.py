@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -12,31 +13,20 @@ from numpy.typing import NDArray
 
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.frames import Image8
-from segmif_ros.recordings.clips import PICTURES
+from segmif_ros.images import pictures
+from segmif_ros.images.pictures import PictureError
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
-JPEG_NAMES = (".jpg", ".jpeg")
-_JPEG_END = b"\xff\xd9"
-_TAIL = 65536
-"""Some cameras write notes behind the end of a picture."""
+Read = TypeVar("Read")
 
 
 def images(folder: Path) -> dict[str, Path]:
-    """Return the picture files under a folder, at any depth, by relative path without suffix.
+    """Return the picture files under a folder, see `pictures.find_pictures`.
 
     Raises:
         DatasetError: no such folder, or two pictures of one name.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"folder {folder} is missing")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICTURES and path.is_file():
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise DatasetError(f"{found[name]} and {path} have one name; which one is meant?")
-            found[name] = path
-    return found
+    return of_dataset(pictures.find_pictures, folder)
 
 
 def read_rgb(path: Path) -> Image8:
@@ -45,7 +35,7 @@ def read_rgb(path: Path) -> Image8:
     Raises:
         DatasetError: missing, or no picture.
     """
-    return np.asarray(cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+    return of_dataset(pictures.read_rgb, path)
 
 
 def read_grey(path: Path) -> Image8:
@@ -54,16 +44,16 @@ def read_grey(path: Path) -> Image8:
     Raises:
         DatasetError: missing, or no picture.
     """
-    return np.asarray(_read(path, cv2.IMREAD_GRAYSCALE), np.uint8)
+    return of_dataset(pictures.read_grey, path)
 
 
 def read_thermal(path: Path) -> Image8:
-    """Read a thermal picture as HxW uint8; 16 bits are rendered by the node's own code.
+    """Read a thermal picture as HxW uint8; 16 bits and floats are rendered by the node's own code.
 
     Raises:
-        DatasetError: missing, or no picture.
+        DatasetError: missing, or no thermal picture.
     """
-    return rendered(_read(path, cv2.IMREAD_ANYDEPTH))
+    return rendered(of_dataset(pictures.read_thermal, path))
 
 
 def rendered(thermal: NDArray[Any]) -> Image8:
@@ -85,34 +75,24 @@ def read_four(path: Path) -> tuple[Image8, Image8]:
     Raises:
         DatasetError: missing, no picture, or without a fourth channel.
     """
-    image = _read(path, cv2.IMREAD_UNCHANGED)
+    image = of_dataset(pictures.read_unchanged, path)
     if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
+        channels = 1 if image.ndim == 2 else image.shape[2]
         raise DatasetError(
-            f"{path} is {_shape(image)}, expected four channels of 8 bits: RGB and thermal"
+            f"{path} is {image.shape[1]}x{image.shape[0]}, {channels} channels of {image.dtype}, "
+            "expected four channels of 8 bits: RGB and thermal"
         )
     rgb = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2RGB)
     return np.asarray(rgb, np.uint8), np.ascontiguousarray(image[..., 3])
 
 
-def _read(path: Path, how: int) -> NDArray[Any]:
+def of_dataset(read: Callable[[Path], Read], path: Path) -> Read:
+    """Return what `read` makes of a path.
+
+    Raises:
+        DatasetError: with the text of its `PictureError`.
+    """
     try:
-        image = cv2.imread(str(path), how)
-    except cv2.error as err:
-        raise DatasetError(f"{path} cannot be read: {str(err).splitlines()[0]}") from err
-    if image is None:
-        raise DatasetError(f"{path} is missing or no picture")
-    if path.suffix.lower() in JPEG_NAMES and not _whole_jpeg(path):
-        # The decoder fills the missing part with grey and says nothing.
-        raise DatasetError(f"{path} is cut off: a JPEG without its end; copy it again")
-    return np.asarray(image)
-
-
-def _whole_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _TAIL))
-        return _JPEG_END in file.read()
-
-
-def _shape(image: NDArray[Any]) -> str:
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    return f"{image.shape[1]}x{image.shape[0]}, {channels} channels of {image.dtype}"
+        return read(path)
+    except PictureError as err:
+        raise DatasetError(str(err)) from err

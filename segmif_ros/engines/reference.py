@@ -21,6 +21,7 @@ from segmif_ros.bundle import REFERENCE, Bundle, BundleError
 from segmif_ros.engines.base import Engine
 from segmif_ros.engines.gate import GateResult, GateThresholds, ReferencePair, run_gate
 from segmif_ros.frames import Image8
+from segmif_ros.images.pictures import PictureError, decode_picture
 from segmif_ros.share import share_path
 
 SHIPPED = "segmif-nano"
@@ -158,14 +159,10 @@ def _pictures(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _decoded(bundle: Bundle, files: Mapping[str, bytes], name: str, how: int) -> Image8:
-    image = None
-    if files.get(name):
-        image = cv2.imdecode(np.frombuffer(files[name], np.uint8), how)
-    if image is None:
-        raise BundleError(
-            f"{bundle.path / REFERENCE / name}: missing or not a picture; copy the bundle again"
-        )
-    return np.asarray(image)
+    try:
+        return decode_picture(files.get(name, b""), how, str(bundle.path / REFERENCE / name))
+    except PictureError as err:
+        raise BundleError(f"{err}: missing or not a picture; copy the bundle again") from err
 
 
 def _fitted(image: Image8, size: tuple[int, int]) -> Image8:

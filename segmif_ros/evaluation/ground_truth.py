@@ -18,10 +18,10 @@ import numpy as np
 from segmif_ros.datasets.boxes import NAMES_FILE, BoxClasses, read_boxes
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.frames import UNLABELLED, Image8
+from segmif_ros.images.pictures import SUFFIXES, PictureError, read_labels
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.recordings.bags import BagError, BagMessage, BagReader, header_stamp_ns, image_of
-from segmif_ros.recordings.clips import PICTURES, ClipError, read_labels
 from segmif_ros.recordings.drive_source import RecordedPair
 from segmif_ros.recordings.pairs import SAME_STAMP_NS
 
@@ -112,7 +112,7 @@ class FolderLabels:
         Raises:
             LabelError: no folder, no pictures, or names that say neither stamp nor number.
         """
-        self._files = _Files(folder, PICTURES)
+        self._files = _Files(folder, SUFFIXES)
 
     def of(self, pair: RecordedPair) -> Image8 | None:
         """See `Labels.of`."""
@@ -121,7 +121,7 @@ class FolderLabels:
             return None
         try:
             return ids_of(read_labels(path), str(path))
-        except ClipError as err:
+        except PictureError as err:
             raise LabelError(str(err)) from err
 
     def close(self) -> None:

@@ -4,20 +4,26 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
+from segmif_ros.images.pictures import (
+    PictureError,
+    find_pictures,
+    read_labels,
+    read_rgb,
+    read_thermal,
+)
 
+Read = TypeVar("Read")
 Camera = Literal["rgb", "thermal", "labels"]
-
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 _COLOUR_DIFFERENCE = 12.0
 """Mean spread between colour channels above which a thermal clip is taken as false colour."""
@@ -33,7 +39,8 @@ class StampedImage(NamedTuple):
     """One camera image with its time since the start of the recording.
 
     Attributes:
-        camera: "rgb" (HxWx3 uint8), "thermal" (HxW uint8 or uint16) or "labels" (HxW uint8 ids).
+        camera: "rgb" (HxWx3 uint8), "thermal" (HxW uint8, uint16 or float32) or "labels"
+            (HxW uint8 ids).
         time_ns: nanoseconds since the first frame.
         image: the pixels.
     """
@@ -166,11 +173,9 @@ class FolderPairs:
         """
         if not 0 < rate_hz <= _FASTEST_HZ:
             raise ClipError(f"rate is {rate_hz} Hz; give a rate above 0 and up to {_FASTEST_HZ:g}")
-        visible = _pictures(folder / "visible", "--pairs needs FOLDER/visible and FOLDER/infrared")
-        infrared = _pictures(
-            folder / "infrared", "--pairs needs FOLDER/visible and FOLDER/infrared"
-        )
-        marked = _pictures(labels, "--labels needs a folder of pictures") if labels else {}
+        visible = _picture(find_pictures, folder / "visible")
+        infrared = _picture(find_pictures, folder / "infrared")
+        marked = _picture(find_pictures, labels) if labels else {}
         names = sorted(visible.keys() & infrared.keys())
         if not names:
             raise ClipError(
@@ -213,84 +218,24 @@ class FolderPairs:
             ClipError: a picture turns out to be unreadable.
         """
         name = self._names[index]
-        return read_rgb(self._visible[name]), read_thermal(self._infrared[name])
+        rgb = _picture(read_rgb, self._visible[name])
+        return rgb, _picture(read_thermal, self._infrared[name])
 
     def __iter__(self) -> Iterator[StampedImage]:
         """Yield thermal, RGB and, if there is one, labels of each pair with equal stamps."""
         for index, name in enumerate(self._names):
             time_ns = index * self._period_ns
-            yield StampedImage("thermal", time_ns, read_thermal(self._infrared[name]))
-            yield StampedImage("rgb", time_ns, read_rgb(self._visible[name]))
+            yield StampedImage("thermal", time_ns, _picture(read_thermal, self._infrared[name]))
+            yield StampedImage("rgb", time_ns, _picture(read_rgb, self._visible[name]))
             if name in self._labels:
-                yield StampedImage("labels", time_ns, read_labels(self._labels[name]))
+                yield StampedImage("labels", time_ns, _picture(read_labels, self._labels[name]))
 
 
-def read_rgb(path: Path) -> Image8:
-    """Read a picture as HxWx3 uint8 RGB; grey is repeated, transparency dropped.
-
-    Raises:
-        ClipError: missing, damaged, or not 8 bits a channel.
-    """
-    image = _read(path)
-    if image.dtype != np.uint8:
-        raise ClipError(f"{path}: {image.dtype} pixels; a visible picture needs 8 bits a channel")
-    if image.ndim == 2:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
-    code = cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(image, code), np.uint8)
-
-
-def read_thermal(path: Path) -> NDArray[Any]:
-    """Read a thermal picture as HxW uint8 or uint16; colour is turned into brightness.
-
-    Raises:
-        ClipError: missing, damaged, or neither 8 nor 16 bits.
-    """
-    image = _read(path)
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ClipError(f"{path}: {image.dtype} pixels; expected 8 or 16 bits, save it as PNG")
-    if image.ndim == 3:
-        code = cv2.COLOR_BGRA2GRAY if image.shape[2] == 4 else cv2.COLOR_BGR2GRAY
-        return np.asarray(cv2.cvtColor(image, code))
-    return image
-
-
-def read_labels(path: Path) -> Image8:
-    """Read a label picture as HxW uint8 class ids.
-
-    Raises:
-        ClipError: missing, damaged, or not one 8-bit channel.
-    """
-    image = _read(path)
-    if image.dtype != np.uint8 or image.ndim != 2:
-        raise ClipError(
-            f"{path}: {image.dtype} of shape {image.shape}; labels are one channel of 8-bit ids"
-        )
-    return np.asarray(image, np.uint8)
-
-
-def _read(path: Path) -> NDArray[Any]:
+def _picture(read: Callable[[Path], Read], path: Path) -> Read:
     try:
-        coded = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as err:
-        raise ClipError(f"{path}: cannot be read ({err.strerror})") from err
-    image = cv2.imdecode(coded, cv2.IMREAD_UNCHANGED) if coded.size else None
-    if image is None:
-        raise ClipError(f"{path}: not a picture, or damaged ({coded.size} bytes); remove it")
-    return np.asarray(image)
-
-
-def _pictures(folder: Path, need: str) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise ClipError(f"{folder} is not a folder; {need}")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in PICTURES and path.is_file():
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise ClipError(f"{found[name]} and {path} have the same name; keep one of them")
-            found[name] = path
-    return found
+        return read(path)
+    except PictureError as err:
+        raise ClipError(str(err)) from err
 
 
 def _unpaired(folder: Path, names: Sequence[str]) -> str:

@@ -48,7 +48,12 @@ FRAME_IDS: dict[Camera, str] = {
     "thermal": "thermal_optical_frame",
     "labels": "rgb_optical_frame",
 }
-ENCODINGS = {(3, "uint8"): "rgb8", (2, "uint8"): "mono8", (2, "uint16"): "mono16"}
+ENCODINGS = {
+    (3, "uint8"): "rgb8",
+    (2, "uint8"): "mono8",
+    (2, "uint16"): "mono16",
+    (2, "float32"): "32FC1",
+}
 """(dimensions, type) of the pixels -> encoding of the message."""
 
 _METADATA_VERSION: Literal[9] = 9
@@ -243,8 +248,7 @@ def image_message(pixels: NDArray[Any], stamp_ns: int, frame_id: str) -> tuple[s
     """
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels)
-    if data.dtype == np.uint16:
-        data = data.astype("<u2", copy=False)
+    data = data.astype(data.dtype.newbyteorder("<"), copy=False)
     flat = data.reshape(-1).view(np.uint8)
     encoding = ENCODINGS[pixels.ndim, str(pixels.dtype)]
     content = message_types().types[IMAGE](

@@ -93,7 +93,7 @@ def test_pairs_are_spread_over_a_folder_and_scaled(tmp_path: Path) -> None:
     pairs = _pairs(tmp_path, (64, 96), 3)
     assert [int(thermal[0, 0]) for _, thermal in pairs] == [0, 20, 40]
     assert all(rgb.shape == (64, 96, 3) and heat.shape == (64, 96) for rgb, heat in pairs)
-    with pytest.raises(ValueError, match="no equal names"):
+    with pytest.raises(ValueError, match="visible/infrared is not a folder"):
         _pairs(tmp_path / "visible", (64, 96), 3)
 
 

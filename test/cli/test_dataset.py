@@ -13,6 +13,8 @@ from dataset_layouts import SIZE, make_fmb, make_msrs, write
 
 from segmif_ros.cli.main import main
 
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
+
 
 def test_a_sound_data_set_gives_0_and_a_sheet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -69,10 +71,55 @@ def test_what_is_no_data_set_is_told_without_a_traceback(
     elif broken != "missing":
         make_fmb(path)
         extra = {"kind": ["--kind", "mfnet"], "split": ["--split", "val"]}[broken]
-    assert main(["dataset", "check", str(path), *extra]) == 1
+    assert main(["dataset", "check", str(path), *extra]) == (1 if broken == "junk" else 2)
     error = capsys.readouterr().err
     assert "segmif dataset check: " in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint32", "float64", "nan"])
+def test_thermal_values_of_odd_types_are_listed(
+    dtype: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ramp = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE)
+    for name in ("a", "b"):
+        write(tmp_path / "visible" / f"{name}.png", np.full((*SIZE, 3), 90, np.uint8))
+    write(tmp_path / "infrared" / "a.png", ramp)
+    values = np.full(SIZE, np.nan, np.float32) if dtype == "nan" else np.ones(SIZE, dtype)
+    try:
+        write(tmp_path / "infrared" / "b.tiff", values)
+    except cv2.error:
+        pytest.skip(f"this OpenCV does not write {dtype}")
+    assert main(["dataset", "check", str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    assert "unreadable: 1\n" in text
+    assert "b.tiff: " in text
+
+
+def test_float32_is_sound_and_rendered_as_the_node_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(2)
+    write(tmp_path / "visible" / "a.png", rng.integers(0, 256, (*SIZE, 3), np.uint8))
+    write(tmp_path / "infrared" / "a.tiff", rng.normal(20.0, 5.0, SIZE).astype(np.float32))
+    assert main(["dataset", "check", str(tmp_path)]) == 0
+    assert "\nsound\n" in capsys.readouterr().out
+    assert main(["bag", "make", "--pairs", str(tmp_path), str(tmp_path / "bag")]) == 0
+    assert main(["bag", "info", str(tmp_path / "bag")]) == 0
+    assert "/thermal/image_raw" in capsys.readouterr().out
+    assert main(["dataset", "check", str(tmp_path / "bag")]) == 0
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases (../shared/cases) are not there")
+@pytest.mark.parametrize("name", ["int16_tiff", "float_all_nan"])
+def test_pictures_that_ended_the_check_are_listed(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = CASES.glob(f"25-*/{name}")
+    assert main(["dataset", "check", str(folder)]) == 1
+    text = capsys.readouterr().out
+    assert "unreadable: 1\n" in text
+    assert "FLIR 000" in text
 
 
 def test_wrong_use_gives_2(tmp_path: Path) -> None:

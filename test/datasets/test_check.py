@@ -72,7 +72,7 @@ def test_everything_that_is_wrong_is_named(tmp_path: Path) -> None:
         "test/00005: not in Label",
     )
     (unreadable,) = report.unreadable
-    assert "00002.png is missing or no picture" in unreadable
+    assert "00002.png: PNG is cut short" in unreadable
     assert report.sizes == {"64x48": 2, "64x48, thermal 20x20": 1}
     assert report.unknown == {77: ("test/00004",)}
     assert report.read == 3
@@ -89,7 +89,7 @@ def test_a_cut_jpeg_is_unreadable_although_a_decoder_takes_it(tmp_path: Path) ->
     cut.write_bytes(cut.read_bytes()[:-900])
     assert cv2.imread(str(cut)) is not None
     (unreadable,) = check_dataset(open_dataset("auto", root, strict=False)).unreadable
-    assert "a.jpg is cut off" in unreadable
+    assert "a.jpg: JPEG is cut short" in unreadable
 
 
 def test_lists_and_channels_of_mfnet_are_checked(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_sheet_shows_what_can_be_read(tmp_path: Path) -> None:
     assert draw_sheet(dataset, pairs=5, pane_width=64).shape[0] == sheet.shape[0]
     for path in (root / "test" / "Visible").glob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"no pair can be drawn: .*is missing or no picture"):
+    with pytest.raises(DatasetError, match=r"no pair can be drawn: .*png: 0 bytes are no PNG"):
         draw_sheet(dataset)
 
 

@@ -41,7 +41,7 @@ def test_a_thermal_picture_of_another_size_is_scaled_as_the_node_does(tmp_path: 
 
 
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="visible is missing"):
+    with pytest.raises(DatasetError, match="visible is not a folder"):
         folder_pairs(tmp_path)
     for folder in ("visible", "infrared"):
         (tmp_path / folder).mkdir()
@@ -57,5 +57,5 @@ def test_two_pictures_of_one_name_are_refused_and_folders_are_no_pictures(tmp_pa
         cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros(SIZE, np.uint8))
     assert len(folder_pairs(tmp_path)) == 1
     cv2.imwrite(str(tmp_path / "visible" / "a.jpg"), np.zeros(SIZE, np.uint8))
-    with pytest.raises(DatasetError, match=r"a\.jpg and .*a\.png have one name"):
+    with pytest.raises(DatasetError, match=r"a\.jpg and .*a\.png have the same name"):
         folder_pairs(tmp_path)

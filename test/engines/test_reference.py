@@ -113,7 +113,7 @@ def test_a_bundle_with_its_own_pairs_is_checked_on_those(own: Path) -> None:
 
 def test_a_pair_without_its_other_half_is_refused(own: Path) -> None:
     (own / "reference" / "street_thermal.png").unlink()
-    with pytest.raises(BundleError, match=r"street_thermal\.png: missing or not a picture"):
+    with pytest.raises(BundleError, match=r"street_thermal\.png: .*missing or not a picture"):
         reference_pairs(Bundle.load(own))
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +19,9 @@ from sensor_msgs.msg import CompressedImage
 from segmif_ros.images.compressed import announced, decode
 from segmif_ros.images.raw import ImageRefused, Refusal
 from segmif_ros.pairing import Stream
+from segmif_ros.recordings.bags import COMPRESSED_IMAGE, BagReader, message_types
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 
 RNG = np.random.default_rng(11)
 
@@ -153,17 +158,25 @@ SIXTEEN = np.zeros((4, 6), np.uint16)
 @pytest.mark.parametrize(
     ("message", "reason", "words"),
     [
-        (of_bytes(b""), Refusal.DECODING, "0 bytes of format 'jpeg' are neither JPEG nor PNG"),
+        (of_bytes(b""), Refusal.DECODING, "0 bytes are neither JPEG nor PNG .*begin with nothing"),
         (of_bytes(b"RIFF\0\0\0\0WEBP"), Refusal.DECODING, "neither .*52 49 46 46"),
-        (of_bytes(WHOLE_PNG[:20]), Refusal.DECODING, "PNG without a header"),
-        (of_bytes(WHOLE_PNG[:-1]), Refusal.DECODING, "PNG of .* is cut short"),
-        (of_bytes(WHOLE_JPEG[:3]), Refusal.DECODING, "JPEG without a size"),
-        (of_bytes(WHOLE_JPEG[: len(WHOLE_JPEG) // 2]), Refusal.DECODING, "JPEG of .* cut short"),
-        (of_bytes(b"\xff\xd8" + b"\xff" * 100_000), Refusal.DECODING, "JPEG without a size"),
-        (of_bytes(b"\xff\xd8\xff\xe0\0\0" + b"\0" * 99), Refusal.DECODING, "JPEG without"),
+        (of_bytes(WHOLE_PNG[:20]), Refusal.DECODING, "PNG is cut short"),
+        (
+            of_bytes(WHOLE_PNG[:-1]),
+            Refusal.DECODING,
+            "PNG is cut short .*: a chunk of 0 bytes|without its end",
+        ),
+        (of_bytes(WHOLE_JPEG[:3]), Refusal.DECODING, "JPEG is cut short"),
+        (
+            of_bytes(WHOLE_JPEG[: len(WHOLE_JPEG) // 2]),
+            Refusal.DECODING,
+            "JPEG is cut short .* end without an end mark",
+        ),
+        (of_bytes(b"\xff\xd8" + b"\xff" * 100_000), Refusal.DECODING, "JPEG is cut short"),
+        (of_bytes(b"\xff\xd8\xff\xe0\0\0" + b"\0" * 99), Refusal.DECODING, "a segment of 0 bytes"),
         (of_bytes(jpeg_of_size(0, 48)), Refusal.SIZE, "0x48 pixels"),
         (of_bytes(jpeg_of_size(67, 0)), Refusal.SIZE, "67x0 pixels"),
-        (of_bytes(png_bomb(640, 480, 8)), Refusal.DECODING, "PNG of .* cannot be decoded"),
+        (of_bytes(png_bomb(640, 480, 8)), Refusal.SIZE, "PNG of 640x480 .* cannot hold them"),
         (compressed(SIXTEEN, "png"), Refusal.ENCODING, "16 bits of grey.*swapped"),
         (of_bytes(b"", "16UC1; compressedDepth png"), Refusal.ENCODING, "depth images"),
     ],
@@ -204,3 +217,27 @@ def test_random_damage_never_raises_anything_else():
             except ImageRefused:
                 refused += 1
     assert refused > 100
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases (../shared/cases) are not there")
+@pytest.mark.parametrize("name", ["clean", "junk96", "zeros4000"])
+def test_images_of_cameras_that_send_more_than_the_picture(name):
+    (path,) = CASES.glob(f"40-*/{name}")
+    used = 0
+    with BagReader(path) as reader:
+        kinds = {t.name: t.type for t in reader.summary().topics}
+        topics = [topic for topic, kind in kinds.items() if kind == COMPRESSED_IMAGE]
+        for message in reader.messages(topics):
+            image = message_types().deserialize_cdr(message.cdr, message.type)
+            used += decode(Stream.RGB, image).to_rgb().size > 0
+    assert used > 5
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases (../shared/cases) are not there")
+@pytest.mark.parametrize("stream", Stream)
+def test_58_bytes_take_no_gigabytes(stream):
+    (path,) = CASES.glob("71-*/bomb.png")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageRefused, match="a chunk of 2147483647 bytes"):
+        decode(stream, of_bytes(path.read_bytes(), "png"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"

@@ -9,9 +9,6 @@ from segmif_ros.recordings.clips import (
     ClipError,
     FolderPairs,
     VideoPair,
-    read_labels,
-    read_rgb,
-    read_thermal,
 )
 
 
@@ -137,7 +134,7 @@ def test_folder_yields_labels_where_there_are_any(tmp_path):
 
 
 def test_folder_errors_say_what_is_expected(tmp_path):
-    with pytest.raises(ClipError, match="FOLDER/visible and FOLDER/infrared"):
+    with pytest.raises(ClipError, match="visible is not a folder; pairs lie in visible/"):
         FolderPairs(tmp_path)
     write_pictures(tmp_path / "visible", ["a.png"], COLOUR)
     write_pictures(tmp_path / "infrared", ["b.png"], GREY)
@@ -150,41 +147,14 @@ def test_folder_errors_say_what_is_expected(tmp_path):
         FolderPairs(tmp_path)
 
 
-def test_pictures_are_read_in_the_form_the_node_gets(tmp_path):
-    cv2.imwrite(str(tmp_path / "c.png"), COLOUR)
-    assert read_rgb(tmp_path / "c.png")[0, 0].tolist() == [200, 100, 10]
-    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([COLOUR, GREY]))
-    assert read_rgb(tmp_path / "a.png")[0, 0].tolist() == [200, 100, 10]
-    cv2.imwrite(str(tmp_path / "g.png"), GREY)
-    assert read_rgb(tmp_path / "g.png")[0, 0].tolist() == [77, 77, 77]
-    raw = np.full((12, 16), 30315, np.uint16)
-    cv2.imwrite(str(tmp_path / "t.png"), raw)
-    assert read_thermal(tmp_path / "t.png").dtype == np.uint16
-    assert read_thermal(tmp_path / "t.png")[3, 3] == 30315
-    assert read_labels(tmp_path / "g.png")[0, 0] == 77
-
-
-@pytest.mark.parametrize("reader", [read_rgb, read_thermal, read_labels])
-def test_damaged_and_missing_pictures_are_named(tmp_path, reader):
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    (tmp_path / "empty.png").write_bytes(b"")
-    for name in ("bad.png", "empty.png"):
-        with pytest.raises(ClipError, match=f"{name}: not a picture, or damaged"):
-            reader(tmp_path / name)
-    with pytest.raises(ClipError, match=r"none\.png: cannot be read"):
-        reader(tmp_path / "none.png")
-
-
-def test_wrong_depths_are_refused(tmp_path):
-    cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((4, 4, 3), np.uint16))
-    with pytest.raises(ClipError, match="uint16 pixels"):
-        read_rgb(tmp_path / "deep.png")
-    cv2.imwrite(str(tmp_path / "float.tiff"), np.zeros((4, 4), np.float32))
-    with pytest.raises(ClipError, match="float32 pixels"):
-        read_thermal(tmp_path / "float.tiff")
-    cv2.imwrite(str(tmp_path / "colour.png"), COLOUR)
-    with pytest.raises(ClipError, match="one channel of 8-bit ids"):
-        read_labels(tmp_path / "colour.png")
+def test_damaged_pictures_are_named(tmp_path):
+    write_pictures(tmp_path / "visible", ["a.png"], COLOUR)
+    write_pictures(tmp_path / "infrared", ["a.png"], GREY)
+    (tmp_path / "infrared" / "a.png").write_bytes(b"")
+    with pytest.raises(ClipError, match=r"a\.png: 0 bytes are no PNG"):
+        list(FolderPairs(tmp_path))
+    with pytest.raises(ClipError, match=r"a\.png: 0 bytes are no PNG"):
+        FolderPairs(tmp_path).pair(0)
 
 
 @pytest.mark.data
