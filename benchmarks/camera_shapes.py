@@ -26,7 +26,7 @@ from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine
-from segmif_ros.frames import FramePair, Image8
+from segmif_ros.frames import Image8, Pair
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.share import resolve_model
@@ -132,7 +132,7 @@ def far_pass(samples: Sequence[Sample], perceivers: dict[str, Perceiver]) -> Non
         for sample in samples:
             boxes = [b for b in sample.boxes or () if size == "all" or is_small(b, sample)]
             for name, perceiver in perceivers.items():
-                seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
+                seen = perceiver.perceive(Pair(sample.rgb, sample.thermal, 1, 1))
                 scores.add(boxes, seen.mask, [*CLASSES.values()], name, sample.when)
         for name in perceivers:
             # Of small boxes only the hits: pixels in larger ones would count as outside.

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What travels between the rooms: one pair of camera frames in, one perception out."""
+"""What travels between the rooms: an image becomes a `Frame`, two a `Pair`, a pair a `Result`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segmif_ros.buffers import Buffers
 
 Image8 = NDArray[np.uint8]
 ThermalImage = NDArray[Any]
@@ -39,54 +41,119 @@ class PictureState(Enum):
         return self in (PictureState.FRESH, PictureState.REPEATED)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FramePair:
-    """One RGB frame and the thermal frame that belongs to it, as the cameras delivered them.
+class View(Protocol):
+    """Pixels of an image message that are checked and not yet converted (`images.raw`)."""
 
-    One of the two may be missing: the node then works with the other camera alone.
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """HxW or HxWxC, as the camera delivered them."""
+        ...
+
+    @property
+    def encoding(self) -> str:
+        """As in sensor_msgs/Image."""
+        ...
+
+    def to_rgb(self, buffers: Buffers | None = None) -> Image8:
+        """Return HxWx3 uint8 RGB."""
+        ...
+
+    def to_thermal(self, buffers: Buffers | None = None) -> ThermalImage:
+        """Return HxW uint8, uint16 or float32."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One image of one camera on its way through the node.
 
     Attributes:
-        rgb: HxWx3 uint8, channel order R, G, B; None when there is no RGB frame.
-        thermal: hxw uint8, uint16 or float32, not yet registered to the RGB camera; None when there
-            is no thermal frame.
-        stamp_ns: acquisition time of the RGB frame, nanoseconds; of the thermal one without it.
-        thermal_stamp_ns: acquisition time of the thermal frame, nanoseconds; unused without it.
-        frame_id: optical frame of the RGB camera (REP-103, REP-105).
-        rgb_size: (height, width) of the RGB camera, looked at only when `rgb` is None: the thermal
-            frame is then brought into that geometry. None leaves it in its own.
-        picture: whether the thermal camera repeats its picture, None to find out from the frames.
+        view: its pixels.
+        header: std_msgs/Header.
+        stamp_ns: acquisition time as the driver wrote it.
+        received_ns: steady time of its arrival.
+        picture: whether the camera repeats it.
     """
 
-    rgb: Image8 | None
-    thermal: ThermalImage | None
+    view: View
+    header: Any
+    stamp_ns: int
+    received_ns: int
+    picture: PictureState = PictureState.FRESH
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return int(self.view.pixels.shape[0]), int(self.view.pixels.shape[1])
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the camera has repeated this picture for too long."""
+        return self.picture is PictureState.FROZEN
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """One RGB image and the thermal image that belongs to it: arrays, or frames of the node.
+
+    One of the two may be missing: the other camera then goes on alone.
+
+    Attributes:
+        rgb: HxWx3 uint8, channel order R, G, B; None when there is no RGB image.
+        thermal: hxw uint8, uint16 or float32, not yet registered to the RGB camera; None when there
+            is no thermal image.
+        stamp_ns: acquisition time of the RGB image, nanoseconds; of the thermal one without it.
+        thermal_stamp_ns: acquisition time of the thermal image, nanoseconds; unused without it.
+        frame_id: optical frame of the RGB camera (REP-103, REP-105).
+        rgb_size: (height, width) of the RGB camera, looked at only when `rgb` is None: the thermal
+            image is then brought into that geometry. None leaves it in its own.
+        header: std_msgs/Header of the results; this and what follows is the node's.
+        settings: parameter values in force when the pair was made.
+        decided_ns: steady time when the pair was made.
+        camera_info: newest sensor_msgs/CameraInfo of the RGB camera, None before the first.
+    """
+
+    rgb: Image8 | Frame | None
+    thermal: ThermalImage | Frame | None
     stamp_ns: int
     thermal_stamp_ns: int
     frame_id: str = ""
     rgb_size: tuple[int, int] | None = None
-    picture: PictureState | None = None
+    header: Any = None
+    settings: Any = None
+    decided_ns: int = 0
+    camera_info: Any = None
 
     def __post_init__(self) -> None:
-        """Refuse a pair without any frame."""
+        """Refuse a pair without any image."""
         if self.rgb is None and self.thermal is None:
-            raise ValueError("a FramePair needs an RGB frame, a thermal frame or both; it has none")
+            raise ValueError("a Pair needs an RGB image, a thermal image or both; it has none")
+
+    @property
+    def received_ns(self) -> int:
+        """Steady arrival of the frame that gives the results their stamp, 0 for an array."""
+        frame = self.thermal if self.rgb is None else self.rgb
+        return frame.received_ns if isinstance(frame, Frame) else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Perception:
-    """What one pair became. All images have the height and width of the RGB frame.
+class Result:
+    """What one pair became. All images have the height and width of the RGB image.
 
     The images belong to the `Perceiver`, or are the pair's own: its next `perceive` writes over
     them. Copy what is to be kept.
 
     Attributes:
-        fused: HxWx3 uint8 RGB; the one frame itself where the other is missing.
+        fused: HxWx3 uint8 RGB; the one image itself where the other is missing.
         mask: HxW uint8 class ids, 255 = unlabelled.
         confidence: HxW uint8, probability of the winning class times 255.
         thermal: HxW uint8, the thermal image as the network saw it (normalised, registered; zeros
             where it is missing).
         stamp_ns: copied from the pair.
         frame_id: copied from the pair.
-        timings_ms: time per stage ("thermal", "registration", "inference"), milliseconds.
+        rgb: HxWx3 uint8, the RGB image after conversion; None where it is missing.
+        timings_ms: time per stage ("conversion", "thermal", "registration", "inference"),
+            milliseconds.
     """
 
     fused: Image8
@@ -95,4 +162,5 @@ class Perception:
     thermal: Image8
     stamp_ns: int
     frame_id: str = ""
+    rgb: Image8 | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)

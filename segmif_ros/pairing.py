@@ -69,6 +69,8 @@ class DropReason(Enum):
     """The stamp is zero or negative: the driver did not set it."""
     CLOCK_JUMP = "clock_jump"
     """Stamps went back by more than a second (looped bag, clock set): the old time is dropped."""
+    OTHER_SIZE = "other_size"
+    """The image has another size than the calibration is for: of use alone, in no pair."""
     RESET = "reset"
     """`reset` was called while the frame was held."""
 
@@ -126,7 +128,7 @@ class Stamped(Generic[Payload]):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair(Generic[Payload]):
+class Match(Generic[Payload]):
     """Two frames that belong together."""
 
     rgb: Stamped[Payload]
@@ -149,10 +151,17 @@ class Drop:
 
 @dataclass(slots=True)
 class Decisions(Generic[Payload]):
-    """What one call decided, oldest first."""
+    """What one call decided, oldest first.
 
-    pairs: list[Pair[Payload]] = field(default_factory=list)
+    Attributes:
+        pairs: frames that belong together.
+        drops: frames that are in no pair.
+        refused: why `push` turned its frame away at once, None if it did not.
+    """
+
+    pairs: list[Match[Payload]] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
+    refused: DropReason | None = None
 
 
 class _Track(Generic[Payload]):
@@ -224,9 +233,9 @@ class StreamPairer(Generic[Payload]):
         out: Decisions[Payload] = Decisions()
         self._advance(arrival_ns)
         time_ns = stamp_ns + self._config.offset_ns(stream)
-        refusal = self._refusal(stream, stamp_ns, time_ns, out)
-        if refusal is not None:
-            out.drops.append(Drop(stream, stamp_ns, refusal))
+        out.refused = self._refusal(stream, stamp_ns, time_ns, out)
+        if out.refused is not None:
+            out.drops.append(Drop(stream, stamp_ns, out.refused))
             return out
         track = self._tracks[stream]
         track.observe(stamp_ns)
@@ -387,7 +396,7 @@ class StreamPairer(Generic[Payload]):
             self._drop_partner(DropReason.SURPLUS, out)
         partner = partners.popleft()
         rgb, thermal = (frame, partner) if self._reference is Stream.RGB else (partner, frame)
-        out.pairs.append(Pair(rgb, thermal))
+        out.pairs.append(Match(rgb, thermal))
 
     def _retire_partners(self, out: Decisions[Payload]) -> None:
         """Drop partner frames that no reference frame can want any more."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pair of frames becomes a perception: the whole chain with its times; no ROS, no torch."""
+"""A pair of images becomes a result: the whole chain with its times; no ROS, no torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from segmif_ros.buffers import Buffers
 from segmif_ros.engines.base import Engine
-from segmif_ros.frames import UNLABELLED, FramePair, Image8, Perception
+from segmif_ros.frames import UNLABELLED, Frame, Image8, Pair, PictureState, Result, ThermalImage
 from segmif_ros.registration import Registration
 from segmif_ros.thermal import ThermalNormaliser
 
@@ -19,9 +19,11 @@ FarPass = Literal["off", "centre"]
 FAR_PASSES: tuple[FarPass, ...] = ("off", "centre")
 """Whether the middle of the picture goes through the network once more, at twice the size."""
 
+_SECOND_WARM_UP_BELOW_MS = 2_000.0
+
 
 class Perceiver:
-    """Thermal normalisation, registration and inference, in this order, on one thread.
+    """Conversion, thermal normalisation, registration and inference, in this order, on one thread.
 
     Frames of another size than the engine's are scaled on the way in and the results are scaled
     back, so every output lines up pixel by pixel with the RGB frame (or, while that is missing,
@@ -55,9 +57,29 @@ class Perceiver:
         self.registration = registration or Registration()
         self.confidence_threshold = confidence_threshold
         self.far_pass = far_pass
-        self._buffers = Buffers()
+        self._buffers, self._raw = Buffers(), Buffers()
 
-    def perceive(self, pair: FramePair) -> Perception:
+    def warm_up(self) -> float:
+        """Run the engine on zeros, so that the first pair is not the slow one.
+
+        Returns:
+            Milliseconds of a warm inference; a slow model is only run once.
+
+        Raises:
+            EngineError: the model cannot be executed.
+        """
+        rgb = np.zeros((*self.engine.size, 3), np.uint8)
+        thermal = np.zeros(self.engine.size, np.uint8)
+        milliseconds = 0.0
+        for _ in range(2):
+            started = perf_counter()
+            self.engine.infer(rgb, thermal)
+            milliseconds = 1e3 * (perf_counter() - started)
+            if milliseconds > _SECOND_WARM_UP_BELOW_MS:
+                break
+        return milliseconds
+
+    def perceive(self, pair: Pair) -> Result:
         """Run the chain once.
 
         With one frame missing the network gets zeros in its place, as in training, and `fused` is
@@ -70,33 +92,37 @@ class Perceiver:
             ThermalError, RegistrationError, EngineError: the pair does not fit the set-up.
         """
         started = perf_counter()
-        normalised = self._normalised(pair)
+        rgb, raw, picture = self._converted(pair)
+        converted = perf_counter()
+        thermal = self._normalised(raw, pair.thermal_stamp_ns, picture)
         rendered = perf_counter()
-        size = _size_of(pair)
-        thermal = normalised
-        if thermal is not None and (pair.rgb is not None or pair.rgb_size is not None):
+        size = _size_of(rgb, raw, pair.rgb_size)
+        if thermal is not None and (rgb is not None or pair.rgb_size is not None):
             out = self._buffers.take("registered", size)
             thermal = self.registration.apply(thermal, size, out)
         registered = perf_counter()
-        fused, mask, confidence = self._infer(pair.rgb, thermal, size)
+        fused, mask, confidence = self._infer(rgb, thermal, size)
         inferred = perf_counter()
         timings_ms = {
-            "thermal": 1e3 * (rendered - started),
+            "thermal": 1e3 * (rendered - converted),
             "registration": 1e3 * (registered - rendered),
             "inference": 1e3 * (inferred - registered),
         }
+        if isinstance(pair.rgb, Frame) or isinstance(pair.thermal, Frame):
+            timings_ms["conversion"] = 1e3 * (converted - started)
         if self.far_pass == "centre" and min(size) > 1:
-            if fused is not pair.rgb:
+            if fused is not rgb:
                 fused = self._kept("first fused", fused)
-            mask, confidence = self._look_again(pair.rgb, thermal, mask, confidence)
+            mask, confidence = self._look_again(rgb, thermal, mask, confidence)
             timings_ms["far_pass"] = 1e3 * (perf_counter() - inferred)
-        return Perception(
+        return Result(
             fused=fused,
             mask=self._without_doubt(mask, confidence),
             confidence=confidence,
             thermal=self._blank("no thermal", size) if thermal is None else thermal,
             stamp_ns=pair.stamp_ns,
             frame_id=pair.frame_id,
+            rgb=rgb,
             timings_ms=timings_ms,
         )
 
@@ -104,13 +130,25 @@ class Perceiver:
         """Free the engine."""
         self.engine.close()
 
-    def _normalised(self, pair: FramePair) -> Image8 | None:
-        if pair.thermal is None:
+    def _converted(
+        self, pair: Pair
+    ) -> tuple[Image8 | None, ThermalImage | None, PictureState | None]:
+        """Return arrays; of a thermal frame also whether its camera repeats it."""
+        rgb, thermal, picture = pair.rgb, pair.thermal, None
+        if isinstance(rgb, Frame):
+            rgb = rgb.view.to_rgb(self._raw)
+        if isinstance(thermal, Frame):
+            picture = thermal.picture
+            thermal = thermal.view.to_thermal(self._raw)
+        return rgb, thermal, picture
+
+    def _normalised(
+        self, thermal: ThermalImage | None, stamp_ns: int, picture: PictureState | None
+    ) -> Image8 | None:
+        if thermal is None:
             return None
-        out = self._buffers.take("normalised", pair.thermal.shape)
-        return self.normaliser.normalise(
-            pair.thermal, pair.thermal_stamp_ns, out, picture=pair.picture
-        )
+        out = self._buffers.take("normalised", thermal.shape)
+        return self.normaliser.normalise(thermal, stamp_ns, out, picture=picture)
 
     def _infer(
         self, rgb: Image8 | None, thermal: Image8 | None, size: tuple[int, int]
@@ -196,10 +234,12 @@ class Perceiver:
         return np.asarray(cv2.resize(image, size[::-1], out, interpolation=how))
 
 
-def _size_of(pair: FramePair) -> tuple[int, int]:
+def _size_of(
+    rgb: Image8 | None, thermal: ThermalImage | None, rgb_size: tuple[int, int] | None
+) -> tuple[int, int]:
     """Return the (height, width) of the results."""
-    if pair.rgb is None and pair.rgb_size is not None:
-        return pair.rgb_size
-    frame = pair.thermal if pair.rgb is None else pair.rgb
-    assert frame is not None
-    return int(frame.shape[0]), int(frame.shape[1])
+    if rgb is None and rgb_size is not None:
+        return rgb_size
+    image = thermal if rgb is None else rgb
+    assert image is not None
+    return int(image.shape[0]), int(image.shape[1])

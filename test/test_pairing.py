@@ -15,7 +15,7 @@ from segmif_ros.pairing import (
     MILLISECOND,
     Decisions,
     DropReason,
-    Pair,
+    Match,
     PairingConfig,
     Stream,
     StreamPairer,
@@ -37,7 +37,7 @@ class Run:
     """Everything that came out of a pairer, and the check that nothing was lost."""
 
     pairer: StreamPairer[int]
-    pairs: list[Pair[int]] = field(default_factory=list)
+    pairs: list[Match[int]] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
     drops: Counter[tuple[Stream, DropReason]] = field(default_factory=Counter)
     pushed: Counter[Stream] = field(default_factory=Counter)

@@ -15,7 +15,7 @@ import pytest
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.frames import FramePair, Image8, Perception, ThermalImage
+from segmif_ros.frames import Image8, Pair, Result, ThermalImage
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Calibration, Registration, RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
@@ -23,8 +23,8 @@ from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
 SIZE = (480, 640)
 
 
-def pair_of(rgb: Image8, thermal: ThermalImage) -> FramePair:
-    return FramePair(rgb, thermal, 1_000_000_007, 1_000_000_003, "rgb_optical")
+def pair_of(rgb: Image8, thermal: ThermalImage) -> Pair:
+    return Pair(rgb, thermal, 1_000_000_007, 1_000_000_003, "rgb_optical")
 
 
 def rgb_of(size: tuple[int, int] = SIZE) -> Image8:
@@ -186,7 +186,7 @@ def test_each_stage_refuses_what_it_cannot_use(perceiver: Perceiver, loaded_bund
     with pytest.raises(RegistrationError, match="calibrate again"):
         strict.perceive(pair_of(rgb_of(), good))
     out = perceiver.perceive(pair_of(rgb_of(), good))  # and the next good pair passes
-    assert isinstance(out, Perception)
+    assert isinstance(out, Result)
 
 
 @pytest.mark.parametrize(
@@ -214,9 +214,7 @@ def test_no_image_is_allocated_per_frame(
     )
     rgb = rgb_of(rgb_size)
     thermal = np.random.default_rng(3).normal(200.0, 9.0, (512, 640)).astype(dtype)
-    pairs = [
-        FramePair(rgb, thermal, number * 33_000_000, number * 33_000_000) for number in range(6)
-    ]
+    pairs = [Pair(rgb, thermal, number * 33_000_000, number * 33_000_000) for number in range(6)]
     perceiver.perceive(pairs[0])
     tracemalloc.start()
     try:
@@ -256,8 +254,8 @@ def test_the_pair_itself_is_never_written_to(perceiver: Perceiver) -> None:
     before = rgb.copy(), thermal.copy()
     for _ in range(3):
         out = perceiver.perceive(pair_of(rgb, thermal))
-        perceiver.perceive(FramePair(None, thermal, 2, 2))
-        perceiver.perceive(FramePair(rgb, None, 3, 3))
+        perceiver.perceive(Pair(None, thermal, 2, 2))
+        perceiver.perceive(Pair(rgb, None, 3, 3))
     np.testing.assert_array_equal(rgb, before[0])
     np.testing.assert_array_equal(thermal, before[1])
     assert not np.shares_memory(out.fused, rgb)
@@ -294,7 +292,7 @@ def test_a_real_pair_keeps_its_people(perceiver: Perceiver, shared_data: Path) -
 def test_rgb_alone_is_the_fused_image_and_the_network_sees_black_as_thermal() -> None:
     engine = SpyEngine()
     rgb = rgb_of((16, 24))
-    out = Perceiver(engine).perceive(FramePair(rgb, None, 7, 0, "rgb_optical"))
+    out = Perceiver(engine).perceive(Pair(rgb, None, 7, 0, "rgb_optical"))
     assert out.fused is rgb
     assert engine.thermal.shape == engine.size
     assert not engine.thermal.any()
@@ -309,7 +307,7 @@ def test_thermal_alone_is_grey_in_the_geometry_of_the_rgb_camera() -> None:
     homography = np.array([[2.0, 0.0, 4.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
     registration = Registration(Calibration((16, 24), (8, 10), homography, "made up"))
     thermal = np.full((8, 10), 90, np.uint8)
-    alone = FramePair(None, thermal, 5, 5, "rgb_optical", rgb_size=(16, 24))
+    alone = Pair(None, thermal, 5, 5, "rgb_optical", rgb_size=(16, 24))
     out = Perceiver(engine, registration=registration).perceive(alone)
     np.testing.assert_array_equal(out.fused, np.repeat(out.thermal[..., None], 3, axis=2))
     np.testing.assert_array_equal(out.thermal, registration.apply(thermal, (16, 24)))
@@ -323,7 +321,7 @@ def test_thermal_alone_stays_in_its_own_geometry_until_the_rgb_camera_is_known()
     registration = Registration(Calibration((16, 24), (8, 10), np.eye(3), "made up"))
     thermal = np.full((8, 10), 90, np.uint8)
     out = Perceiver(SpyEngine(), registration=registration).perceive(
-        FramePair(None, thermal, 5, 5, "thermal_optical")
+        Pair(None, thermal, 5, 5, "thermal_optical")
     )
     np.testing.assert_array_equal(out.fused, np.full((8, 10, 3), 90, np.uint8))
     assert out.mask.shape == (8, 10)
@@ -331,7 +329,7 @@ def test_thermal_alone_stays_in_its_own_geometry_until_the_rgb_camera_is_known()
 
 def test_a_pair_without_any_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="it has none"):
-        FramePair(None, None, 1, 1)
+        Pair(None, None, 1, 1)
 
 
 class TwoRunsEngine(SpyEngine):
@@ -371,7 +369,7 @@ def test_the_far_pass_sees_the_middle_at_twice_the_size_and_counts_where_it_is_s
 def test_the_far_pass_takes_any_size_and_one_camera_alone(
     size: tuple[int, int], lost: str | None
 ) -> None:
-    pair = FramePair(
+    pair = Pair(
         None if lost == "rgb" else rgb_of(size),
         None if lost == "thermal" else np.full(size, 200, np.uint8),
         1,

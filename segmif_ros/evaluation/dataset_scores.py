@@ -16,7 +16,7 @@ from typing import Any
 
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.datasets.sample import Sample
-from segmif_ros.frames import FramePair, Image8
+from segmif_ros.frames import Image8, Pair
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.fusion import METRICS
@@ -225,7 +225,7 @@ def _score(
 ) -> Shown:
     # Other methods' pictures come first: a missing one must not leave a pair half counted.
     made = {name: picture(sample.name) for name, picture in others.items()}
-    seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
+    seen = perceiver.perceive(Pair(sample.rgb, sample.thermal, 1, 1))
     mask, fused, confidence = translation[seen.mask], seen.fused.copy(), seen.confidence.copy()
     rows = scores.fusion.add(sample.thermal, sample.rgb, {"fused": fused, **made}, sample.when)
     figures = dict.fromkeys(PAIR_COLUMNS) | (rows["fused"] if rows else {})
@@ -271,8 +271,8 @@ def _score(
 def _alone(sample: Sample, perceiver: Perceiver) -> dict[str, Image8]:
     """Masks of the same network with the other camera lost, copied."""
     size = (sample.rgb.shape[0], sample.rgb.shape[1])
-    visible = perceiver.perceive(FramePair(sample.rgb, None, 1, 1)).mask.copy()
-    thermal = perceiver.perceive(FramePair(None, sample.thermal, 1, 1, rgb_size=size)).mask.copy()
+    visible = perceiver.perceive(Pair(sample.rgb, None, 1, 1)).mask.copy()
+    thermal = perceiver.perceive(Pair(None, sample.thermal, 1, 1, rgb_size=size)).mask.copy()
     return {"visible": visible, "thermal": thermal}
 
 

@@ -31,7 +31,7 @@ from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.result import INTERRUPTED, BagResult, StoredPicture
 from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair, Spread, Thinned
-from segmif_ros.frames import FramePair, Image8
+from segmif_ros.frames import Image8, Pair
 from segmif_ros.images.suitability import objection
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.perceiver import Perceiver
@@ -235,7 +235,7 @@ class _Run:
         if self._first_ns is None:
             self._first_ns = pair.stamp_ns
         seen = both.perceive(
-            FramePair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
+            Pair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
         )
         times = dict(seen.timings_ms)
         images = PairImages(
@@ -384,8 +384,8 @@ def _alone(pair: RecordedPair, images: PairImages, single: Perceiver) -> dict[st
     stamps = (pair.stamp_ns, pair.thermal_stamp_ns)
     masks = {}
     for row, frames in (
-        ("visible", FramePair(pair.rgb, None, *stamps)),
-        ("thermal", FramePair(None, images.thermal, *stamps)),
+        ("visible", Pair(pair.rgb, None, *stamps)),
+        ("thermal", Pair(None, images.thermal, *stamps)),
     ):
         masks[row] = single.perceive(frames).mask.copy()
     return masks

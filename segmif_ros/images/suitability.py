@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from segmif_ros.images.raw import ImageRefused, ImageView, Refusal
+from segmif_ros.frames import View
+from segmif_ros.images.raw import ImageRefused, Refusal
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Geometry
 from segmif_ros.thermal import ThermalMode
@@ -18,7 +19,7 @@ _STRIDE = 8
 
 
 def objection(
-    stream: Stream, view: ImageView, *, thermal_mode: ThermalMode, calibration: Geometry | None
+    stream: Stream, view: View, *, thermal_mode: ThermalMode, calibration: Geometry | None
 ) -> ImageRefused | None:
     """Return why an image cannot be used, None if it can.
 
@@ -26,10 +27,11 @@ def objection(
         stream: the camera.
         view: its pixels.
         thermal_mode: parameter in force.
-        calibration: what the node registers with, None without one.
+        calibration: what the node registers with, None without one. An RGB image of another size
+            can still be used alone.
     """
-    if calibration is not None:
-        expected = calibration.rgb_size if stream is Stream.RGB else calibration.thermal_size
+    if calibration is not None and stream is Stream.THERMAL:
+        expected = calibration.thermal_size
         height, width = view.pixels.shape[:2]
         if (height, width) != expected:
             return ImageRefused(
@@ -40,7 +42,7 @@ def objection(
     return _thermal_objection(view, thermal_mode) if stream is Stream.THERMAL else None
 
 
-def _thermal_objection(view: ImageView, mode: ThermalMode) -> ImageRefused | None:
+def _thermal_objection(view: View, mode: ThermalMode) -> ImageRefused | None:
     kind = view.pixels.dtype
     if mode == "passthrough" and kind.itemsize > 1:
         return ImageRefused(
@@ -53,7 +55,7 @@ def _thermal_objection(view: ImageView, mode: ThermalMode) -> ImageRefused | Non
     return None
 
 
-def _has_a_value(view: ImageView) -> bool:
+def _has_a_value(view: View) -> bool:
     """Look at a few pixels; at all of them only when these say nothing."""
     few = view.pixels[::_STRIDE, ::_STRIDE]
     return bool(np.isfinite(few).any() or np.isfinite(view.pixels).any())

@@ -17,7 +17,7 @@ import numpy as np
 
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.raw import ImageRefused, ImageView
-from segmif_ros.pairing import Pair, PairingConfig, Stream
+from segmif_ros.pairing import Match, PairingConfig, Stream
 from segmif_ros.recordings.bags import BagMessage, BagReader, BagSummary, image_of
 from segmif_ros.recordings.pairs import RecordedPairing
 from segmif_ros.recordings.topics import camera_topics, require_topic
@@ -192,7 +192,7 @@ class DriveSource:
         arrivals.append(message.time_ns)
         return stamp_ns, RecordedImage(number, view, str(header.frame_id), message)
 
-    def _converted(self, pair: Pair[RecordedImage]) -> RecordedPair:
+    def _converted(self, pair: Match[RecordedImage]) -> RecordedPair:
         rgb, thermal = pair.rgb.payload, pair.thermal.payload
         self.pairs += 1
         return RecordedPair(

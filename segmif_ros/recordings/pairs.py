@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from segmif_ros.frames import FramePair
+from segmif_ros.frames import Pair
 from segmif_ros.images.raw import ImageRefused, ImageView
-from segmif_ros.pairing import Decisions, Pair, PairingConfig, Stream, StreamPairer
+from segmif_ros.pairing import Decisions, Match, PairingConfig, Stream, StreamPairer
 from segmif_ros.recordings.bags import (
     BagError,
     BagMessage,
@@ -63,7 +63,7 @@ class RecordedPairing(Generic[Payload]):
         self,
         messages: Iterable[BagMessage],
         look: Callable[[Stream, BagMessage], tuple[int, Payload] | None],
-    ) -> Iterator[Pair[Payload]]:
+    ) -> Iterator[Match[Payload]]:
         """Yield the pairs in the order in which the node would have made them.
 
         Args:
@@ -85,7 +85,7 @@ class RecordedPairing(Generic[Payload]):
         for drop in self.pairer.reset().drops:
             self.dropped[drop.stream.value][_END] += 1
 
-    def _decided(self, decisions: Decisions[Payload]) -> Iterator[Pair[Payload]]:
+    def _decided(self, decisions: Decisions[Payload]) -> Iterator[Match[Payload]]:
         for drop in decisions.drops:
             self.dropped[drop.stream.value][drop.reason.value] += 1
         yield from decisions.pairs
@@ -170,7 +170,7 @@ class BagPairs:
             f"thermal {pair.dt_ns / 1e6:+.1f} ms"
         )
 
-    def read(self, index: int) -> FramePair:
+    def read(self, index: int) -> Pair:
         """Read and convert both images.
 
         Raises:
@@ -179,7 +179,7 @@ class BagPairs:
         pair = self._pairs[index]
         rgb = self.image(pair.rgb, Stream.RGB).to_rgb()
         thermal = self.image(pair.thermal, Stream.THERMAL).to_thermal()
-        return FramePair(rgb, thermal, pair.rgb.stamp_ns, pair.thermal.stamp_ns)
+        return Pair(rgb, thermal, pair.rgb.stamp_ns, pair.thermal.stamp_ns)
 
     def image(self, place: Place, stream: Stream | None) -> ImageView:
         """Return the pixels of one message.

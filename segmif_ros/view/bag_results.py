@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock
 
+import numpy as np
+
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
 from segmif_ros.labels import parse_labels
@@ -100,8 +102,8 @@ class RecordedResults:
                 mask, confidence = (
                     self._result(name, number, Stream.THERMAL) for name in ("mask", "confidence")
                 )
-                assert pair.rgb is not None
-                assert pair.thermal is not None
+                assert isinstance(pair.rgb, np.ndarray)
+                assert isinstance(pair.thermal, np.ndarray)
                 # Recorded frames are looked at one by one, so each has limits of its own.
                 thermal = ThermalNormaliser().normalise(pair.thermal, pair.thermal_stamp_ns)
                 thermal = self._registration.apply(thermal, mask.shape[:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segmif_ros.frames import FramePair
+from segmif_ros.frames import Pair
 from segmif_ros.recordings.clips import FolderPairs
 
 _RATE_HZ = 10.0
@@ -37,7 +37,7 @@ class FolderReader:
         """Return the file's name."""
         return self._pairs.names[index]
 
-    def read(self, index: int) -> FramePair:
+    def read(self, index: int) -> Pair:
         """Read both pictures.
 
         Raises:
@@ -45,7 +45,7 @@ class FolderReader:
         """
         rgb, thermal = self._pairs.pair(index)
         stamp_ns = round(1e9 * (1.0 + self.time_s(index)))
-        return FramePair(rgb, thermal, stamp_ns, stamp_ns)
+        return Pair(rgb, thermal, stamp_ns, stamp_ns)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.engines.base import EngineError
-from segmif_ros.frames import FramePair
+from segmif_ros.frames import Pair
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.clips import ClipError
@@ -35,7 +35,7 @@ class PairReader(Protocol):
         """Return one line about a pair."""
         ...
 
-    def read(self, index: int) -> FramePair:
+    def read(self, index: int) -> Pair:
         """Return a pair.
 
         Raises:
@@ -84,12 +84,12 @@ class PerceivedSource:
                 found = self._perceiver.perceive(pair)
             except (BagError, ClipError, EngineError, RegistrationError, ThermalError) as err:
                 raise ViewError(str(err)) from err
-            assert pair.rgb is not None
+            assert found.rgb is not None
             # The perceiver writes over its results with the next pair.
             return ViewImages(
                 self._pairs.time_s(index),
                 self._pairs.caption(index),
-                pair.rgb,
+                found.rgb,
                 found.thermal.copy(),
                 found.fused.copy(),
                 found.mask.copy(),

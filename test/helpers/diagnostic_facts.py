@@ -12,7 +12,7 @@ from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics.facts import Budget, Facts, InputFacts
 from segmif_ros.ros.diagnostics.statuses import findings_of, to_message
 from segmif_ros.ros.diagnostics.totals import Totals
-from segmif_ros.ros.node.modes import Mode, Standing
+from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 
 NOW = 100 * NANOSECONDS
@@ -49,7 +49,7 @@ def facts(statistics: Statistics, **changes: Any) -> Facts:
         "reference": "rgb",
         "engine": {"name": "null", "size": "640x480"},
         "budget": Budget(200.0, 1000.0),
-        "standing": Standing(Mode.FUSED, "both cameras deliver"),
+        "mode_status": ModeStatus(Mode.FUSED, "both cameras deliver"),
     }
     return Facts(**(usual | changes))
 

@@ -19,7 +19,7 @@ from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from segmif_ros.ros.node import pipeline
+from segmif_ros.ros.node import worker
 from segmif_ros.ros.node.node import SegmifNode
 
 SUCCESS, FAILURE, ERROR = (
@@ -88,7 +88,7 @@ def belongings(node: SegmifNode) -> Counter[str]:
 def test_a_hundred_random_orders_of_transitions_leave_nothing_behind(make, monkeypatch):
     returned = []
     # The real one looks through the whole heap of the test run each time.
-    monkeypatch.setattr(pipeline, "return_memory", lambda: returned.append(None))
+    monkeypatch.setattr(worker, "return_memory", lambda: returned.append(None))
     rng = random.Random(3)
     node = make()
     idle = belongings(node)
@@ -175,10 +175,10 @@ def test_a_stuck_engine_does_not_hold_up_deactivation_for_ever(make, monkeypatch
         entered.set()
         assert let_go.wait(30.0)
 
-    waiting = threading.Thread(target=lambda: node._pipeline._worker.call(stuck))
+    waiting = threading.Thread(target=lambda: node._worker._thread.call(stuck))
     waiting.start()
     assert entered.wait(10.0)
-    monkeypatch.setattr(pipeline, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(worker, "PATIENCE_S", 0.2)
     assert node.trigger_deactivate() == ERROR
     assert "busy with one pair" in node.last_error
     assert node.left_behind
@@ -204,8 +204,8 @@ def test_loading_is_reported_while_it_lasts_and_ends_when_the_process_is_to_end(
         stop_soon.start()
         assert let_go.wait(30.0)
 
-    monkeypatch.setattr(pipeline, "Processor", slow)
-    monkeypatch.setattr(pipeline, "_PROGRESS_S", 0.2)
+    monkeypatch.setattr(worker, "Processor", slow)
+    monkeypatch.setattr(worker, "_PROGRESS_S", 0.2)
     node = make(stop)
     stop_soon = threading.Timer(0.6, stop.set)
     assert node.trigger_configure() == FAILURE

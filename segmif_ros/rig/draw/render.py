@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import FramePair, Image8, ThermalImage
+from segmif_ros.frames import Image8, Pair, ThermalImage
 from segmif_ros.rig.cameras.cameras import Rig, place
 from segmif_ros.rig.draw.stage import Stage
 from segmif_ros.rig.draw.thermal import ThermalCamera, to_mono8
@@ -45,9 +45,9 @@ class RigFrame:
     stamp_ns: int
     thermal_stamp_ns: int
 
-    def pair(self, frame_id: str = "rgb_optical_frame") -> FramePair:
+    def pair(self, frame_id: str = "rgb_optical_frame") -> Pair:
         """Return the pair as the perception chain takes it."""
-        return FramePair(self.rgb, self.thermal, self.stamp_ns, self.thermal_stamp_ns, frame_id)
+        return Pair(self.rgb, self.thermal, self.stamp_ns, self.thermal_stamp_ns, frame_id)
 
 
 class Renderer:

@@ -10,7 +10,7 @@ from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.totals import Totals
 from segmif_ros.ros.node.alignment import Measured
-from segmif_ros.ros.node.modes import Standing
+from segmif_ros.ros.node.modes import ModeStatus
 from segmif_ros.ros.node.stamps import ClockState
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.sync.clock_difference import ClockDifference
@@ -109,7 +109,7 @@ class Facts:
         reference: stream that the pairer takes as the slower one, empty while inactive.
         engine: facts about the engine.
         budget: latency limits.
-        standing: the mode in force and its reason.
+        mode_status: the mode in force and its reason.
         offset_ns: thermal_offset_ms minus rgb_offset_ms.
         process: the process and its clock.
         alignment: how thermal and RGB edges agree.
@@ -124,7 +124,7 @@ class Facts:
     reference: str
     engine: Mapping[str, str]
     budget: Budget
-    standing: Standing
+    mode_status: ModeStatus
     offset_ns: int = 0
     process: ProcessFacts = field(default_factory=ProcessFacts)
     alignment: AlignmentFacts = field(default_factory=AlignmentFacts)

@@ -27,10 +27,10 @@ from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN
 from segmif_ros.ros.diagnostics.qos_check import mismatches
 from segmif_ros.ros.diagnostics.statuses import findings_of, judged_stage, to_message
 from segmif_ros.ros.diagnostics.totals import FIVE_SECONDS_NS, Totals, TotalsHistory
-from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.camera_infos import CameraInfoWatch
-from segmif_ros.ros.node.modes import Standing
+from segmif_ros.ros.node.modes import ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.ros.node.stamps import ClockWatch
@@ -56,7 +56,7 @@ class Snapshot:
         inputs: the subscriptions, None while inactive.
         active_since_ns: steady time of the activation, None while inactive.
         engine: facts about the engine, empty while none is loaded.
-        standing: the mode in force and its reason.
+        mode_status: the mode in force and its reason.
         calibration: thermal to RGB geometry, None without one.
         measured: what the alignment watch knows.
     """
@@ -66,7 +66,7 @@ class Snapshot:
     inputs: Inputs | None
     active_since_ns: int | None
     engine: Mapping[str, str]
-    standing: Standing
+    mode_status: ModeStatus
     calibration: Geometry | None = None
     measured: Measured = field(default_factory=Measured)
 
@@ -99,7 +99,7 @@ class Reporter:
         self._memory = Memory()
         self._errors = ErrorLog()
         self._camera_infos = {stream: CameraInfoWatch() for stream in Stream}
-        self._logged = Seldom()
+        self._throttle = LogThrottle()
         self._begin(snapshot().statistics)
         self._thread = Thread(target=self._run, name="segmif-reporter", daemon=True)
         self._thread.start()
@@ -163,7 +163,7 @@ class Reporter:
         return max(0.0, min(left_ns / NANOSECONDS, _LONGEST_PAUSE_S))
 
     def _log(self, error: str) -> None:
-        if self._logged.due(monotonic_ns()):
+        if self._throttle.ready(monotonic_ns()):
             text = f"diagnostics failed: {error}\n{traceback.format_exc()}"
             self._node.get_logger().error(text)
 
@@ -189,7 +189,7 @@ class Reporter:
             reference="" if seen.inputs is None else seen.inputs.pairer.reference.value,
             engine=seen.engine,
             budget=Budget(settings.latency_budget_warn_ms, settings.latency_budget_error_ms),
-            standing=seen.standing,
+            mode_status=seen.mode_status,
             offset_ns=settings.pairing.thermal_offset_ns - settings.pairing.rgb_offset_ns,
             process=self._process_facts(seen, now_ns),
             alignment=AlignmentFacts(
@@ -214,7 +214,7 @@ class Reporter:
         rate = seen.statistics.streams[stream].rate.hz(now_ns)
         self._rates[stream].observe(rate, now_ns)
         given = settings.expected_hz[stream]
-        topic = seen.inputs.topic(stream)
+        topic = seen.inputs.camera(stream).topic
         publishers: list[Any] = self._node.get_publishers_info_by_topic(topic)
         return InputFacts(
             topic=topic,
@@ -223,13 +223,13 @@ class Reporter:
                 mismatches(
                     topic,
                     publishers,
-                    seen.inputs.qos(stream),
-                    wanted_type=seen.inputs.type_name(stream),
+                    seen.inputs.camera(stream).qos,
+                    wanted_type=seen.inputs.camera(stream).type_name,
                 )
             ),
             other_transport="" if publishers else self._other_transport(topic),
             held=seen.inputs.pairer.held(stream),
-            content=seen.inputs.content(stream),
+            content=seen.inputs.freeze(stream),
             usual_hz=given or self._rates[stream].hz(),
             rate_is_given=given > 0,
             camera_info_problem=self._camera_info_problem(stream, seen),

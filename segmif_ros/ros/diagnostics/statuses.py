@@ -36,6 +36,7 @@ _REMEDIES = {
     DropReason.REORDERED: "stamps go back and forth: two publishers on one topic?",
     DropReason.ZERO_STAMP: "a driver does not fill header.stamp",
     DropReason.CLOCK_JUMP: "one camera's clock is far from the other's",
+    DropReason.OTHER_SIZE: "the calibration is for another size; calibrate at this resolution",
 }
 _MODE_LEVELS = {
     Mode.RGB_ONLY: Level.WARN,
@@ -108,14 +109,14 @@ def _main_drop(facts: Facts) -> str:
 
 def mode_section(facts: Facts) -> Finding:
     """Which cameras the results are made of."""
-    statistics, standing = facts.statistics, facts.standing
-    finding = Finding("mode", state=standing.mode.value)
-    finding.text = f"{standing.mode.value}: {standing.reason}"
+    statistics, mode_status = facts.statistics, facts.mode_status
+    finding = Finding("mode", state=mode_status.mode.value)
+    finding.text = f"{mode_status.mode.value}: {mode_status.reason}"
     if facts.active_since_ns is not None:
-        finding.level = _MODE_LEVELS.get(standing.mode, Level.OK)
+        finding.level = _MODE_LEVELS.get(mode_status.mode, Level.OK)
     finding.values |= {
-        "mode": standing.mode.value,
-        "reason": standing.reason,
+        "mode": mode_status.mode.value,
+        "reason": mode_status.reason,
         "singles": str(statistics.singles),
         "withheld": str(statistics.withheld),
     }

@@ -19,10 +19,10 @@ from segmif_ros.buffers import Buffers
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
 from segmif_ros.calibration.edge_shift import large_enough
 from segmif_ros.frames import Image8
-from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.log_throttle import LogThrottle
+from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.scheduling import lower_priority
 from segmif_ros.ros.node.statistics import NANOSECONDS
-from segmif_ros.ros.node.worker import LatestWorker
 
 CLOSING_S = 0.5
 """Longest wait for the measurement at hand; it takes a tenth of that."""
@@ -74,7 +74,7 @@ class AlignmentCheck:
         self._closed = False
         self._generation = 0
         self._offered_ns: int | None = None
-        self._logged = Seldom(_LOG_EVERY_S)
+        self._throttle = LogThrottle(_LOG_EVERY_S)
         self.measured = Measured()
         """Newest result; replaced as a whole, so any thread may read it."""
         self._worker: LatestWorker[_Task] = LatestWorker(self._measure, name="segmif-alignment")
@@ -138,7 +138,7 @@ class AlignmentCheck:
         try:
             self._take_in(task)
         except Exception as err:
-            if self._logged.due(monotonic_ns()):
+            if self._throttle.ready(monotonic_ns()):
                 self._log(f"alignment check failed: {err!r}\n{traceback.format_exc()}")
         finally:
             self._busy = False

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.node.image_receiver import IntakeGroup
+from segmif_ros.ros.node.image_receiver import ReceiverGroup
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS, camera_info_input, overridable
 from segmif_ros.ros.rclpy_private import take_message
@@ -39,7 +39,7 @@ class CameraInfoInput:
             camera_info_topic(node, stream),
             lambda _: None,
             camera_info_input(),
-            callback_group=IntakeGroup(),
+            callback_group=ReceiverGroup(),
             qos_overriding_options=overridable(),
             # As in `ImageInput`: they would wake the executor for every message.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),

@@ -8,41 +8,33 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from time import monotonic_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
+from segmif_ros.frames import Frame
 from segmif_ros.images.compressed import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.log_throttle import Seldom
-from segmif_ros.ros.node.worker import LatestWorker
+from segmif_ros.ros.log_throttle import LogThrottle
+from segmif_ros.ros.node.latest_worker import LatestWorker
+from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 
+Deliver = Callable[[Stream, Frame | ImageRefused, str, int, int], None]
+"""Takes a camera, its image or why it cannot be used, size and encoding in words, and the steady
+time and the node's time of its arrival."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
-    """One image message, looked at.
 
-    Attributes:
-        stream: the camera.
-        header: std_msgs/Header.
-        format: size and encoding in words.
-        received_ns: steady time of its arrival.
-        now_ns: time of the node's clock at its arrival.
-        outcome: its pixels, or why it cannot be used.
-    """
+class _Compressed(NamedTuple):
+    """A message that waits for the decoder, and its arrival on both clocks."""
 
-    stream: Stream
-    header: Any
-    format: str
+    message: CompressedImage
     received_ns: int
     now_ns: int
-    outcome: ImageView | ImageRefused
 
 
 class ImageInput:
@@ -58,7 +50,7 @@ class ImageInput:
         self,
         node: LifecycleNode,
         stream: Stream,
-        deliver: Callable[[Arrival], None],
+        deliver: Deliver,
         *,
         compressed: bool,
         callback_group: Any = None,
@@ -76,8 +68,8 @@ class ImageInput:
         self._node = node
         self._stream = stream
         self._deliver = deliver
-        self._logged = Seldom()
-        self._decoder: LatestWorker[tuple[CompressedImage, Arrival]] | None = None
+        self._throttle = LogThrottle()
+        self._decoder: LatestWorker[_Compressed] | None = None
         kind, topic, callback = Image, INPUT_TOPICS[stream], self._on_image
         if compressed:
             self._decoder = LatestWorker(self._decode, name=f"segmif-decode-{stream.value}")
@@ -110,48 +102,55 @@ class ImageInput:
             self._decoder.close()
 
     def _on_image(self, message: Image) -> None:
-        outcome: ImageView | ImageRefused
-        received_ns = monotonic_ns()
+        received_ns, now_ns = monotonic_ns(), self._now_ns()
         text = f"{message.width}x{message.height} {message.encoding}"
+        outcome: Frame | ImageRefused
         try:
-            outcome = VIEWS[self._stream.value](message)
+            outcome = _frame(VIEWS[self._stream.value](message), message.header, received_ns)
         except ImageRefused as refusal:
             outcome = refusal
         except Exception as err:
             # Nothing that a driver sends may end the thread that hears the cameras.
             outcome = ImageRefused(Refusal.CONVERSION, f"reading {text} failed: {err!r}")
-        self._deliver(self._arrival(message, text, received_ns, outcome))
+        self._deliver(self._stream, outcome, text, received_ns, now_ns)
 
     def _on_compressed(self, message: CompressedImage) -> None:
         assert self._decoder is not None
-        busy = ImageRefused(Refusal.BUSY, "a newer image came before this one could be decoded")
-        arrival = self._arrival(message, message.format, monotonic_ns(), busy)
-        replaced = self._decoder.offer((message, arrival))
+        replaced = self._decoder.offer(_Compressed(message, monotonic_ns(), self._now_ns()))
         if replaced is not None:
-            self._deliver(replaced[1])
+            text = "a newer image came before this one could be decoded"
+            self._deliver(
+                self._stream,
+                ImageRefused(Refusal.BUSY, text),
+                replaced.message.format,
+                replaced.received_ns,
+                replaced.now_ns,
+            )
 
-    def _decode(self, item: tuple[CompressedImage, Arrival]) -> None:
+    def _decode(self, item: _Compressed) -> None:
         """Run on the decoder's thread. Nothing may escape from here, it would vanish unseen."""
-        message, arrival = item
-        outcome: ImageView | ImageRefused
-        text = message.format
+        text = item.message.format
+        outcome: Frame | ImageRefused
         try:
-            outcome = decode(self._stream, message)
-            height, width = outcome.pixels.shape[:2]
-            text = f"{width}x{height} {message.format}"
+            view = decode(self._stream, item.message)
+            height, width = view.pixels.shape[:2]
+            text = f"{width}x{height} {text}"
+            outcome = _frame(view, item.message.header, item.received_ns)
         except ImageRefused as refusal:
             outcome = refusal
         except Exception as err:
             outcome = ImageRefused(Refusal.DECODING, f"decoding failed: {err!r}")
         try:
-            self._deliver(replace(arrival, format=text, outcome=outcome))
+            self._deliver(self._stream, outcome, text, item.received_ns, item.now_ns)
         except Exception as err:
-            if self._logged.due(monotonic_ns()):
+            if self._throttle.ready(monotonic_ns()):
                 trace = traceback.format_exc()
                 self._node.get_logger().error(f"taking an image failed: {err!r}\n{trace}")
 
-    def _arrival(
-        self, message: Any, text: str, received_ns: int, outcome: ImageView | ImageRefused
-    ) -> Arrival:
-        now_ns = self._node.get_clock().now().nanoseconds
-        return Arrival(self._stream, message.header, text, received_ns, now_ns, outcome)
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+
+def _frame(view: ImageView, header: Any, received_ns: int) -> Frame:
+    stamp = header.stamp
+    return Frame(view, header, stamp.sec * NANOSECONDS + stamp.nanosec, received_ns)

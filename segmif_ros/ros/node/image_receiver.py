@@ -19,15 +19,15 @@ from typing import Any
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.subscription import Subscription
 
-from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.rclpy_private import SubscriptionWait, take_message
 
 THREAD_NAME = "segmif-intake"
 
 
-class IntakeGroup(ReentrantCallbackGroup):
-    """Callback group of subscriptions that an `Intake` serves: the executor passes them by.
+class ReceiverGroup(ReentrantCallbackGroup):
+    """Callback group of subscriptions that an `ImageReceiver` serves: the executor passes them by.
 
     Events of such a subscription stay with the executor; better have none, for they wake it at
     every message.
@@ -38,7 +38,7 @@ class IntakeGroup(ReentrantCallbackGroup):
         return not isinstance(entity, Subscription)
 
 
-class Intake:
+class ImageReceiver:
     """Runs the callbacks of some subscriptions, and a tick, one after the other on one thread."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Intake:
         """Start the thread.
 
         Args:
-            subscriptions: made with `callback_group=IntakeGroup()`; must outlive this object.
+            subscriptions: made with `callback_group=ReceiverGroup()`; must outlive this object.
             context: rclpy context of their node.
             log: told of what a callback raises, at most once in ten seconds.
             tick: called every `tick_s`, whether messages come or not.
@@ -65,7 +65,7 @@ class Intake:
         self._stop = Event()
         self._messages = SubscriptionWait(subscriptions, context)
         self._failures = 0
-        self._logged = Seldom()
+        self._throttle = LogThrottle()
         self._thread = Thread(target=self._run, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
@@ -110,7 +110,7 @@ class Intake:
             action()
         except Exception as err:
             self._failures += 1
-            if self._logged.due(monotonic_ns()):
+            if self._throttle.ready(monotonic_ns()):
                 self._log(
                     f"taking an image failed ({self._failures} so far): {err!r}\n"
                     f"{traceback.format_exc()}"

@@ -81,7 +81,7 @@ class ModePolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ModeStatus:
     """The mode in force.
 
     Attributes:
@@ -156,12 +156,12 @@ class ModeTracker:
     """Follows both cameras and their pairs. Times are steady nanoseconds; one caller at a time.
 
     Attributes:
-        standing: the mode in force and its reason.
+        status: the mode in force and its reason.
         no_pairs_reason: why both deliver and nothing pairs; the caller may know more.
     """
 
     def __init__(self, now_ns: int) -> None:
-        self.standing = Standing(Mode.WAITING, "no rgb image yet; no thermal image yet")
+        self.status = ModeStatus(Mode.WAITING, "no rgb image yet; no thermal image yet")
         self.no_pairs_reason = NO_PAIRS
         self._next_reason = ("", 0)
         self._cameras = {stream: _Camera() for stream in Stream}
@@ -192,7 +192,7 @@ class ModeTracker:
         """Choose the mode; call it after every note and at least 25 times a second.
 
         Returns:
-            Whether `standing` changed: another mode, or the same one for another reason.
+            Whether `status` changed: another mode, or the same one for another reason.
         """
         self._forgive_own_stall(now_ns)
         after_ns = policy.after_ns
@@ -206,13 +206,13 @@ class ModeTracker:
             self._heard_ns = now_ns
         mode = self._choose(policy, alive, paired, now_ns)
         reason = self._reason(mode, policy, alive, now_ns)
-        if mode is self.standing.mode and (paired or not self._is_new(reason, policy, now_ns)):
+        if mode is self.status.mode and (paired or not self._is_new(reason, policy, now_ns)):
             return False
-        self.standing = Standing(mode, reason)
+        self.status = ModeStatus(mode, reason)
         return True
 
     def _choose(self, policy: ModePolicy, alive: set[Stream], paired: bool, now_ns: int) -> Mode:
-        current = self.standing.mode
+        current = self.status.mode
         goes_on = [s for s in Stream if s in alive and s in MAY_GO_ON[policy.degraded_mode]]
         alone = next((s for s in goes_on if ALONE[s] is current), None)
         if paired and (alone is None or self._pairs_in_a_row >= RECOVERY_PAIRS):
@@ -262,7 +262,7 @@ class ModeTracker:
         if reason != self._next_reason[0]:
             self._next_reason = (reason, now_ns)
         lasted = now_ns - self._next_reason[1] > policy.after_ns
-        return lasted and reason != self.standing.reason
+        return lasted and reason != self.status.reason
 
     def _forgive_own_stall(self, now_ns: int) -> None:
         """When this process stood still, nobody was silent meanwhile."""

@@ -31,16 +31,16 @@ from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
-from segmif_ros.ros.log_throttle import Seldom
+from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
-from segmif_ros.ros.node.image_receiver import Intake
+from segmif_ros.ros.node.image_receiver import ImageReceiver
 from segmif_ros.ros.node.inputs import TICK_S, Inputs
-from segmif_ros.ros.node.modes import Mode, Standing
+from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
-from segmif_ros.ros.node.outputs import Publishers
+from segmif_ros.ros.node.outputs import Outputs
 from segmif_ros.ros.node.parameters import ParameterError
-from segmif_ros.ros.node.pipeline import GivenUpError, Pipeline
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.node.worker import GivenUpError, Worker
 from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.rclpy_private import guard_services
 from segmif_ros.ros.transport import prepare_process
@@ -55,8 +55,8 @@ CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError,
 _POLL_S = 0.2
 _MOST_FAILURES = 100
 """Failures of the executor in a row, without one success: it will not recover."""
-_INACTIVE = Standing(Mode.STOPPED, "the node is not active")
-_ASLEEP = Standing(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
+_INACTIVE = ModeStatus(Mode.STOPPED, "the node is not active")
+_ASLEEP = ModeStatus(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
 _LAST_REPORT_S = 0.5
 _LOOK_S = 0.2
 _ASLEEP_AFTER_NS = 2 * NANOSECONDS
@@ -87,16 +87,16 @@ class SegmifNode(LifecycleNode):
         self.parameters = NodeParameters(self)
         self.last_error = ""
         self._statistics = Statistics(OUTPUTS)
-        self._pipeline: Pipeline | None = None
+        self._worker: Worker | None = None
         self._left_behind = False
-        self._outputs: Publishers | None = None
+        self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
-        self._intake: Intake | None = None
+        self._receiver: ImageReceiver | None = None
         self._readers_timer: Any = None
         self._readers_ns = 0
-        self._logged = Seldom()
-        self._standing = _INACTIVE
+        self._throttle = LogThrottle()
+        self._mode_status = _INACTIVE
         self._lifecycle = "unconfigured"
         self._reporter = Reporter(self, self.parameters, self._snapshot)
         guard_services(self, self.get_logger().warning)
@@ -109,8 +109,8 @@ class SegmifNode(LifecycleNode):
     @property
     def engine_facts(self) -> dict[str, str]:
         """What executes the model, empty while none is loaded."""
-        pipeline = self._pipeline
-        return {} if pipeline is None else pipeline.describe()
+        worker = self._worker
+        return {} if worker is None else worker.describe()
 
     @property
     def left_behind(self) -> bool:
@@ -156,11 +156,11 @@ class SegmifNode(LifecycleNode):
     @property
     def is_deaf(self) -> bool:
         """Whether the thread that takes images ended by itself."""
-        return self._intake is not None and not self._intake.is_alive
+        return self._receiver is not None and not self._receiver.is_alive
 
     def note_callback_failure(self, err: Exception) -> None:
         """Log what a callback raised, once in a while, and go on: the cameras are still there."""
-        if self._logged.due(monotonic_ns()):
+        if self._throttle.ready(monotonic_ns()):
             trace = "".join(traceback.format_exception(err))
             self.get_logger().error(f"a callback of rclpy failed: {err!r}\n{trace}")
 
@@ -202,15 +202,15 @@ class SegmifNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self.parameters.settings()
         self._statistics = Statistics(OUTPUTS)
-        self._pipeline = Pipeline(
+        self._worker = Worker(
             self._statistics, clock=self.get_clock(), logger=self.get_logger(), stop=self._stop
         )
-        manifest = self._pipeline.load(settings)
-        self._outputs = Publishers(self, manifest)
-        self._pipeline.open(self._outputs)
-        self._outputs.announce(self._standing)
+        manifest = self._worker.load(settings)
+        self._outputs = Outputs(self, manifest)
+        self._worker.open(self._outputs)
+        self._outputs.announce(self._mode_status)
         self.parameters.configured = True
-        facts = self._pipeline.describe()
+        facts = self._worker.describe()
         self.get_logger().info(
             f"model {manifest.name} on {facts['name']}, {facts['size']}, "
             f"{facts['warmup_ms']} ms an inference; registration {facts['registration']}"
@@ -227,16 +227,16 @@ class SegmifNode(LifecycleNode):
 
     def _listen(self) -> None:
         """Subscribe to the cameras."""
-        assert self._pipeline is not None
+        assert self._worker is not None
         self._inputs = Inputs(
             self,
             self.parameters,
             self._statistics,
-            self._pipeline.offer,
+            self._worker.offer,
             self._announce,
-            calibration=self._pipeline.calibration,
+            calibration=self._worker.calibration,
         )
-        self._intake = Intake(
+        self._receiver = ImageReceiver(
             self._inputs.subscriptions,
             context=self.context,
             log=self.get_logger().error,
@@ -244,7 +244,7 @@ class SegmifNode(LifecycleNode):
             tick_s=TICK_S,
         )
         self._active_since_ns = monotonic_ns()
-        rgb, thermal = (self._inputs.topic(stream) for stream in Stream)
+        rgb, thermal = (self._inputs.camera(stream).topic for stream in Stream)
         self.get_logger().info(f"active: listening to {rgb}, {thermal}")
         if rgb == thermal:
             self.get_logger().warning(
@@ -252,10 +252,10 @@ class SegmifNode(LifecycleNode):
             )
 
     def _deactivate(self) -> None:
-        assert self._pipeline is not None
+        assert self._worker is not None
         self._stop_looking()
         self._stop_listening()
-        self._pipeline.drain()
+        self._worker.drain()
         self._announce(_INACTIVE)
         self._reporter.report()
         # The process may end right after: let the last figures reach who listens.
@@ -269,12 +269,12 @@ class SegmifNode(LifecycleNode):
         self._stop_listening()
         self._inputs = None
         self._active_since_ns = None
-        self._standing = _INACTIVE
-        if self._pipeline is not None:
-            if not self._pipeline.close():
+        self._mode_status = _INACTIVE
+        if self._worker is not None:
+            if not self._worker.close():
                 self._left_behind = True
                 self.get_logger().warning("the engine is still busy; it is left to itself")
-            self._pipeline = None
+            self._worker = None
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
@@ -306,22 +306,22 @@ class SegmifNode(LifecycleNode):
 
     def _stop_listening(self) -> None:
         """Take no more messages; safe in any state."""
-        if self._intake is not None:
-            self._intake.close()
-            self._intake = None
+        if self._receiver is not None:
+            self._receiver.close()
+            self._receiver = None
         if self._inputs is not None:
             self._inputs.close()
 
-    def _announce(self, standing: Standing) -> None:
+    def _announce(self, mode_status: ModeStatus) -> None:
         """Say it when the mode or its reason changed: on the mode topic, and in the log."""
-        before, self._standing = self._standing, standing
+        before, self._mode_status = self._mode_status, mode_status
         assert self._outputs is not None
-        self._outputs.announce(standing)
-        if standing.mode is before.mode:
+        self._outputs.announce(mode_status)
+        if mode_status.mode is before.mode:
             return
-        text = f"mode {before.mode.value} -> {standing.mode.value}: {standing.reason}"
-        lost = standing.mode not in (Mode.FUSED, Mode.WAITING)
-        lost = lost and standing not in (_INACTIVE, _ASLEEP)
+        text = f"mode {before.mode.value} -> {mode_status.mode.value}: {mode_status.reason}"
+        lost = mode_status.mode not in (Mode.FUSED, Mode.WAITING)
+        lost = lost and mode_status not in (_INACTIVE, _ASLEEP)
         # Two calls: rclpy refuses another severity from a place that has logged already.
         if lost:
             self.get_logger().warning(text)
@@ -330,16 +330,16 @@ class SegmifNode(LifecycleNode):
 
     def _snapshot(self) -> Snapshot:
         """Return what the diagnostics look at; called on their thread."""
-        pipeline = self._pipeline  # read once: a transition may take it away meanwhile
+        worker = self._worker  # read once: a transition may take it away meanwhile
         return Snapshot(
             lifecycle=self._lifecycle,
             statistics=self._statistics,
             inputs=self._inputs,
             active_since_ns=self._active_since_ns,
-            engine={} if pipeline is None else pipeline.describe(),
-            standing=self._standing,
-            calibration=None if pipeline is None else pipeline.calibration,
-            measured=Measured() if pipeline is None else pipeline.measured,
+            engine={} if worker is None else worker.describe(),
+            mode_status=self._mode_status,
+            calibration=None if worker is None else worker.calibration,
+            measured=Measured() if worker is None else worker.measured,
         )
 
 

@@ -14,11 +14,12 @@ from std_msgs.msg import String
 from segmif_ros import render
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest
-from segmif_ros.frames import Image8, Perception
+from segmif_ros.frames import Image8, Pair, Result
 from segmif_ros.labels import labels_json
+from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.images import to_jpeg, to_message
-from segmif_ros.ros.node.modes import Mode, Standing
-from segmif_ros.ros.node.parameters import Settings
+from segmif_ros.ros.node.camera_infos import output_camera_info
+from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.qos import (
     CAMERA_INFO_TOPIC,
     COMPRESSED_TOPIC,
@@ -33,7 +34,7 @@ from segmif_ros.ros.qos import (
 )
 
 
-class Publishers:
+class Outputs:
     """The output topics. Nothing is computed or copied for a topic that nobody subscribes to."""
 
     def __init__(self, node: LifecycleNode, manifest: Manifest) -> None:
@@ -66,36 +67,44 @@ class Publishers:
             name for name, pub in self._publishers.items() if pub.get_subscription_count() > 0
         )
 
-    def publish(
-        self, perception: Perception, header: Any, wanted: Iterable[str], settings: Settings
-    ) -> None:
-        """Publish the wanted images with the header of the RGB frame.
+    def publish(self, result: Result, pair: Pair, images: Iterable[str]) -> None:
+        """Publish images with the header of the RGB frame.
 
         Args:
-            perception: what to publish.
-            header: std_msgs/Header of the RGB message.
-            wanted: names from `wanted`; the camera_info goes by `publish_camera_info`.
-            settings: parameter values that the result was made with.
+            result: what to publish.
+            pair: what it was made of, with header and settings.
+            images: names from `wanted`; the camera_info goes by `publish_camera_info`.
         """
-        for name in wanted:
-            if name == "camera_info":
-                continue
+        for name in images:
             if name == "compressed":
-                message: Any = to_jpeg(perception.fused, settings.jpeg_quality, header)
+                quality = pair.settings.jpeg_quality
+                message: Any = to_jpeg(result.fused, quality, pair.header)
             else:
-                message = self._message(name, self._image(perception, name, settings), header)
+                image = self._image(result, name, pair.settings.overlay_alpha)
+                message = self._message(name, image, pair.header)
             self._publishers[name].publish(message)
 
-    def publish_camera_info(self, info: CameraInfo) -> None:
-        """Publish the camera_info of one result."""
+    def publish_camera_info(self, pair: Pair) -> str:
+        """Publish the camera_info of one result; return why there is none, empty if there is."""
+        if pair.camera_info is None:
+            return (
+                "no camera_info has come, so none is published; remap ~/input/rgb/camera_info to "
+                "the driver's"
+            )
+        assert pair.rgb_size is not None
+        try:
+            info = output_camera_info(pair.camera_info, pair.header, pair.rgb_size)
+        except RegistrationError as err:
+            return str(err)
         self._publishers["camera_info"].publish(info)
+        return ""
 
-    def announce(self, standing: Standing) -> None:
+    def announce(self, mode_status: ModeStatus) -> None:
         """Publish the mode for readers now and later; the time is that of the mode's beginning."""
-        if standing.mode is not self._mode:
-            self._mode = standing.mode
+        if mode_status.mode is not self._mode:
+            self._mode = mode_status.mode
             self._mode_since = self._node.get_clock().now().to_msg()
-        self._modes.publish(String(data=mode_json(standing, self._mode_since)))
+        self._modes.publish(String(data=mode_json(mode_status, self._mode_since)))
 
     def close(self) -> None:
         """Remove the topics."""
@@ -106,14 +115,12 @@ class Publishers:
         # A worker that hangs keeps this object alive; it must not keep the node.
         del self._node
 
-    def _image(self, perception: Perception, name: str, settings: Settings) -> Image8:
+    def _image(self, result: Result, name: str, alpha: float) -> Image8:
         if name != "overlay":
-            image: Image8 = getattr(perception, name)
+            image: Image8 = getattr(result, name)
             return image
         # Over the fused picture: at night and in smoke the RGB frame shows nothing.
-        return render.overlay(
-            perception.fused, perception.mask, self._table, settings.overlay_alpha, self._buffers
-        )
+        return render.overlay(result.fused, result.mask, self._table, alpha, self._buffers)
 
     def _message(self, name: str, image: Image8, header: Any) -> Image:
         """Fill the message of a topic, the same one for every frame of a size.
@@ -137,18 +144,18 @@ class Publishers:
         return publisher
 
 
-def mode_json(standing: Standing, since: Any) -> str:
+def mode_json(mode_status: ModeStatus, since: Any) -> str:
     """Return the mode as JSON.
 
     Args:
-        standing: mode and reason.
+        mode_status: mode and reason.
         since: builtin_interfaces/Time at which the mode began.
     """
     return json.dumps(
         {
-            "mode": standing.mode.value,
+            "mode": mode_status.mode.value,
             "since": {"sec": since.sec, "nanosec": since.nanosec},
-            "reason": standing.reason,
+            "reason": mode_status.reason,
         }
     )
 

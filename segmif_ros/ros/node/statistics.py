@@ -8,6 +8,7 @@ the start, so reading while they write gives whole numbers without a lock.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +156,7 @@ class Statistics:
         self.published_by_output = dict.fromkeys(outputs, 0)
         self.publish_rate = Rate()
         self.failures = 0
+        self.failed_in_a_row = 0
         self.last_failure = ""
         self.camera_info_problem = ""
         self.implausible_totals = 0
@@ -168,6 +170,27 @@ class Statistics:
         return (
             None if rgb_ns is None or thermal_ns is None else ClockDifference(thermal_ns - rgb_ns)
         )
+
+    def add_published(self, now_ns: int, stages_ms: Mapping[str, float], total_ms: float) -> None:
+        """Count one result that went out.
+
+        Args:
+            now_ns: steady time.
+            stages_ms: time per stage.
+            total_ms: from stamp to publishing, on the node's clock.
+        """
+        self.published += 1
+        self.failed_in_a_row = 0
+        self.publish_rate.add(now_ns)
+        for stage, milliseconds in stages_ms.items():
+            self.stages_ms[stage].add(milliseconds)
+        self.add_total(total_ms)
+
+    def add_failure(self, text: str) -> None:
+        """Count one pair that the worker could not use."""
+        self.failures += 1
+        self.failed_in_a_row += 1
+        self.last_failure = text
 
     def add_total(self, milliseconds: float) -> None:
         """Take one stamp-to-published latency, if both ends were read on one clock."""

@@ -1,89 +1,295 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that owns the engine, fed through a slot that holds only the newest pair."""
+"""The worker thread with the model on it, from loading to freeing: a pair becomes published images.
+
+A runtime that loads or computes cannot be interrupted. So nobody waits for it without end: whoever
+waits gives up when the process is to end or after a patience, and the thread ends by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import Lock
-from time import monotonic
-from typing import Generic, TypeVar
+import traceback
+from threading import Event
+from time import monotonic_ns
+from typing import Any
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+from segmif_ros.bundle import Bundle, Manifest
+from segmif_ros.engines import open_engine
+from segmif_ros.engines.base import EngineError
+from segmif_ros.frames import Frame, Pair, Result
+from segmif_ros.pairing import MILLISECOND
+from segmif_ros.perceiver import Perceiver
+from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
+from segmif_ros.ros.log_throttle import LogThrottle
+from segmif_ros.ros.node.alignment import AlignmentCheck, Measured
+from segmif_ros.ros.node.latest_worker import LatestWorker
+from segmif_ros.ros.node.outputs import Outputs
+from segmif_ros.ros.node.parameters import ParameterError, Settings
+from segmif_ros.ros.node.scheduling import SchedulingError, bind_thread, raise_priority
+from segmif_ros.ros.node.statistics import Statistics
+from segmif_ros.ros.transport import return_memory
+from segmif_ros.share import resolve_model
+from segmif_ros.thermal import ThermalError, ThermalNormaliser
 
-_POLL_S = 0.1
+PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
+"""What a pair can cause: counted, and the next pair is tried."""
+
+PATIENCE_S = 10.0
+"""Longest wait for a pair that is being worked on."""
+LAST_PATIENCE_S = 0.7
+"""The same while the process ends: supervisors and people do not wait long."""
+
+_PROGRESS_S = 3.0
 
 
-class LatestWorker(Generic[Item]):
-    """Runs `process` on one thread for the newest item offered; older ones are replaced.
+class GivenUpError(RuntimeError):
+    """The runtime was still busy when waiting for it had to end; the message says with what."""
 
-    `process` must not raise: it owns its errors.
-    """
 
-    def __init__(self, process: Callable[[Item], None], *, name: str = "segmif-worker") -> None:
-        self._process = process
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._lock = Lock()
-        self._slot: Item | None = None
-        self._closed = False
-        self._last: Future[None] = Future()
+class Worker:
+    """Loads a model, runs pairs through it, and frees it; all of that on one thread of its own."""
 
-    def offer(self, item: Item) -> Item | None:
-        """Put an item into the slot and return the one it replaced, if any."""
-        with self._lock:
-            replaced, self._slot = self._slot, item
-        if replaced is None:
-            self._pool.submit(self._take)
-        return replaced
-
-    def withdraw(self) -> Item | None:
-        """Empty the slot and return what was in it."""
-        with self._lock:
-            item, self._slot = self._slot, None
-        return item
-
-    def call(
-        self, task: Callable[[], Result], *, meanwhile: Callable[[float], None] | None = None
-    ) -> Result:
-        """Run a task on the thread after the work at hand, wait for it and return its result.
+    def __init__(self, statistics: Statistics, *, clock: Any, logger: Any, stop: Event) -> None:
+        """Start the thread.
 
         Args:
-            task: what to run.
-            meanwhile: called ten times a second with the seconds waited; what it raises ends the
-                waiting, not the task.
+            statistics: the counters and times.
+            clock: the node's clock.
+            logger: the node's logger.
+            stop: set when the process is to end.
+        """
+        self._statistics = statistics
+        self._clock = clock
+        self._logger = logger
+        self._stop = stop
+        self._perceiver: Perceiver | None = None
+        self._outputs: Outputs | None = None
+        self._facts: dict[str, str] = {}
+        self._abandoned = False
+        self._throttle = LogThrottle()
+        self._alignment = AlignmentCheck(logger.error)
+        self._thread = LatestWorker(self._work)
+
+    def load(self, settings: Settings) -> Manifest:
+        """Load and warm up the model, say every few seconds that it lasts, and describe it.
 
         Raises:
-            Exception: whatever the task, or `meanwhile`, raised.
+            BundleError, EngineError, RegistrationError, FileNotFoundError: it cannot be used.
+            ParameterError: the system refuses the cores or the priority.
+            GivenUpError: the process is to end.
         """
-        future = self._pool.submit(task)
-        started = monotonic()
-        while meanwhile is not None and not future.done():
-            wait((future,), timeout=_POLL_S)
-            meanwhile(monotonic() - started)
-        return future.result()
+        said_s = 0.0
 
-    def close(self, *, last: Callable[[], None] | None = None, patience_s: float = 10.0) -> bool:
-        """End the thread after the work at hand. Safe to call twice.
+        def on_wait(seconds: float) -> None:
+            nonlocal said_s
+            if self._stop.is_set():
+                self._abandoned = True
+                raise GivenUpError(f"the process ends while model {settings.model!r} is loading")
+            if seconds - said_s >= _PROGRESS_S:
+                said_s = seconds
+                self._logger.info(
+                    f"loading model {settings.model!r} on engine {settings.engine!r}: "
+                    f"{seconds:.0f} s so far"
+                )
 
-        Args:
-            last: run on the thread at its end, to free what belongs to it.
-            patience_s: longest wait for the work at hand.
+        return self._thread.call(lambda: self._load(settings), meanwhile=on_wait)
+
+    def open(self, outputs: Outputs) -> None:
+        """Say where the results go, before the first `offer`."""
+        self._outputs = outputs
+
+    def describe(self) -> dict[str, str]:
+        """Return what executes the model, empty while none is loaded."""
+        perceiver = self._perceiver
+        return {} if perceiver is None else {**self._facts, **perceiver.engine.describe()}
+
+    @property
+    def calibration(self) -> Geometry | None:
+        """Thermal -> RGB geometry in use, None without one or while nothing is loaded."""
+        perceiver = self._perceiver
+        return None if perceiver is None else perceiver.registration.calibration
+
+    @property
+    def measured(self) -> Measured:
+        """What the alignment watch knows."""
+        return self._alignment.measured
+
+    def offer(self, pair: Pair) -> None:
+        """Take a pair; it replaces one that still waits."""
+        if self._thread.offer(pair) is not None:
+            self._statistics.replaced += 1
+
+    def drain(self) -> None:
+        """Drop the pair that waits and let the one at hand be finished.
+
+        Raises:
+            GivenUpError: it lasts too long.
+        """
+        if self._thread.withdraw() is not None:
+            self._statistics.withdrawn += 1
+
+        def on_wait(seconds: float) -> None:
+            if seconds > (LAST_PATIENCE_S if self._stop.is_set() else PATIENCE_S):
+                self._abandoned = True
+                raise GivenUpError(f"the engine has been busy with one pair for {seconds:.1f} s")
+
+        self._thread.call(lambda: None, meanwhile=on_wait)
+        self._alignment.forget()
+
+    def close(self) -> bool:
+        """Free the model and end the thread.
 
         Returns:
-            Whether the thread has ended; if not it goes on alone and ends after its work.
+            Whether that is done. If not, the runtime is still busy: the thread frees the model when
+            it comes back, and what it computed is dropped.
         """
-        self.withdraw()
-        if not self._closed:
-            self._closed = True
-            self._last = self._pool.submit(last or (lambda: None))
-            self._pool.shutdown(wait=False)
-        ended = not wait((self._last,), timeout=patience_s).not_done
-        if ended:
-            self._pool.shutdown(wait=True)
+        patience_s = LAST_PATIENCE_S if self._stop.is_set() else PATIENCE_S
+        ended = self._thread.close(last=self._free, patience_s=0 if self._abandoned else patience_s)
+        self._alignment.close()
+        self._abandoned = not ended
         return ended
 
-    def _take(self) -> None:
-        item = self.withdraw()
-        if item is not None:
-            self._process(item)
+    def _load(self, settings: Settings) -> Manifest:
+        """Worker thread: open the engine there, whose threads take cores and priority from it."""
+        bundle = Bundle.load(resolve_model(settings.model))
+        try:
+            bind_thread(settings.cpu_affinity)
+            raise_priority(settings.realtime_priority)
+        except SchedulingError as err:
+            raise ParameterError(str(err)) from err
+        calibration = None
+        if settings.calibration_file:
+            calibration = load_calibration(settings.calibration_file)
+        log = self._logger
+        engine = open_engine(
+            settings.engine,
+            bundle,
+            options=settings.engine_options,
+            warn=log.warning,
+            tell=log.info,
+        )
+        perceiver = Perceiver(
+            engine,
+            ThermalNormaliser(settings.thermal),
+            Registration(calibration),
+            confidence_threshold=settings.confidence_threshold,
+            far_pass=settings.far_pass,
+        )
+        try:
+            warmup_ms = perceiver.warm_up()
+        except EngineError:
+            perceiver.close()
+            raise
+        self._facts = _facts(bundle, perceiver, settings, warmup_ms)
+        self._perceiver = perceiver
+        return bundle.manifest
+
+    def _free(self) -> None:
+        """Worker thread, at its end."""
+        perceiver, self._perceiver = self._perceiver, None
+        if perceiver is not None:
+            perceiver.close()
+            del perceiver
+            return_memory()
+
+    def _work(self, pair: Pair) -> None:
+        """Worker thread: one pair. Nothing may escape from here, it would vanish unseen."""
+        statistics = self._statistics
+        statistics.working_since_ns = monotonic_ns()
+        try:
+            self._process(pair)
+        except PAIR_ERRORS as err:
+            self._failed(str(err), "")
+        except Exception as err:
+            self._failed(repr(err), "\n" + traceback.format_exc())
+        finally:
+            statistics.working_since_ns = None
+
+    def _process(self, pair: Pair) -> None:
+        """Perceive and publish, for whoever listens."""
+        outputs, perceiver, statistics = self._outputs, self._perceiver, self._statistics
+        assert outputs is not None
+        assert perceiver is not None
+        taken_ns = monotonic_ns()
+        wanted = outputs.wanted()
+        images = [name for name in wanted if name != "camera_info"]
+        if not images:
+            statistics.skipped += 1
+            self._publish_camera_info(pair, wanted)
+            return
+        self._follow(pair.settings)
+        result = perceiver.perceive(pair)
+        perceived_ns = monotonic_ns()
+        self._publish_camera_info(pair, wanted)
+        outputs.publish(result, pair, images)
+        published_ns = monotonic_ns()
+        for name in images:
+            statistics.published_by_output[name] += 1
+        stages = dict(result.timings_ms)
+        stages["wait"] = (pair.decided_ns - pair.received_ns) / MILLISECOND
+        stages["queue"] = (taken_ns - pair.decided_ns) / MILLISECOND
+        stages["publish"] = (published_ns - perceived_ns) / MILLISECOND
+        stages["node"] = (published_ns - pair.received_ns) / MILLISECOND
+        total_ms = (self._clock.now().nanoseconds - pair.stamp_ns) / MILLISECOND
+        statistics.add_published(published_ns, stages, total_ms)
+        self._check_alignment(pair, result)
+
+    def _publish_camera_info(self, pair: Pair, wanted: tuple[str, ...]) -> None:
+        """Publish where the results lie, if somebody listens and that is known."""
+        if "camera_info" not in wanted or pair.rgb_size is None:
+            return
+        assert self._outputs is not None
+        problem = self._outputs.publish_camera_info(pair)
+        self._statistics.camera_info_problem = problem
+        self._statistics.published_by_output["camera_info"] += not problem
+
+    def _follow(self, settings: Settings) -> None:
+        """Take over parameters that were changed since the last pair."""
+        perceiver = self._perceiver
+        assert perceiver is not None
+        if perceiver.normaliser.settings != settings.thermal:
+            perceiver.normaliser = ThermalNormaliser(settings.thermal)
+        perceiver.confidence_threshold = settings.confidence_threshold
+        perceiver.far_pass = settings.far_pass
+
+    def _check_alignment(self, pair: Pair, result: Result) -> None:
+        """Hand over a pair if it is time to and both pictures show the same moment."""
+        now_ns, settings = monotonic_ns(), pair.settings
+        if result.rgb is None or not isinstance(pair.rgb, Frame):
+            return
+        if not (isinstance(pair.thermal, Frame) and pair.thermal.picture.is_settled):
+            return
+        if pair.rgb.is_frozen or not self._alignment.due(settings.alignment_check_s, now_ns):
+            return
+        assert self._perceiver is not None
+        registration, valid = self._perceiver.registration, None
+        if registration.calibration is not None:
+            size = registration.calibration.thermal_size
+            valid = registration.valid_area(size, result.thermal.shape)
+        self._alignment.offer(
+            result.rgb, result.thermal, valid, warn_px=settings.alignment_warn_px, now_ns=now_ns
+        )
+
+    def _failed(self, text: str, details: str) -> None:
+        if self._abandoned:
+            return  # the topics are gone already, and so is everybody who counts
+        statistics = self._statistics
+        statistics.add_failure(text)
+        if self._throttle.ready(monotonic_ns()):
+            self._logger.error(f"pair failed ({statistics.failures} so far): {text}{details}")
+
+
+def _facts(
+    bundle: Bundle, perceiver: Perceiver, settings: Settings, warmup_ms: float
+) -> dict[str, str]:
+    """Return what diagnostics say of the engine, as far as it stays the same."""
+    chosen = bundle.manifest.files.get(settings.engine_options.precision)
+    gate = str(chosen.made.get("gate", "")) if chosen else ""
+    height, width = perceiver.engine.size
+    return {
+        "name": perceiver.engine.name,
+        "model": bundle.manifest.name,
+        "size": f"{width}x{height}",
+        **({"gate": f"when the file was made: {gate}"} if gate else {}),
+        "registration": perceiver.registration.describe(),
+        "warmup_ms": f"{warmup_ms:.1f}",
+    }

@@ -26,7 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics import levels
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
-from segmif_ros.ros.node.modes import Mode, Standing
+from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.parameters import DEFAULTS
 from segmif_ros.ros.node.statistics import Statistics
@@ -40,11 +40,11 @@ RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 def inputs(qos: QoSProfile) -> Any:
     """Subscriptions of a node that hears nothing."""
     return SimpleNamespace(
-        topic=lambda stream: f"/reporting/input/{stream.value}",
-        type_name=lambda _: "sensor_msgs/msg/Image",
-        qos=lambda _: qos,
+        camera=lambda stream: SimpleNamespace(
+            topic=f"/reporting/input/{stream.value}", type_name="sensor_msgs/msg/Image", qos=qos
+        ),
         camera_info=lambda _: SimpleNamespace(newest=None),
-        content=lambda stream: FreezeWatch(FreezeLimits.of(stream)),
+        freeze=lambda stream: FreezeWatch(FreezeLimits.of(stream)),
         pairer=SimpleNamespace(reference=Stream.RGB, held=lambda _: 0),
     )
 
@@ -59,7 +59,7 @@ class Node:
             inputs=None,
             active_since_ns=None,
             engine={},
-            standing=Standing(Mode.STOPPED, "the node is not active"),
+            mode_status=ModeStatus(Mode.STOPPED, "the node is not active"),
         )
         self._context = Context()
         rclpy.init(context=self._context, domain_id=domain)

@@ -21,7 +21,7 @@ from segmif_ros.ros.diagnostics.facts import Budget, InputFacts, ProcessFacts
 from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.statuses import stuck_after_s
 from segmif_ros.ros.diagnostics.totals import Totals
-from segmif_ros.ros.node.modes import Mode, Standing
+from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, STAGES, Statistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -280,7 +280,7 @@ def test_a_slow_model_may_take_its_time():
     [(Mode.FUSED, OK), (Mode.RGB_ONLY, WARN), (Mode.THERMAL_ONLY, WARN), (Mode.STOPPED, ERROR)],
 )
 def test_levels_of_the_modes(mode, level):
-    found = status(running(), "mode", standing=Standing(mode, "because"))
+    found = status(running(), "mode", mode_status=ModeStatus(mode, "because"))
     assert (found.level, found.message) == (level, f"{mode.value}: because")
     assert values(found)["state"] == mode.value
 

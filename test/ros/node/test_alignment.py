@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from time import monotonic, monotonic_ns
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,13 +24,15 @@ from std_msgs.msg import Header
 
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
 from segmif_ros.calibration.edge_shift import Shift
+from segmif_ros.frames import Frame, Pair, PictureState
 from segmif_ros.images.raw import ImageView
 from segmif_ros.ros.diagnostics.facts import AlignmentFacts
 from segmif_ros.ros.node import alignment as module
+from segmif_ros.ros.node import worker as worker_module
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured, alignment_values
 from segmif_ros.ros.node.parameters import DEFAULTS
-from segmif_ros.ros.node.processing import Job, Processor, Received
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.node.worker import Worker
 from segmif_ros.ros.qos import OUTPUTS
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "diagnostics.md"
@@ -188,9 +192,14 @@ class Taken:
     def offer(self, rgb, thermal, valid, *, warn_px, **_when: int) -> None:
         self.pairs.append((rgb.copy(), thermal.copy(), valid, warn_px))
 
+    def forget(self) -> None:
+        pass
+
+    close = forget
+
 
 class Topics:
-    """Stands in for `Publishers`."""
+    """Stands in for `Outputs`."""
 
     def wanted(self) -> tuple[str, ...]:
         return ("mask",)
@@ -202,41 +211,47 @@ class Topics:
 PICTURE, HEAT = both_views(2)
 
 
-def job(stamp_ns: int, thermal: np.ndarray | None = HEAT, **changes: object) -> Job:
-    now = monotonic_ns()
-    settings = replace(DEFAULTS, engine="onnxruntime", alignment_warn_px=7.0)
+def pair_of(
+    seconds: int,
+    thermal: np.ndarray | None = HEAT,
+    picture: PictureState = PictureState.FRESH,
+    **changes: object,
+) -> Pair:
+    now, stamp_ns = monotonic_ns(), seconds * NANOSECONDS
+    settings = replace(DEFAULTS, alignment_warn_px=7.0, **changes)
     warm = None
     if thermal is not None:
-        warm = Received(ImageView(thermal, "mono8"), Header(), now, bool(changes.pop("frozen", 0)))
-    return Job(
-        rgb=Received(ImageView(PICTURE[..., ::-1], "bgr8"), Header(), now),
-        thermal=warm,
+        warm = Frame(ImageView(thermal, "mono8"), Header(), stamp_ns, now, picture)
+    return Pair(
+        Frame(ImageView(PICTURE[..., ::-1], "bgr8"), Header(), stamp_ns, now),
+        warm,
+        stamp_ns,
+        stamp_ns,
         header=Header(),
-        stamp_ns=stamp_ns,
-        thermal_stamp_ns=stamp_ns,
         decided_ns=now,
-        settings=replace(settings, **changes),
+        settings=settings,
     )
 
 
-def test_the_worker_hands_over_registered_pairs_of_one_moment(loaded_bundle):
+def test_the_worker_hands_over_registered_pairs_of_one_moment(tiny_bundle, monkeypatch):
     taken = Taken()
-    settings = replace(DEFAULTS, engine="onnxruntime")
-    processor = Processor(loaded_bundle, settings, print, taken)
-    try:
-        jobs = [
-            job(1 * NANOSECONDS),
-            job(2 * NANOSECONDS, None),
-            job(3 * NANOSECONDS, moved(HEAT, 1, 0), frozen=True),
-            job(4 * NANOSECONDS, moved(HEAT, 2, 0), alignment_check_s=0.0),
-            # The shutter: the same picture again after a second.
-            job(5 * NANOSECONDS, moved(HEAT, 2, 0)),
-        ]
-        for each in jobs:
-            processor.process(each, Topics(), Statistics(OUTPUTS), Clock())
-    finally:
-        processor.close()
-    assert taken.asked == [5.0, 5.0, 0.0, 5.0]
+    monkeypatch.setattr(worker_module, "AlignmentCheck", lambda _: taken)
+    logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), print))
+    worker = Worker(Statistics(OUTPUTS), clock=Clock(), logger=logger, stop=Event())
+    worker.load(replace(DEFAULTS, model=str(tiny_bundle), engine="onnxruntime"))
+    worker.open(Topics())
+    for pair in (
+        pair_of(1),
+        pair_of(2, None),
+        pair_of(3, moved(HEAT, 1, 0), PictureState.FROZEN),
+        pair_of(4, moved(HEAT, 2, 0), alignment_check_s=0.0),
+        pair_of(5, moved(HEAT, 2, 0), PictureState.SHUTTER),
+        pair_of(6, moved(HEAT, 2, 0), PictureState.SETTLING),
+    ):
+        worker.offer(pair)
+        worker._thread.call(lambda: None)
+    worker.close()
+    assert taken.asked == [5.0, 0.0]
     ((rgb, thermal, valid, warn_px),) = taken.pairs
     np.testing.assert_array_equal(rgb, PICTURE)
     np.testing.assert_array_equal(thermal, HEAT)

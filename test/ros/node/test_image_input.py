@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,14 +13,16 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from segmif_ros.frames import Frame
 from segmif_ros.images.raw import ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node import image_input
-from segmif_ros.ros.node.image_input import Arrival, ImageInput
+from segmif_ros.ros.node.image_input import ImageInput
 
 PATIENCE_S = 10.0
 
@@ -51,6 +53,16 @@ class StandInNode:
         return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=77))
 
 
+class Arrival(NamedTuple):
+    """What was delivered."""
+
+    stream: Stream
+    outcome: Frame | ImageRefused
+    format: str
+    received_ns: int
+    now_ns: int
+
+
 class Heard:
     """What an input delivered, from whatever thread."""
 
@@ -59,9 +71,9 @@ class Heard:
         self.threads: list[str] = []
         self._changed = threading.Condition()
 
-    def __call__(self, arrival: Arrival) -> None:
+    def __call__(self, *arrival: Any) -> None:
         with self._changed:
-            self.arrivals.append(arrival)
+            self.arrivals.append(Arrival(*arrival))
             self.threads.append(threading.current_thread().name)
             self._changed.notify_all()
 
@@ -91,10 +103,14 @@ def test_raw_images_are_delivered_at_once():
         "/front/image_raw",
         "sensor_msgs/msg/Image",
     )
-    node.send(to_message(np.full((4, 6, 3), 9, np.uint8), "rgb8", Header(frame_id="9")))
+    header = Header(frame_id="9", stamp=Time(sec=3, nanosec=4))
+    node.send(to_message(np.full((4, 6, 3), 9, np.uint8), "rgb8", header))
     (arrival,) = heard.arrivals
-    assert isinstance(arrival.outcome, ImageView)
-    assert (arrival.format, arrival.header.frame_id, arrival.now_ns) == ("6x4 rgb8", "9", 77)
+    frame = arrival.outcome
+    assert isinstance(frame, Frame)
+    assert (arrival.format, frame.header.frame_id, arrival.now_ns) == ("6x4 rgb8", "9", 77)
+    assert (frame.size, frame.stamp_ns) == ((4, 6), 3_000_000_004)
+    assert frame.received_ns == arrival.received_ns
     assert heard.threads == [threading.current_thread().name]
     node.send(Image(width=6, height=0))
     assert heard.arrivals[1].outcome.reason is Refusal.SIZE
@@ -112,9 +128,9 @@ def test_compressed_images_come_from_the_topic_of_image_transport():
     )
     node.send(png(40))
     (arrival,) = heard.wait(1)
-    np.testing.assert_array_equal(arrival.outcome.to_rgb(), np.full((4, 6, 3), 40, np.uint8))
+    np.testing.assert_array_equal(arrival.outcome.view.to_rgb(), np.full((4, 6, 3), 40, np.uint8))
     assert arrival.format == "6x4 bgr8; png compressed bgr8"
-    assert arrival.header.frame_id == "40"
+    assert arrival.outcome.header.frame_id == "40"
     assert heard.threads[0].startswith("segmif-decode-rgb")
     damaged = png(41)
     del damaged.data[-1]
@@ -140,12 +156,10 @@ def test_a_slow_decoder_takes_the_newest_and_counts_the_rest(monkeypatch):
     for number in (1, 2, 3):
         node.send(png(number))
     early = heard.wait(2)
-    assert [a.header.frame_id for a in early] == ["1", "2"]
     assert {a.outcome.reason for a in early} == {Refusal.BUSY}
     go_on.set()
     late = heard.wait(4)[2:]
-    assert [a.header.frame_id for a in late] == ["0", "3"]
-    assert all(isinstance(a.outcome, ImageView) for a in late)
+    assert [a.outcome.header.frame_id for a in late] == ["0", "3"]
     rgb.close()
 
 
@@ -162,7 +176,7 @@ def test_an_error_of_the_decoder_is_a_refusal_and_no_end(monkeypatch):
     assert arrival.outcome.reason is Refusal.DECODING
     assert "no more" in str(arrival.outcome)
     node.send(png(2))
-    assert isinstance(heard.wait(2)[1].outcome, ImageView)
+    assert isinstance(heard.wait(2)[1].outcome, Frame)
     rgb.close()
 
 
@@ -184,7 +198,7 @@ def test_what_the_receiver_raises_on_the_decoder_is_logged_once_and_ends_nothing
     node: Any = StandInNode()
     delivered = threading.Semaphore(0)
 
-    def broken(_: Arrival) -> None:
+    def broken(*_: Any) -> None:
         delivered.release()
         raise RuntimeError("no topic")
 

@@ -17,7 +17,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
 
-from segmif_ros.ros.node.image_receiver import THREAD_NAME, Intake, IntakeGroup
+from segmif_ros.ros.node.image_receiver import THREAD_NAME, ImageReceiver, ReceiverGroup
 
 DEADLINE_S = 20.0
 
@@ -29,7 +29,7 @@ class Rig:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("intake_rig", context=self.context)
-        self.group = IntakeGroup()
+        self.group = ReceiverGroup()
         self.taken: list[tuple[str, str]] = []
         self.ticks = 0
         self.errors: list[str] = []
@@ -42,11 +42,11 @@ class Rig:
         ]
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.intake: Intake | None = None
+        self.intake: ImageReceiver | None = None
         self.until(lambda: all(t.get_subscription_count() for t in self.talkers))
 
-    def start(self, tick_s: float = 0.02) -> Intake:
-        self.intake = Intake(
+    def start(self, tick_s: float = 0.02) -> ImageReceiver:
+        self.intake = ImageReceiver(
             self.subscriptions,
             context=self.context,
             log=self.errors.append,

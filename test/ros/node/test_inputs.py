@@ -18,15 +18,15 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from segmif_ros.frames import Pair
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import DropReason, Stream
 from segmif_ros.registration import Calibration
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node import image_input, inputs
 from segmif_ros.ros.node.inputs import Inputs
-from segmif_ros.ros.node.modes import Mode, Standing
+from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.parameters import PARAMETERS, Settings
-from segmif_ros.ros.node.processing import Job
 from segmif_ros.ros.node.statistics import Statistics
 
 MS = 1_000_000
@@ -86,11 +86,11 @@ class Rig:
     def __init__(self, calibration: Calibration | None = None) -> None:
         self.node = StandInNode()
         self.statistics = Statistics(())
-        self.jobs: list[Job] = []
+        self.jobs: list[Pair] = []
         self.settings = SETTINGS
         parameters = SimpleNamespace(settings=lambda: self.settings)
         node: Any = self.node
-        self.said: list[Standing] = []
+        self.said: list[ModeStatus] = []
         self.inputs = Inputs(
             node,
             parameters,
@@ -197,7 +197,7 @@ def test_close_unsubscribes_and_accounts_for_what_was_held(rig):
     rig.inputs.close()
     assert rig.node.destroyed == 4
     assert rig.dropped(Stream.THERMAL) == {DropReason.RESET: 1}
-    assert rig.inputs.topic(Stream.RGB) == "/segmif/input/rgb"
+    assert rig.inputs.camera(Stream.RGB).topic == "/segmif/input/rgb"
 
 
 def test_clock_jumps_are_passed_on(rig):
@@ -236,6 +236,69 @@ def test_a_camera_of_another_size_than_the_calibration_is_left_behind_and_comes_
     second(80)
     assert rig.said[-1].mode is Mode.FUSED
     assert rig.jobs[-1].thermal is not None
+
+
+@pytest.mark.parametrize(("degraded_mode", "mode"), [("any", "rgb_only"), ("none", "stopped")])
+def test_rgb_of_another_size_than_the_calibration_goes_on_alone(monkeypatch, degraded_mode, mode):
+    rig = Rig(Calibration((4, 6), (3, 5), np.eye(3)))
+    rig.settings = replace(SETTINGS, modes=replace(SETTINGS.modes, degraded_mode=degraded_mode))
+    clock = SteadyClock(monkeypatch)
+
+    def second(offset: int, **damage: Any) -> None:
+        for i in range(offset, offset + 60):
+            clock.tick(rig)
+            rig.send(Stream.RGB, 40 * i, **damage)
+            rig.send(Stream.THERMAL, 40 * i)
+
+    second(0)
+    assert rig.said[-1].mode is Mode.FUSED
+    second(60, width=4, height=6, step=12)
+    assert rig.said[-1].mode.value == mode
+    assert "rgb images of 4x6 pixels do not fit the calibration for 6x4" in rig.said[-1].reason
+    assert rig.statistics.streams[Stream.RGB].refused_total() == 0
+    assert rig.dropped(Stream.RGB)[DropReason.OTHER_SIZE] == 60
+    if mode == "rgb_only":
+        assert rig.jobs[-1].thermal is None
+        assert rig.jobs[-1].rgb_size == (6, 4)
+    second(120)
+    assert rig.said[-1] == ModeStatus(Mode.FUSED, "both cameras deliver")
+
+
+def test_thermal_alone_stays_in_the_calibrated_geometry(monkeypatch):
+    rig = Rig(Calibration((4, 6), (3, 5), np.eye(3)))
+    rig.settings = replace(SETTINGS, modes=replace(SETTINGS.modes, degraded_mode="thermal"))
+    clock = SteadyClock(monkeypatch)
+    for i in range(60):
+        clock.tick(rig)
+        rig.send(Stream.RGB, 40 * i, width=4, height=6, step=12)
+        rig.send(Stream.THERMAL, 40 * i)
+    assert rig.said[-1].mode is Mode.THERMAL_ONLY
+    assert rig.jobs[-1].rgb_size == (4, 6)
+
+
+def test_an_engine_that_fails_every_pair_is_the_reason_until_one_succeeds(rig, monkeypatch):
+    clock = SteadyClock(monkeypatch)
+
+    def drive(first: int, count: int, *, fails: bool) -> None:
+        for i in range(first, first + count):
+            clock.tick(rig)
+            rig.send(Stream.RGB, 40 * i)
+            rig.send(Stream.THERMAL, 40 * i)
+            if fails:
+                rig.statistics.add_failure(f"no memory for buffer {i}")
+            else:
+                rig.statistics.failed_in_a_row = 0
+
+    drive(0, 10, fails=False)
+    drive(10, 4, fails=True)
+    assert rig.said[-1].mode is Mode.FUSED, "four may be an accident"
+    drive(14, 30, fails=True)
+    assert rig.said[-1].mode is Mode.STOPPED
+    assert rig.said[-1].reason.startswith("the engine fails at every pair: no memory for buffer 1")
+    assert [s.mode for s in rig.said].count(Mode.STOPPED) == 1, "said once"
+    assert len(rig.jobs) == 44, "the worker still gets every pair, or nobody would know"
+    drive(44, 2, fails=False)
+    assert rig.said[-1] == ModeStatus(Mode.FUSED, "both cameras deliver")
 
 
 def test_the_mode_is_decided_even_if_a_camera_info_cannot_be_read(rig, monkeypatch):
@@ -353,7 +416,7 @@ def test_two_clocks_are_the_reason_and_the_offset_that_is_named_mends_it(
     pairing = replace(SETTINGS.pairing, thermal_offset_ns=offset_ms * MS)
     rig.settings = replace(SETTINGS, pairing=pairing)
     drive(121, 30)
-    assert rig.said[-1] == Standing(Mode.FUSED, "both cameras deliver")
+    assert rig.said[-1] == ModeStatus(Mode.FUSED, "both cameras deliver")
 
 
 def test_a_looped_bag_stays_fused_and_starts_the_order_anew(rig, monkeypatch):
@@ -372,7 +435,7 @@ def test_the_newest_camera_info_travels_with_the_frames(rig, monkeypatch):
     clock.tick(rig)
     waiting = rig.node.waiting["/segmif/input/rgb/camera_info"]
 
-    def pair(at_ms: float) -> Job:
+    def pair(at_ms: float) -> Pair:
         rig.send(Stream.RGB, at_ms)
         rig.send(Stream.THERMAL, at_ms)
         return rig.jobs[-1]

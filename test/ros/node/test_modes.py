@@ -48,9 +48,9 @@ class Cameras:
             if len(streams) == 2 and pairs is not False:
                 self.modes.pair(now)
             if self.modes.decide(self.policy, now):
-                standing = self.modes.standing
-                self.changes.append((self.now_ms, standing.mode, standing.reason))
-        return self.modes.standing.mode
+                mode_status = self.modes.status
+                self.changes.append((self.now_ms, mode_status.mode, mode_status.reason))
+        return self.modes.status.mode
 
     def modes_passed(self) -> list[Mode]:
         return [mode for _, mode, _ in self.changes]
@@ -91,7 +91,7 @@ def test_a_camera_that_is_absent_from_the_start(absent):
     assert cameras.run(1_000, absent.other) is Mode.WAITING
     mode = cameras.run(2 * TICK, absent.other)
     assert mode is {RGB: Mode.RGB_ONLY, THERMAL: Mode.THERMAL_ONLY}[absent.other]
-    assert cameras.modes.standing.reason == f"no {absent.value} image yet"
+    assert cameras.modes.status.reason == f"no {absent.value} image yet"
 
 
 @pytest.mark.parametrize("allowed", list(MAY_GO_ON))
@@ -104,7 +104,7 @@ def test_only_an_allowed_camera_goes_on(allowed, left):
         assert mode.value == f"{left.value}_only"
     else:
         assert mode is Mode.STOPPED
-        assert cameras.modes.standing.reason.endswith(f"; degraded_mode is {allowed}")
+        assert cameras.modes.status.reason.endswith(f"; degraded_mode is {allowed}")
     assert cameras.run(10 * TICK, RGB, THERMAL) is Mode.FUSED
 
 
@@ -112,7 +112,7 @@ def test_both_lost_stop_it_and_one_of_them_back_goes_on_alone():
     cameras = Cameras()
     cameras.run(2_000, RGB, THERMAL)
     assert cameras.run(1_200) is Mode.STOPPED
-    assert cameras.modes.standing.reason == "no rgb image any more; no thermal image any more"
+    assert cameras.modes.status.reason == "no rgb image any more; no thermal image any more"
     assert cameras.run(1_000, THERMAL) is Mode.STOPPED, "the other one still has time to come"
     assert cameras.run(2 * TICK, THERMAL) is Mode.THERMAL_ONLY
 
@@ -138,7 +138,7 @@ def test_a_frozen_camera_is_lost_at_once_and_said_to_be_frozen():
     cameras = Cameras()
     cameras.run(2_000, RGB, THERMAL)
     assert cameras.run(TICK, RGB, trouble={THERMAL: Problem.FROZEN}) is Mode.RGB_ONLY
-    assert cameras.modes.standing.reason == "the thermal camera repeats one picture"
+    assert cameras.modes.status.reason == "the thermal camera repeats one picture"
     cameras.run(4_000, RGB, trouble={THERMAL: Problem.FROZEN})
     assert cameras.run(RECOVERY_PAIRS * TICK, RGB, THERMAL) is Mode.FUSED
     assert cameras.modes_passed() == [Mode.FUSED, Mode.RGB_ONLY, Mode.FUSED]
@@ -148,7 +148,7 @@ def test_refused_images_are_a_lost_camera():
     cameras = Cameras()
     cameras.run(2_000, RGB, THERMAL)
     assert cameras.run(1_040, RGB, trouble={THERMAL: Problem.UNUSABLE}) is Mode.RGB_ONLY
-    assert cameras.modes.standing.reason.startswith("no usable thermal image")
+    assert cameras.modes.status.reason.startswith("no usable thermal image")
 
 
 def test_a_few_refused_images_among_good_ones_change_nothing():
@@ -172,7 +172,7 @@ def test_two_cameras_whose_stamps_do_not_pair(allowed, expected):
     cameras = Cameras(ModePolicy(allowed, 1_000 * MS))
     cameras.run(2_000, RGB, THERMAL)
     assert cameras.run(1_200, RGB, THERMAL, pairs=False) is expected
-    assert "stamps do not make pairs" in cameras.modes.standing.reason
+    assert "stamps do not make pairs" in cameras.modes.status.reason
     assert cameras.run(20_000, RGB, THERMAL, pairs=False) is expected
     assert len(cameras.changes) == 2
 

@@ -6,7 +6,9 @@ import sys
 import tracemalloc
 import types
 from dataclasses import dataclass, field, replace
+from threading import Event
 from time import monotonic_ns
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,13 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from segmif_ros.engines.base import EngineOptions
-from segmif_ros.frames import Perception
+from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.images.raw import ImageView
 from segmif_ros.labels import labels_json
-from segmif_ros.ros.node.outputs import Publishers, label_info_message
+from segmif_ros.ros.node.outputs import Outputs, label_info_message
 from segmif_ros.ros.node.parameters import PARAMETERS, Settings
-from segmif_ros.ros.node.processing import Job, Processor, Received
 from segmif_ros.ros.node.statistics import Statistics
+from segmif_ros.ros.node.worker import Worker
 from segmif_ros.ros.qos import OUTPUTS
 
 SETTINGS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
@@ -50,7 +52,7 @@ class Topic:
 
 
 class StandInNode:
-    """The calls that `Publishers` makes on its node."""
+    """The calls that `Outputs` makes on its node."""
 
     def __init__(self) -> None:
         self.topics: dict[str, Topic] = {}
@@ -61,11 +63,17 @@ class StandInNode:
     create_publisher = create_lifecycle_publisher
 
 
-def perception(seed: int, size: tuple[int, int] = (48, 64)) -> Perception:
+def perception(seed: int, size: tuple[int, int] = (48, 64)) -> Result:
     rng = np.random.default_rng(seed)
     fused = rng.integers(0, 256, (*size, 3), np.uint8)
     mask, confidence, thermal = rng.integers(0, 15, (3, *size), np.uint8)
-    return Perception(fused, mask, confidence, thermal, seed)
+    return Result(fused, mask, confidence, thermal, seed)
+
+
+def made_of(header: Header) -> Pair:
+    """The pair behind a result: only header and settings are looked at."""
+    rgb = np.zeros((1, 1, 3), np.uint8)
+    return Pair(rgb, None, 1, 0, header=header, settings=SETTINGS)
 
 
 @pytest.fixture
@@ -75,14 +83,14 @@ def node() -> StandInNode:
 
 @pytest.fixture
 def publishers(node, loaded_bundle):
-    return Publishers(node, loaded_bundle.manifest)
+    return Outputs(node, loaded_bundle.manifest)
 
 
 def test_a_reused_message_never_changes_what_was_published(publishers, node):
     results = [perception(seed) for seed in (1, 2, 3)]
     wanted = ("fused", "mask", "confidence", "overlay")
     for number, result in enumerate(results):
-        publishers.publish(result, Header(frame_id=f"frame{number}"), wanted, SETTINGS)
+        publishers.publish(result, made_of(Header(frame_id=f"frame{number}")), wanted)
     for name in ("fused", "mask", "confidence"):
         for number, image in enumerate(node.topics[name].images()):
             assert image.header.frame_id == f"frame{number}"
@@ -98,7 +106,7 @@ def test_a_reused_message_never_changes_what_was_published(publishers, node):
 @pytest.mark.parametrize("size", [(30, 40), (64, 48)])
 def test_another_size_is_another_message(publishers, node, size):
     for result in (perception(1), perception(2, size), perception(3, size)):
-        publishers.publish(result, Header(), ("fused",), SETTINGS)
+        publishers.publish(result, made_of(Header()), ("fused",))
     first, second, third = node.topics["fused"].images()
     assert (first.height, first.width, first.step) == (48, 64, 192)
     for image, seed in ((second, 2), (third, 3)):
@@ -112,12 +120,12 @@ def test_no_image_is_allocated_per_frame(publishers, node):
     results.append(replace(results[0], fused=results[1].fused))
     for topic in node.topics.values():
         topic.keeps = False
-    publishers.publish(results[0], Header(), wanted, SETTINGS)
+    publishers.publish(results[0], made_of(Header()), wanted)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for result in results:
-            publishers.publish(result, Header(), wanted, SETTINGS)
+            publishers.publish(result, made_of(Header()), wanted)
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
@@ -163,54 +171,62 @@ def test_label_info_with_vision_msgs(loaded_bundle, monkeypatch):
 
 @pytest.mark.parametrize("engine", ["null", "onnxruntime", "openvino"])
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8"])
-def test_the_whole_way_of_a_pair_allocates_no_image(engine, encoding, loaded_bundle, node):
+def test_the_whole_way_of_a_pair_allocates_no_image(
+    engine, encoding, tiny_bundle, loaded_bundle, node
+):
     """From checked messages to serialised results, with each kind of engine."""
-    publishers = Publishers(node, loaded_bundle.manifest)
+    publishers = Outputs(node, loaded_bundle.manifest)
     topics = {name: node.topics[name] for name in ("fused", "mask", "overlay")}
     publishers.wanted = lambda: tuple(topics)
-    processor = Processor(
-        loaded_bundle,
-        replace(SETTINGS, engine=engine, engine_options=EngineOptions(threads=1)),
-        print,
-    )
-    statistics, clock = Statistics(OUTPUTS), Clock()
+    statistics = Statistics(OUTPUTS)
+    quiet = replace(SETTINGS, alignment_check_s=0.0)  # that measures on a thread of its own
+    logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), print))
+    worker = Worker(statistics, clock=Clock(), logger=logger, stop=Event())
+    options = EngineOptions(threads=1)
+    worker.load(replace(SETTINGS, model=str(tiny_bundle), engine=engine, engine_options=options))
+    worker.open(publishers)
+
+    def run(pair: Pair) -> None:
+        worker.offer(pair)
+        worker._thread.call(lambda: None)
+
     rng = np.random.default_rng(7)
-    jobs = []
+    pairs = []
     for number in range(5):
         rgb = ImageView(rng.integers(0, 256, (480, 640, 3), np.uint8), encoding)
         thermal = ImageView(rng.integers(7000, 9000, (512, 640), np.uint16), "mono16")
-        now = monotonic_ns()
-        jobs.append(
-            Job(
-                rgb=Received(rgb, Header(frame_id=f"{number}"), now),
-                thermal=Received(thermal, Header(), now),
+        now, stamp_ns = monotonic_ns(), (number + 1) * 33_000_000
+        pairs.append(
+            Pair(
+                Frame(rgb, Header(frame_id=f"{number}"), stamp_ns, now),
+                Frame(thermal, Header(), stamp_ns, now),
+                stamp_ns,
+                stamp_ns,
                 header=Header(frame_id=f"{number}"),
-                stamp_ns=(number + 1) * 33_000_000,
-                thermal_stamp_ns=(number + 1) * 33_000_000,
                 decided_ns=now,
-                settings=SETTINGS,
+                settings=quiet,
             )
         )
     try:
-        for job in jobs[:2]:
-            processor.process(job, publishers, statistics, clock)
+        for pair in pairs[:2]:
+            run(pair)
         sent = topics["fused"].images()
         for topic in topics.values():
             topic.keeps = False
         tracemalloc.start()
-        processor.process(jobs[2], publishers, statistics, clock)
+        run(pairs[2])
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        for job in jobs[3:]:
-            processor.process(job, publishers, statistics, clock)
+        for pair in pairs[3:]:
+            run(pair)
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-        processor.close()
+        worker.close()
     assert statistics.published == 5
     assert peak < 480 * 640
     # What had been sent before is what it was.
     for number, message in enumerate(sent):
         assert message.header.frame_id == str(number)
         pixels = np.asarray(message.data).reshape(480, 640, 3)
-        np.testing.assert_array_equal(pixels, jobs[number].rgb.view.to_rgb())
+        np.testing.assert_array_equal(pixels, pairs[number].rgb.view.to_rgb())

@@ -8,6 +8,8 @@ import resource
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,6 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from segmif_ros.ros.node.parameters import PARAMETERS, ParameterError, Settings
-from segmif_ros.ros.node.processing import Processor
 from segmif_ros.ros.node.scheduling import (
     SchedulingError,
     bind_thread,
@@ -23,6 +24,8 @@ from segmif_ros.ros.node.scheduling import (
     parse_cores,
     raise_priority,
 )
+from segmif_ros.ros.node.statistics import Statistics
+from segmif_ros.ros.node.worker import Worker
 
 DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
@@ -139,23 +142,29 @@ def test_other_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         raise_priority(1)
 
 
+def loaded(tiny_bundle, **changes) -> Worker:
+    settings = replace(Settings.from_values(DEFAULTS), model=str(tiny_bundle), **changes)
+    logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), print))
+    worker = Worker(Statistics(()), clock=None, logger=logger, stop=Event())
+    try:
+        worker.load(settings)
+    except ParameterError:
+        worker.close()
+        raise
+    return worker
+
+
 @linux
-def test_the_worker_opens_its_engine_on_its_cores(loaded_bundle) -> None:
+def test_the_worker_opens_its_engine_on_its_cores(tiny_bundle) -> None:
     mine = (min(os.sched_getaffinity(0)),)
-    settings = replace(Settings.from_values(DEFAULTS), engine="onnxruntime", cpu_affinity=mine)
-
-    def work() -> tuple[str, set[int]]:
-        processor = Processor(loaded_bundle, settings, print)
-        threads = processor.describe()["threads"]
-        processor.close()
-        return threads, os.sched_getaffinity(0)
-
-    threads, cores = on_a_thread(work)
+    worker = loaded(tiny_bundle, engine="onnxruntime", cpu_affinity=mine)
+    cores = worker._thread.call(lambda: os.sched_getaffinity(0))
+    threads = worker.describe()["threads"]
+    worker.close()
     assert cores == set(mine)
     assert threads == ("1" if (os.cpu_count() or 1) > 1 else "all")
 
 
-def test_cores_that_cannot_be_had_fail_the_start_in_one_line(loaded_bundle) -> None:
-    settings = replace(Settings.from_values(DEFAULTS), engine="null", cpu_affinity=(9999,))
+def test_cores_that_cannot_be_had_fail_the_start_in_one_line(tiny_bundle) -> None:
     with pytest.raises(ParameterError, match="cpu_affinity is 9999"):
-        on_a_thread(lambda: Processor(loaded_bundle, settings, print))
+        loaded(tiny_bundle, engine="null", cpu_affinity=(9999,))
