@@ -200,11 +200,11 @@ def test_loading_is_reported_while_it_lasts_and_ends_when_the_process_is_to_end(
 ):
     stop, let_go = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> None:
+    def slow(*_: object, **__: object) -> None:
         stop_soon.start()
         assert let_go.wait(30.0)
 
-    monkeypatch.setattr(worker, "Processor", slow)
+    monkeypatch.setattr(worker, "open_engine", slow)
     monkeypatch.setattr(worker, "_PROGRESS_S", 0.2)
     node = make(stop)
     stop_soon = threading.Timer(0.6, stop.set)

@@ -51,7 +51,7 @@ class Cameras(Peer):
         stamp = self.header().stamp
         for name in cameras:
             picture = (RGB if name == "rgb" else THERMAL).copy()
-            picture[8, 8] = 0 if name in frozen else self.sent % 256
+            picture[H // 2, 8] = 0 if name in frozen else self.sent % 256
             encoding = "rgb8" if name == "rgb" else "mono8"
             header = Header(stamp=stamp, frame_id=f"{name}_optical")
             self.cameras[name].publish(to_message(picture, encoding, header))
@@ -120,7 +120,7 @@ def test_rgb_goes_on_alone_and_pairs_come_back(fused):
     stamps = stamps_of(fused, "fused")
     images = fused.result("rgb")
     picture = images["fused"].copy()
-    picture[8, 8] = RGB[8, 8]
+    picture[H // 2, 8] = RGB[H // 2, 8]
     np.testing.assert_array_equal(picture, RGB, "fused is the RGB image itself")
     assert (images["mask"] == 1).all(), "the network saw black as thermal"
     assert (images["confidence"] == 0).all()
@@ -143,7 +143,7 @@ def test_thermal_goes_on_alone_in_the_rgb_frame(fused):
     assert fused.told[-1]["reason"] == "no rgb image any more"
     images = fused.result("thermal")
     picture = images["fused"].copy()
-    picture[8, 8] = THERMAL[8, 8]
+    picture[H // 2, 8] = THERMAL[H // 2, 8]
     np.testing.assert_array_equal(picture, np.repeat(THERMAL[..., None], 3, axis=2))
     assert set(np.unique(images["mask"])) == {1, 8}
     assert {m.header.frame_id for m in fused.images["fused"]} == {"rgb_optical"}

@@ -178,7 +178,9 @@ def test_a_camera_that_sends_the_other_transport_is_named(start, listener, wante
     node = start()
     node.node.create_publisher(CompressedImage if sent else Image, f"/front/rgb{sent}", 1)
     hears = inputs(RELIABLE)
-    hears.topic = lambda stream: f"/front/{stream.value}{wanted}"
+    hears.camera = lambda stream: SimpleNamespace(
+        topic=f"/front/{stream.value}{wanted}", type_name="sensor_msgs/msg/Image", qos=RELIABLE
+    )
     long_ago = monotonic_ns() - 10_000_000_000
     node.become(inputs=hears, active_since_ns=long_ago)
     named = f"nobody publishes /front/rgb{wanted}, but /front/rgb{sent} is published"
