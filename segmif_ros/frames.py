@@ -129,6 +129,16 @@ class Pair:
         if self.rgb is None and self.thermal is None:
             raise ValueError("a Pair needs an RGB image, a thermal image or both; it has none")
 
+    def arrays(self) -> tuple[Image8, ThermalImage]:
+        """Return both images of a pair that was read from somewhere.
+
+        Raises:
+            TypeError: one is missing, or a frame of the node.
+        """
+        if not (isinstance(self.rgb, np.ndarray) and isinstance(self.thermal, np.ndarray)):
+            raise TypeError("expected a pair of two arrays")
+        return self.rgb, self.thermal
+
     @property
     def received_ns(self) -> int:
         """Steady arrival of the frame that gives the results their stamp, 0 for an array."""

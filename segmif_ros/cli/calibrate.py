@@ -219,10 +219,7 @@ def _read(args: argparse.Namespace, count: int) -> list[Pictures]:
     config = PairingConfig(tolerance_ns=_FURTHEST_NS)
     with closing(BagPairs(args.source, rgb.name, thermal.name, config)) as pairs:
         spread = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
-        frames = [pairs.read(index) for index in spread.tolist()]
-    return [
-        Pictures(f.rgb, f.thermal) for f in frames if f.rgb is not None and f.thermal is not None
-    ]
+        return [Pictures(*pairs.read(index).arrays()) for index in spread.tolist()]
 
 
 def _auto(args: argparse.Namespace) -> int:

@@ -127,9 +127,7 @@ def _reader(
             with lock:
                 pair = pairs.read(index)
                 ids = None if label is None else pairs.image(label, None).to_thermal()
-            rgb, counts = pair.rgb, pair.thermal
-            assert rgb is not None
-            assert counts is not None
+            rgb, counts = pair.arrays()
             size = (rgb.shape[0], rgb.shape[1])
             thermal: Image8 = registration.apply(rendered(counts), size)
         except (BagError, RegistrationError) as err:

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock
 
-import numpy as np
-
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
 from segmif_ros.labels import parse_labels
@@ -102,10 +100,9 @@ class RecordedResults:
                 mask, confidence = (
                     self._result(name, number, Stream.THERMAL) for name in ("mask", "confidence")
                 )
-                assert isinstance(pair.rgb, np.ndarray)
-                assert isinstance(pair.thermal, np.ndarray)
+                rgb, counts = pair.arrays()
                 # Recorded frames are looked at one by one, so each has limits of its own.
-                thermal = ThermalNormaliser().normalise(pair.thermal, pair.thermal_stamp_ns)
+                thermal = ThermalNormaliser().normalise(counts, pair.thermal_stamp_ns)
                 thermal = self._registration.apply(thermal, mask.shape[:2])
             except (BagError, ThermalError, RegistrationError) as err:
                 raise ViewError(str(err)) from err
@@ -114,7 +111,7 @@ class RecordedResults:
         return ViewImages(
             self._pairs.time_s(number) - start_s,
             caption,
-            pair.rgb,
+            rgb,
             thermal.copy(),
             fused,
             mask,
