@@ -25,7 +25,7 @@ from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.frames import FramePair
+from segmif_ros.frames import Pair
 from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.perceiver import Perceiver
 
@@ -93,7 +93,7 @@ def counted(
         with progress_bar(total=len(places), unit="pair") as bar:
             for place in places:
                 sample = dataset[place]()
-                seen = perceiver.perceive(FramePair(sample.rgb, sample.thermal, 1, 1))
+                seen = perceiver.perceive(Pair(sample.rgb, sample.thermal, 1, 1))
                 scores.add(
                     seen.mask,
                     seen.confidence,
