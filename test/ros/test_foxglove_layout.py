@@ -15,7 +15,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from tiny_source import Pairs
 
-from segmif_ros.evaluation.results_bag import ENCODINGS, OUTPUT
+from segmif_ros.evaluation.results_bag import OUTPUT, PICTURES
 from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.run_summary import STAGES
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, IMAGE_TOPICS
@@ -58,7 +58,7 @@ def test_the_images_are_those_of_the_node_and_of_the_bags(layout, tmp_path: Path
     cameras = {topic.name for topic in write_bag(Pairs(), tmp_path / "b").topics}
     outputs = {topic.replace("~", "/segmif") for topic, _ in IMAGE_TOPICS.values()}
     assert shown == cameras | outputs
-    assert {f"{OUTPUT}{name}" for name in ENCODINGS} <= shown, "what --write-bag writes"
+    assert {f"{OUTPUT}{name}" for name in PICTURES} <= shown, "what --write-bag writes"
 
 
 def test_the_plots_are_of_values_that_the_node_reports(layout):
