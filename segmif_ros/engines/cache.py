@@ -197,7 +197,10 @@ class EngineCache:
         if plan:
             self._write(path, plan)
         else:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as err:
+                raise self._unwritable(err) from err
         self._write(path.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
         return path
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from segmif_ros.engines.driver import Driver, DriverError, Gpu
 from segmif_ros.engines.gate import GateThresholds, run_gate
 from segmif_ros.engines.onnxruntime import (
     PROVIDERS,
+    RTX_PLUG_IN,
     OnnxRuntimeEngine,
     engine_folder,
     provider_options,
@@ -183,3 +186,48 @@ def test_a_gpu_gives_the_reference_pictures(name: str, loaded_bundle: Bundle) ->
     assert result.passed, result.reasons
     again = engine.infer(pairs[0].rgb, pairs[0].thermal)
     assert np.array_equal(again.fused, pairs[0].rgb)  # what the tiny model computes
+
+
+def test_the_plug_in_of_rtx_that_is_missing_or_broken_is_one_line(
+    loaded_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ONNX Runtime itself is real, and refuses a library that is none."""
+
+    def opened() -> str:
+        with pytest.raises(EngineError) as caught:
+            OnnxRuntimeEngine(loaded_bundle, name="onnxruntime-rtx", cache=tmp_path, ask=one_gpu)
+        return str(caught.value)
+
+    monkeypatch.setitem(sys.modules, RTX_PLUG_IN, None)
+    assert "pip install 'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx-cu12" in opened()
+    (tmp_path / "lib.so").write_bytes(b"no library")
+    plug_in = SimpleNamespace(
+        get_ep_name=lambda: PROVIDERS["onnxruntime-rtx"],
+        get_library_path=lambda: str(tmp_path / "lib.so"),
+    )
+    monkeypatch.setitem(sys.modules, RTX_PLUG_IN, plug_in)
+    message = opened()
+    assert "the plug-in of engine 'onnxruntime-rtx' does not load" in message
+    assert "lib.so" in message
+    assert "\n" not in message
+
+
+def test_the_cache_of_tensorrt_is_for_its_user_alone(
+    loaded_bundle: Bundle, build_with_gpu: type[Session], tmp_path: Path
+) -> None:
+    del build_with_gpu
+    before = os.umask(0o002)
+    try:
+        OnnxRuntimeEngine(
+            loaded_bundle, name="onnxruntime-tensorrt", cache=tmp_path / "c", ask=one_gpu
+        )
+    finally:
+        os.umask(before)
+    folder = engine_folder(loaded_bundle, tmp_path / "c")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(EngineError, match="others can put code there"):
+        OnnxRuntimeEngine(
+            loaded_bundle, name="onnxruntime-tensorrt", cache=tmp_path / "c", ask=one_gpu
+        )

@@ -132,6 +132,16 @@ def test_an_error_budget_below_the_warning_is_refused():
                 Settings.from_values(values)
 
 
+def test_a_device_is_for_openvino_only():
+    for engine, good in (("auto", True), ("openvino", True), ("tensorrt", False)):
+        values = DEFAULTS | {"engine": engine, "engine_device": "NPU"}
+        if good:
+            assert Settings.from_values(values).engine_options.device == "NPU"
+        else:
+            with pytest.raises(ParameterError, match="engine_device 'NPU' is for OpenVINO"):
+                Settings.from_values(values)
+
+
 def test_all_wrong_values_are_told_at_once():
     with pytest.raises(ParameterError, match=r"queue_size.*; overlay_alpha"):
         Settings.from_values(DEFAULTS | {"queue_size": 0, "overlay_alpha": 7.0})
