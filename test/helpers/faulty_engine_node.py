@@ -18,7 +18,7 @@ from typing import Any
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine, EngineError, Inference
 from segmif_ros.frames import Image8
-from segmif_ros.ros.node import node, processing
+from segmif_ros.ros.node import node, worker
 
 COMMAND_VARIABLE = "SEGMIF_TEST_ENGINE"
 STUCK_S = 5.0
@@ -67,5 +67,5 @@ def open_faulty_engine(*args: Any, **options: Any) -> FaultyEngine:
 
 
 if __name__ == "__main__":
-    processing.open_engine = open_faulty_engine
+    worker.open_engine = open_faulty_engine
     sys.exit(node.main())
