@@ -88,11 +88,12 @@ def main(argv: Sequence[str]) -> int:
     from segmif_ros.export.export import ExportError, write_bundle
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
+    from segmif_ros.training.checkpoint import read
     from segmif_ros.training.recipe import Recipe, RecipeError
 
     try:
         recipes = [Recipe.load(path) for path in args.recipe or []]
-        stored = {} if args.checkpoint is None else _read_checkpoint(args.checkpoint)
+        stored = {} if args.checkpoint is None else read(args.checkpoint)
         told = recipes[-1] if recipes else None
         variant = args.variant or (told.variant if told else str(stored.get("variant", "")))
         labels = args.labels or (told.labels if told else str(stored.get("labels", "fmb15")))
@@ -136,25 +137,6 @@ def _add_precisions(bundle: Bundle, args: argparse.Namespace) -> int:
         sys.stderr.write(f"segmif export: {str(err).splitlines()[0]}\n")
         return 1
     return 0
-
-
-def _read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """Return what `segmif train` stored, with the averaged weights as "average"."""
-    import torch
-
-    from segmif_ros.export.export import ExportError
-
-    try:
-        stored: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        stored["average"]
-    except OSError:
-        raise
-    except Exception as err:  # zip, pickle, key and index errors alike, depending on the damage
-        raise ExportError(
-            f"checkpoint {str(path)!r} cannot be read ({type(err).__name__}); give the "
-            "checkpoint.pt that `segmif train` wrote, or see `segmif import-checkpoint`"
-        ) from err
-    return stored
 
 
 def _load_weights(network: Any, weights: Any, path: Path, variant: str) -> None:

@@ -19,6 +19,7 @@ from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import SegMiF
 from segmif_ros.network.switches import Switches
 from segmif_ros.network.variants import B0, B1, B2, B3, B4, B5
+from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 
 State = Mapping[str, Tensor]
 
@@ -89,42 +90,25 @@ class Imported:
 def read_state(path: Path) -> dict[str, Tensor]:
     """Load a state dict without unpickling code.
 
-    `module.` prefixes of data-parallel training are removed; half-precision weights become float32.
+    Prefixes of data-parallel training and torch.compile are removed; half-precision weights become
+    float32.
 
     Raises:
         CheckpointError: unreadable, holds anything but tensors, or a number that is not finite.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is no file; give the .pth file of a released checkpoint")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:  # torch raises half a dozen unrelated classes here
-        reason = str(err).splitlines()[0].rstrip(". ")
-        raise CheckpointError(
-            f"{path} cannot be read as plain weights ({reason}); expected a whole file of a state "
-            "dict saved by torch.save; files that contain code are refused"
-        ) from err
-    if not isinstance(state, dict) or not state:
-        raise CheckpointError(
-            f"{path} holds {type(state).__name__}, expected a state dict with weights; save "
-            "model.state_dict() itself"
-        )
-    weights = {}
-    for key, value in state.items():
-        if not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{path}: {key!r} is {type(value).__name__}, expected a tensor; save "
-                "model.state_dict() itself"
-            )
-        weights[str(key).removeprefix("module.")] = value
-    halves = sum(v.dtype in (torch.float16, torch.bfloat16) for v in weights.values())
+        stored = load_stored(path)
+        weights = state_dict_of(stored, path)
+    except WeightsFileError as err:
+        raise CheckpointError(str(err)) from err
+    halves = sum(_is_half(value) for value in stored.values())
     if halves:
         _LOG.info("%s: %d tensors in half precision, converted to float32", path, halves)
-    weights = {key: value.float() for key, value in weights.items()}
-    for key, value in weights.items():
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{path}: {key!r} holds values that are not finite")
     return weights
+
+
+def _is_half(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
 
 
 def import_states(fusion: State, segmentation: State, switches: Switches | None = None) -> Imported:

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from segmif_ros.bundle import MANIFEST, BundleError, parse_manifest
+from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 from segmif_ros.training.ranks import Ranks
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.weighting import LossRatioWeighting
+
+_EXPECTED = "give a checkpoint.pt or best.pt that `segmif train` wrote"
 
 
 class CheckpointError(ValueError):
@@ -88,26 +91,18 @@ def save_best(path: Path, state: RunState, recipe: Recipe, classes: int) -> None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint of a run.
+    """Load a checkpoint of a run; "average" are its weights, float32 and finite.
 
     Raises:
         CheckpointError: missing, damaged, or no checkpoint of `segmif train`.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; there is no checkpoint to begin with")
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:  # zip, pickle, key and index errors alike, depending on the damage
-        raise CheckpointError(
-            f"{path} cannot be read ({type(err).__name__}); expected a checkpoint.pt or best.pt "
-            "that `segmif train` wrote"
-        ) from err
-    if not isinstance(stored, dict) or "average" not in stored:
-        raise CheckpointError(
-            f"{path} has no averaged weights; expected a checkpoint.pt or best.pt that "
-            "`segmif train` wrote"
-        )
-    return stored
+        stored = load_stored(path)
+        if not isinstance(stored, dict) or "average" not in stored:
+            raise CheckpointError(f"{path} has no averaged weights; {_EXPECTED}")
+        return {**stored, "average": state_dict_of(stored["average"], path)}
+    except WeightsFileError as err:
+        raise CheckpointError(f"{err}; {_EXPECTED}") from err
 
 
 def step_of(path: Path) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from segmif_ros.export.checkpoint import released_name
 from segmif_ros.network.mix_transformer import MixTransformer
+from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 
 _RELEASED = "denoise_net.encoder."
 _TRANSFORMERS = (
@@ -119,26 +120,18 @@ def load_encoder(network: nn.Module, path: Path) -> EncoderReport:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise EncoderError(f"{path} is no file; give a MiT or SegFormer checkpoint (.pth, .bin)")
     if path.suffix == ".safetensors":
         raise EncoderError(
             f"{path}: give the .bin of the same weights, or convert it once: "
             "torch.save(safetensors.torch.load_file(FILE), 'mit.pth')"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as err:  # torch raises half a dozen unrelated classes here
-        raise EncoderError(
-            f"{path} cannot be read as plain weights ({type(err).__name__}); expected a state dict "
-            "saved by torch.save; files that contain code are refused"
-        ) from err
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict):
-        raise EncoderError(f"{path} holds {type(state).__name__}, expected a state dict")
-    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+        stored = load_stored(path)
+        if isinstance(stored, dict):
+            stored = {k: v for k, v in stored.items() if isinstance(v, Tensor | dict)}
+        return state_dict_of(stored, path)
+    except WeightsFileError as err:
+        raise EncoderError(f"{err}; give a MiT or SegFormer checkpoint (.pth, .bin)") from err
 
 
 def _layout(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:

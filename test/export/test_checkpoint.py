@@ -176,7 +176,8 @@ def test_a_truncated_file_is_refused(pair: tuple[State, State], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {"a": torch.zeros(1)}}, "'state_dict' is dict, expected a tensor"),
+        ({"a": {"a": torch.zeros(1)}}, "'a' is dict, expected a tensor"),
+        ({"state_dict": {}}, "holds dict, expected a state dict"),
         ({}, "holds dict, expected a state dict"),
         (torch.zeros(3), "holds Tensor, expected a state dict"),
         ({"a.weight": torch.tensor([float("nan")])}, "'a.weight' holds values that are not finite"),
@@ -190,5 +191,5 @@ def test_what_is_no_state_dict_is_refused(content: object, message: str, tmp_pat
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"missing\.pth is no file"):
+    with pytest.raises(CheckpointError, match=r"missing\.pth is missing"):
         read_state(tmp_path / "missing.pth")
