@@ -18,9 +18,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "segmif_ros"
 
 ORDER = (
-    *(".", "images", "thermal", "registration", "calibration", "sync", "engines", "recordings"),
-    *("rig", "metrics", "datasets", "network", "export", "training", "view", "evaluation"),
-    *("report", "ros", "ros/node", "ros/diagnostics", "ros/tools", "doctor", "cli"),
+    *(".", "images", "thermal", "registration", "calibration", "sync", "engines"),
+    *("recordings", "objects", "rig", "metrics", "datasets", "network", "export"),
+    *("training", "view", "evaluation", "report", "ros", "ros/node", "ros/diagnostics"),
+    *("ros/tools", "doctor", "cli"),
 )
 """Rooms from the ground up: each imports only rooms before it. "." holds the nouns."""
 

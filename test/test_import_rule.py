@@ -60,6 +60,7 @@ ROOMS: dict[str, Rule] = {
     "thermal": Rule(_NO_ROS_NO_TORCH),
     "calibration": Rule(_NO_ROS_NO_TORCH),
     "registration": Rule(_NO_ROS_NO_TORCH),
+    "objects": Rule(_NO_ROS_NO_TORCH),
     # The accuracy gate runs in the node, which draws no streets.
     "engines": Rule(_NO_ROS_NO_TORCH | {"segmif_ros.rig"}),
     "datasets": Rule(_NO_ROS_NO_TORCH),

@@ -113,7 +113,7 @@ class RigCalibration:
     source: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rotation", _rotation(np.asarray(self.rotation, np.float64)))
+        object.__setattr__(self, "rotation", as_rotation(np.asarray(self.rotation, np.float64)))
         translation = np.asarray(self.translation_m, np.float64)
         if translation.shape != (3,) or not np.isfinite(translation).all():
             raise RegistrationError(
@@ -212,7 +212,7 @@ def _homogeneous(points: Points) -> Points:
     return np.vstack([points.T, np.ones(len(points))])
 
 
-def _rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def as_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation nearest to a 3x3 matrix that is one but for rounding.
 
     Raises:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +19,7 @@ from segmif_ros.documents import DocumentError, conform, read_yaml
 from segmif_ros.registration.calibration import Calibration, RigCalibration
 from segmif_ros.registration.errors import RegistrationError
 from segmif_ros.registration.lens import Intrinsics
+from segmif_ros.registration.mounting import Mounting, Transform
 
 Whole = Annotated[float, msgspec.Meta(multiple_of=1)]
 Numbers = list[float | list[float]]
@@ -54,17 +57,32 @@ class _Camera:
 
 
 @dataclass(frozen=True, slots=True)
+class _Extrinsic:
+    rotation: Numbers
+    translation_m: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lidar:
+    rotation: Numbers
+    translation_m: tuple[float, ...]
+    frame_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Depth:
+    camera: _Camera
+    extrinsic: _Extrinsic
+
+
+@dataclass(frozen=True, slots=True)
 class _HomographyFile:
     rgb: _Camera
     thermal: _Camera
     homography: Numbers
     source: str | int | float = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Extrinsic:
-    rotation: Numbers
-    translation_m: tuple[float, ...]
+    lidar: _Lidar | None = None
+    depth: _Depth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +94,8 @@ class _RigFile:
     depth_range_m: tuple[float, float] | None = None
     homography: Any = None
     source: str | int | float = ""
+    lidar: _Lidar | None = None
+    depth: _Depth | None = None
 
 
 def load_calibration(path: str | Path) -> Calibration | RigCalibration:
@@ -85,24 +105,63 @@ def load_calibration(path: str | Path) -> Calibration | RigCalibration:
         RegistrationError: unreadable, a field missing, unknown or malformed, or values that are
             no calibration; the message names the file and the value.
     """
-    name = f"calibration {str(path)!r}"
+    with _naming(path):
+        file = _read(path)
+        return _rig(file) if isinstance(file, _RigFile) else _homography(file)
+
+
+def load_mounting(path: str | Path) -> Mounting:
+    """Read what a calibration file says about a LiDAR and a depth camera.
+
+    Raises:
+        RegistrationError: as `load_calibration`.
+    """
+    with _naming(path):
+        file = _read(path)
+        lidar, depth = file.lidar, file.depth
+        return Mounting(
+            None if file.rgb.k is None else _intrinsics(file.rgb, "rgb"),
+            None if lidar is None else _transform(lidar),
+            "" if lidar is None else lidar.frame_id,
+            None if depth is None else _intrinsics(depth.camera, "depth"),
+            None if depth is None else _transform(depth.extrinsic),
+        )
+
+
+def _read(path: str | Path) -> _RigFile | _HomographyFile:
     try:
         raw = read_yaml(Path(path))
     except DocumentError as err:
         raise RegistrationError(
-            f"{name} cannot be read: {err}; give the path of a calibration YAML"
+            f"cannot be read: {err}; give the path of a calibration YAML"
         ) from err
     try:
         if isinstance(raw, dict) and "extrinsic" in raw:
-            return _rig(conform(raw, _RigFile))
-        return _homography(conform(raw, _HomographyFile))
+            return conform(raw, _RigFile)
+        return conform(raw, _HomographyFile)
     except DocumentError as err:
         raise RegistrationError(
-            f"{name}: {err}; expected rgb and thermal with width and height, and a 3x3 homography "
-            "or an extrinsic (docs/calibration.md)"
+            f"{err}; expected rgb and thermal with width and height, and a 3x3 homography "
+            "or an extrinsic"
         ) from err
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with it."""
+    try:
+        yield
     except RegistrationError as err:
-        raise RegistrationError(f"{name}: {err} (docs/calibration.md); calibrate again") from err
+        raise RegistrationError(
+            f"calibration {str(path)!r}: {err} (docs/calibration.md); calibrate again"
+        ) from err
+
+
+def _transform(given: _Extrinsic | _Lidar) -> Transform:
+    return Transform(
+        rotation_matrix(_matrix(given.rotation, "rotation")),
+        np.asarray(given.translation_m, np.float64),
+    )
 
 
 def save_calibration(calibration: Calibration | RigCalibration, path: str | Path) -> None:

@@ -111,6 +111,16 @@ class Intrinsics:
         distorted[~reached] = 0.0
         return distorted @ self.matrix[:2, :2].T + self.matrix[:2, 2], reached
 
+    @cached_property
+    def widest(self) -> float:
+        """Largest x or y at depth 1 that can lie in the image; a little more than its corners."""
+        height, width = self.size
+        ys, xs = np.mgrid[-1:height:25j, -1:width:33j]
+        rays, reached = self.to_normalised(np.column_stack([xs.ravel(), ys.ravel()]))
+        if not reached.all():
+            return float(self._profile[0][-1])
+        return 1.05 * float(np.abs(rays).max())
+
     def _right_count(self) -> bool:
         count = len(self.coefficients)
         if self.model == "plumb_bob":

@@ -16,6 +16,7 @@ from segmif_ros.frames import Image8, Pair, ThermalImage
 from segmif_ros.rig.cameras.cameras import Rig, place
 from segmif_ros.rig.draw.stage import Stage
 from segmif_ros.rig.draw.thermal import ThermalCamera, to_mono8
+from segmif_ros.rig.draw.truth import LIDAR_TO_RGB, Lidar, Truth, TruthCamera, lidar_pose
 from segmif_ros.rig.draw.visible import VisibleCamera
 from segmif_ros.rig.scene.climate import climate_of
 from segmif_ros.rig.scene.lighting import Lighting, light_of
@@ -82,10 +83,13 @@ class Renderer:
         self._stage = Stage(scene, light, self.climate)
         view = scene.view
         centre = (view.x, view.height, 0.0)
-        rgb = place(rig.rgb, centre, view.yaw, view.pitch)
-        thermal = place(rig.thermal, centre, view.yaw, view.pitch)
+        self._place = (centre, view.yaw, view.pitch)
+        rgb = place(rig.rgb, *self._place)
+        thermal = place(rig.thermal, *self._place)
         self._visible = VisibleCamera(self._stage, rgb)
         self._thermal = ThermalCamera(self._stage, thermal)
+        self._truth = TruthCamera(self._stage, rgb)
+        self._lidars: dict[Lidar, TruthCamera] = {}
 
     def visible(self, t_s: float) -> tuple[Image8, Image8]:
         """Return the RGB picture (HxWx3 uint8) and its labels (HxW uint8) at `t_s` seconds."""
@@ -126,6 +130,20 @@ class Renderer:
             stamp_ns=_nanoseconds(t_s),
             thermal_stamp_ns=_nanoseconds(heat_t),
         )
+
+    def truth(self, t_s: float) -> Truth:
+        """Return depth, labels and objects as the RGB camera sees them at `t_s` seconds."""
+        return self._truth.at(self._stage.at(t_s))
+
+    def lidar(self, lidar: Lidar, t_s: float) -> tuple[NDArray[np.float32], Image8]:
+        """Return the points (N, 3) of one turn at `t_s` seconds, in its frame, and their labels.
+
+        The whole turn is taken at one moment.
+        """
+        if lidar not in self._lidars:
+            self._lidars[lidar] = TruthCamera(self._stage, lidar_pose(lidar, *self._place))
+        points, labels = self._lidars[lidar].at(self._stage.at(t_s)).cast(lidar.directions())
+        return np.asarray(points @ LIDAR_TO_RGB.astype(np.float32)), labels
 
     def _encode(self, kelvin: NDArray[np.uint16]) -> ThermalImage:
         return to_mono8(kelvin, self.climate.air) if self._encoding == "mono8" else kelvin

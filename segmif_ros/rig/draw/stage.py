@@ -29,6 +29,8 @@ WIDEST = 0.8
 FIGURES_M = 80.0
 FINE_M = 26.0
 """Figures farther away have fewer limbs."""
+FIRST_VEHICLE, FIRST_PERSON, FIRST_CYCLE, FIRST_RIDER = 1, 1001, 2001, 3001
+"""Numbers of what moves, counted up in the order of the scene's lists."""
 
 
 class _Row:
@@ -55,6 +57,8 @@ class Moment:
         items: what stands on it, back to front.
         lamps: (x, height, distance ahead) of lit street lamps, metres.
         headlights: (x, distance ahead, heading) of vehicles with their lights on.
+        owners: `id()` of an item of `items` -> number of the vehicle, person or cycle that it
+            belongs to; the same one at every moment.
     """
 
     t: float
@@ -64,6 +68,7 @@ class Moment:
     items: list[Item]
     lamps: list[tuple[float, float, float]]
     headlights: list[tuple[float, float, float]]
+    owners: dict[int, int]
 
 
 class Stage:
@@ -91,21 +96,23 @@ class Stage:
 
     def at(self, t: float) -> Moment:
         """Return the street at time `t` seconds."""
+        owners: dict[int, int] = {}
         return Moment(
             t=t,
             travelled=self.scene.travelled(t),
             ground=[*self.ground.moving(t), *self.ground.kerbs(t)],
             shadows=self._shadows.at(t),
-            items=self._items(t),
+            items=self._items(t, owners),
             lamps=self._lamps(t),
             headlights=self._headlights(t),
+            owners=owners,
         )
 
-    def _items(self, t: float) -> list[Item]:
+    def _items(self, t: float, owners: dict[int, int]) -> list[Item]:
         """Return everything above the ground at time `t` seconds, back to front."""
         behind: list[tuple[float, list[Item]]] = []
         front: list[tuple[float, list[Item]]] = []
-        for depth, x, items in self._things(t):
+        for depth, x, items in self._things(t, owners):
             (behind if abs(x) > self._walls[1 if x > 0 else -1] else front).append((depth, items))
         houses = list(self._visible(self._houses, t, 0.5))
         ordered: list[Item] = []
@@ -114,13 +121,17 @@ class Stage:
                 ordered += items
         return ordered
 
-    def _things(self, t: float) -> Iterator[tuple[float, float, list[Item]]]:
+    def _things(
+        self, t: float, owners: dict[int, int]
+    ) -> Iterator[tuple[float, float, list[Item]]]:
         yield from self._visible(self._props, t, 0.0)
-        for body in self._bodies:
+        for number, body in enumerate(self._bodies, FIRST_VEHICLE):
             x, z, _ = self.scene.locate(body.vehicle.track, t)
             if z < 128.0 and self._seen(x, z, 6.0):
-                yield self._depth(x, z), x, body.at(x, z)
-        yield from self._figures(t)
+                items = body.at(x, z)
+                owners.update((id(item), number) for item in items)
+                yield self._depth(x, z), x, items
+        yield from self._figures(t, owners)
 
     def _visible(
         self, row: _Row, t: float, part: float
@@ -149,16 +160,20 @@ class Stage:
         across = dx * self._forward[1] - z * self._forward[0]
         return bool(depth > -margin and abs(across) < WIDEST * max(depth, 0.0) + margin)
 
-    def _figures(self, t: float) -> Iterator[tuple[float, float, list[Item]]]:
+    def _figures(
+        self, t: float, owners: dict[int, int]
+    ) -> Iterator[tuple[float, float, list[Item]]]:
         scene, climate = self.scene, self.climate
         cast: list[tuple[float, float, Limbs]] = []
-        for person in scene.people:
+        numbers: list[int] = []
+        for number, person in enumerate(scene.people, FIRST_PERSON):
             x, z, way = scene.locate(person.track, t)
             if 1.2 < z < FIGURES_M and self._seen(x, z, 1.0):
                 heading = person.heading if way > 0 else person.heading + math.pi
                 limbs = walker(person, t, heading, climate, Label.PERSON, fine=z < FINE_M)
                 cast.append((x, z, limbs))
-        for cycle in scene.cycles:
+                numbers.append(number)
+        for number, cycle in enumerate(scene.cycles, FIRST_CYCLE):
             x, z, _ = scene.locate(cycle.track, t)
             if not 1.8 < z < FIGURES_M or not self._seen(x, z, 1.5):
                 continue
@@ -167,11 +182,15 @@ class Stage:
             else:
                 limbs = motorcycle(cycle, cycle.heading, climate, Label.MOTORCYCLE)
             cast.append((x, z, limbs))
+            numbers.append(number)
             on_it = rider(cycle, t, cycle.heading, climate, Label.PERSON)
             if on_it is not None:
                 cast.append((x, z - 1e-3, on_it))
+                numbers.append(number - FIRST_CYCLE + FIRST_RIDER)
         if cast:
-            yield from self._outlined(cast)
+            for number, made in zip(numbers, self._outlined(cast), strict=True):
+                owners.update((id(item), number) for item in made[2])
+                yield made
 
     def _outlined(
         self, cast: list[tuple[float, float, Limbs]]

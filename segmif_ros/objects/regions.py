@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connected regions of a mask become objects: boxes, scores, and what the thermal camera knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.frames import Image8
+from segmif_ros.objects.groups import split_upright
+
+COUNTABLE = frozenset(
+    {"person", "survivor", "car", "truck", "bus", "motorcycle", "bicycle", "bike"}
+)
+"""Names of classes that come as objects; everything else is surface."""
+UPRIGHT = frozenset({"person", "survivor"})
+"""Classes whose regions are cut between two that stand side by side."""
+
+SMALLEST_SHARE = 2e-4
+"""A smaller region, as a share of the picture, is no object: 61 pixels of 640x480."""
+JOINED_SHARE = 0.01
+"""Gaps up to this share of the picture's height close inside one object: a belt, a strap, a pole
+before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedObject:
+    """One object in one picture, in pixels of the RGB image.
+
+    Attributes:
+        label: class id of the mask.
+        name: class name.
+        box: left, top, right, bottom; right and bottom exclusive.
+        area: pixels of the mask.
+        centre: mean x and y of these pixels.
+        score: their mean confidence, 0 to 1.
+        thermal_median: median of the thermal values, None where the thermal camera does not see.
+        thermal_maximum: their maximum, likewise.
+        id: the same number as long as it is the same object; 0 before the tracker has seen it.
+    """
+
+    label: int
+    name: str
+    box: tuple[int, int, int, int]
+    area: int
+    centre: tuple[float, float]
+    score: float
+    thermal_median: float | None = None
+    thermal_maximum: float | None = None
+    id: int = 0
+
+    def with_id(self, number: int) -> DetectedObject:
+        """Return the same object with an id."""
+        return replace(self, id=number)
+
+
+def find_objects(
+    mask: Image8,
+    confidence: Image8,
+    classes: Sequence[LabelClass],
+    temperature: NDArray[np.float32] | None = None,
+) -> list[DetectedObject]:
+    """Return the objects of a mask, largest first.
+
+    Args:
+        mask: HxW uint8 class ids.
+        confidence: HxW uint8, probability times 255.
+        classes: the model's.
+        temperature: HxW float32, NaN where the thermal camera does not see; None without it.
+    """
+    found: list[DetectedObject] = []
+    smallest = max(2, round(SMALLEST_SHARE * mask.size))
+    reach = 2 * round(JOINED_SHARE * mask.shape[0] / 2) + 1
+    for each in classes:
+        if each.name not in COUNTABLE:
+            continue
+        own = cv2.compare(mask, each.id, cv2.CMP_EQ)
+        left, top, width, height = cv2.boundingRect(own)
+        if not width:
+            continue
+        inside = own[top : top + height, left : left + width]
+        joined = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((reach, 3), np.uint8))
+        count, regions, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+        for number in range(1, count):
+            x, y, w, h, pixels = stats[number].tolist()
+            if pixels < smallest:
+                continue
+            part = np.s_[y : y + h, x : x + w]
+            place = np.s_[top + y : top + y + h, left + x : left + x + w]
+            shape = (regions[part] == number) & (inside[part] > 0)
+            heat = None if temperature is None else temperature[place]
+            spans = split_upright(shape, heat) if each.name in UPRIGHT else [slice(0, w)]
+            for span in spans:
+                made = _object(
+                    shape[:, span],
+                    (left + x + span.start, top + y),
+                    confidence[place][:, span],
+                    None if heat is None else heat[:, span],
+                    each,
+                )
+                if made is not None and made.area >= smallest:
+                    found.append(made)
+    return sorted(found, key=lambda made: -made.area)
+
+
+def _object(
+    shape: NDArray[np.bool_],
+    corner: tuple[int, int],
+    confidence: Image8,
+    temperature: NDArray[np.float32] | None,
+    label: LabelClass,
+) -> DetectedObject | None:
+    """Describe the pixels of `shape`, whose upper left corner is at `corner` (x, y)."""
+    columns, rows = shape.sum(axis=0), shape.sum(axis=1)
+    area = int(columns.sum())
+    if not area:
+        return None
+    xs, ys = np.flatnonzero(columns), np.flatnonzero(rows)
+    median = maximum = None
+    if temperature is not None:
+        values = temperature[shape]
+        values = values[~np.isnan(values)]
+        if len(values):
+            median, maximum = float(np.median(values)), float(values.max())
+    x, y = corner
+    return DetectedObject(
+        label.id,
+        label.name,
+        (x + int(xs[0]), y + int(ys[0]), x + int(xs[-1]) + 1, y + int(ys[-1]) + 1),
+        area,
+        (
+            x + float(columns @ np.arange(len(columns))) / area,
+            y + float(rows @ np.arange(len(rows))) / area,
+        ),
+        float(confidence[shape].mean()) / 255.0,
+        median,
+        maximum,
+    )
+
+
+def iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the intersection over union of every box (N, 4) with every other (M, 4).
+
+    Args:
+        one: left, top, right, bottom; the last two exclusive.
+        other: likewise.
+    """
+    corner = np.maximum(one[:, None, :2], other[None, :, :2])
+    end = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    common = np.prod(np.clip(end - corner, 0.0, None), axis=2)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (one, other)]
+    return np.asarray(common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9))
