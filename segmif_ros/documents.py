@@ -7,6 +7,7 @@ of the wanted class, or a `DocumentError` that names the place, the value and wh
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ Wanted = TypeVar("Wanted")
 
 _PLACE = re.compile(r"(?P<text>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?", re.DOTALL)
 _WHOLE = "a whole number"
-_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 class DocumentError(ValueError):
@@ -72,20 +73,24 @@ def parse_json(content: bytes | str) -> Any:
         raw = msgspec.json.decode(encoded.removeprefix(_BOM))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as err:
         raise DocumentError(f"no JSON: {err}") from err
-    return _within_limits(raw, _MOST_VALUES["JSON"])
+    return _within_limits(raw, _MOST_VALUES["JSON"], infinite=False)
 
 
-def read_yaml(path: Path, most_bytes: int = MOST_BYTES) -> Any:
-    """Read a YAML file of one document.
+def read_yaml(path: Path, most_bytes: int = MOST_BYTES, *, infinite: bool = False) -> Any:
+    """Read a YAML file of one document, see `parse_yaml`.
 
     Raises:
         DocumentError: missing, no YAML, or beyond a limit.
     """
-    return parse_yaml(_content(path, most_bytes))
+    return parse_yaml(_content(path, most_bytes), infinite=infinite)
 
 
-def parse_yaml(content: bytes | str) -> Any:
+def parse_yaml(content: bytes | str, *, infinite: bool = False) -> Any:
     """Read YAML of one document.
+
+    Args:
+        content: its text.
+        infinite: numbers may be infinite or NaN, which JSON has not.
 
     Raises:
         DocumentError: no YAML, or beyond a limit.
@@ -103,7 +108,7 @@ def parse_yaml(content: bytes | str) -> Any:
         # PyYAML lets out what int(), a dict and a regular expression raise for a value of a tag.
         said = str(err).partition(";")[0]
         raise DocumentError(f"no YAML: a value cannot be read ({said})") from err
-    return _within_limits(raw, _MOST_VALUES["YAML"])
+    return _within_limits(raw, _MOST_VALUES["YAML"], infinite=infinite)
 
 
 def conform(raw: Any, wanted: type[Wanted], *, extra: bool = False) -> Wanted:
@@ -156,7 +161,7 @@ def _refuse_deep(text: str) -> None:
             raise DocumentError(f"values lie more than {_DEEPEST} levels deep")
 
 
-def _within_limits(raw: Any, most: int) -> Any:
+def _within_limits(raw: Any, most: int, *, infinite: bool) -> Any:
     """Return the same value, counted as often as it is referred to: aliases multiply."""
     left: list[tuple[Any, int]] = [(raw, 0)]
     values = 0
@@ -170,6 +175,8 @@ def _within_limits(raw: Any, most: int) -> Any:
             inside = value
         elif isinstance(value, int) and abs(value) >= _LONGEST_INTEGER:
             raise DocumentError("a whole number has more than 19 digits")
+        elif isinstance(value, float) and not (infinite or math.isfinite(value)):
+            raise DocumentError(f"a number is {value}, expected finite ones")
         if depth > _DEEPEST or values + len(left) > most:
             raise DocumentError(f"more than {most} values, or more than {_DEEPEST} levels of them")
         left.extend((each, depth + 1) for each in inside)
@@ -191,10 +198,10 @@ def _explained(text: str, raw: Any) -> str:
     for key, index in _STEP.findall(found["path"] or ""):
         if isinstance(value, Mapping) and key in value:
             value = value[key]
-        elif isinstance(value, Sequence) and index and int(index) < len(value):
+        elif isinstance(value, Sequence) and index.isdigit() and int(index) < len(value):
             value = value[int(index)]
         else:
-            return f"{path}: {said}"
+            return f"{path} of {reprlib.repr(value)}: {said}"
     return f"{path or 'the content'} is {reprlib.repr(value)}, {said}"
 
 

@@ -130,15 +130,18 @@ def test_yaml_that_breaks_parsers_is_refused_at_once(text: str | bytes) -> None:
 
 
 def test_yaml_says_what_ros_would_read() -> None:
-    assert parse_yaml("rate: 1e-3\nday: 2001-99-99\ninf: .inf\nuse: &a [1]\nsame: *a") == {
+    assert parse_yaml("rate: 1e-3\nday: 2001-99-99\nuse: &a [1]\nsame: *a") == {
         "rate": 0.001,
         "day": "2001-99-99",
-        "inf": float("inf"),
         "use": [1],
         "same": [1],
     }
     assert parse_yaml("﻿a: ä".encode()) == {"a": "ä"}
     assert parse_yaml("") is None
+    assert parse_yaml("far: .inf", infinite=True) == {"far": float("inf")}
+    for text in ("far: .inf", "[-.INF]", ".nan: 1"):
+        with pytest.raises(DocumentError, match="expected finite"):
+            parse_yaml(text)
 
 
 @pytest.mark.parametrize(

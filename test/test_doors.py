@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,6 +107,15 @@ def _scored(found: Any) -> object:
         return None
 
 
+def _recipe() -> dict[str, Door]:
+    if find_spec("torch") is None:
+        return {}
+    from segmif_ros.training.recipe import Recipe, RecipeError
+
+    recipe = _yaml("paper.yaml", "training") | {"class_weights": {8: 2.0}, "only": [], "data": {}}
+    return {"recipe": Door(Recipe.load, (RecipeError,), recipe, ".yaml")}
+
+
 DOORS = {
     "manifest": Door(
         parse_manifest,
@@ -122,6 +132,7 @@ DOORS = {
     ),
     "rig": Door(load_calibration, (RegistrationError,), _RIG, ".yaml"),
     "homography": Door(load_calibration, (RegistrationError,), _HOMOGRAPHY, ".yaml"),
+    **_recipe(),
     "classes": Door(_class_list, (ValueError,), _yaml("mfnet9.yaml", "labels"), ".yaml"),
 }
 

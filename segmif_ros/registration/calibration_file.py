@@ -130,7 +130,7 @@ def load_mounting(path: str | Path) -> Mounting:
 
 def _read(path: str | Path) -> _RigFile | _HomographyFile:
     try:
-        raw = read_yaml(Path(path))
+        raw = read_yaml(Path(path), infinite=True)
     except DocumentError as err:
         raise RegistrationError(
             f"cannot be read: {err}; give the path of a calibration YAML"

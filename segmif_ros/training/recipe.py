@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any
 
-import yaml
-
+from segmif_ros.documents import DocumentError, conform, read_yaml
 from segmif_ros.training.augment import Augmentation
 from segmif_ros.training.recipe_parts import (
     DataEntry,
@@ -23,8 +21,6 @@ from segmif_ros.training.recipe_parts import (
 )
 
 __all__ = ["DataEntry", "Recipe", "RecipeError", "Rounds", "Validation", "Weighting"]
-
-Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +92,9 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name, value, known in (
-            ("objective", self.objective, get_args(Objective)),
-            ("target", self.target, get_args(Target)),
-            ("seeding", self.seeding, get_args(Seeding)),
-        ):
-            if value not in known:
-                raise RecipeError(f"{name} is {value!r}, expected one of {known}")
         if self.only and self.objective != "joint":
             raise RecipeError(f"only {list(self.only)} goes with objective joint alone")
-        if self.batch % self.accumulate:
+        if self.batch < 1 or self.accumulate < 1 or self.batch % self.accumulate:
             raise RecipeError(
                 f"batch is {self.batch} and accumulate {self.accumulate}; a batch must divide into "
                 "equal parts"
@@ -119,13 +108,9 @@ class Recipe:
             RecipeError: unreadable, or a field is unknown or has a value that cannot be.
         """
         try:
-            raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-            raise RecipeError(f"recipe {path} cannot be read: {err}") from err
-        try:
-            return cls.from_mapping(raw)
-        except (RecipeError, TypeError) as err:
-            raise RecipeError(f"recipe {path}: {err}") from err
+            return cls.from_mapping(read_yaml(path))
+        except (DocumentError, RecipeError) as err:
+            raise RecipeError(f"recipe {path}: {err}; config/training has examples") from err
 
     @classmethod
     def from_mapping(cls, raw: Any) -> Recipe:
@@ -134,53 +119,19 @@ class Recipe:
         Raises:
             RecipeError: a field is unknown or has a value that cannot be.
         """
-        values = dict(_mapping("a recipe", raw))
-        _check("field", values, cls)
-        data = {
-            name: _part(f"mix.{name}", DataEntry, entry)
-            for name, entry in _mapping("mix", values.get("mix", {})).items()
-            if not isinstance(entry, int | float)
-        }
-        data.update(
-            (name, _part(f"data.{name}", DataEntry, entry))
-            for name, entry in _mapping("data", values.get("data", {})).items()
-        )
-        shares = {name: entry.share for name, entry in data.items()}
-        values["data"] = data
-        values["mix"] = {
-            name: shares.get(name, entry) for name, entry in values.get("mix", {}).items()
-        }
-        validation = dict(_mapping("validation", values.get("validation", {})))
-        if "data" in validation:
-            validation["data"] = _part("validation.data", DataEntry, validation["data"])
-        values["validation"] = _part("validation", Validation, validation)
-        values["weighting"] = _part("weighting", Weighting, values.get("weighting", {}))
-        values["only"] = tuple(values.get("only", ()))
-        values["rounds"] = _part("rounds", Rounds, values.get("rounds", {}))
-        values["augmentation"] = _part("augmentation", Augmentation, values.get("augmentation", {}))
-        return cls(**values)
+        try:
+            file = conform(raw, _RecipeFile)
+        except DocumentError as err:
+            raise RecipeError(str(err)) from err
+        data = {name: each for name, each in file.mix.items() if isinstance(each, DataEntry)}
+        data |= file.data
+        mix = {name: data[name].share if name in data else each for name, each in file.mix.items()}
+        values = {each.name: getattr(file, each.name) for each in fields(cls)}
+        return cls(**{**values, "data": data, "mix": mix})
 
 
-def _part(where: str, part: type[Part], raw: Any) -> Part:
-    values = _mapping(where, raw)
-    _check(f"field of {where}", values, part)
-    try:
-        return part(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except TypeError as err:
-        raise RecipeError(f"{where}: {err}") from err
+@dataclass(frozen=True, slots=True)
+class _RecipeFile(Recipe):
+    """A recipe as it is written: where a data set lies may stand beside its share."""
 
-
-def _mapping(where: str, raw: Any) -> Mapping[str, Any]:
-    if not isinstance(raw, dict):
-        raise RecipeError(
-            f"{where} holds {type(raw).__name__}, expected fields with values; "
-            "config/training has examples"
-        )
-    return raw
-
-
-def _check(what: str, raw: Mapping[str, Any], part: Any) -> None:
-    known = {f.name for f in fields(part)}
-    unknown = sorted(map(str, raw.keys() - known))
-    if unknown:
-        raise RecipeError(f"unknown {what} {unknown[0]!r}, known: {sorted(known)}")
+    mix: dict[str, float | DataEntry] = field(default_factory=dict)  # type: ignore[assignment]

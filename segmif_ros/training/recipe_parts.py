@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Objective = Literal["joint", "paper"]
 Target = Literal["pyramid", "saliency"]
@@ -54,10 +54,6 @@ class Weighting:
     window: int = 50
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(WeightingKind):
-            raise RecipeError(
-                f"weighting.kind is {self.kind!r}, expected one of {get_args(WeightingKind)}"
-            )
         if not self.temperature > 0.0 or self.window < 1:
             raise RecipeError(
                 f"weighting has temperature {self.temperature} and window {self.window}, expected "

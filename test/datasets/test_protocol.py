@@ -120,7 +120,7 @@ def test_a_file_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'plant' has no protocol 'loose', only all, strict"):
         load_protocol(f"{path}:loose")
     path.write_text(path.read_text().replace("{counted: [1, 2]}", "7"))
-    with pytest.raises(ValueError, match=r"no class list \(protocols\[...\] is .*got 'int'"):
+    with pytest.raises(ValueError, match=r"no class list \(protocols\[...\] of .*got 'int'"):
         load_protocol(f"{path}:strict")
     path.write_text("- 1\n")
     with pytest.raises(ValueError, match="no class list"):
