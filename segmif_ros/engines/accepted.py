@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import Engine, EngineError, EngineOptions, RefusedError
-from segmif_ros.engines.cache import CacheError, EngineCache, EngineKey, Missing
+from segmif_ros.engines.cache import CacheError, EngineCache, Missing
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.gate import GateError
+from segmif_ros.engines.key import EngineKey
 from segmif_ros.engines.reference import check_engine, gate_options
 
 

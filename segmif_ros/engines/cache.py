@@ -15,10 +15,9 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep
@@ -26,9 +25,9 @@ from typing import Any
 
 from segmif_ros.documents import DocumentError, read_json
 from segmif_ros.engines.gate import GateError, GateResult
+from segmif_ros.engines.key import EngineKey, difference
+from segmif_ros.outputs import write_whole
 
-FORMAT = 1
-"""Number of this layout and of the way engines are built: another number is another engine."""
 LOCK_DEADLINE_S = 1800.0
 """Longest wait for another process that builds the same engine."""
 LARGEST_BLOB = 256 << 20
@@ -45,43 +44,6 @@ class _DamagedError(ValueError):
 
 class CacheError(RuntimeError):
     """The cache cannot be written or locked; the message names the path and the remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineKey:
-    """All that an engine depends on; two engines are the same if all of it is equal.
-
-    Attributes:
-        model_sha256: digest of the ONNX file it was built from.
-        runtime: name and full version, for example "tensorrt 10.3.0".
-        gpu: name of the GPU, or of the group of GPUs that it was built ahead for.
-        capability: its compute capability, for example "9.0".
-        memory_mib: its memory, where it is the machine's (one name comes in several sizes), else 0.
-        driver: major release of the driver.
-        precision: "fp32", "fp16" or "int8".
-        shapes: tensor name -> shape.
-        options: how it was built, and what it was accepted with: thresholds, reference, pairs.
-    """
-
-    model_sha256: str
-    runtime: str
-    gpu: str
-    capability: str
-    memory_mib: int
-    driver: str
-    precision: str
-    shapes: Mapping[str, tuple[int, ...]]
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the key as JSON gives it back, tuples as lists."""
-        return dict(json.loads(json.dumps({"format": FORMAT, **asdict(self)})))
-
-    @property
-    def digest(self) -> str:
-        """16 hex digits of the whole key."""
-        text = json.dumps(self.to_json(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +213,7 @@ class EngineCache:
         """
         path = self._path(model, key, "lock")
         try:
-            self._make_folder()
+            make_private(self.folder, 0o755 if self._shared else 0o700)
             handle = path.open("wb")
         except OSError as err:
             raise self._unwritable(err) from err
@@ -287,30 +249,12 @@ class EngineCache:
                 continue  # a damaged stranger tells nothing about ours
         return f"no {key.precision} engine of {model} in {self.folder} yet"
 
-    def _make_folder(self) -> None:
-        make_private(self.folder, 0o755 if self._shared else 0o700)
-
     def _write(self, path: Path, content: bytes) -> None:
-        """Write beside the place, make sure it is on the disk, and move it in."""
         try:
-            self._make_folder()
-            with tempfile.NamedTemporaryFile(
-                dir=self.folder, prefix=f".{path.name}.", delete=False
-            ) as part:
-                try:
-                    part.write(content)
-                    part.flush()
-                    os.fchmod(part.fileno(), 0o644 if self._shared else 0o600)
-                    os.fsync(part.fileno())
-                    Path(part.name).replace(path)
-                except BaseException:
-                    Path(part.name).unlink(missing_ok=True)
-                    raise
-            folder = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            make_private(self.folder, 0o755 if self._shared else 0o700)
+            write_whole(path, content)
+            if self._shared:
+                path.chmod(0o644)  # whatever the umask is
         except OSError as err:
             raise self._unwritable(err) from err
 
@@ -364,23 +308,6 @@ def check_private(folder: Path) -> None:
             f"is {stat.S_IMODE(status.st_mode):o}, so others can put code there; chown it, chmod "
             "go-w, or give another folder (--cache, parameter engine_cache)"
         )
-
-
-def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return in words which parts of two keys differ: "tensorrt was 10.3.0, is 10.7.0"."""
-    parts = []
-    for name in wanted:
-        was, now = found.get(name), wanted[name]
-        if was == now:
-            continue
-        if isinstance(was, dict) and isinstance(now, dict):
-            parts.append(f"{name}: {difference(was, now)}")
-        elif name.endswith("sha256"):
-            parts.append("the model file has changed")
-        else:
-            parts.append(f"{name} was {was}, is {now}")
-    extra = sorted(set(found) - set(wanted))
-    return "; ".join([*parts, *(f"{name} is no longer known" for name in extra)])
 
 
 def _description(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What engines share: checks before a runtime touches the data, arrays for the results."""
+"""What engines share: checks before a runtime touches the data, arrays for results, cores."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -72,3 +73,15 @@ def check_signature(
             f"{bundle.model_path} takes {dict(inputs)} and gives {dict(outputs)}, expected "
             f"{expected} and {given}; make it with `segmif export`"
         )
+
+
+def restricted_cores() -> int | None:
+    """Return how many cores the calling thread may run on, None when it may use all of them.
+
+    Runtimes count the cores of the machine instead, and would start a thread for each on the few
+    that `cpu_affinity`, `taskset` or a container leaves them.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = len(os.sched_getaffinity(0))
+    return cores if cores < (os.cpu_count() or cores) else None

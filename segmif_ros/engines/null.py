@@ -23,15 +23,17 @@ class NullEngine:
     With a delay it waits idly, as the host of an engine on a GPU does: a model of known speed.
     """
 
+    name = "null"
+
     def __init__(self, bundle: Bundle) -> None:
         """Read the size and the delay.
 
         Raises:
             EngineError: the bundle's delay is no number of milliseconds.
         """
-        self._size = bundle.manifest.size
-        self._mask = np.full(self._size, UNLABELLED, np.uint8)
-        self._confidence = np.zeros(self._size, np.uint8)
+        self.size = bundle.manifest.size
+        self._mask = np.full(self.size, UNLABELLED, np.uint8)
+        self._confidence = np.zeros(self.size, np.uint8)
         delay_ms = bundle.manifest.switches.get(DELAY_SWITCH, 0.0)
         if not isinstance(delay_ms, int | float) or not 0.0 <= delay_ms <= 60_000.0:
             raise EngineError(
@@ -39,19 +41,9 @@ class NullEngine:
             )
         self._delay_s = delay_ms / 1e3
 
-    @property
-    def name(self) -> str:
-        """Runtime name."""
-        return "null"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Input (height, width)."""
-        return self._size
-
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`; `fused` is the RGB image itself."""
-        check_inputs(self._size, rgb, thermal)
+        check_inputs(self.size, rgb, thermal)
         if self._delay_s:
             time.sleep(self._delay_s)
         return Inference(rgb, self._mask, self._confidence)

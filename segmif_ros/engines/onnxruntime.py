@@ -23,8 +23,8 @@ from segmif_ros.engines.checks import (
     check_signature,
     empty_inference,
     one_line,
+    restricted_cores,
 )
-from segmif_ros.engines.cores import restricted_cores
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
 from segmif_ros.frames import Image8
 
@@ -72,7 +72,7 @@ class OnnxRuntimeEngine:
                 "engine 'onnxruntime' is not installed; pip install 'onnxruntime>=1.18'"
             ) from err
         provider = PROVIDERS[name]
-        self._name, self._device = name, "CPU"
+        self.name, self._device = name, "CPU"
         if provider != _CPU:
             available = ort.get_available_providers()
             self._device = _gpu_for(name, [_RTX] if provider == _RTX else available, ask)
@@ -122,8 +122,8 @@ class OnnxRuntimeEngine:
             {i.name: (_dtype(i.type), tuple(i.shape)) for i in self._session.get_inputs()},
             {o.name: (_dtype(o.type), tuple(o.shape)) for o in self._session.get_outputs()},
         )
-        self._size = bundle.manifest.size
-        self._outputs = empty_inference(self._size)
+        self.size = bundle.manifest.size
+        self._outputs = empty_inference(self.size)
         self._binding: Any = self._session.io_binding()
         for output, array in self._outputs._asdict().items():
             self._binding.bind_output(output, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
@@ -132,33 +132,23 @@ class OnnxRuntimeEngine:
         self._precision = bundle.manifest.precision
         self.facts: dict[str, str] = {}
 
-    @property
-    def name(self) -> str:
-        """Runtime name."""
-        return self._name
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Input (height, width)."""
-        return self._size
-
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`."""
         if self._session is None:
-            raise EngineError(f"engine {self._name!r} is closed; open it again")
-        check_inputs(self._size, rgb, thermal)
+            raise EngineError(f"engine {self.name!r} is closed; open it again")
+        check_inputs(self.size, rgb, thermal)
         try:
             for name, array in (("rgb", rgb), ("thermal", thermal)):
                 self._binding.bind_input(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
             self._session.run_with_iobinding(self._binding)
         except Exception as err:
-            raise EngineError(f"{self._name} failed: {one_line(err)}") from err
+            raise EngineError(f"{self.name} failed: {one_line(err)}") from err
         return self._outputs
 
     def describe(self) -> Mapping[str, str]:
         """See `Engine.describe`."""
         return {
-            "runtime": f"{self._name} {self._version}",
+            "runtime": f"{self.name} {self._version}",
             "device": self._device,
             "precision": self._precision,
             "threads": str(self._threads or "all"),

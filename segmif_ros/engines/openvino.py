@@ -14,8 +14,8 @@ from segmif_ros.engines.checks import (
     check_signature,
     empty_inference,
     one_line,
+    restricted_cores,
 )
-from segmif_ros.engines.cores import restricted_cores
 from segmif_ros.frames import Image8
 
 _INPUTS = ("rgb", "thermal")
@@ -24,6 +24,8 @@ _OUTPUTS = ("fused", "mask", "confidence")
 
 class OpenVinoEngine:
     """One bundle compiled for one device."""
+
+    name = "openvino"
 
     def __init__(
         self, bundle: Bundle, *, threads: int = 0, precision: str = "auto", device: str = "CPU"
@@ -79,25 +81,15 @@ class OpenVinoEngine:
                 f"openvino cannot load {bundle.model_path} on {device}: {one_line(err)}; export it "
                 "again, or try engine 'onnxruntime'"
             ) from err
-        self._size = bundle.manifest.size
+        self.size = bundle.manifest.size
         self._version = str(ov.__version__)
         self.facts: dict[str, str] = {}
-
-    @property
-    def name(self) -> str:
-        """Runtime name."""
-        return "openvino"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Input (height, width)."""
-        return self._size
 
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """See `Engine.infer`."""
         if self._request is None:
             raise EngineError("engine 'openvino' is closed; open it again")
-        check_inputs(self._size, rgb, thermal)
+        check_inputs(self.size, rgb, thermal)
         try:
             given = {"rgb": rgb, "thermal": thermal}
             # Sharing the outputs spares a copy of each into the dictionary that nobody reads.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from segmif_ros.bundle import MANIFEST, REFERENCE, Bundle, BundleError, Manifest, ModelFile
 from segmif_ros.export.reference_pictures import reference_pictures
+from segmif_ros.outputs import write_whole
 
 
 def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
@@ -60,9 +60,6 @@ def replace_models(folder: Path, contents: Mapping[str, bytes], manifest: Manife
 
 def _store(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for file, content in {**files, MANIFEST: manifest.to_json().encode()}.items():
-            part, place = Path(scratch) / "part", folder / file
-            part.write_bytes(content)
-            place.parent.mkdir(exist_ok=True)
-            part.replace(place)
+    for file, content in {**files, MANIFEST: manifest.to_json().encode()}.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        write_whole(folder / file, content)

@@ -10,8 +10,9 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, EngineOptions
-from segmif_ros.engines.cache import CacheError, EngineCache, EngineKey
+from segmif_ros.engines.cache import CacheError, EngineCache
 from segmif_ros.engines.driver import DriverError, ask_driver
+from segmif_ros.engines.key import EngineKey
 from segmif_ros.engines.tensorrt.api import has_weak_types, import_rtx, version
 from segmif_ros.engines.tensorrt.build import Built, Recipe, build, recipes
 

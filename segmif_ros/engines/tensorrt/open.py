@@ -16,9 +16,10 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, EngineOptions, RefusedError
-from segmif_ros.engines.cache import CacheError, EngineCache, EngineKey, Missing
+from segmif_ros.engines.cache import CacheError, EngineCache, Missing
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
 from segmif_ros.engines.gate import GateError, GateResult
+from segmif_ros.engines.key import EngineKey
 from segmif_ros.engines.reference import check_engine, gate_options
 from segmif_ros.engines.tensorrt.ahead import FOLDER, ahead_key, shapes_of
 from segmif_ros.engines.tensorrt.api import (

@@ -78,6 +78,8 @@ class _Slot:
 class TensorRtEngine:
     """One engine on the first GPU. Not thread safe, but not tied to the thread that opened it."""
 
+    name = "tensorrt"
+
     def __init__(
         self,
         bundle: Bundle,
@@ -105,8 +107,8 @@ class TensorRtEngine:
         self._trt = import_tensorrt()
         self._log = log_of(self._trt)
         self._log.forget()
-        self._size = bundle.manifest.size
-        self._facts = dict(facts or {})
+        self.size = bundle.manifest.size
+        self.facts = dict(facts or {})
         self._slots: list[_Slot] = []
         self._under_way: deque[_Slot] = deque()
         self._next = 0
@@ -140,21 +142,6 @@ class TensorRtEngine:
             self.close()
 
     @property
-    def name(self) -> str:
-        """Runtime name."""
-        return "tensorrt"
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Input (height, width)."""
-        return self._size
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What else `describe` tells; whoever opened the engine may add to it."""
-        return self._facts
-
-    @property
     def replays(self) -> bool:
         """Whether frames are replays of a CUDA graph."""
         return bool(self._slots) and all(slot.graph is not None for slot in self._slots)
@@ -181,7 +168,7 @@ class TensorRtEngine:
             EngineError: the images do not fit, `SLOTS` frames are under way, or CUDA fails.
         """
         self._check_open()
-        check_inputs(self._size, rgb, thermal)
+        check_inputs(self.size, rgb, thermal)
         if len(self._under_way) == SLOTS:
             raise EngineError(f"{SLOTS} frames are under way already; collect one first")
         slot = self._slots[self._next]
@@ -225,7 +212,7 @@ class TensorRtEngine:
             "threads": "0",
             "graph": self._graph_fact,
             "working_mib": self._memory_fact,
-            **self._facts,
+            **self.facts,
         }
 
     def close(self) -> None:
