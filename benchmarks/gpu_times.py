@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the models on one NVIDIA GPU: PyTorch in three ways, TensorRT in two precisions.
+"""Times the models on one NVIDIA GPU: PyTorch in three ways, TensorRT and TensorRT for RTX in three.
 
     python benchmarks/gpu_times.py prepare runs/gpu            # models; needs PyTorch, no GPU
     python benchmarks/gpu_times.py run runs/gpu --limit-s 540  # measures what is not measured yet
@@ -43,9 +43,15 @@ METHODS = {
     "torch-fp16": "PyTorch fp16, channels_last, CUDA graph",
     "tensorrt-fp32": "TensorRT, fp32",
     "tensorrt-fp16": "TensorRT, fp16",
+    "tensorrt-int8": "TensorRT, int8",
+    "rtx-fp32": "TensorRT for RTX, fp32",
+    "rtx-fp16": "TensorRT for RTX, fp16",
+    "rtx-int8": "TensorRT for RTX, int8",
 }
 """What is measured -> as the table calls it."""
 RUNS, WARM_UP = 300, 50
+CALIBRATION_PAIRS = 4
+"""Of the virtual rig, for int8; more would change the accuracy and no time."""
 WORST_CASE_S = 420.0
 """Longest time of one measurement, with its build; a slower one is an error in the table."""
 RANDOM_WEIGHTS = {
@@ -66,14 +72,16 @@ Run = Callable[[Image8, Image8], Any]
 
 
 def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> None:
-    """Write a bundle with fp32 and fp16 files, and its weights for PyTorch, for every case."""
+    """Write a bundle with a file for each precision, and weights for PyTorch, for every case."""
     import torch
 
     from benchmarks.network.prepare import fill
+    from segmif_ros.cli.calibration_pairs import rig_pairs
     from segmif_ros.datasets.classes import load_classes
     from segmif_ros.export.bundle_writer import add_model
     from segmif_ros.export.export import write_bundle
     from segmif_ros.export.mixed_precision import to_mixed_float16
+    from segmif_ros.export.quantise import PLANS, quantise
     from segmif_ros.network.segmif import SegMiF
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
@@ -107,7 +115,11 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
                 bundle = _asked(bundle, FILLED_WEIGHTS)
             else:
                 bundle = _without_trained_weights(bundle)
-            add_model(bundle, "fp16", to_mixed_float16(bundle.model_path.read_bytes()), {})
+            exact = bundle.model_path.read_bytes()
+            bundle = add_model(bundle, "fp16", to_mixed_float16(exact), {})
+            pairs = rig_pairs(size, CALIBRATION_PAIRS)
+            eight = quantise(exact, pairs, keep_float=next(iter(PLANS.values())))
+            bundle = add_model(bundle, "int8", eight, {})
             torch.save(network.state_dict(), target / _WEIGHTS)
             print(f"{target}: {bundle.model_path.stat().st_size / 1e6:.1f} MB", flush=True)
 
@@ -203,8 +215,11 @@ def one(folder: Path, model: str, method: str) -> dict[str, Any]:
         "driver": driver.release,
         "python": platform.python_version(),
     }
-    if method.startswith("tensorrt"):
-        facts |= _tensorrt(folder, bundle, method.removeprefix("tensorrt-"), pairs)
+    flavour, _, precision = method.partition("-")
+    if flavour == "rtx":
+        sys.modules["tensorrt"] = None  # type: ignore[assignment]  # as where it is not installed
+    if flavour in ("tensorrt", "rtx"):
+        facts |= _tensorrt(folder, bundle, precision, pairs)
     else:
         facts |= _torch(folder, bundle, method, pairs)
     return facts

@@ -39,7 +39,9 @@ def missing() -> str:
         ask_driver()
     except DriverError as err:
         return f"no GPU: {err}"
-    absent = [name for name in ("tensorrt", "pycuda") if find_spec(name) is None]
+    absent = [] if find_spec("pycuda") else ["pycuda"]
+    if not find_spec("tensorrt") and not find_spec("tensorrt_rtx"):
+        absent.append("tensorrt")
     return f"not installed: {', '.join(absent)}" if absent else ""
 
 
