@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the models on one NVIDIA GPU: PyTorch in three ways, TensorRT and TensorRT for RTX in three.
+"""Times the models on one NVIDIA GPU: PyTorch, TensorRT and TensorRT for RTX, each in three ways.
 
     python benchmarks/gpu_times.py prepare runs/gpu            # models; needs PyTorch, no GPU
     python benchmarks/gpu_times.py run runs/gpu --limit-s 540  # measures what is not measured yet
