@@ -88,8 +88,8 @@ setup(
     entry_points={
         "console_scripts": [
             "segmif = segmif_ros.cli.main:main",
-            "segmif_node = segmif_ros.ros.node.node:main",
-            "segmif_rig = segmif_ros.ros.tools.rig_node:main",
+            "segmif_node = segmif_ros.ros.start:node",
+            "segmif_rig = segmif_ros.ros.start:rig",
         ],
     },
     zip_safe=False,

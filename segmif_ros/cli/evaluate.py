@@ -26,7 +26,6 @@ from typing import Any
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
-from segmif_ros.cli.managed_process import INTERRUPTS
 from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.evaluation.context import box_classes, chosen_protocols
@@ -37,6 +36,7 @@ from segmif_ros.evaluation.settings import DriveSettings, SettingsError
 from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
 from segmif_ros.evaluation.verdict import Requirement, RequirementError
+from segmif_ros.interrupts import STOP_SIGNALS
 from segmif_ros.outputs import OutputError, own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.registration import RegistrationError
@@ -174,7 +174,7 @@ def _patient() -> Iterator[None]:
             raise KeyboardInterrupt
         os.write(2, b"writing the report of what is done; please wait\n")
 
-    previous = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
+    previous = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -37,6 +37,7 @@ from segmif_ros.evaluation.verdict import (
     requirement,
     verdict,
 )
+from segmif_ros.interrupts import STOP_SIGNALS
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import OutputError, own_folder
 from segmif_ros.perceiver import FAR_PASSES, Perceiver
@@ -185,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
 def stopping() -> Iterator[threading.Event]:
     """Set an event at Ctrl-C or SIGTERM, so that the pair at hand is still counted whole."""
     event = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = STOP_SIGNALS
     before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
     try:
         yield event

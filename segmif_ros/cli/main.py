@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from segmif_ros.interrupts import catch_early
+from segmif_ros.ros.session import RosError
+
 VERBS: Mapping[str, tuple[str, str]] = {
     "demo": (
         "segmif_ros.cli.demo",
@@ -89,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Our own messages name the file; the video library's would come in front of them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    if tuple(arguments[:2]) in (("bag", "play"), ("bag", "record")):
+        catch_early()  # they end well at a signal, also at one that comes while they import
     try:
         return int(import_module(VERBS[verb][0]).main(rest))
     except ModuleNotFoundError as err:
@@ -97,6 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"segmif {verb}: no Python package {err.name!r}; {remedy}\n")
         return 2
+    except RosError as err:
+        sys.stderr.write(f"segmif {verb}: {err}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130

@@ -11,8 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a program from outside: Ctrl-C, a request, and a terminal that was closed."""
+from segmif_ros.interrupts import STOP_SIGNALS
 
 _SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
 
@@ -113,12 +112,12 @@ class ManagedProcess:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Treat `INTERRUPTS` like Ctrl-C: the children have sessions of their own and would stay."""
+    """Treat `STOP_SIGNALS` like Ctrl-C: the children have sessions of their own and would stay."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
+    previous = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -128,13 +127,13 @@ def terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let `INTERRUPTS` wait until the block is done; then raise KeyboardInterrupt.
+    """Let `STOP_SIGNALS` wait until the block is done; then raise KeyboardInterrupt.
 
     Starting a process and ending one must not be cut in half: nobody would know of the child.
     """
     pending: list[int] = []
     previous = {
-        number: signal.signal(number, lambda got, _: pending.append(got)) for number in INTERRUPTS
+        number: signal.signal(number, lambda got, _: pending.append(got)) for number in STOP_SIGNALS
     }
     try:
         yield

@@ -8,9 +8,13 @@ lost; and image-sized memory blocks are returned to the kernel and faulted in ag
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import os
+import re
 import sys
+from pathlib import Path
+from time import time
 
 from segmif_ros.share import share_path
 
@@ -22,6 +26,8 @@ MALLOC_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(512 * 1024 * 1024),
 }
 
+_SEGMENT_LOCK = re.compile(r"fast(rtps|dds)_[0-9a-f]{16}_el")
+_YOUNG_S = 10.0
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
@@ -53,6 +59,38 @@ def prepare_process() -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
             mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)
+
+
+def remove_dead_segments(folder: Path = Path("/dev/shm")) -> list[Path]:  # noqa: S108
+    """Remove shared memory of this user's processes that were killed: 17 MB each, for ever.
+
+    Fast DDS holds a lock on the file beside a segment for as long as its process lives.
+
+    Returns:
+        The segments that were removed.
+    """
+    removed = []
+    for lock in folder.glob("fast*_el"):
+        if not _SEGMENT_LOCK.fullmatch(lock.name) or not _is_dead(lock):
+            continue
+        segment = lock.with_name(lock.name.removesuffix("_el"))
+        segment.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        removed.append(segment)
+    return removed
+
+
+def _is_dead(lock: Path) -> bool:
+    try:
+        with lock.open("rb") as file:
+            known = os.fstat(file.fileno())
+            # One that was made just now may not be locked yet.
+            if known.st_uid != os.geteuid() or time() - known.st_mtime < _YOUNG_S:
+                return False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def return_memory() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from segmif_ros.interrupts import STOP_SIGNALS
+
 
 class StopRequest:
     """Whether somebody asked the run to stop."""
@@ -19,7 +21,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note the first SIGINT or SIGTERM; the second one interrupts at once.
+    """Note the first SIGINT, SIGTERM or SIGHUP; the second one interrupts at once.
 
     Outside the main thread, where Python takes no signals, nobody is listened to.
     """
@@ -35,7 +37,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
         name = signal.Signals(number).name
         print(f"\n{name}: saving after this step; once more stops at once", flush=True)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
     try:
         yield request
     finally:

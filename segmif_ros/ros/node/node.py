@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -23,13 +22,14 @@ import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
+from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError
+from segmif_ros.ros import session
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
@@ -43,7 +43,7 @@ from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.node.worker import GivenUpError, Worker
 from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.rclpy_private import guard_services
-from segmif_ros.ros.transport import prepare_process
+from segmif_ros.ros.session import EXIT_BROKEN, EXIT_CONFIGURATION, EXIT_USAGE, RosError
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
@@ -177,6 +177,9 @@ class SegmifNode(LifecycleNode):
         """Run one transition; rclpy would swallow what it raises without a word."""
         self._lifecycle, after = _LIFECYCLE[name]
         try:
+            if name == "activate":
+                # First: what is published by an inactive lifecycle publisher is lost, and counted.
+                super().on_activate(state)
             action()
         except (*CONFIGURE_ERRORS, GivenUpError) as err:
             self.last_error = f"{name} failed: {err}"
@@ -193,11 +196,7 @@ class SegmifNode(LifecycleNode):
             self.get_logger().error(f"{self.last_error}\n{traceback.format_exc()}")
             return ERROR
         self._lifecycle = after
-        parent = {
-            "activate": super().on_activate,
-            "deactivate": super().on_deactivate,
-        }.get(name)
-        return SUCCESS if parent is None else parent(state)
+        return super().on_deactivate(state) if name == "deactivate" else SUCCESS
 
     def _configure(self) -> None:
         settings = self.parameters.settings()
@@ -356,15 +355,13 @@ def _command_line(args: Sequence[str] | None) -> list[str]:
     return command
 
 
-def _on_signals(action: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, action)
-
-
 def main(
     args: Sequence[str] | None = None, *, watch: Callable[[SegmifNode], None] | None = None
 ) -> int:
-    """Run the node until SIGINT or SIGTERM; return the exit code.
+    """Run the node until SIGINT, SIGTERM or SIGHUP; return the exit code.
+
+    That is 0 after a signal, 1 when it cannot be configured and 2 for wrong arguments, which
+    starting again would not mend, and 3 when it broke while it ran.
 
     Args:
         args: command line after the program name, default `sys.argv`.
@@ -372,22 +369,25 @@ def main(
             node's own figures there.
     """
     stop = Event()
-    try:
-        command = _command_line(args)
-        _on_signals(lambda *_: stop.set())
-        prepare_process()
-        rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
-    except (RuntimeError, FileNotFoundError) as err:
-        # The transport profile is not installed; or rcl's own error for bad --ros-args and for a
-        # parameter file that is missing or no YAML.
-        sys.stderr.write(f"segmif_node: {err}\n")
-        return 2
+    command = _command_line(args)
+    with stopping(stop):
+        try:
+            session.join(command)
+        except RosError as err:
+            sys.stderr.write(f"segmif_node: {err}\n")
+            return EXIT_USAGE
+        return _run(stop, watch)
+
+
+def _run(stop: Event, watch: Callable[[SegmifNode], None] | None) -> int:
+    code = EXIT_BROKEN
     node = SegmifNode(stop)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if node.get_parameter("autostart").value and not node.autostart():
-            return 1
+            code = EXIT_CONFIGURATION
+            return code
         failures = 0
         while not stop.is_set():
             try:
@@ -399,17 +399,17 @@ def main(
                 node.note_callback_failure(err)
                 if failures == _MOST_FAILURES:
                     node.get_logger().fatal("nothing can be executed any more: ending the process")
-                    return 1
+                    return code
             if node.is_deaf:
                 # Nothing inside can mend it; whoever started the process can start it again.
                 node.get_logger().fatal("no image can be taken any more: ending the process")
-                return 1
+                return code
             if watch is not None:
                 watch(node)
-        return 0
+        code = 0
+        return code
     finally:
-        # A second Ctrl-C, or the one that launch sends to the whole group, must not cut this short.
-        _on_signals(signal.SIG_IGN)
+        ignore()
         node.close()
         executor.shutdown()
         node.destroy_node()
@@ -422,7 +422,7 @@ def main(
             # A thread inside a runtime would hold up the interpreter's end, or crash in it.
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(0 if stop.is_set() else 1)
+            os._exit(0 if stop.is_set() else code)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 
+from segmif_ros.interrupts import stopping
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.writer import BagWriter
+from segmif_ros.ros.session import join
 from segmif_ros.ros.tools.player import message_class
 from segmif_ros.ros.topic_names import check_topic_name
-from segmif_ros.ros.transport import prepare_process
 
 EXIT_NOTHING_RECORDED = 1
 
@@ -33,7 +32,7 @@ _LINGER_S = 0.2
 
 
 def record(out: Path, topics: Sequence[str]) -> int:
-    """Record until SIGINT or SIGTERM.
+    """Record until SIGINT, SIGTERM or SIGHUP.
 
     Every message is filed under the wall-clock time of its arrival; its header stays as it is.
 
@@ -54,12 +53,12 @@ def record(out: Path, topics: Sequence[str]) -> int:
         raise BagError(str(err)) from err
     bag = BagWriter(out)
     stop = Event()
-    previous = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    prepare_process()
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    with stopping(stop):
+        join()
+        return _record(bag, out, topics, stop)
+
+
+def _record(bag: BagWriter, out: Path, topics: Sequence[str], stop: Event) -> int:
     node = rclpy.create_node("segmif_bag_recorder", start_parameter_services=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -78,8 +77,6 @@ def record(out: Path, topics: Sequence[str]) -> int:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     return recorder.summary(out)
 
 

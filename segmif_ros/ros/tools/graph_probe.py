@@ -30,7 +30,7 @@ from segmif_ros.images.raw import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics.qos_check import mismatches
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, sensor_input
-from segmif_ros.ros.transport import prepare_process
+from segmif_ros.ros.session import join
 
 IMAGE_TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -236,8 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--discovery", type=float, default=2.0, help="longest wait for a topic")
     parser.add_argument("topics", nargs="*", help="topics to listen to, default all images")
     args = parser.parse_args(argv)
-    prepare_process()
-    rclpy.init(args=[])
+    join()
     node = rclpy.create_node(f"segmif_doctor_{os.getpid()}", start_parameter_services=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -25,6 +25,7 @@ from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.ros.node.parameters import INPUT_TRANSPORTS, SPECS
+from segmif_ros.ros.session import FINAL_CODES
 from segmif_ros.ros.topic_names import check_namespace, check_topic_name
 from segmif_ros.share import resolve_model
 
@@ -250,7 +251,18 @@ def node(given: Mapping[str, str]) -> Any:
         respawn=is_on(given["respawn"]),
         respawn_delay=number("respawn_delay", given["respawn_delay"]),
         output="screen",
+        on_exit=_unless_mended_by_a_start,
     )
+
+
+def _unless_mended_by_a_start(event: Any, _context: Any) -> Sequence[Any]:
+    """End launch when the node could not be configured: a new start would fail like this one."""
+    if event.returncode in FINAL_CODES:
+        raise RuntimeError(
+            f"segmif_node ended with exit code {event.returncode}: it cannot be configured, see "
+            "its lines above"
+        )
+    return ()
 
 
 def _parameters(given: Mapping[str, str]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import time
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 
+from segmif_ros.ros.session import join
 from segmif_ros.ros.tools.recorder import Recorder, RecorderTopics
 
 
@@ -27,7 +27,7 @@ class Listener:
             topics: where to listen.
             video_size: (height, width) that video frames are kept in.
         """
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        join()
         self._node = rclpy.create_node("segmif_recorder", start_parameter_services=False)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from segmif_ros.interrupts import stopping
 from segmif_ros.recordings.bags import (
     IMAGES,
     BagError,
@@ -29,6 +29,7 @@ from segmif_ros.recordings.bags import (
     with_header_stamp,
 )
 from segmif_ros.recordings.pairs import nearest
+from segmif_ros.ros.session import join
 from segmif_ros.ros.transport import prepare_process
 
 EXIT_NO_SUBSCRIBER = 3
@@ -159,7 +160,7 @@ def _stretch(reader: BagReader, options: Playback, topics: Collection[str]) -> I
 
 
 def play(path: Path, options: Playback) -> int:
-    """Play a bag until its end, or until SIGINT or SIGTERM.
+    """Play a bag until its end, or until SIGINT, SIGTERM or SIGHUP.
 
     Returns:
         Exit code: 0 played or interrupted, 3 no subscriber in time.
@@ -178,20 +179,16 @@ def play(path: Path, options: Playback) -> int:
                 f"{summary.duration_ns / 1e9:.1f} s long; give less"
             )
         import rclpy
-        from rclpy.signals import SignalHandlerOptions
 
         stop = threading.Event()
-        previous = {
-            number: signal.signal(number, lambda *_: stop.set())
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            return _Player(reader, chosen, options, stop).run()
-        finally:
-            rclpy.try_shutdown()
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        with stopping(stop):
+            join()
+            import rclpy
+
+            try:
+                return _Player(reader, chosen, options, stop).run()
+            finally:
+                rclpy.try_shutdown()
 
 
 def _choose(summary: BagSummary, options: Playback) -> list[tuple[Topic, Any]]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Camera, Rig
 from segmif_ros.rig.draw.footage import TOUR, Footage
@@ -34,9 +33,9 @@ from segmif_ros.rig.faults.timeline import Timeline
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.ros.rclpy_private import guard_services
+from segmif_ros.ros.session import join
 from segmif_ros.ros.tools.rig_faults import FaultSwitch, spoil
 from segmif_ros.ros.tools.rig_options import parser
-from segmif_ros.ros.transport import prepare_process
 
 EXIT_USAGE = 2
 EXIT_NO_SUBSCRIBER = 3
@@ -224,13 +223,8 @@ class RigNode(Node):
             self._labels.publish(_Pixels(labels, "mono8").message(header))
 
 
-def _on_signals(action: Any) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, action)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the rig until its frames are sent or SIGINT or SIGTERM comes; return the exit code.
+    """Run the rig until its frames are sent or a signal comes; return the exit code.
 
     Args:
         argv: command line after the program name, default `sys.argv`.
@@ -241,17 +235,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
     args = parser().parse_args(remove_ros_args(command)[1:])
     stop = Event()
-    previous = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    _on_signals(lambda *_: stop.set())
-    try:
-        return _run(args, command, stop)
-    except (ValueError, OSError, RuntimeError) as err:
-        # RuntimeError is rcl's own for bad --ros-args.
-        sys.stderr.write(f"segmif_rig: {err}\n")
-        return EXIT_USAGE
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with stopping(stop):
+        try:
+            return _run(args, command, stop)
+        except (ValueError, OSError, RuntimeError) as err:
+            sys.stderr.write(f"segmif_rig: {err}\n")
+            return EXIT_USAGE
 
 
 def _street(args: argparse.Namespace, rig: Rig) -> Footage:
@@ -274,8 +263,7 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
     if args.write_calibration is not None:
         write_calibration(args.write_calibration, rig, seed=args.seed)
     footage = Pattern(rig, encoding=args.thermal_encoding) if args.pattern else _street(args, rig)
-    prepare_process()
-    rclpy.init(args=command, signal_handler_options=SignalHandlerOptions.NO)
+    join(command)
     node = RigNode(
         rig,
         footage,
@@ -291,8 +279,7 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
     try:
         return _publish(args, node, executor, stop)
     finally:
-        # A second Ctrl-C must not leave shared memory behind.
-        _on_signals(signal.SIG_IGN)
+        ignore()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()

@@ -8,13 +8,13 @@ from functools import partial
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from segmif_ros.images.raw import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import sensor_input
+from segmif_ros.ros.session import join
 from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.sync.check import StreamLog
 
@@ -32,7 +32,7 @@ def watch(topics: dict[Stream, str], seconds: float) -> dict[Stream, StreamLog]:
     for topic in topics.values():
         check_topic_name(topic)
     logs = {stream: StreamLog() for stream in topics}
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    join()
     node = rclpy.create_node("segmif_sync_check", start_parameter_services=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -11,7 +11,6 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -22,6 +21,7 @@ from segmif_ros.recordings.recording import OUTPUTS, FrameSet, Output, SetAssemb
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import latched, sensor_input
+from segmif_ros.ros.session import join
 from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
@@ -69,7 +69,7 @@ class ViewListener:
         self._start_ns: int | None = None
         self._changed = Condition()
         self._stop = Event()
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        join()
         self._node = rclpy.create_node(_NODE, start_parameter_services=False)
         self._subscribe()
         self._thread = Thread(target=self._spin, name="view-listener", daemon=True)

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.node import node
+from segmif_ros.ros import transport
 from segmif_ros.ros.node.node import main
 from segmif_ros.share import resolve_model, share_path
 
@@ -37,10 +37,10 @@ def test_a_missing_transport_profile_is_one_line(monkeypatch, capsys):
     def missing():
         raise FileNotFoundError("'config/fastdds_shm.xml' is not part of this installation")
 
-    monkeypatch.setattr(node, "prepare_process", missing)
-    monkeypatch.setattr(node, "_on_signals", lambda _: None)
+    monkeypatch.setattr(transport, "prepare_process", missing)
     assert main([]) == 2
-    assert capsys.readouterr().err.startswith("segmif_node: 'config/fastdds_shm.xml' is not part")
+    error = capsys.readouterr().err
+    assert error.startswith("segmif_node: ROS cannot be started: 'config/fastdds_shm.xml' is not")
 
 
 def test_help_explains_ros_arguments_and_ends(capsys):

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signals that end a process: caught from its first moment, and handed to whoever listens."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a supervisor, and a terminal that is closed."""
+
+_early = Event()
+
+
+def catch_early() -> None:
+    """Remember a signal until `stopping` asks; call it before anything slow is imported."""
+    _handle(lambda *_: _early.set())
+
+
+@contextmanager
+def stopping(stop: Event) -> Iterator[None]:
+    """Set an event at a signal, also one that `catch_early` has seen; undone at the end."""
+    previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    _handle(lambda *_: stop.set())
+    if _early.is_set():
+        _early.clear()
+        stop.set()
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def ignore() -> None:
+    """Let nothing cut the end short: a second Ctrl-C, or the one that launch sends to all."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _handle(action: object) -> None:
+    for number in STOP_SIGNALS:
+        # nohup has it ignored, and means it.
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        signal.signal(number, action)  # type: ignore[arg-type]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting ROS: one line where it cannot be started, a clean end at a signal however early."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import time
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
+
+from segmif_ros.interrupts import STOP_SIGNALS, stopping
+from segmif_ros.ros.session import RosError, join
+from segmif_ros.ros.transport import remove_dead_segments
+
+SEGMIF = (sys.executable, "-m", "segmif_ros.cli.main")
+NODE = (sys.executable, "-m", "segmif_ros.ros.start")
+RIG = (sys.executable, "-c", "from segmif_ros.ros.start import rig; raise SystemExit(rig())")
+
+
+@pytest.mark.parametrize("domain", ["abc", "-1", "233", "5000", "9" * 300])
+def test_a_bad_domain_is_named_before_anything_starts(monkeypatch, domain):
+    monkeypatch.setenv("ROS_DOMAIN_ID", domain)
+    with pytest.raises(RosError, match="from 0 to 232"):
+        join()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*NODE,),
+        (*RIG, "--frames", "1"),
+        (*SEGMIF, "bag", "record", "{out}", "--topics", "/a"),
+        (*SEGMIF, "sync-check", "--live", "--rgb-topic", "/a", "--thermal-topic", "/b"),
+    ],
+    ids=["node", "rig", "record", "sync-check"],
+)
+def test_a_log_folder_that_cannot_be_written_is_one_line(command, tmp_path):
+    ran = subprocess.run(
+        [word.format(out=tmp_path / "bag") for word in command],
+        env=os.environ | {"ROS_LOG_DIR": "/proc/nope"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode in (1, 2)
+    assert "Traceback" not in ran.stderr
+    last = ran.stderr.strip().splitlines()[-1]
+    assert "ROS cannot be started" in last
+    assert "'/proc/nope'" in last
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+@pytest.mark.parametrize("delay_s", [0.25, 0.6])
+def test_a_signal_while_the_node_starts_ends_it_with_0(number, delay_s, tmp_path):
+    process = subprocess.Popen(
+        [*NODE, "--ros-args", "-p", "engine:=null"],
+        env=os.environ | {"ROS_LOG_DIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Python itself has to be there; the signal comes while the package is being imported.
+    until = time() + 30.0
+    while "rclpy" not in Path(f"/proc/{process.pid}/maps").read_text() and time() < until:
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    try:
+        process.wait(delay_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=30.0)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_hang_up_stays_ignored_under_nohup():
+    from threading import Event
+
+    stop = Event()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_segments_of_dead_processes_are_removed_and_no_others(tmp_path):
+    def segment(name: str, age_s: float = 60.0) -> Path:
+        for path in (tmp_path / name, tmp_path / f"{name}_el"):
+            path.write_bytes(b"x")
+            os.utime(path, (time() - age_s, time() - age_s))
+        return tmp_path / name
+
+    dead = [segment("fastrtps_0123456789abcdef"), segment("fastdds_00000000000000ff")]
+    alive, young = segment("fastrtps_1111111111111111"), segment("fastrtps_2222222222222222", 1.0)
+    others = [segment("fastrtps_port7411"), segment("fastfood_0123456789abcdef")]
+    with (tmp_path / f"{alive.name}_el").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert sorted(remove_dead_segments(tmp_path)) == sorted(dead)
+    assert not any(path.exists() for path in dead)
+    assert all(path.exists() for path in (alive, young, *others))
