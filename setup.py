@@ -43,7 +43,11 @@ setup(
     maintainer_email="maintainers@segmif-ros.dev",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.view": ["page/*"]},
+    package_data={
+        NAME: ["py.typed"],
+        f"{NAME}.report": ["templates/*"],
+        f"{NAME}.view": ["page/*"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -58,6 +62,7 @@ setup(
         "opencv-python-headless>=4.10,<6",
         "PyYAML>=6,<7",
         "msgspec>=0.19,<1",
+        "Jinja2>=3.1,<4",
         "tqdm>=4.65,<5",
         # rosbags knows the messages and brings apsw, for .db3; mcap reads files that were never
         # completed and checksums, and brings zstandard and lz4.

@@ -60,7 +60,7 @@ class Row:
         """Share of the boxes hit by class."""
         found = self.boxes.summary()["fused"]
         total = next(iter(found.values()))
-        return {name: float(total[label]["hit"] or 0.0) for name, label in BOXED.items()}
+        return {name: float(total[label]["box_recall"] or 0.0) for name, label in BOXED.items()}
 
 
 def bundles(source: Bundle, data: Path, count: int, scratch: Path) -> dict[str, Bundle]:

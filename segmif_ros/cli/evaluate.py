@@ -4,7 +4,10 @@
 The bags go through the node's own pairing, conversion, registration and engine, offline. DIR then
 holds report.html for people and report.json for programs.
 
-With --dataset PATH a data set with labels is scored instead: `segmif evaluate --dataset X --help`.
+With --dataset PATH the pairs of a data set are scored instead: the network runs three times on
+every pair, with both cameras and with either one lost, blanked as the node blanks it. Fusion
+metrics have a row for each input as well, and for other methods whose fused images are given. --out
+may be left out then. What every number means: docs/metrics.md.
 
 Exit codes: 0 passed, or no threshold given; 1 could not run; 2 wrong use; 3 a threshold was missed
 or a bag was skipped; 130 interrupted (the report holds what was done until then).
@@ -19,13 +22,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.evaluate_arguments import parser, requirements, settings_of
+from segmif_ros.cli.evaluate_arguments import parsed, requirements, settings_of
+from segmif_ros.cli.evaluate_dataset import evaluate_dataset
+from segmif_ros.cli.evaluate_live import LOG, evaluate_live
 from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.evaluation.context import box_classes, chosen_protocols
@@ -35,21 +39,18 @@ from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import DriveSettings, SettingsError
 from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
-from segmif_ros.evaluation.verdict import Requirement, RequirementError
 from segmif_ros.interrupts import STOP_SIGNALS
 from segmif_ros.outputs import OutputError, own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.registration import RegistrationError
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.schema import PICTURES, REPORT_FILE, RUN_FILE, save
-from segmif_ros.report.summary import remove_pictures, summarize, write_pictures
+from segmif_ros.report.summary import chosen_pictures, remove_pictures, summarize, write_pictures
 from segmif_ros.report.text import table
+from segmif_ros.report.verdict import Requirement, RequirementError
 
 DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
 """Exit codes."""
-
-LOG = "log"
-"""Folder with the logs of the processes of a live evaluation."""
 
 _PATIENCE = 3
 """Signals until an interrupted evaluation leaves its report unwritten."""
@@ -57,9 +58,9 @@ _PATIENCE = 3
 
 def main(argv: Sequence[str]) -> int:
     """Run `segmif evaluate` and return the exit code."""
-    if any(word == "--dataset" or word.startswith("--dataset=") for word in argv):
-        return int(import_module("segmif_ros.cli.evaluate_dataset").main(argv))
-    args = parser(__doc__ or "").parse_args(argv)
+    args = parsed(__doc__ or "", argv)
+    if args.dataset is not None:
+        return evaluate_dataset(args)
     try:
         settings = settings_of(args)
         bags = find_bags(args.bags)
@@ -84,9 +85,8 @@ def main(argv: Sequence[str]) -> int:
         inputs = (*bags, settings.labels, settings.boxes, settings.calibration, args.params)
         with _patient(), own_folder(args.out, names, (*inputs, settings.model)):
             if args.live:
-                from segmif_ros.cli.evaluate_live import evaluate_live
-
-                return evaluate_live(args, settings, bags[0], bundle, wanted)
+                report, result = evaluate_live(args, settings, bags[0], bundle, wanted)
+                return write_report(args.out, report, [result])
             return _evaluate(args, settings, bags, bundle, wanted)
     except (DriveError, EngineError, RegistrationError, LabelError, OutputError) as err:
         sys.stderr.write(f"segmif evaluate: {err}\n")
@@ -237,8 +237,7 @@ def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]
     for stale in (HTML_FILE, REPORT_FILE, RUN_FILE):
         (out / stale).unlink(missing_ok=True)  # or half of it would stay beside half of the new one
     remove_pictures(out)
-    report["pictures"] = write_pictures(out, results)
-    save(out, report)
+    report = save(out, {**report, "pictures": write_pictures(out, chosen_pictures(results))})
     written = [write_html(out).name, REPORT_FILE]
     say("")
     say(table(report))

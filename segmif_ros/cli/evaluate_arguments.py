@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segmif_ros.datasets.opening import AUTO, KINDS
 from segmif_ros.documents import DocumentError, read_yaml
 from segmif_ros.engines import ENGINES
 from segmif_ros.evaluation.settings import (
@@ -20,8 +21,8 @@ from segmif_ros.evaluation.settings import (
     pairing_config,
     thermal_settings,
 )
-from segmif_ros.evaluation.verdict import Requirement, RequirementError, requirement
 from segmif_ros.perceiver import FAR_PASSES
+from segmif_ros.report.verdict import Requirement, RequirementError, requirement
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import THERMAL_MODES
 
@@ -48,6 +49,37 @@ _OFTEN_GIVEN = {
 }
 
 
+SHIPPED = "segmif-nano"
+"""The model if none is named."""
+
+_OF_DRIVES = (
+    *("rgb_topic", "thermal_topic", "params", "calibration", "thermal_mode", *_OFTEN_GIVEN),
+    *("labels", "rows", "light", "max_drop", "max_flicker", "max_skipped", "jobs", "scheduler"),
+    *("fresh", "write_bag", "no_bag_inputs", "live"),
+)
+_OF_DATASETS = ("kind", "split", "annotated", "fused", "worst")
+
+
+def parsed(description: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Return the command line; wrong use ends the program, as argparse does.
+
+    Args:
+        description: what the verb does.
+        argv: words behind the verb.
+    """
+    made = parser(description)
+    args = made.parse_args(argv)
+    if args.dataset is not None and args.bags:
+        made.error("give bags, or a data set with --dataset, not both")
+    if args.dataset is None and not (args.bags and args.out):
+        made.error("give bags and --out DIR, or a data set with --dataset PATH")
+    foreign, things = (_OF_DATASETS, "a data set") if args.dataset is None else (_OF_DRIVES, "bags")
+    for name in foreign:
+        if getattr(args, name) != made.get_default(name):
+            made.error(f"{_option(name)} goes with {things} only")
+    return args
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """Return the parser.
 
@@ -59,9 +91,10 @@ def parser(description: str) -> argparse.ArgumentParser:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("bags", type=Path, nargs="+", metavar="BAG", help="bag, or folder of bags")
-    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the report")
+    made.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bag, or folder of bags")
+    made.add_argument("--out", type=Path, metavar="DIR", help="folder of the report")
     _add_model(made)
+    _add_dataset(made)
     _add_input(made)
     _add_truth(made)
     _add_verdict(made)
@@ -96,6 +129,28 @@ def _add_model(made: argparse.ArgumentParser) -> None:
     model.add_argument("--engine-threads", type=int, metavar="N", help="CPU threads (all)")
 
 
+def _add_dataset(made: argparse.ArgumentParser) -> None:
+    data = made.add_argument_group("data set, instead of bags")
+    data.add_argument(
+        "--dataset", type=Path, metavar="PATH", help="its folder; rig: the virtual rig"
+    )
+    data.add_argument("--kind", choices=(AUTO, *KINDS), default=AUTO, help="layout (auto)")
+    data.add_argument("--split", help="part of it (test, else val, else all)")
+    data.add_argument(
+        "--annotated", metavar="LIST", help="class list of a plain folder's or a bag's labels"
+    )
+    data.add_argument(
+        "--fused",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="fused images of another method, scored as well; may be repeated",
+    )
+    data.add_argument(
+        "--worst", type=int, default=8, metavar="N", help="pairs with the lowest scores to show (8)"
+    )
+
+
 def _add_input(made: argparse.ArgumentParser) -> None:
     given = made.add_argument_group("input, as the node's parameters of the same names")
     given.add_argument("--rgb-topic", metavar="TOPIC", help="if it cannot be told by its name")
@@ -108,7 +163,7 @@ def _add_input(made: argparse.ArgumentParser) -> None:
     given.add_argument(
         "--far-pass", choices=FAR_PASSES, help="run the network on the middle at 2x as well (off)"
     )
-    given.add_argument("--limit", type=int, metavar="N", help="at most N pairs of each bag")
+    given.add_argument("--limit", type=int, metavar="N", help="at most N pairs, of each bag")
 
 
 def _add_truth(made: argparse.ArgumentParser) -> None:
@@ -118,13 +173,18 @@ def _add_truth(made: argparse.ArgumentParser) -> None:
         metavar="TOPIC|FOLDER",
         help="label images: a topic of the bag, or a folder of masks named by stamp or number",
     )
-    truth.add_argument("--boxes", metavar="FOLDER", help="text files: class cx cy w h")
+    truth.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="FOLDER",
+        help="text files: class cx cy w h (boxes/ of a data set)",
+    )
     truth.add_argument(
         "--box-classes",
         default="",
         metavar="NAMES",
-        help="names of the ids in box files, from 0: person,bicycle,car; - leaves one out (the ids "
-        "are the model's)",
+        help="names of the ids in box files, from 0: person,bicycle,car; - leaves one out (bags: "
+        "the ids are the model's; data sets: classes.txt beside them, else person,bicycle,car)",
     )
     truth.add_argument(
         "--protocol", metavar="NAMES", help="scoring protocols (those of the model's classes)"
@@ -144,9 +204,8 @@ def _add_truth(made: argparse.ArgumentParser) -> None:
     truth.add_argument(
         "--metrics-every",
         type=int,
-        default=METRICS_EVERY,
         metavar="N",
-        help=f"measure fusion on every Nth pair ({METRICS_EVERY})",
+        help=f"measure fusion on every Nth pair ({METRICS_EVERY}; of a data set on each)",
     )
 
 
@@ -199,7 +258,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
     if args.jobs < 1:
         raise SettingsError(f"--jobs is {args.jobs}, expected 1 or more")
     return DriveSettings(
-        model=str(resolve_model(str(values.get("model", "segmif-nano"))).resolve()),
+        model=str(resolve_model(str(values.get("model", SHIPPED))).resolve()),
         engine=str(values.get("engine", "auto")),
         engine_threads=int(values.get("engine_threads", 0)),
         rgb_topic=args.rgb_topic,
@@ -216,7 +275,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         far_pass=values.get("far_pass") or "off",
         rows=args.rows,
         light=args.light,
-        metrics_every=args.metrics_every,
+        metrics_every=METRICS_EVERY if args.metrics_every is None else args.metrics_every,
         limit=args.limit,
         write_bag=_absolute(args.write_bag),
         bag_inputs=not args.no_bag_inputs,

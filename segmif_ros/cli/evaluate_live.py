@@ -20,14 +20,12 @@ from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import BagSource, Plan
-from segmif_ros.cli.evaluate import LOG, write_report
 from segmif_ros.cli.managed_process import private_domain
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.result import BagResult, StoredPicture
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
 from segmif_ros.evaluation.settings import DriveSettings
-from segmif_ros.evaluation.verdict import Requirement
 from segmif_ros.pairing import MILLISECOND
 from segmif_ros.recordings.bags import BagError, summarize
 from segmif_ros.recordings.channel import Channel
@@ -35,7 +33,11 @@ from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.report.run_summary import Latency, RunReport, summarize_run
 from segmif_ros.report.summary import summarize as summarize_drive
+from segmif_ros.report.verdict import Requirement
 from segmif_ros.thermal import ThermalNormaliser
+
+LOG = "log"
+"""Folder with the logs of the processes."""
 
 _DIAGNOSTICS_HZ = 5.0
 _WAITING_SETS = 64
@@ -103,12 +105,11 @@ def evaluate_live(
     bag: Path,
     bundle: Bundle,
     wanted: Sequence[Requirement],
-) -> int:
-    """Play the bag to a node, write the report and return the exit code.
+) -> tuple[dict[str, Any], BagResult]:
+    """Play the bag to a node and return the report without its pictures, and the result.
 
     Raises:
         DriveError: the bag cannot be played, or a process of the session failed.
-        OSError: the report cannot be written.
     """
     started = time.perf_counter()
     try:
@@ -142,7 +143,7 @@ def evaluate_live(
         live=live,
     )
     report["timing"]["stages"] = {stage: _stage(each) for stage, each in run.latency_ms.items()}
-    return write_report(args.out, report, [result])
+    return report, result
 
 
 def _play(

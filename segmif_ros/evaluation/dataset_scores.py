@@ -22,8 +22,8 @@ from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.segmentation import SegmentationScores
+from segmif_ros.metrics.tally import by_split
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.report.score_tables import by_split
 
 PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
 """Columns of the table of pairs, all of the row "fused": mIoU by the first protocol, share of boxes
@@ -45,6 +45,7 @@ class Shown:
         thermal: HxW uint8.
         fused: HxWx3 uint8.
         mask: HxW ids of the protocol's classes.
+        confidence: HxW uint8.
         truth: likewise, 255 where nothing is known; None without labels.
         boxes: what people drew, if anything.
     """
@@ -56,6 +57,7 @@ class Shown:
     thermal: Image8
     fused: Image8
     mask: Image8
+    confidence: Image8
     truth: Image8 | None
     boxes: tuple[Box, ...]
 
@@ -263,6 +265,7 @@ def _score(
         sample.thermal,
         fused,
         mask,
+        confidence,
         truth,
         sample.boxes or (),
     )

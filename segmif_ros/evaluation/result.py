@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from segmif_ros.evaluation.kept_pictures import Kind
-from segmif_ros.report.schema import Status
+
+Status = Literal["ok", "partial", "skipped"]
 
 INTERRUPTED = "interrupted"
 """Reason of what Ctrl-C ended or kept from beginning."""

@@ -28,7 +28,7 @@ from segmif_ros.evaluation.ground_truth import (
     TopicLabels,
 )
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
-from segmif_ros.evaluation.result import INTERRUPTED, BagResult, StoredPicture
+from segmif_ros.evaluation.result import INTERRUPTED, BagResult, Status, StoredPicture
 from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair, Spread, Thinned
 from segmif_ros.frames import Image8, Pair
@@ -39,7 +39,6 @@ from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.channel import Channel
 from segmif_ros.recordings.drive_source import DriveSource, RecordedPair
 from segmif_ros.registration import RegistrationError
-from segmif_ros.report.schema import Status
 from segmif_ros.thermal import ThermalError
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)

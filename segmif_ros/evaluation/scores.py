@@ -27,7 +27,9 @@ from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.recordings.recording import Decimated, evenly
-from segmif_ros.report.schema import MOST_ROWS
+
+MOST_ROWS = 2000
+"""Rows of a table of pairs at most, however long the drive was."""
 
 COLUMNS = (
     "t_s",

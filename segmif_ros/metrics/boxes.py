@@ -108,8 +108,9 @@ class BoxScores:
     def summary(self) -> dict[str, dict[str, dict[int, dict[str, float | None]]]]:
         """Return row -> split -> class id -> boxes, share of boxes hit, share of mask inside.
 
-        `hit` is the share of boxes that their class covers by `BOX_HIT` or more, `inside` the
-        share of the class's pixels that lie in a box of that class. None where nothing was counted.
+        `box_recall` is the share of boxes that their class covers by `BOX_HIT` or more,
+        `box_precision` the share of the class's pixels that lie in a box of that class. None where
+        nothing was counted.
         """
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
         for row, split in table_of(self._found):
@@ -120,8 +121,8 @@ class BoxScores:
             table.setdefault(row, {})[split] = {
                 label: {
                     "boxes": c.boxes,
-                    "hit": c.hits / c.boxes if c.boxes else None,
-                    "inside": c.inside / c.pixels if c.pixels else None,
+                    "box_recall": c.hits / c.boxes if c.boxes else None,
+                    "box_precision": c.inside / c.pixels if c.pixels else None,
                 }
                 for label, c in sorted(total.items())
             }

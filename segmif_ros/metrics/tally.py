@@ -8,8 +8,8 @@ A split "all" is made from the others when somebody asks for it, so nothing is c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 ROWS = ("visible", "thermal", "fused")
 """The rows that every table has, in this order; other methods' names come after them."""
@@ -91,6 +91,15 @@ def table_of(keys: Iterable[Key]) -> list[Key]:
         for row in row_order({row for row, _ in known})
         for split in split_order({WHOLE, *(s for r, s in known if r == row and s)})
     ]
+
+
+def by_split(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Turn row -> split into split -> row."""
+    found: dict[str, dict[str, Any]] = {WHOLE: {}}
+    for row, splits in table.items():
+        for split, figures in splits.items():
+            found.setdefault(split, {})[row] = figures
+    return found
 
 
 def _ordered(names: Iterable[str], first: tuple[str, ...]) -> list[str]:

@@ -117,6 +117,24 @@ class PairedDifference:
         """Whether the interval excludes 0."""
         return self.low is not None and self.high is not None and self.low * self.high > 0
 
+    @property
+    def word(self) -> str:
+        """Return "better", "worse", or "" where neither direction is better."""
+        worsening = Difference(self.name, self.a, self.b, self.better).worsening
+        return "" if worsening == 0 else "worse" if worsening > 0 else "better"
+
+    @property
+    def interval(self) -> str:
+        """Return the interval for people."""
+        if self.low is None or self.high is None:
+            return f"too short ({self.blocks} blocks)"
+        return f"{self.low:+.4f} to {self.high:+.4f}"
+
+    @property
+    def certainty(self) -> str:
+        """Return what a certain difference is, "" for the others."""
+        return (self.word or "certain") if self.certain else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -245,7 +263,7 @@ def _cautions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
         yield "the machine or its load differs, so times do not tell about the model"
     every = [report["fusion"].get("every") for report in (a, b)]
     if every[0] != every[1]:
-        yield f"fusion was measured on every {every[0]}th and every {every[1]}th pair"
+        yield f"fusion was measured on one of {every[0]} and on one of {every[1]} pairs"
     if a["model"].get("sha256") == b["model"].get("sha256"):
         yield "both reports are of the same model file"
     settings = [_comparable_settings(report["settings"]) for report in (a, b)]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a data set as scores.json, as text, and as pictures."""
+"""Scores of a data set as a report, as text, and as pictures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,24 @@ import cv2
 from segmif_ros.bundle import Manifest
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.evaluation.dataset_scores import DatasetScores, WorstPairs
+from segmif_ros.evaluation.kept_pictures import PairImages, encoded
+from segmif_ros.evaluation.result import StoredPicture
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import write_whole
 from segmif_ros.report.confusion_picture import confusion_picture
-from segmif_ros.report.run_summary import versions
+from segmif_ros.report.html import HTML_FILE, write_html
+from segmif_ros.report.run_summary import machine, versions
+from segmif_ros.report.schema import (
+    PICTURES,
+    REPORT_FILE,
+    RUN_FILE,
+    SCHEMA,
+    VERSION,
+    finite,
+    save,
+    validate,
+)
 from segmif_ros.report.score_tables import (
     box_lines,
     calibration_lines,
@@ -25,14 +39,24 @@ from segmif_ros.report.score_tables import (
     segmentation_lines,
     verdict_lines,
 )
+from segmif_ros.report.summary import model_facts, remove_pictures, write_pictures
+from segmif_ros.report.verdict import Requirement, verdict
 from segmif_ros.report.worst_sheet import worst_sheet
 
 SCORES_FILE = "scores.json"
-SCHEMA, VERSION = "segmif.dataset", 1
+SCORES_SCHEMA, SCORES_VERSION = "segmif.dataset", 1
 CONFUSIONS = {row: f"confusion_{row}.png" for row in ROWS}
 WORST_FILE = "worst.jpg"
-FILES = (SCORES_FILE, *CONFUSIONS.values(), WORST_FILE)
+FILES = (
+    *(SCORES_FILE, REPORT_FILE, RUN_FILE, HTML_FILE, PICTURES),
+    *(*CONFUSIONS.values(), WORST_FILE),
+)
 """Everything that `write` may write."""
+
+_SCORES = (
+    *("dataset", "model", "versions", "other_methods", "segmentation", "boxes", "calibration"),
+    *("fusion", "verdict", "partial"),
+)
 
 
 def dataset_report(
@@ -41,10 +65,12 @@ def dataset_report(
     manifest: Manifest,
     engine: Mapping[str, str],
     others: Sequence[str] = (),
+    *,
+    wall_s: float = 0.0,
+    partial: str | None = None,
+    requirements: Sequence[Requirement] = (),
 ) -> dict[str, Any]:
-    """Return everything as JSON-able values; figures lie where a drive's report has them.
-
-    Only boxes go by the names of their classes: `boxes.fused.night.person.hit`.
+    """Return the report without its pictures; every field that a drive's report has.
 
     Args:
         scores: what was counted.
@@ -52,10 +78,14 @@ def dataset_report(
         manifest: of the bundle.
         engine: what the engine says about itself.
         others: rows of other methods.
+        wall_s: seconds that it took.
+        partial: why it ended early, None if it did not.
+        requirements: thresholds.
     """
     found = scores.summary()
+    classes = scores.protocols[0].classes
+    names = {label.id: label.name for label in classes}
     if found["boxes"] is not None:
-        names = {label.id: label.name for label in scores.protocols[0].classes}
         found["boxes"] = {
             row: {
                 split: {names[label]: figures for label, figures in by_class.items()}
@@ -63,28 +93,73 @@ def dataset_report(
             }
             for row, splits in found["boxes"].items()
         }
-    return {
+    if found["segmentation"] is not None:
+        found["segmentation"]["labels"] = f"data set, read as {dataset.labels}"
+    table, count = found.pop("pairs"), len(scores.pairs)
+    name = dataset.root.resolve().name
+    report = {
         "schema": SCHEMA,
         "version": VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "partial": partial,
+        "sources": [
+            {
+                **{"path": name, "bytes": 0, "start_ns": 0, "duration_s": 0.0, "topics": {}},
+                **{"status": "ok", "reason": ""},
+            }
+        ],
         "dataset": {
             "kind": dataset.kind,
-            "name": dataset.root.resolve().name,
+            "name": name,
             "split": dataset.split,
             "labels": dataset.labels,
-            "scored": len(scores.pairs),
+            "scored": count,
             "of": len(dataset),
             "unpaired": len(dataset.unpaired),
             "notes": list(dataset.notes),
+            **table,
         },
-        "model": {
-            "name": manifest.name,
-            "sha256": manifest.sha256,
-            "size": list(manifest.size),
-            "engine": dict(engine),
-        },
+        "model": model_facts(manifest, engine, classes),
         "versions": versions(),
+        "machine": machine(),
+        "settings": {"protocols": [protocol.name for protocol in scores.protocols]},
+        "pairs": {"paired": min(len(dataset), 2**63 - 1), "evaluated": count},
+        "sync": {},
+        "alignment": None,
+        "timing": {"wall_s": wall_s, "pairs_per_s": count / wall_s if wall_s else None},
+        "flicker": {},
+        "classes_seen": {},
+        "frames": {},
+        "pictures": [],
+        "bag": None,
+        "notes": list(dataset.notes),
         "other_methods": list(others),
         **found,
+    }
+    report["verdict"] = verdict(report, requirements)
+    return validate(finite(report))
+
+
+def scores_file(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return scores.json: the scores alone, as earlier versions wrote them."""
+    facts = {k: v for k, v in report["dataset"].items() if k not in ("columns", "rows")}
+    boxes = report["boxes"] and {
+        row: {
+            split: {
+                name: {**f, "hit": f["box_recall"], "inside": f["box_precision"]}
+                for name, f in by_class.items()
+            }
+            for split, by_class in splits.items()
+        }
+        for row, splits in report["boxes"].items()
+    }
+    return {
+        "schema": SCORES_SCHEMA,
+        "version": SCORES_VERSION,
+        **{key: report[key] for key in _SCORES},
+        "dataset": facts,
+        "boxes": boxes,
+        "pairs": {key: report["dataset"][key] for key in ("columns", "rows")},
     }
 
 
@@ -119,19 +194,21 @@ def to_text(report: Mapping[str, Any]) -> str:
 def write(
     out: Path, report: Mapping[str, Any], scores: DatasetScores, worst: WorstPairs
 ) -> list[Path]:
-    """Write scores.json and the pictures that there is something to draw for.
+    """Write the report, scores.json, and the pictures that there is something to draw for.
 
     Returns:
-        What was written.
+        What was written, apart from the report's own pictures.
 
     Raises:
         OSError: it cannot be written.
     """
-    for stale in (*CONFUSIONS.values(), WORST_FILE):
+    for stale in (HTML_FILE, REPORT_FILE, RUN_FILE, *CONFUSIONS.values(), WORST_FILE):
         (out / stale).unlink(missing_ok=True)
-    text = json.dumps(report, indent=1, allow_nan=False) + "\n"
-    write_whole(out / SCORES_FILE, text)
-    written = [out / SCORES_FILE]
+    remove_pictures(out)
+    pictures = write_pictures(out, _worst(worst, report["dataset"]["name"]))
+    save(out, {**report, "pictures": pictures})
+    write_whole(out / SCORES_FILE, json.dumps(scores_file(report), indent=1) + "\n")
+    written = [write_html(out), out / REPORT_FILE, out / SCORES_FILE]
     for name, picture in _pictures(report, scores, worst).items():
         ok, coded = cv2.imencode(Path(name).suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if not ok:
@@ -139,6 +216,16 @@ def write(
         write_whole(out / name, coded.tobytes())
         written.append(out / name)
     return written
+
+
+def _worst(worst: WorstPairs, source: str) -> list[tuple[str, StoredPicture]]:
+    """Return the pairs with the lowest scores as pictures of a report."""
+    found = []
+    for shown in worst.sorted():
+        images = PairImages(shown.rgb, shown.thermal, shown.fused, shown.mask, shown.confidence)
+        why = f"{shown.name}: {shown.why} {shown.score:.3f}"
+        found.append((source, StoredPicture("worst", 0, shown.score, why, encoded(images))))
+    return found
 
 
 def _pictures(

@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html: everything about a drive on one page, with its pictures inside and no network.
-
-The page carries a content security policy that names its one script and its style by their hashes:
-nothing that stands in a bag (a topic, a file name, an error text) can run or fetch anything.
-"""
+"""report.html: everything about an evaluation on one page, with its pictures inside, no network."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 
+from segmif_ros.metrics.tally import ROWS, SPLITS
 from segmif_ros.outputs import write_whole
-from segmif_ros.report import score_sections as scores
-from segmif_ros.report import sections
-from segmif_ros.report.markup import Markup, element, joined
-from segmif_ros.report.meanings import glossary
-from segmif_ros.report.schema import DriveReport, load
+from segmif_ros.report.page import first_seen, number, rendered
+from segmif_ros.report.pictures import classes_of, picture_frames
+from segmif_ros.report.schema import load
+from segmif_ros.report.svg_plots import Line, line_plot
 from segmif_ros.view.frames import Picture, ViewError, ViewFrame, jpeg, png
-from segmif_ros.view.page import asset, content_hash, embedded_viewer
-from segmif_ros.view.report_pictures import classes_of, picture_frames
+from segmif_ros.view.page import embedded_viewer
 
 HTML_FILE = "report.html"
 
@@ -32,20 +28,29 @@ PICTURE_BUDGET = 9 * 2**20
 that a report may have for tables and plots. Larger pictures are scaled down."""
 
 _PASSES = 4
-_NOTHING = "'none'"
 
-SECTIONS = (
-    ("pictures", "Pictures", None),
-    ("segmentation", "Segmentation", scores.segmentation),
-    ("boxes", "Boxes", scores.boxes),
-    ("fusion", "Fusion", scores.fusion),
-    ("timing", "Time and latency", sections.timing),
-    ("pairing", "Pairing and synchronisation", sections.pairing),
-    ("alignment", "Alignment", sections.alignment),
-    ("frames", "Over time", sections.over_time),
-    ("origin", "Where this comes from", sections.origin),
+SECTIONS = {
+    "pictures": "Pictures",
+    "segmentation": "Segmentation",
+    "boxes": "Boxes",
+    "confidence": "Confidence",
+    "fusion": "Fusion",
+    "timing": "Time and latency",
+    "pairing": "Pairing and synchronisation",
+    "alignment": "Alignment",
+    "frames": "Over time",
+    "origin": "Where this comes from",
+}
+"""Template and heading; a section that has nothing to say is left out."""
+
+_OVER_TIME: Sequence[tuple[str, str, tuple[str, ...]]] = (
+    ("mIoU of each pair", "0 to 1", ("miou",)),
+    ("Fusion of the fused image", "0 is worst", ("SSIM", "Qabf", "VIF")),
+    ("Confidence", "0 to 1", ("confidence",)),
+    ("Contrast (SD)", "grey levels", ("fused_SD", "visible_SD", "thermal_SD")),
+    ("Brightness of the visible picture", "grey levels", ("brightness",)),
+    ("Network", "ms", ("engine_ms",)),
 )
-"""Id, title and builder; a section whose builder has nothing to say is left out."""
 
 
 def write_html(report_dir: Path) -> Path:
@@ -69,66 +74,147 @@ def write_html(report_dir: Path) -> Path:
     return path
 
 
-def page(report: DriveReport, frames: Sequence[ViewFrame]) -> str:
+def page(report: Mapping[str, Any], frames: Sequence[ViewFrame]) -> str:
     """Return the whole page.
 
     Args:
-        report: as `drive_report.load` returns it.
+        report: as `schema.load` returns it.
         frames: the report's pictures.
     """
-    title = sections.title_of(report)
-    built = []
-    for key, heading, build in SECTIONS:
-        content = _viewer(report, frames) if build is None else build(report)
-        if content:
-            built.append((key, heading, content))
-    links = [element("a", heading, href=f"#{key}") for key, heading, _ in built]
-    links.append(element("a", "What the numbers mean", href="#meanings"))
-    body = [
-        element("header", element("h1", title), sections.banners(report)),
-        element(
-            "main",
-            element("nav", *links, aria_label="Sections"),
-            sections.tiles(report),
-            sections.checks(report),
-            *(
-                element("section", element("h2", heading), content, id=key)
-                for key, heading, content in built
-            ),
-            element("section", element("h2", "What the numbers mean"), glossary(), id="meanings"),
-        ),
+    viewer = Markup(embedded_viewer(frames, classes_of(report))) if frames else ""  # noqa: S704
+    told = _Told(report)
+    values = {name: getattr(told, name) for name in dir(told) if not name.startswith("_")}
+    built = [
+        (key, heading, rendered(key, report=report, viewer=viewer, **values).strip())
+        for key, heading in SECTIONS.items()
     ]
-    return document(title, body, script=bool(frames))
-
-
-def document(title: str, body: Sequence[Markup], *, script: bool) -> str:
-    """Return a page that needs nothing but itself.
-
-    Args:
-        title: of the browser's window.
-        body: content.
-        script: put in the viewer's script, which finds its frames in the body.
-    """
-    style = asset("viewer.css") + asset("report.css")
-    code = asset("viewer.js") if script else ""
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {content_hash(style)}; "
-        f"script-src {content_hash(code) if script else _NOTHING}; base-uri 'none'; "
-        "form-action 'none'"
+    return rendered(
+        "report",
+        script=bool(frames),
+        report=report,
+        title=title_of(report),
+        sections=[section for section in built if section[2]],
+        first_protocol=told.first_protocol,
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Markup(style)),
-    )
-    parts = [*body, element("script", Markup(code))] if script else list(body)
-    inside = element("body", *parts, class_="report", data_report=True)
-    return "<!doctype html>\n" + element("html", head, inside, lang="en") + "\n"
+
+
+def title_of(report: Mapping[str, Any]) -> str:
+    """Return the page's title: the model and what it was evaluated on."""
+    names = [PurePath(source["path"]).name for source in report["sources"]]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{report['model']['name']} on {shown or 'nothing'}"
+
+
+class _Told:
+    """What the templates ask a report for beyond its fields."""
+
+    def __init__(self, report: Mapping[str, Any]) -> None:
+        self._report = report
+
+    def mask_scores(self, row: str, split: str) -> Mapping[str, Any]:
+        rows = (self._report["segmentation"] or {"rows": {}})["rows"]
+        found: Mapping[str, Any] = rows.get(row, {}).get(split, {})
+        return found
+
+    def first_protocol(self, row: str) -> list[tuple[str, Any]]:
+        return list(self.mask_scores(row, "all").get("protocols", {}).items())[:1]
+
+    def mask_counts(self) -> dict[str, int]:
+        return {
+            split: max(self.mask_scores(row, split).get("frames", 0) for row in ROWS)
+            for split in SPLITS
+        }
+
+    def fusion_counts(self) -> dict[str, int]:
+        """Pictures by split; reports of older versions count none."""
+        fusion = self._report["fusion"]
+        return {
+            split: max((int(each.get("frames") or 1) for each in fusion[split].values()), default=0)
+            for split in SPLITS
+        }
+
+    def lights(self, counts: Mapping[str, int]) -> list[tuple[str, str]]:
+        """Splits to show, with captions; a split that equals all is not shown twice."""
+        apart = [split for split in ("day", "night") if counts[split]]
+        if not counts["all"]:
+            return []
+        if len(apart) == 1:
+            return [("all", f"All pairs, which are all by {apart[0]}")]
+        return [("all", "All pairs"), *((split, split.capitalize()) for split in apart)]
+
+    def protocols_of(self, rows: Sequence[str], split: str) -> list[str]:
+        return first_seen(self.mask_scores(row, split)["protocols"] for row in rows)
+
+    def values_of(self, rows: Sequence[str], split: str, key: str, name: str = "") -> list[str]:
+        scores = [self.mask_scores(row, split)[key] for row in rows]
+        return [number(value.get(name) if name else value) for value in scores]
+
+    def class_columns(self) -> list[dict[str, Any]]:
+        """Row and light of each column of the table of classes, with its values."""
+        wanted = [(row, "all") for row in (ROWS[-1], *ROWS[:-1])]
+        if all(self.mask_scores("fused", split).get("frames") for split in ("day", "night")):
+            wanted += [("fused", "day"), ("fused", "night")]
+        return [
+            {"title": f"{row}, {split}", "per_class": found}
+            for row, split in wanted
+            if (found := self.mask_scores(row, split).get("per_class"))
+        ]
+
+    def class_names(self) -> list[str]:
+        found = self._report["segmentation"]
+        return found["classes"] or [self.class_name(i) for i in found["confusion"]["ids"]]
+
+    def class_name(self, label: object) -> str:
+        """Name of a class; reports of older versions have ids."""
+        known = {str(c["id"]): str(c["name"]) for c in self._report["model"]["classes"]}
+        text = str(label)
+        return known.get(text, f"id {text}" if text.isdigit() else text)
+
+    def class_shares(self) -> dict[str, float]:
+        return {k: 100 * v for k, v in self._report["classes_seen"].items() if v > 1e-3}
+
+    def latencies(self, live: Mapping[str, Any]) -> dict[str, Any]:
+        ages = {f"camera stamp to subscriber, {k}": v for k, v in live["age_ms"].items()}
+        return {**live["latency_ms"], **ages}
+
+    def columns(
+        self, table: Mapping[str, Any], names: Sequence[str] = (), endswith: str = ""
+    ) -> list[Line]:
+        """Wanted columns of a table against its first one."""
+        return [
+            Line(name, [(row[0], row[index]) for row in table["rows"] if row[0] is not None])
+            for index, name in enumerate(table["columns"])
+            if index and (name in names or (endswith and name.endswith(endswith)))
+        ]
+
+    def over_time(self) -> list[Markup]:
+        tables = self._report["frames"], self._report["fusion_frames"]
+        plots = [
+            line_plot(title, unit, [line for each in tables for line in self.columns(each, names)])
+            for title, unit, names in _OVER_TIME
+        ]
+        return plots if any(plots) else []
+
+    def shifts(self, certain: Sequence[Sequence[Any]]) -> list[Line]:
+        return [
+            Line(name, [(row[0], row[index]) for row in certain if row[0] is not None])
+            for index, name in ((1, "dx_px"), (2, "dy_px"))
+        ]
+
+    def camera_stamps(self) -> list[tuple[str, Mapping[str, Any]]]:
+        told = zip(self._report["sources"], self._report["sync"]["intervals"], strict=False)
+        return [
+            (f"{PurePath(source['path']).name}, {camera}", found)
+            for source, each in told
+            for camera, found in each["intervals"].items()
+        ]
+
+    def dataset_facts(self) -> dict[str, Any]:
+        hidden = ("columns", "rows")
+        return {k: v for k, v in self._report["dataset"].items() if k not in hidden}
+
+    def model_facts(self) -> dict[str, Any]:
+        return {k: v for k, v in self._report["model"].items() if k != "classes"}
 
 
 def fitted(frames: Sequence[ViewFrame], budget: int = PICTURE_BUDGET) -> list[ViewFrame]:
@@ -161,15 +247,3 @@ def _smaller(name: str, picture: Picture, scale: float) -> Picture:
     if picture.kind == "png":
         return png(small)
     return jpeg(small if small.ndim == 2 else np.ascontiguousarray(small[..., ::-1]))
-
-
-def _viewer(report: Mapping[str, Any], frames: Sequence[ViewFrame]) -> Markup:
-    if not frames:
-        return element("p", "No pictures were kept.")
-    note = element(
-        "p",
-        "Worst, best and evenly spaced pairs; the arrows go from one to the next. Pictures are "
-        "scaled down to fit into this page; numbers were computed on the full ones.",
-        class_="note",
-    )
-    return joined([note, Markup(embedded_viewer(frames, classes_of(report)))])

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from segmif_ros.report.markup import Markup, element
-
 MEANINGS: dict[str, tuple[str, str]] = {
     "pairs": (
         "pairs",
@@ -94,23 +92,28 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "Probability of the winning class, mean over the picture. It is the network's own opinion, "
         "not a measure of truth.",
     ),
+    "box_recall": (
+        "box recall",
+        "Share of the boxes that people drew whose class covers a fifth of their area or more.",
+    ),
+    "box_precision": (
+        "box precision",
+        "Share of the pixels of a class that lie in a box of that class.",
+    ),
+    "calibration": (
+        "expected calibration error",
+        "Pixels of a class are sorted by confidence into 15 bins. In each, the share that is right "
+        "is compared with the mean confidence; the gaps are averaged. 0 means that a confidence of "
+        "0.8 is right in 80 % of the pixels.",
+    ),
+    "mask_flicker": (
+        "pixels that change their class for one frame",
+        "Share of the mask's pixels with another class than in the frame before and the same one "
+        "again in the frame after.",
+    ),
     "worst": (
         "worst and best",
         "Pairs with the lowest and the highest mIoU; without labels, with the lowest and highest "
         "mean confidence. Neighbouring frames are left out.",
     ),
 }
-
-
-def meaning(key: str, text: str = "") -> Markup:
-    """Return a word of the report as a link to its meaning, which a mouse shows at once."""
-    name, told = MEANINGS[key]
-    return element("a", text or name, href=f"#about-{key}", title=told)
-
-
-def glossary() -> Markup:
-    """Return all meanings as a list."""
-    entries: list[Markup] = []
-    for key, (name, told) in MEANINGS.items():
-        entries += [element("dt", name, id=f"about-{key}"), element("dd", told)]
-    return element("dl", *entries, class_="meanings")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a drive evaluation on disk: report.json, and run.json beside it.
+"""The report of an evaluation: what report.json and run.json hold, and the one way in and out.
 
-report.json holds what follows from the bags, the model and the settings: the same input gives the
+report.json holds what follows from the input, the model and the settings: the same input gives the
 same bytes on the same kind of machine. What differs from run to run (date, machine, timing) lies in
-run.json. `load` gives both as one mapping.
+run.json. `load` gives both as one mapping that has every field below; JSON, page and text are made
+from it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypeAlias
 
+import msgspec
+
+from segmif_ros.bundle import LabelClass
+from segmif_ros.documents import DocumentError, conform, read_json
+from segmif_ros.evaluation.result import Status
+from segmif_ros.evaluation.scores import MOST_ROWS
 from segmif_ros.outputs import write_whole
 
 SCHEMA = "segmif.drive"
@@ -24,21 +32,24 @@ VERSION = 1
 REPORT_FILE = "report.json"
 RUN_FILE = "run.json"
 PICTURES = "pictures"
-
-MOST_ROWS = 2000
-"""Rows of `frames` at most, however long the drive was."""
-
 RUN_KEYS = ("created", "machine", "timing")
 
-Number = float | int | None
-Status = Literal["ok", "partial", "skipped"]
+_MOST_BYTES = 64 << 20
+_LARGEST = 1e15
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Stamp = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Real = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+Number: TypeAlias = Stamp | Real | None
+Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)] | None
 
 
 class ReportError(ValueError):
     """A report cannot be read or is not one; the message names the file and the key."""
 
 
-class Check(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Check:
     """One threshold: `value` is None where the report has no such number."""
 
     name: str
@@ -47,40 +58,61 @@ class Check(TypedDict):
     passed: bool
 
 
-class Verdict(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Verdict:
     """All thresholds together; `passed` is None when none was given."""
 
     passed: bool | None
     checks: list[Check]
 
 
-class Source(TypedDict):
-    """One bag."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One bag, or the data set."""
 
     path: str
-    bytes: int
-    start_ns: int
-    duration_s: float
+    bytes: Count
+    start_ns: Stamp
+    duration_s: Real
     topics: dict[str, str]
     status: Status
     reason: str
 
 
-class Model(TypedDict):
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What a data set is; None in the report of a drive. `columns` and `rows` tell each pair."""
+
+    kind: str
+    name: str
+    split: str | None
+    labels: str
+    scored: Count
+    of: Count
+    unpaired: Count = 0
+    notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[str | Number]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
     """The bundle and what executed it."""
 
-    name: str
-    sha256: str
-    size: list[int]
-    classes: list[dict[str, Any]]
-    engine: dict[str, str]
+    name: str = "model"
+    sha256: str = ""
+    size: tuple[Count, Count] = (0, 0)
+    precision: str = ""
+    classes: list[LabelClass] = field(default_factory=list)
+    engine: dict[str, str] = field(default_factory=dict)
 
 
-class Picture(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Picture:
     """One pair that was kept; file names are relative to the report's folder."""
 
     kind: Literal["worst", "best", "sample"]
-    stamp_ns: int
+    stamp_ns: Stamp
     source: str
     score: Number
     why: str
@@ -91,27 +123,199 @@ class Picture(TypedDict):
     confidence: str
 
 
-class Frames(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Table:
     """A thinned-out table of pairs; `every` pairs of a bag lie between two of its rows."""
 
-    columns: list[str]
-    rows: list[list[Number]]
-    every: int
+    columns: list[str] = field(default_factory=list)
+    rows: list[list[Number]] = field(default_factory=list)
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    def __post_init__(self) -> None:
+        width = len(self.columns)
+        if len(self.rows) > MOST_ROWS or any(len(row) != width for row in self.rows):
+            raise ReportError(f"rows of another width, or more than {MOST_ROWS}")
+        if width > 1 and self.columns[:2] == ["t_s", "source"]:
+            wrong = [row[1] for row in self.rows if not isinstance(row[1], int) or row[1] < 0]
+            if wrong:
+                raise ReportError(f"column 'source' holds {wrong[0]}, expected numbers of bags")
 
 
-class Timing(TypedDict):
-    """Rates and milliseconds; of the `series` at most `MOST_ROWS` rows."""
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of milliseconds or the like; None where nothing was counted."""
 
-    wall_s: float
-    pairs_per_s: Number
-    engine_pairs_per_s: Number
-    stages: dict[str, dict[str, Number]]
-    series: Frames
-    live: dict[str, Any] | None
+    p50: Number = None
+    p95: Number = None
+    p99: Number = None
+    max: Number = None
+    count: Count = 0
 
 
-class DriveReport(TypedDict):
-    """Both files together, as `load` returns them."""
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a run through the node over DDS adds."""
+
+    sent: Count = 0
+    lost: Stamp = 0
+    dropped: dict[str, Count] = field(default_factory=dict)
+    rate_in_hz: Number = None
+    rate_out_hz: Number = None
+    latency_ms: dict[str, Percentiles] = field(default_factory=dict)
+    age_ms: dict[str, Percentiles] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Rates and milliseconds."""
+
+    wall_s: Number = None
+    pairs_per_s: Number = None
+    engine_pairs_per_s: Number = None
+    stages: dict[str, Percentiles] = field(default_factory=dict)
+    series: Table = field(default_factory=Table)
+    live: Live | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What became of images and pairs."""
+
+    received: dict[str, Count] = field(default_factory=dict)
+    paired: Count = 0
+    evaluated: Count = 0
+    dropped: dict[str, Count] = field(default_factory=dict)
+    lost_share: Number = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """How the stamps of each camera of one bag lie; the figures by camera."""
+
+    intervals: dict[str, dict[str, Number]] = field(default_factory=dict)
+    clock_jumps: Count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Size of the time differences of pairs, and stamps by bag."""
+
+    difference_ms: Percentiles = field(default_factory=Percentiles)
+    intervals: list[Stamps] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How thermal lies on RGB: rows of seconds, right, down (pixels), and whether it is certain."""
+
+    series: list[tuple[Number, Number, Number, bool]]
+    median_px: Number = None
+    columns: list[str] = field(default_factory=lambda: ["t_s", "dx_px", "dy_px", "certain"])
+
+
+@dataclass(frozen=True, slots=True)
+class MaskScores:
+    """Scores of masks against labels, of one row in one split; see docs/metrics.md."""
+
+    frames: Count = 0
+    pixels: Count = 0
+    protocols: dict[str, Number] = field(default_factory=dict)
+    protocol_classes: dict[str, Count] = field(default_factory=dict)
+    pixel_accuracy: Number = None
+    mean_accuracy: Number = None
+    boundary_iou: Number = None
+    per_class: dict[str, Number] = field(default_factory=dict)
+    class_accuracy: dict[str, Number] = field(default_factory=dict)
+    class_boundary_iou: dict[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolFacts:
+    """How a protocol counts."""
+
+    counted: list[Count] = field(default_factory=list)
+    ignored: list[Count] = field(default_factory=list)
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Pixels by true class (rows) and predicted class (columns), in the order of `ids`."""
+
+    ids: list[Count]
+    matrix: list[list[Count]]
+
+    def __post_init__(self) -> None:
+        size = len(self.ids)
+        if len(self.matrix) != size or any(len(row) != size for row in self.matrix):
+            raise ReportError(f"the matrix is not {size} by {size}")
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """Scores against labels; row -> split -> scores."""
+
+    rows: dict[str, dict[str, MaskScores]]
+    labels: str = "unknown"
+    classes: list[str] = field(default_factory=list)
+    protocols: dict[str, ProtocolFacts] = field(default_factory=dict)
+    confusion: Confusion | None = None
+    problems: dict[str, Count] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.confusion and len(self.classes) not in (0, len(self.confusion.ids)):
+            raise ReportError("the confusion matrix has another number of classes")
+
+
+@dataclass(frozen=True, slots=True)
+class BoxFigures:
+    """Of one class: boxes, share of them found, share of the class's pixels inside its boxes."""
+
+    boxes: Count
+    box_recall: Share = None
+    box_precision: Share = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceFigures:
+    """Of one class; `bins` are confidence, accuracy and share of the pixels."""
+
+    pixels: Count
+    accuracy: Share
+    confidence: Share
+    error: Share
+    bins: list[tuple[Real, Real, Real]] = field(default_factory=list)
+
+
+Metrics: TypeAlias = dict[str, dict[str, Number]]
+"""Row -> fusion metric -> value, with the number of `frames`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Fusion metrics by split, measured on every so many pairs."""
+
+    all: Metrics = field(default_factory=dict)
+    day: Metrics = field(default_factory=dict)
+    night: Metrics = field(default_factory=dict)
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """Flicker in grey levels by image, fused over the worse input, and classes that come back."""
+
+    visible: Number = None
+    thermal: Number = None
+    fused: Number = None
+    ratio: Number = None
+    mask_share: Number = None
+    mask_worst_share: Number = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Both files together."""
 
     schema: str
     version: int
@@ -123,52 +327,28 @@ class DriveReport(TypedDict):
     versions: dict[str, str]
     machine: dict[str, Any]
     settings: dict[str, Any]
-    pairs: dict[str, Any]
-    sync: dict[str, Any]
-    alignment: dict[str, Any] | None
+    pairs: Pairs
+    sync: Sync
+    alignment: Alignment | None
     timing: Timing
-    segmentation: dict[str, Any] | None
-    boxes: dict[str, Any] | None
-    fusion: dict[str, Any]
-    flicker: dict[str, Number]
-    classes_seen: dict[str, float]
-    same_mask_alone: dict[str, float]
-    frames: Frames
-    fusion_frames: Frames
+    segmentation: Segmentation | None
+    boxes: dict[str, dict[str, dict[str, BoxFigures]]] | None
+    fusion: Fusion
+    flicker: Steadiness
+    classes_seen: dict[str, Real]
+    frames: Table
     pictures: list[Picture]
     bag: str | None
     notes: list[str]
+    calibration: dict[str, dict[str, ConfidenceFigures]] = field(default_factory=dict)
+    same_mask_alone: dict[str, Real] = field(default_factory=dict)
+    fusion_frames: Table = field(default_factory=Table)
+    dataset: DatasetFacts | None = None
+    other_methods: list[str] = field(default_factory=list)
 
 
-_KEYS: Mapping[str, type | tuple[type, ...]] = {
-    "schema": str,
-    "version": int,
-    "created": str,
-    "partial": (str, type(None)),
-    "verdict": dict,
-    "sources": list,
-    "model": dict,
-    "versions": dict,
-    "machine": dict,
-    "settings": dict,
-    "pairs": dict,
-    "sync": dict,
-    "alignment": (dict, type(None)),
-    "timing": dict,
-    "segmentation": (dict, type(None)),
-    "boxes": (dict, type(None)),
-    "fusion": dict,
-    "flicker": dict,
-    "classes_seen": dict,
-    "frames": dict,
-    "pictures": list,
-    "bag": (str, type(None)),
-    "notes": list,
-}
-
-
-def validate(report: Mapping[str, Any]) -> None:
-    """Check the keys and the shapes that readers rely on.
+def validate(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a report and return it with every field of `Report`; others are left out.
 
     Raises:
         ReportError: with the first key that is missing, of another type, or out of its limits.
@@ -178,16 +358,12 @@ def validate(report: Mapping[str, Any]) -> None:
             f"schema {report.get('schema')!r} version {report.get('version')!r}, expected "
             f"{SCHEMA!r} version {VERSION}; run `segmif evaluate` again"
         )
-    for key, kind in _KEYS.items():
-        if key not in report:
-            raise ReportError(f"no key {key!r} in the report; run `segmif evaluate` again")
-        if not isinstance(report[key], kind):
-            raise ReportError(f"{key!r} is a {type(report[key]).__name__}, which it never is")
-    for name, frames in (("frames", report["frames"]), ("timing", report["timing"]["series"])):
-        width = len(frames["columns"])
-        if len(frames["rows"]) > MOST_ROWS or any(len(row) != width for row in frames["rows"]):
-            raise ReportError(f"{name!r} has rows of another width, or more than {MOST_ROWS}")
-    _require_finite(report, "")
+    try:
+        made = conform(_with_names_of_today(report), Report, extra=True)
+    except DocumentError as err:
+        raise ReportError(f"{err}; run `segmif evaluate` again") from err
+    checked: dict[str, Any] = msgspec.to_builtins(made, str_keys=True)
+    return checked
 
 
 def finite(value: Any) -> Any:
@@ -205,28 +381,34 @@ def finite(value: Any) -> Any:
     raise ReportError(f"{type(value).__name__} {value!r} has no place in a report")
 
 
-def save(folder: Path, report: Mapping[str, Any]) -> None:
+def save(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """Write both files, each whole or not at all.
 
     Args:
         folder: made if missing.
-        report: a `DriveReport`.
+        report: the fields of `Report`.
+
+    Returns:
+        The report as it was written.
 
     Raises:
         ReportError: not a report.
         OSError: it cannot be written.
     """
-    report = finite(report)
-    validate(report)
-    run = {"schema": RUN_SCHEMA, "version": VERSION, **{key: report[key] for key in RUN_KEYS}}
-    kept = {key: value for key, value in report.items() if key not in RUN_KEYS}
+    checked = validate(finite(report))
+    run = {"schema": RUN_SCHEMA, "version": VERSION, **{key: checked[key] for key in RUN_KEYS}}
+    kept = {key: value for key, value in checked.items() if key not in RUN_KEYS}
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / RUN_FILE, _text(run))
     write_whole(folder / REPORT_FILE, _text(kept))
+    return checked
 
 
-def load(folder: Path) -> DriveReport:
+def load(folder: Path) -> dict[str, Any]:
     """Read both files of a report's folder (or of its report.json) and check them.
+
+    Returns:
+        The fields of `Report`.
 
     Raises:
         ReportError: missing, no JSON, or another schema.
@@ -235,10 +417,23 @@ def load(folder: Path) -> DriveReport:
     run = _read(folder / RUN_FILE)
     report = {**_read(folder / REPORT_FILE), **{key: run.get(key) for key in RUN_KEYS}}
     try:
-        validate(report)
+        return validate(report)
     except ReportError as err:
         raise ReportError(f"{folder}: {err}") from err
-    return report  # type: ignore[return-value]
+
+
+def _with_names_of_today(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report with the names that earlier versions had for the same figures replaced."""
+
+    def renamed(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {_EARLIER.get(key, key): renamed(entry) for key, entry in value.items()}
+
+    return {**report, "boxes": renamed(report.get("boxes"))} if "boxes" in report else {**report}
+
+
+_EARLIER = {"hit": "box_recall", "inside": "box_precision"}
 
 
 def _text(value: Mapping[str, Any]) -> str:
@@ -247,22 +442,11 @@ def _text(value: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as err:
+        raw = read_json(path, _MOST_BYTES)
+    except DocumentError as err:
         raise ReportError(
             f"{path}: not readable ({err}); give the folder that `segmif evaluate --out` wrote"
         ) from err
     if not isinstance(raw, dict):
         raise ReportError(f"{path}: a {type(raw).__name__}, expected an object")
     return raw
-
-
-def _require_finite(value: Any, where: str) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ReportError(f"{where.lstrip('.')} is {value}, expected a finite number or null")
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            _require_finite(entry, f"{where}.{key}")
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            _require_finite(entry, f"{where}.{index}")

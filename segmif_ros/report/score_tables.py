@@ -39,7 +39,7 @@ def segmentation_lines(scores: Mapping[str, Any] | None) -> list[str]:
 
 
 def box_lines(scores: Mapping[str, Any] | None, classes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return shares of boxes hit and of mask inside boxes; nothing for None.
+    """Return box recall and box precision by class; nothing for None.
 
     Args:
         scores: from `BoxScores.summary`, class ids as numbers or as text.
@@ -48,11 +48,11 @@ def box_lines(scores: Mapping[str, Any] | None, classes: Sequence[Mapping[str, A
     if not scores:
         return []
     names = {str(label["id"]): label["name"] for label in classes}
-    lines = ["", f"{'boxes':<14}{'class':<14}{'boxes':>7}{'hit':>8}{'inside':>8}"]
+    lines = ["", f"{'boxes':<14}{'class':<14}{'boxes':>7}{'recall':>8}{'precision':>11}"]
     for row, split, found in _rows(scores):
         for label, figures in found.items():
             if figures["boxes"]:
-                cells = f"{cell(figures['hit']):>8}{cell(figures['inside']):>8}"
+                cells = f"{cell(figures['box_recall']):>8}{cell(figures['box_precision']):>11}"
                 name = names.get(str(label), str(label))
                 lines.append(f"{_label(row, split)}{name:<14}{figures['boxes']:>7}{cells}")
     return lines
@@ -114,15 +114,6 @@ def cell(value: float | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def by_split(table: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Turn row -> split into split -> row."""
-    found: dict[str, dict[str, Any]] = {WHOLE: {}}
-    for row, splits in table.items():
-        for split, figures in splits.items():
-            found.setdefault(split, {})[row] = figures
-    return found
 
 
 def _rows(table: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:

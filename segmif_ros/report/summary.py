@@ -11,26 +11,26 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.bundle import Bundle
+from segmif_ros.bundle import Bundle, LabelClass, Manifest
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.evaluation.kept_pictures import Kind, PairImages
 from segmif_ros.evaluation.result import BagResult, StoredPicture
 from segmif_ros.evaluation.scores import (
     COLUMNS,
     FUSION_COLUMNS,
+    MOST_ROWS,
     DriveScores,
     Spread,
     Thinned,
 )
 from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST, DriveSettings
-from segmif_ros.evaluation.verdict import Requirement, verdict
 from segmif_ros.frames import UNLABELLED
-from segmif_ros.metrics.tally import ROWS
+from segmif_ros.metrics.tally import ROWS, by_split
 from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import evenly
 from segmif_ros.report.run_summary import machine, versions
-from segmif_ros.report.schema import MOST_ROWS, PICTURES, SCHEMA, VERSION
-from segmif_ros.report.score_tables import by_split
+from segmif_ros.report.schema import PICTURES, SCHEMA, VERSION
+from segmif_ros.report.verdict import Requirement, verdict
 
 SKIPPED = "skipped bags"
 """Name of the check that there were none."""
@@ -88,7 +88,7 @@ def summarize(
         "partial": partial,
         "verdict": {"passed": None, "checks": []},
         "sources": [_source(result, settings) for result in results],
-        "model": _model(bundle, counted),
+        "model": model_facts(bundle.manifest, counted[0].engine if counted else {}),
         "versions": versions(),
         "machine": machine(),
         "settings": _shown(settings),
@@ -100,7 +100,7 @@ def summarize(
         "alignment": _alignment([each.alignment for each in scores], numbers),
         "timing": _timing(counted, numbers, total.evaluated, wall_s, live),
         "segmentation": _segmentation(total, settings, results),
-        "boxes": total.boxes.summary() if total.boxes is not None else None,
+        "boxes": _boxes(total, bundle),
         "calibration": total.calibration.summary({label.id: label.name for label in classes}),
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
@@ -123,19 +123,21 @@ def remove_pictures(folder: Path) -> None:
             picture.unlink()
 
 
-def write_pictures(folder: Path, results: Sequence[BagResult]) -> list[dict[str, Any]]:
-    """Write the pictures of a report and return its entries: the worst of all bags first.
+def write_pictures(
+    folder: Path, chosen: Sequence[tuple[str, StoredPicture]]
+) -> list[dict[str, Any]]:
+    """Write the pictures of a report and return its entries.
 
     Args:
         folder: of the report.
-        results: of the bags.
+        chosen: source and picture, in the order of the report.
 
     Raises:
         OSError: they cannot be written.
     """
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     entries = []
-    for number, (source, picture) in enumerate(_chosen(results)):
+    for number, (source, picture) in enumerate(chosen):
         names = {}
         for name, (suffix, content) in picture.files.items():
             names[name] = f"{PICTURES}/{number:03d}_{name}{suffix}"
@@ -153,7 +155,8 @@ def write_pictures(folder: Path, results: Sequence[BagResult]) -> list[dict[str,
     return entries
 
 
-def _chosen(results: Sequence[BagResult]) -> list[tuple[str, StoredPicture]]:
+def chosen_pictures(results: Sequence[BagResult]) -> list[tuple[str, StoredPicture]]:
+    """Return the pictures to show of several bags: the worst of all first."""
     chosen: list[tuple[str, StoredPicture]] = []
     kinds: tuple[tuple[Kind, int, float], ...] = (
         ("worst", WORST, 1.0),
@@ -190,8 +193,10 @@ def _without_places(text: str, bags: Iterable[str], settings: DriveSettings) -> 
     return text
 
 
-def _model(bundle: Bundle, results: Sequence[BagResult]) -> dict[str, Any]:
-    manifest = bundle.manifest
+def model_facts(
+    manifest: Manifest, engine: Mapping[str, str], classes: Sequence[LabelClass] = ()
+) -> dict[str, Any]:
+    """Return what a report says about its model; classes are the model's unless given."""
     return {
         "name": manifest.name,
         "sha256": manifest.sha256,
@@ -199,9 +204,9 @@ def _model(bundle: Bundle, results: Sequence[BagResult]) -> dict[str, Any]:
         "precision": manifest.precision,
         "classes": [
             {"id": label.id, "name": label.name, "color": list(label.color)}
-            for label in manifest.classes
+            for label in classes or manifest.classes
         ],
-        "engine": dict(results[0].engine) if results else {},
+        "engine": dict(engine),
     }
 
 
@@ -301,6 +306,19 @@ def _problems(
     if rest:
         found["other reasons"] = sum(count for _, count in rest)
     return found
+
+
+def _boxes(total: DriveScores, bundle: Bundle) -> dict[str, Any] | None:
+    if total.boxes is None:
+        return None
+    names = {label.id: label.name for label in bundle.manifest.classes}
+    return {
+        row: {
+            split: {names[label]: figures for label, figures in by_class.items()}
+            for split, by_class in splits.items()
+        }
+        for row, splits in total.boxes.summary().items()
+    }
 
 
 def _flicker(total: DriveScores) -> dict[str, float | None]:

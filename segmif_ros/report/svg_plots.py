@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
-from segmif_ros.report.markup import Markup, element, joined, percent
+from markupsafe import Markup, escape
 
 Point = tuple[float, float | None]
 Placing = Callable[[float, float], tuple[float, float]]
@@ -26,6 +27,29 @@ class Line:
 
     name: str
     points: Sequence[Point]
+
+
+def element(tag: str, *content: object, **attributes: object) -> Markup:
+    """Return one element; whatever is no markup is escaped.
+
+    Args:
+        tag: its name.
+        content: children.
+        attributes: `class_` loses the underscore, other underscores become hyphens; None leaves an
+            attribute out.
+    """
+    words = [
+        Markup('{}="{}"').format(name.removesuffix("_").replace("_", "-"), value)
+        for name, value in attributes.items()
+        if value is not None
+    ]
+    opening = Markup(" ").join([escape(tag), *words])
+    return Markup("<{}>{}</{}>").format(opening, joined(content), tag)
+
+
+def joined(parts: Iterable[object]) -> Markup:
+    """Return parts one after the other."""
+    return Markup("").join(escape(part) for part in parts)
 
 
 def line_plot(title: str, unit: str, lines: Sequence[Line], x_unit: str = "s") -> Markup:
@@ -58,6 +82,21 @@ def line_plot(title: str, unit: str, lines: Sequence[Line], x_unit: str = "s") -
             else:
                 parts.append(_shape("polyline", index, points=path, fill="none"))
     return _figure(title, unit, parts, lines, _summary(lines))
+
+
+def reliability_plot(classes: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Draw accuracy over confidence for the three classes with the most pixels.
+
+    Args:
+        classes: class name -> figures of `CalibrationScores.summary`.
+    """
+    largest = sorted(classes, key=lambda name: (-classes[name]["pixels"], name))[:3]
+    lines = [
+        Line(name, [(float(sure), float(right)) for sure, right, _ in classes[name]["bins"]])
+        for name in largest
+    ]
+    exact = Line("exact", [(0.0, 0.0), (1.0, 1.0)])
+    return line_plot("Accuracy over confidence", "0 to 1", [*lines, exact], "confidence")
 
 
 def bars(title: str, counts: Mapping[str, float], unit: str) -> Markup:
@@ -109,7 +148,7 @@ def confusion_plot(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> M
         for place, j in enumerate(columns):
             share = matrix[i][j] / total
             where = {"x": left + place * cell, "y": y, "width": cell - 1, "height": cell - 1}
-            tip = element("title", f"{names[i]} taken for {names[j]}: {percent(share)}")
+            tip = element("title", f"{names[i]} taken for {names[j]}: {100 * share:.1f} %")
             kind = "hit" if i == j else "miss"
             parts.append(
                 element("rect", tip, class_=kind, fill_opacity=f"{math.sqrt(share):.3f}", **where)
@@ -136,7 +175,9 @@ def confusion_plot(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> M
 
 def ticks(low: float, high: float) -> list[float]:
     """Return round numbers that span [low, high], about `_TICKS` steps of 1, 2 or 5 x 10^n."""
-    span = high - low or max(abs(high), 1.0)
+    span = high - low
+    if span <= 1e-9 * max(abs(low), abs(high)):  # equal, or so close that steps would vanish
+        span = max(abs(high), 1.0)
     raw = span / _TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
@@ -184,7 +225,7 @@ def _figure(
         *parts,
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
         role="img",
-        aria_label=f"{title} over time, {unit}. {summary}",
+        aria_label=f"{title}, {unit}. {summary}",
     )
     keys = [
         element("span", element("i", class_=f"key line{index}"), line.name)

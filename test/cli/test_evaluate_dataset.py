@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_bundle
 
-from segmif_ros.cli import evaluate_dataset
 from segmif_ros.cli.main import main as segmif
 from segmif_ros.datasets.classes import load_classes
 from segmif_ros.outputs import MARKER
+from segmif_ros.report.schema import load
 from segmif_ros.share import share_path
 
 SIZE = (96, 128)
+REPORT = {"report.json", "run.json", "report.html", "pictures", "scores.json", MARKER}
 PERSON = (slice(24, 48), slice(60, 72))
 
 
@@ -78,7 +79,7 @@ def boxed(tmp_path: Path) -> Path:
 
 def run(bundle: Path, data: Path, *more: str) -> int:
     words = ["--dataset", str(data), "--model", str(bundle), "--engine", "onnxruntime"]
-    return evaluate_dataset.main([*words, "--engine-threads", "1", *more])
+    return segmif(["evaluate", *words, "--engine-threads", "1", *more])
 
 
 def scores(out: Path) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def test_boxes_beside_pictures_need_no_masks(
         (root / "boxes").mkdir(exist_ok=True)
         (root / "boxes" / f"{name}.txt").write_text("0 0.515625 0.375 0.09375 0.25\n")
     assert run(bundle, root, "--out", str(out)) == 0
-    person = {"boxes": 1, "hit": 1.0, "inside": 1.0}
+    person = {"boxes": 1, "hit": 1.0, "inside": 1.0} | {"box_recall": 1.0, "box_precision": 1.0}
     assert scores(out)["boxes"]["fused"]["night"]["person"] == person
     assert "boxes of 0 person, 1 bicycle, 2 car" in capsys.readouterr().out
     drawn = (root / "boxes").rename(tmp_path / "drawn")
@@ -217,10 +218,13 @@ def test_boxes_are_scored_and_the_masks_beside_them_are_not(
     report = scores(out)
     assert report["segmentation"] is None
     assert report["dataset"]["split"] == "val"
-    assert report["boxes"]["fused"]["all"] == {"person": {"boxes": 2, "hit": 1.0, "inside": 1.0}}
+    assert report["boxes"]["fused"]["all"] == {
+        "person": {"boxes": 2, "hit": 1.0, "inside": 1.0}
+        | {"box_recall": 1.0, "box_precision": 1.0}
+    }
     assert list(report["fusion"]["night"]) == ["visible", "thermal", "fused", "copy"]
     assert report["other_methods"] == ["copy"]
-    assert {path.name for path in out.iterdir()} == {"scores.json", "worst.jpg", MARKER}
+    assert {path.name for path in out.iterdir()} == {*REPORT, "worst.jpg"}
     assert "mIoU" not in capsys.readouterr().out
 
 
@@ -232,7 +236,7 @@ def test_pictures_of_an_earlier_run_do_not_stay(
     assert (out / "confusion_fused.png").is_file()
     (out / "notes.txt").write_text("mine")
     assert run(bundle, boxed, "--out", str(out), "--worst", "0") == 0
-    assert {path.name for path in out.iterdir()} == {"scores.json", "notes.txt", MARKER}
+    assert {path.name for path in out.iterdir()} == {*REPORT, "notes.txt"}
 
 
 def test_a_method_without_all_pictures_is_not_compared(
@@ -264,7 +268,7 @@ def test_what_cannot_be_used_is_named(
         (["--dataset", str(folder), "--model", "no-such-model"], "no-such-model"),
         (["--dataset", str(folder), "--out", str(folder / "visible" / "001D.png")], "001D.png"),
     ):
-        assert evaluate_dataset.main(["--model", str(bundle), *words]) == 2, words
+        assert segmif(["evaluate", "--model", str(bundle), *words]) == 2, words
         assert told in capsys.readouterr().err
     (folder / "visible" / "002N.png").write_bytes(b"not a picture")
     assert run(bundle, folder) == 1
@@ -285,7 +289,7 @@ def test_an_interruption_keeps_what_is_done(
         def update(self) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(evaluate_dataset, "progress_bar", lambda **_: Bar())
+    monkeypatch.setattr("segmif_ros.cli.evaluate_dataset.progress_bar", lambda **_: Bar())
     out = tmp_path / "out"
     assert run(bundle, folder, "--out", str(out)) == 130
     report = scores(out)
@@ -298,8 +302,51 @@ def test_the_same_run_writes_the_same_bytes(bundle: Path, folder: Path, tmp_path
     written = []
     for name in ("a", "b"):
         assert run(bundle, folder, "--out", str(tmp_path / name)) == 0
-        written.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
+        files = [p for p in (tmp_path / name).rglob("*") if p.is_file()]
+        written.append({p.relative_to(tmp_path / name): p.read_bytes() for p in files})
+        for dated in ("report.html", "run.json"):
+            assert written[-1].pop(Path(dated))
     assert written[0] == written[1]
+
+
+def test_a_data_set_has_the_same_report_as_a_drive(
+    bundle: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run(bundle, folder, "--out", str(out), "--require", "pairs.evaluated>=2") == 0
+    report = load(out)
+    assert report["verdict"]["passed"] is True
+    assert report["dataset"]["rows"][0][0] == "001D"
+    assert report["calibration"]["all"]["person"]["error"] > 0.0
+    assert [entry["why"].partition(":")[0] for entry in report["pictures"]] == ["001D", "002N"]
+    assert all((out / entry["mask"]).is_file() for entry in report["pictures"])
+    page = (out / "report.html").read_text()
+    for words in ("Expected calibration error", "mIoU fused", "Segmentation", "data set, read as"):
+        assert words in page
+    for words in ("Frames and pairs", "light is told from the picture"):
+        assert words not in page
+    assert segmif(["compare", str(out), str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["bag", "--dataset", "x"], "not both"),
+        ([], "give bags and --out DIR"),
+        (["bag"], "give bags and --out DIR"),
+        (["--dataset", "x", "--live"], "--live goes with bags only"),
+        (["--dataset", "x", "--params", "y"], "--params goes with bags only"),
+        (["bag", "--out", "o", "--split", "val"], "--split goes with a data set only"),
+        (["bag", "--out", "o", "--fused", "f"], "--fused goes with a data set only"),
+    ],
+)
+def test_one_command_line_for_bags_and_data_sets(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        segmif(["evaluate", *words])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
 
 
 def test_the_rig_is_a_data_set(bundle: Path, tmp_path: Path) -> None:

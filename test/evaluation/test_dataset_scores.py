@@ -81,10 +81,10 @@ def test_boxes_take_the_place_of_masks_made_by_machines(perceiver: Perceiver) ->
     by_row = {row: splits["day"] for row, splits in found["boxes"].items()}
     assert list(by_row) == ["visible", "thermal", "fused"]
     assert by_row["fused"] == {
-        8: {"boxes": 1, "hit": 1.0, "inside": 1.0},
-        9: {"boxes": 1, "hit": 0.0, "inside": None},
+        8: {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0},
+        9: {"boxes": 1, "box_recall": 0.0, "box_precision": None},
     }
-    assert by_row["visible"][8]["hit"] == 0.0
+    assert by_row["visible"][8]["box_recall"] == 0.0
     assert dict(zip(PAIR_COLUMNS, found["pairs"]["rows"][0], strict=True))["hit"] == 0.5
 
 
@@ -147,5 +147,5 @@ def test_what_was_not_scored_is_not_the_worst() -> None:
     assert not WorstPairs(0).wants(0.0)
     blank = np.zeros((1, 1), np.uint8)
     for name, score in (("b", 0.5), ("a", 0.5), ("c", 0.1), ("d", 0.9)):
-        worst.add(Shown(name, score, "mIoU", blank, blank, blank, blank, None, ()))
+        worst.add(Shown(name, score, "mIoU", blank, blank, blank, blank, blank, None, ()))
     assert [shown.name for shown in worst.sorted()] == ["c", "a", "b"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmif_ros.cli import evaluate_dataset
+from segmif_ros.cli import evaluate
 from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.metrics.boundary import DILATION, boundary_distance
 from segmif_ros.metrics.boxes import BOX_HIT, Box, BoxScores
@@ -45,7 +45,7 @@ def test_constants_are_those_of_the_code() -> None:
 
 def test_every_option_in_the_commands_exists(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        evaluate_dataset.main(["--help"])
+        evaluate.main(["--help"])
     told = capsys.readouterr().out
     commands = re.findall(r"^(segmif evaluate --dataset(?:.*\\\n)*.*)$", TEXT, re.M)
     assert len(commands) >= 4

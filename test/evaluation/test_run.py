@@ -234,8 +234,10 @@ def test_boxes_are_scored_for_the_named_classes(plain, bundle, tmp_path):
     (tmp_path / "0.txt").write_text("0 " + " ".join(map(str, box)) + "\n1 0.9 0.9 0.1 0.1\n")
     (tmp_path / "1.txt").write_text("not a box\n")
     report = report_of(plain, bundle, boxes=str(tmp_path), box_classes=("person", "-"))
-    assert report["boxes"]["fused"]["all"] == {PERSON: {"boxes": 1, "hit": 1.0, "inside": 1.0}}
-    assert report["boxes"]["visible"]["all"][PERSON]["hit"] == 0.0
+    assert report["boxes"]["fused"]["all"] == {
+        "person": {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0}
+    }
+    assert report["boxes"]["visible"]["all"]["person"]["box_recall"] == 0.0
     assert "is no box" in report["notes"][0]
 
 

@@ -11,9 +11,8 @@ from tiny_model import fmb_classes
 
 from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.evaluation.kept_pictures import APART_NS, Gallery, PairImages, encoded
-from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair, Spread, Thinned
+from segmif_ros.evaluation.scores import MOST_ROWS, DriveScores, EvaluatedPair, Spread, Thinned
 from segmif_ros.evaluation.settings import DriveSettings
-from segmif_ros.report.schema import MOST_ROWS
 
 SIZE = (48, 64)
 SECOND = 1_000_000_000

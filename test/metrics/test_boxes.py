@@ -19,10 +19,10 @@ def test_boxes_are_hit_from_a_fifth_of_their_area() -> None:
     assert scores.add(boxes, mask, [8, 9]) == 0.5
     assert scores.add([], np.zeros((20, 40), np.uint8), [8, 9]) is None
     person = scores.summary()["fused"]["all"][8]
-    assert person == {"boxes": 2, "hit": 0.5, "inside": pytest.approx(0.75)}
+    assert person == {"boxes": 2, "box_recall": 0.5, "box_precision": pytest.approx(0.75)}
     car = scores.summary()["fused"]["all"][9]
     assert car["boxes"] == 0
-    assert car["hit"] is car["inside"] is None
+    assert car["box_recall"] is car["box_precision"] is None
 
 
 def test_jobs_combine_and_splits_stay_apart() -> None:
@@ -39,6 +39,6 @@ def test_jobs_combine_and_splits_stay_apart() -> None:
     assert night.summary() == all_at_once.summary()
     table = night.summary()["fused"]
     assert list(table) == ["all", "day", "night"]
-    assert table["day"][8] == {"boxes": 1, "hit": 1.0, "inside": 1.0}
-    assert table["night"][8] == {"boxes": 1, "hit": 0.0, "inside": 0.0}
-    assert table["all"][8] == {"boxes": 2, "hit": 0.5, "inside": 0.5}
+    assert table["day"][8] == {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0}
+    assert table["night"][8] == {"boxes": 1, "box_recall": 0.0, "box_precision": 0.0}
+    assert table["all"][8] == {"boxes": 2, "box_recall": 0.5, "box_precision": 0.5}

@@ -155,7 +155,7 @@ def test_what_a_reader_should_mind_is_said():
     other["fusion"] = {**other["fusion"], "every": 10}
     other["settings"] = {"metrics_every": 10, "model": "x"}
     told = " ".join(compare(made_report(), other).cautions)
-    for words in ("partial (Ctrl-C)", "machine", "only the first report has labels", "every 50th"):
+    for words in ("partial (Ctrl-C)", "machine", "only the first report has labels", "one of 50"):
         assert words in told
     assert "settings differ: metrics_every, protocol" in told
 
@@ -203,6 +203,6 @@ def test_page_and_text_tell_the_same():
     page, text = compare_page(a, b, found), compare_text(found)
     assert "Not comparable" in page
     assert "NOT COMPARABLE" in text
-    assert "<b>&quot;x&quot;" not in page
-    assert "&lt;b&gt;&quot;x&quot;.mcap" in page
+    assert "<b>&#34;x&#34;" not in page
+    assert "&lt;b&gt;&#34;x&#34;.mcap" in page
     assert "<script" not in page

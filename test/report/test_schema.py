@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segmif_ros.evaluation.scores import MOST_ROWS
+from segmif_ros.outputs import write_whole
 from segmif_ros.report.schema import (
-    MOST_ROWS,
     REPORT_FILE,
     RUN_FILE,
     SCHEMA,
@@ -21,7 +22,6 @@ from segmif_ros.report.schema import (
     load,
     save,
     validate,
-    write_whole,
 )
 
 
@@ -67,7 +67,7 @@ def test_what_differs_from_run_to_run_lies_apart(tmp_path):
     assert run["timing"]["wall_s"] == 1.5
     both = load(tmp_path)
     assert both["machine"] == {"cores": 2}
-    assert both["flicker"] == {"fused": None}
+    assert both["flicker"]["fused"] is None
     assert load(tmp_path / REPORT_FILE) == both
 
 
@@ -78,8 +78,14 @@ def test_what_differs_from_run_to_run_lies_apart(tmp_path):
         ({"version": 2}, "version 2"),
         ({"frames": table(MOST_ROWS + 1)}, "more than"),
         ({"frames": {**table(), "rows": [[1.0]]}}, "another width"),
-        ({"pictures": None}, "'pictures' is a NoneType"),
+        ({"frames": {**table(), "rows": [[1.0, -1]]}}, "expected numbers of bags"),
+        ({"pictures": None}, "pictures is None, expected a list"),
         ({"flicker": {"fused": math.inf}}, "flicker.fused is inf"),
+        ({"model": {"size": [1]}}, "model.size"),
+        ({"timing": {"stages": {"x": {"p50": "fast"}}}}, "timing.stages"),
+        ({"timing": {"wall_s": 1e300}}, "timing.wall_s is 1e"),
+        ({"boxes": {"fused": {"all": {"car": {"boxes": 1, "hit": 3}}}}}, "box_recall: expected"),
+        ({"segmentation": {"rows": {}, "confusion": {"ids": [1], "matrix": []}}}, "not 1 by 1"),
     ],
 )
 def test_what_is_no_report_is_refused(change, says):
@@ -90,8 +96,23 @@ def test_what_is_no_report_is_refused(change, says):
 def test_a_missing_key_is_named():
     broken = report()
     del broken["sync"]
-    with pytest.raises(ReportError, match="'sync'"):
-        validate(broken)
+    with pytest.raises(ReportError, match="field 'sync' is missing"):
+        validate(finite(broken))
+
+
+def test_reports_of_older_versions_have_every_field():
+    old = finite(
+        {**report(), "boxes": {"fused": {"all": {"8": {"boxes": 2, "hit": 0.5, "inside": 1}}}}}
+    )
+    del old["same_mask_alone"], old["fusion_frames"]
+    checked = validate(old)
+    assert checked["calibration"] == checked["same_mask_alone"] == {}
+    assert checked["boxes"]["fused"]["all"]["8"] == {
+        "boxes": 2,
+        "box_recall": 0.5,
+        "box_precision": 1.0,
+    }
+    assert validate(checked) == checked
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{not json"])

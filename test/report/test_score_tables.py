@@ -7,9 +7,9 @@ from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.segmentation import SegmentationScores
+from segmif_ros.metrics.tally import by_split
 from segmif_ros.report.score_tables import (
     box_lines,
-    by_split,
     fusion_lines,
     segmentation_lines,
     verdict_lines,
@@ -49,7 +49,7 @@ def test_boxes_go_by_name_where_it_is_known() -> None:
     mask = np.full((64, 64), 8, np.uint8)
     scores.add([Box(8, 0, 0, 9, 9)], mask, [8, 9])
     (head, line) = box_lines(scores.summary(), [{"id": 8, "name": "person"}])[1:]
-    assert head.split() == ["boxes", "class", "boxes", "hit", "inside"]
+    assert head.split() == ["boxes", "class", "boxes", "recall", "precision"]
     assert line.split() == ["fused", "person", "1", "1.000", "0.020"]
     assert box_lines(scores.summary(), [])[-1].split()[:2] == ["fused", "8"]
     assert box_lines(None, []) == []

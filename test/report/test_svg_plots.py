@@ -5,9 +5,18 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from markupsafe import Markup
 
-from segmif_ros.report.markup import Markup, element, facts, number, table
-from segmif_ros.report.svg_plots import Line, bars, confusion_plot, line_plot, ticks
+from segmif_ros.report.page import number
+from segmif_ros.report.svg_plots import (
+    Line,
+    bars,
+    confusion_plot,
+    element,
+    line_plot,
+    reliability_plot,
+    ticks,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +89,17 @@ def test_plots_are_xml():
 
 def test_text_is_escaped_and_markup_is_not():
     assert element("p", "<b>", Markup("<i>x</i>")) == "<p>&lt;b&gt;<i>x</i></p>"
-    assert element("a", title='"><script>') == '<a title="&quot;&gt;&lt;script&gt;"></a>'
-    assert element("input", checked=True, disabled=None, class_="x") == '<input checked class="x">'
-    assert "<td>&amp;</td>" in table(("a", "b"), [("x", "&")])
+    assert element("a", title='"><script>') == '<a title="&#34;&gt;&lt;script&gt;"></a>'
+    assert element("i", title=None, class_="x") == '<i class="x"></i>'
 
 
-def test_nested_values_become_rows():
-    text = facts({"a": {"b": 1, "c": [1, 2]}, "d": None})
-    for row in ("a.b", "1, 2", "–"):
-        assert f">{row}<" in text
+def test_the_reliability_of_the_largest_classes_is_drawn_beside_what_would_be_exact():
+    bins = [[0.3, 0.2, 0.5], [0.9, 0.6, 0.5]]
+    classes = {name: {"pixels": 10 * i, "bins": bins} for i, name in enumerate("abcd")}
+    text = reliability_plot(classes)
+    assert len(points(text)) == 4
+    assert ">exact<" in text
+    assert ">a<" not in text
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from segmif_ros.recordings.bags import BagError, BagReader, summarize
 from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.writer import write_bag
+from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
 from segmif_ros.view.folder_pairs import FolderReader
 from segmif_ros.view.frames import ViewError
 from segmif_ros.view.perceived import PerceivedSource
-from segmif_ros.view.report_pictures import ReportPictures
 
 START = 1_700_000_000_000_000_000
 TOPICS = ("/rgb/image_raw", "/thermal/image_raw")

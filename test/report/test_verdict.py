@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from segmif_ros.evaluation.verdict import RequirementError, figure, requirement, verdict
+from segmif_ros.report.verdict import RequirementError, figure, requirement, verdict
 
 REPORT = {
     "fusion": {"all": {"fused": {"SSIM": 0.71}}},

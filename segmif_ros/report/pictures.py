@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import LabelClass
+from segmif_ros.report.schema import ReportError, load
 from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewError, ViewFrame
 
 NAMES = ("visible", "thermal", "fused", "mask", "confidence")
@@ -25,16 +25,13 @@ class ReportPictures:
             ViewError: no report, or one without pictures.
         """
         try:
-            report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-            self.classes: Sequence[LabelClass] = classes_of(report)
-            self._entries: list[Mapping[str, Any]] = list(report["pictures"])
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise ViewError(
-                f"{folder / 'report.json'} is no report of `segmif evaluate` ({err})"
-            ) from err
+            report = load(folder)
+        except ReportError as err:
+            raise ViewError(f"no report of `segmif evaluate`: {err}") from err
+        self.classes: Sequence[LabelClass] = classes_of(report)
         self._folder = folder
         self.title = f"report {folder.resolve().name}"
-        self._entries = [e for e in self._entries if (folder / str(e.get("mask", ""))).is_file()]
+        self._entries = [e for e in report["pictures"] if _is_file(folder / e["mask"])]
         if not self._entries:
             raise ViewError(
                 f"{folder} holds no pictures (any more); open {folder / 'report.html'} in a browser"
@@ -57,14 +54,9 @@ class ReportPictures:
 
 
 def classes_of(report: Mapping[str, Any]) -> tuple[LabelClass, ...]:
-    """Return the model's classes as report.json tells them.
-
-    Raises:
-        KeyError, TypeError, ValueError: it does not.
-    """
+    """Return the model's classes as a report tells them."""
     return tuple(
-        LabelClass(int(c["id"]), str(c["name"]), (c["color"][0], c["color"][1], c["color"][2]))
-        for c in report["model"]["classes"]
+        LabelClass(c["id"], c["name"], tuple(c["color"])) for c in report["model"]["classes"]
     )
 
 
@@ -84,20 +76,26 @@ def picture_frame(folder: Path, index: int, entry: Mapping[str, Any]) -> ViewFra
     Raises:
         ViewError: a file is missing, too large to be one, or lies outside the report.
     """
-    found = {name: _picture(folder, str(entry[name])) for name in NAMES if entry.get(name)}
-    score = entry.get("score")
+    found = {name: _picture(folder, entry[name]) for name in NAMES}
+    score = entry["score"]
     told = "" if score is None else f"score {score:.3g}"
-    parts = [
-        str(entry.get("kind", "")),
-        str(entry.get("why") or told),
-        str(entry.get("source") or ""),
-        f"stamp {int(entry.get('stamp_ns') or 0) / 1e9:.3f}",
-    ]
+    stamp = f"stamp {entry['stamp_ns'] / 1e9:.3f}"
+    parts = [entry["kind"], entry["why"] or told, entry["source"], stamp]
     return ViewFrame(float(index), ", ".join(part for part in parts if part), found)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a NUL in it
+        return False
+
+
 def _picture(folder: Path, name: str) -> Picture:
-    path = (folder / name).resolve()
+    try:
+        path = (folder / name).resolve()
+    except (OSError, ValueError, RuntimeError) as err:  # a NUL in the name, links in a circle
+        raise ViewError(f"picture {name!r} cannot be read: {err}") from err
     kind = path.suffix.lstrip(".").replace("jpeg", "jpg")
     if not path.is_relative_to(folder.resolve()) or kind not in MEDIA_TYPES:
         raise ViewError(f"picture {name!r} does not lie in the report, or is no jpg or png")

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from segmif_ros.report.schema import Check, Number, Verdict
-
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -19,6 +17,9 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "==": operator.eq,
 }
+_EARLIER = {"hit": "box_recall", "inside": "box_precision"}
+"""Names that figures had, and that thresholds may still have."""
+
 _REQUIREMENT = re.compile(r"^\s*(?P<path>[^<>=]+?)\s*(?P<how>>=|<=|==|>|<)\s*(?P<limit>\S+)\s*$")
 
 
@@ -42,7 +43,7 @@ class Requirement:
     how: str
     limit: float
 
-    def check(self, report: Mapping[str, Any]) -> Check:
+    def check(self, report: Mapping[str, Any]) -> dict[str, Any]:
         """Compare; a number that the report does not have fails."""
         value = figure(report, self.path)
         passed = value is not None and _COMPARISONS[self.how](value, self.limit)
@@ -73,12 +74,15 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def figure(report: Mapping[str, Any], path: str) -> Number:
+def figure(report: Mapping[str, Any], path: str) -> float | int | None:
     """Return the number at a path, None if there is none.
 
-    A key that itself holds dots or spaces is found as well: the longest key that fits is taken.
+    Names that figures had in earlier versions, and ids for names of classes, are found as well. A
+    key that itself holds dots or spaces is found: the longest key that fits is taken.
     """
     value: Any = report
+    classes = report.get("model", {}).get("classes", ())
+    earlier = {**_EARLIER, **{str(label["id"]): label["name"] for label in classes}}
     left = path.split(".")
     while left:
         if isinstance(value, list):
@@ -91,6 +95,9 @@ def figure(report: Mapping[str, Any], path: str) -> Number:
             return None
         sizes = range(len(left), 0, -1)
         size = next((n for n in sizes if ".".join(left[:n]) in value), 0)
+        if not size and left[0] in earlier:
+            left[0] = earlier[left[0]]
+            continue
         if not size:
             return None
         value = value[".".join(left[:size])]
@@ -100,7 +107,7 @@ def figure(report: Mapping[str, Any], path: str) -> Number:
     return value
 
 
-def verdict(report: Mapping[str, Any], requirements: Sequence[Requirement]) -> Verdict:
+def verdict(report: Mapping[str, Any], requirements: Sequence[Requirement]) -> dict[str, Any]:
     """Check all thresholds; without any nothing is passed and nothing failed."""
     checks = [each.check(report) for each in requirements]
     passed = all(check["passed"] for check in checks) if checks else None
