@@ -65,7 +65,9 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"python -m benchmarks.dds: {err}\n")
         return 1
     if args.out is not None:
-        args.out.write_text(json.dumps(rounded(report), indent=1) + "\n", encoding="utf-8")
+        args.out.write_text(
+            json.dumps(rounded(report), separators=(",", ":")) + "\n", encoding="utf-8"
+        )
         say(f"wrote {args.out}")
     return 0
 
