@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from segmif_ros.documents import DocumentError, conform, read_json
 from segmif_ros.share import resolve_model
@@ -253,12 +254,26 @@ def _verify_model(bundle: Bundle) -> None:
             f"{model}: sha256 is {digest[:12]}..., the manifest says {manifest.sha256[:12]}...; "
             "the file is damaged or was replaced: copy the bundle again or export it again"
         )
-    outside = external_data(content, str(model))
+    proto = _parsed(content, str(model))
+    outside = list(_files_named(proto))
     if outside:
         raise BundleError(
             f"{model}: weights lie in another file ({outside[0]!r}); "
             "a bundle must be self-contained: export with the weights inside"
         )
+    for tensor in proto.graph.initializer:
+        if _holds_nan(tensor):
+            raise BundleError(
+                f"{model}: weights {tensor.name!r} hold NaN, so every picture would; the training "
+                "diverged: export a checkpoint from before"
+            )
+        if f".{tensor.name}".endswith(".predict.bias") and len(tensor.dims) == 1:
+            found = int(tensor.dims[0])
+            if found != len(manifest.classes):
+                raise BundleError(
+                    f"{model}: the model tells {found} classes apart, the manifest names "
+                    f"{len(manifest.classes)}; correct the class list and export it again"
+                )
 
 
 def external_data(content: bytes, source: str) -> list[str]:
@@ -271,6 +286,10 @@ def external_data(content: bytes, source: str) -> list[str]:
     Raises:
         BundleError: the bytes are no ONNX model, or the package onnx is missing.
     """
+    return list(_files_named(_parsed(content, source)))
+
+
+def _parsed(content: bytes, source: str) -> Any:
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -285,7 +304,17 @@ def external_data(content: bytes, source: str) -> list[str]:
         raise BundleError(f"{source}: not an ONNX file ({err}); export it again") from err
     if not proto.graph.node:
         raise BundleError(f"{source}: an ONNX file without a graph; export it again")
-    return list(_files_named(proto))
+    return proto
+
+
+def _holds_nan(tensor: Any) -> bool:
+    """Look at the values of a TensorProto of 16 or 32 bits."""
+    kind = {tensor.FLOAT: np.float32, tensor.FLOAT16: np.float16}.get(tensor.data_type)
+    if kind is None:
+        return False
+    whole = len(tensor.raw_data) // np.dtype(kind).itemsize
+    values = np.frombuffer(tensor.raw_data, kind, whole)
+    return bool(np.isnan(values).any() or np.isnan(tensor.float_data).any())
 
 
 def _files_named(message: Any) -> Iterator[str]:

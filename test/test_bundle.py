@@ -405,3 +405,28 @@ def test_a_manifest_with_everything_survives_writing_and_reading(tmp_path: Path)
     plain = Manifest("a", "model.onnx", "ab" * 32, (64, 96), fmb_classes())
     assert "models" not in json.loads(plain.to_json())
     assert "gate" not in json.loads(plain.to_json())
+
+
+def with_weights(folder: Path, *weights: TensorProto) -> None:
+    """Add weights to the model, with a manifest that agrees."""
+    model = onnx.load(folder / "model.onnx")
+    model.graph.initializer.extend(weights)
+    replace_model(folder, model.SerializeToString())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_weights_that_are_no_numbers_are_refused(bundle_dir: Path, dtype: type) -> None:
+    values = np.ones(4, dtype)
+    with_weights(bundle_dir, numpy_helper.from_array(values / dtype(0), "mask"))
+    assert Bundle.load(bundle_dir), "infinity is what masks are made of"
+    values[2] = np.nan
+    with_weights(bundle_dir, numpy_helper.from_array(values, "stem.weight"))
+    assert "weights 'stem.weight' hold NaN" in refusal(bundle_dir)
+
+
+def test_a_class_list_of_another_length_than_the_models_is_refused(bundle_dir: Path) -> None:
+    with_weights(bundle_dir, numpy_helper.from_array(np.ones(15, np.float32), "net.predict.bias"))
+    assert Bundle.load(bundle_dir)
+    classes = [{"id": i, "name": f"c{i}", "color": [0, 0, 0]} for i in range(9)]
+    edit_manifest(bundle_dir, classes=classes)
+    assert "tells 15 classes apart, the manifest names 9" in refusal(bundle_dir)
