@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from segmif_ros.bundle import MANIFEST, BundleError, parse_manifest
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
+from segmif_ros.share import resolve_model
 from segmif_ros.training.ranks import Ranks
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.weighting import LossRatioWeighting
@@ -167,7 +169,8 @@ def load_start(network: nn.Module, start: Path) -> str:
 
     Args:
         network: to be filled.
-        start: checkpoint.pt, best.pt, or the folder of a bundle that was exported from one.
+        start: checkpoint.pt, best.pt, or a bundle that was exported from one: its folder, or its
+            name if it ships.
 
     Returns:
         What was taken, for the log.
@@ -175,6 +178,9 @@ def load_start(network: nn.Module, start: Path) -> str:
     Raises:
         CheckpointError: the weights are not to be found or belong to another network.
     """
+    if not start.exists():
+        with suppress(FileNotFoundError):
+            start = resolve_model(str(start))
     path = source_checkpoint(start) if start.is_dir() else start
     weights: dict[str, Tensor] = read(path)["average"]
     own = network.state_dict()

@@ -4,7 +4,8 @@
 OPTIONAL = {
     *("rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs"),
     *("rosgraph_msgs", "builtin_interfaces", "launch", "launch_ros", "vision_msgs", "cv_bridge"),
-    *("onnx", "onnxruntime", "openvino", "tensorrt", "torch", "tensorboard", "distributed"),
+    *("onnx", "onnxruntime", "openvino", "torch", "tensorboard", "distributed"),
+    *("tensorrt", "tensorrt_rtx"),
     *("catkin_pkg", "dockerfile_parse", "hypothesis", "mcap", "playwright"),
 }
 """What a ROS workspace may lack: `colcon test` runs what it can without them."""

@@ -111,3 +111,8 @@ def test_a_run_resumes_with_its_own_recipe_only(tmp_path: Path) -> None:
         )  # fmt: skip
     with pytest.raises(CheckpointError, match="is missing"):
         train(RECIPE, pairs, tmp_path / "new", classes=CLASSES, resume=True, options=OPTIONS)
+
+
+def test_a_shipped_bundle_is_known_by_its_name() -> None:
+    with pytest.raises(CheckpointError, match=r"segmif-nano.*checkpoint"):
+        load_start(tiny(CLASSES), Path("segmif-nano"))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import tensorrt_rtx  # noqa: F401 - without it these tests are skipped by its name
 import torch
 from nano_bundle import SIZE, smooth_pair, write_nano_bundle
 from onnx import TensorProto, helper
@@ -32,10 +33,6 @@ from segmif_ros.export.rewrite import rewrite
 from segmif_ros.export.shapes import fold_shapes
 from segmif_ros.network.variants import build as build_network
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or "x86_64" not in sys.implementation._multiarch,
-    reason="TensorRT for RTX has wheels for x86-64 only",
-)
 KEEP = next(iter(PLANS.values()))
 
 
