@@ -10,7 +10,7 @@ import numpy as np
 
 from segmif_ros.frames import Image8
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.draw.render import render
+from segmif_ros.rig.draw.render import Renderer
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.thermal import ThermalNormaliser
@@ -35,7 +35,7 @@ def reference_pictures() -> dict[str, bytes]:
     """
     files = {}
     for lighting, seed in PAIRS:
-        frame = render(random_scene(seed), _MOMENT_S, Rig.aligned(), lighting)
+        frame = Renderer(random_scene(seed), Rig.aligned(), lighting).frame(_MOMENT_S)
         name = f"{lighting.value}_{seed}"
         files[f"{name}_rgb.jpg"] = _jpeg(frame.rgb[..., ::-1])
         files[f"{name}_thermal.jpg"] = _jpeg(ThermalNormaliser().normalise(frame.thermal))

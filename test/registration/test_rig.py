@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from numpy.typing import NDArray
+from true_calibration import rig_calibration
 
 from segmif_ros.registration import (
     Calibration,
@@ -29,7 +30,6 @@ from segmif_ros.registration import (
     save_calibration,
 )
 from segmif_ros.registration.warp import remap_table
-from segmif_ros.rig.cameras.calibration import rig_calibration
 from segmif_ros.rig.cameras.cameras import Camera, Rig, place
 
 RIG = Rig.default()

@@ -9,9 +9,9 @@ import pytest
 from node_process import Peer
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage
+from true_calibration import rig_calibration
 
 from segmif_ros.registration import Registration, save_calibration
-from segmif_ros.rig.cameras.calibration import rig_calibration
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.ros.tools.rig_node import camera_info
 

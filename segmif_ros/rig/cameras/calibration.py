@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rig's true thermal -> RGB geometry, as the calibrations that the node loads."""
+"""The rig's true thermal -> RGB geometry, as the calibration that the node loads."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from segmif_ros.registration import Calibration, Intrinsics, RigCalibration, save_calibration
-from segmif_ros.rig.cameras.cameras import Pinhole, Rig
+from segmif_ros.registration import Calibration, save_calibration
+from segmif_ros.rig.cameras.cameras import Rig
 
 PLANE_M = 18.0
 """Distance at which the homography is exact: the middle of a street scene."""
@@ -34,27 +32,6 @@ def homography_calibration(rig: Rig, *, seed: int, distance_m: float = PLANE_M) 
     )
 
 
-def rig_calibration(rig: Rig, *, seed: int, depth_m: tuple[float, float]) -> RigCalibration:
-    """Return both cameras and their mounting.
-
-    Args:
-        rig: whose geometry.
-        seed: named in `source`, for people.
-        depth_m: nearest and furthest depth of the scene, metres; the same twice for a plane.
-
-    Raises:
-        RegistrationError: a depth that does not lie in front of both cameras.
-    """
-    return RigCalibration(
-        _intrinsics(rig.rgb.intrinsics),
-        _intrinsics(rig.thermal.intrinsics),
-        rig.thermal.rotation.T,
-        np.array(rig.thermal.position_m),
-        *depth_m,
-        source=f"virtual rig, seed {seed}",
-    )
-
-
 def write_calibration(path: Path, rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> None:
     """Write `homography_calibration` to `path`; a half-written file is never seen.
 
@@ -63,7 +40,3 @@ def write_calibration(path: Path, rig: Rig, *, seed: int, distance_m: float = PL
         OSError: the file cannot be written.
     """
     save_calibration(homography_calibration(rig, seed=seed, distance_m=distance_m), path)
-
-
-def _intrinsics(pinhole: Pinhole) -> Intrinsics:
-    return Intrinsics((pinhole.height, pinhole.width), pinhole.matrix)

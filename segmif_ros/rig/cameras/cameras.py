@@ -45,6 +45,11 @@ class Pinhole:
         """The 3x3 intrinsic matrix K."""
         return np.array([[self.fx, 0.0, self.cx], [0.0, self.fy, self.cy], [0.0, 0.0, 1.0]])
 
+    def pixels(self, points: NDArray[Any], depth: NDArray[Any]) -> tuple[Matrix, Matrix]:
+        """Return u and v of points (..., 3) in the optical frame, taken as `depth` (...) away."""
+        u = self.fx * points[..., 0] / depth + self.cx
+        return u, self.fy * points[..., 1] / depth + self.cy
+
 
 @dataclass(frozen=True, slots=True)
 class Camera:
@@ -196,10 +201,7 @@ class Pose:
     def project(self, points: Matrix) -> Matrix:
         """Project street points (..., 3) to pixels (..., 2); points must lie in front."""
         p = self.to_camera(points)
-        k = self.intrinsics
-        return np.stack(
-            [k.fx * p[..., 0] / p[..., 2] + k.cx, k.fy * p[..., 1] / p[..., 2] + k.cy], axis=-1
-        )
+        return np.stack(self.intrinsics.pixels(p, p[..., 2]), axis=-1)
 
 
 def place(camera: Camera, centre: Vector3, yaw_rad: float, pitch_rad: float) -> Pose:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,25 +26,32 @@ _HIP, _SOLE = 0.52, 0.035
 LEATHER: Colour = (26, 28, 32)
 
 
+class Limb(NamedTuple):
+    """A capsule: ends, radii, colour, temperature."""
+
+    start: Joint
+    stop: Joint
+    radius: tuple[float, float]
+    bgr: Colour
+    kelvin: float
+
+
 @dataclass(slots=True)
 class Limbs:
-    """Capsules of one figure, back to front: ends, radii, colour, temperature."""
+    """One figure, its limbs back to front."""
 
     heading: float
     label: int
-    start: list[Joint] = field(default_factory=list)
-    stop: list[Joint] = field(default_factory=list)
-    radius: list[tuple[float, float]] = field(default_factory=list)
-    bgr: list[Colour] = field(default_factory=list)
-    kelvin: list[float] = field(default_factory=list)
+    parts: list[Limb] = field(default_factory=list)
 
     def add(self, a: Joint, b: Joint, ra: float, rb: float, colour: Colour, kelvin: float) -> None:
         """Append one capsule."""
-        self.start.append(a)
-        self.stop.append(b)
-        self.radius.append((ra, rb))
-        self.bgr.append(colour)
-        self.kelvin.append(kelvin)
+        self.parts.append(Limb(a, b, (ra, rb), colour, kelvin))
+
+
+def _off(joint: Joint, x: float = 0.0, y: float = 0.0) -> Joint:
+    """Return the joint, moved forwards and up."""
+    return joint[0] + x, joint[1] + y, joint[2]
 
 
 def walker(
@@ -84,41 +92,30 @@ def _striding_leg(h: float, side: float, turn: float, stride: float) -> tuple[Jo
     lift = max(0.0, math.cos(turn)) if stride else 0.05
     upper, lower = swing + 0.25 * lift, swing - 0.75 * lift
     hip: Joint = (0.0, _HIP * h, side * 0.052 * h)
-    knee: Joint = (
-        0.25 * h * math.sin(upper), hip[1] - 0.25 * h * math.cos(upper), side * 0.056 * h
-    )  # fmt: skip
-    ankle: Joint = (
-        knee[0] + 0.245 * h * math.sin(lower), knee[1] - 0.245 * h * math.cos(lower),
-        side * 0.052 * h,
-    )  # fmt: skip
-    return hip, knee, ankle
+    knee = _hang(hip, 0.25 * h, upper, side * 0.056 * h)
+    return hip, knee, _hang(knee, 0.245 * h, lower, side * 0.052 * h)
+
+
+def _hang(joint: Joint, bone: float, angle: float, right: float) -> Joint:
+    """Return the end of a bone that hangs from a joint, swung forwards by `angle`."""
+    return joint[0] + bone * math.sin(angle), joint[1] - bone * math.cos(angle), right
 
 
 def _far_trunk(limbs: Limbs, person: Person, climate: Climate, hip_y: float) -> None:
     h, b = person.height, person.build
     low, high = hip_y + 0.02 * h, hip_y + 0.24 * h
-    limbs.add((0.0, low, 0.0), (0.01 * h, high, 0.0), 0.085 * h * b, 0.115 * h * b, person.coat,
-              climate.clothing)  # fmt: skip
+    hip, chest = (0.0, low, 0.0), (0.01 * h, high, 0.0)
+    limbs.add(hip, chest, 0.085 * h * b, 0.115 * h * b, person.coat, climate.clothing)
     shown = person.hair if math.cos(limbs.heading) > 0.2 else person.skin
-    chin, brow = hip_y + 0.365 * h, hip_y + 0.41 * h
-    limbs.add((0.02 * h, chin, 0.0), (0.02 * h, brow, 0.0), 0.05 * h, 0.058 * h, shown,
-              climate.skin)  # fmt: skip
+    chin, brow = (0.02 * h, hip_y + 0.365 * h, 0.0), (0.02 * h, hip_y + 0.41 * h, 0.0)
+    limbs.add(chin, brow, 0.05 * h, 0.058 * h, shown, climate.skin)
 
 
 def _swinging_arm(h: float, side: float, sunk: float, swing: float) -> tuple[Joint, Joint, Joint]:
     shoulder: Joint = (0.01 * h, 0.805 * h + sunk, side * 0.118 * h)
     turn = 0.85 * swing
-    elbow: Joint = (
-        shoulder[0] + 0.165 * h * math.sin(turn), shoulder[1] - 0.165 * h * math.cos(turn),
-        side * 0.135 * h,
-    )  # fmt: skip
-    turn += 0.35
-    hand: Joint = (
-        elbow[0] + 0.15 * h * math.sin(turn),
-        elbow[1] - 0.15 * h * math.cos(turn),
-        side * 0.13 * h,
-    )
-    return shoulder, elbow, hand
+    elbow = _hang(shoulder, 0.165 * h, turn, side * 0.135 * h)
+    return shoulder, elbow, _hang(elbow, 0.15 * h, turn + 0.35, side * 0.13 * h)
 
 
 def _leg(
@@ -129,8 +126,7 @@ def _leg(
     limbs.add(hip, knee, 0.054 * h * b, 0.038 * h * b, person.trousers, cloth)
     limbs.add(knee, ankle, 0.037 * h * b, 0.025 * h, person.trousers, cloth - 0.5)
     toe: Joint = (ankle[0] + 0.075 * h, max(ankle[1] - 0.018 * h, 0.02 * h), ankle[2])
-    limbs.add((ankle[0], ankle[1] - 0.012 * h, ankle[2]), toe, 0.026 * h, 0.018 * h, LEATHER,
-              cloth - 2.5)  # fmt: skip
+    limbs.add(_off(ankle, y=-0.012 * h), toe, 0.026 * h, 0.018 * h, LEATHER, cloth - 2.5)
 
 
 def _trunk(
@@ -152,29 +148,25 @@ def _trunk(
         high: Joint = (neck[0], neck[1] - 0.055 * h, side * 0.075 * h)
         limbs.add(low, high, 0.056 * h * b, 0.058 * h * b, coat, cloth)
     middle: Joint = ((hip[0] + neck[0]) / 2 + 0.01, (hip[1] + neck[1]) / 2 + 0.04 * h, 0.0)
-    limbs.add((hip[0], hip[1] + 0.05 * h, 0.0), (neck[0], neck[1] - 0.05 * h, 0.0), 0.068 * h * b,
-              0.078 * h * b, coat, cloth + 0.9)  # fmt: skip
+    back, chest = _off(hip, y=0.05 * h), _off(neck, y=-0.05 * h)
+    limbs.add(back, chest, 0.068 * h * b, 0.078 * h * b, coat, cloth + 0.9)
     if person.bag == 1:
-        limbs.add((middle[0] - 0.105 * h, middle[1] - 0.05 * h, 0.0),
-                  (middle[0] - 0.095 * h, middle[1] + 0.09 * h, 0.0), 0.075 * h, 0.07 * h,
-                  (person.trousers[2], person.trousers[0], coat[1]), cloth - 2.5)  # fmt: skip
+        pack = (person.trousers[2], person.trousers[0], coat[1])
+        low, high = _off(middle, -0.105 * h, -0.05 * h), _off(middle, -0.095 * h, 0.09 * h)
+        limbs.add(low, high, 0.075 * h, 0.07 * h, pack, cloth - 2.5)
     _arm(limbs, person, arms[1], coat, climate)
     if person.bag == 2:
-        hand = arms[1][2]
-        limbs.add((hand[0], hand[1] - 0.1 * h, hand[2]), (hand[0], hand[1] - 0.16 * h, hand[2]),
-                  0.06 * h, 0.075 * h, (coat[1], coat[0], 60.0), climate.air + 1.5)  # fmt: skip
-    limbs.add((neck[0], neck[1] - 0.01 * h, 0.0), (neck[0] + 0.01, neck[1] + 0.06 * h, 0.0),
-              0.032 * h, 0.03 * h, person.skin, skin)  # fmt: skip
-    head: Joint = (neck[0] + 0.02 * h, neck[1] + 0.095 * h, 0.0)
-    crown: Joint = (neck[0] + 0.015 * h, neck[1] + 0.125 * h, 0.0)
-    limbs.add((head[0] - 0.018 * h, head[1] + 0.012 * h, 0.0), crown, 0.052 * h, 0.055 * h,
-              person.hair, skin - 3.5)  # fmt: skip
-    limbs.add((head[0] + 0.012 * h, head[1] - 0.022 * h, 0.0),
-              (head[0] + 0.014 * h, head[1] + 0.012 * h, 0.0), 0.041 * h, 0.045 * h, person.skin,
-              skin + 0.3)  # fmt: skip
+        top, bottom = _off(arms[1][2], y=-0.1 * h), _off(arms[1][2], y=-0.16 * h)
+        limbs.add(top, bottom, 0.06 * h, 0.075 * h, (coat[1], coat[0], 60.0), climate.air + 1.5)
+    throat, chin = _off(neck, y=-0.01 * h), _off(neck, 0.01, 0.06 * h)
+    limbs.add(throat, chin, 0.032 * h, 0.03 * h, person.skin, skin)
+    head, crown = _off(neck, 0.02 * h, 0.095 * h), _off(neck, 0.015 * h, 0.125 * h)
+    hair = person.hair
+    limbs.add(_off(head, -0.018 * h, 0.012 * h), crown, 0.052 * h, 0.055 * h, hair, skin - 3.5)
+    jaw, brow = _off(head, 0.012 * h, -0.022 * h), _off(head, 0.014 * h, 0.012 * h)
+    limbs.add(jaw, brow, 0.041 * h, 0.045 * h, person.skin, skin + 0.3)
     if math.cos(limbs.heading) > 0.2:
-        limbs.add((head[0] - 0.03 * h, head[1] - 0.005 * h, 0.0), crown, 0.046 * h, 0.05 * h,
-                  person.hair, skin - 2.5)  # fmt: skip
+        limbs.add(_off(head, -0.03 * h, -0.005 * h), crown, 0.046 * h, 0.05 * h, hair, skin - 2.5)
 
 
 def _arm(
@@ -184,8 +176,8 @@ def _arm(
     shoulder, elbow, hand = arm
     limbs.add(shoulder, elbow, 0.037 * h * b, 0.03 * h * b, coat, climate.clothing - 0.3)
     limbs.add(elbow, hand, 0.03 * h * b, 0.022 * h, coat, climate.clothing - 0.6)
-    limbs.add(hand, (hand[0] + 0.01 * h, hand[1] - 0.03 * h, hand[2]), 0.022 * h, 0.018 * h,
-              person.skin, climate.skin - 1.0)  # fmt: skip
+    fingers = _off(hand, 0.01 * h, -0.03 * h)
+    limbs.add(hand, fingers, 0.022 * h, 0.018 * h, person.skin, climate.skin - 1.0)
 
 
 def _wheel(limbs: Limbs, at: float, radius: float, width: float, colour: Colour, kelvin: float,
@@ -232,14 +224,9 @@ def motorcycle(cycle: Cycle, heading: float, climate: Climate, label: int) -> Li
     dark, metal = (30.0, 28.0, 28.0), (120.0, 120.0, 122.0)
     body = climate.body
     for at in (-0.68, 0.70):
-        limbs.add(
-            (at - 0.001, 0.31, 0.0), (at, 0.311, 0.0), 0.31, 0.31, dark, climate.steel + 6 * hot
-        )
-        limbs.add((at - 0.001, 0.31, 0.0), (at, 0.311, 0.0), 0.2, 0.2, (70, 70, 72),
-                  climate.steel + 9 * hot)  # fmt: skip
-        limbs.add(
-            (at - 0.001, 0.31, 0.0), (at, 0.311, 0.0), 0.07, 0.07, metal, climate.steel + 9 * hot
-        )
+        for radius, colour, warm in ((0.31, dark, 6), (0.2, (70, 70, 72), 9), (0.07, metal, 9)):
+            kelvin = climate.steel + warm * hot
+            limbs.add((at - 0.001, 0.31, 0.0), (at, 0.311, 0.0), radius, radius, colour, kelvin)
     limbs.add((-0.2, 0.34, 0.0), (0.22, 0.40, 0.0), 0.17, 0.18, (84, 84, 86), body + 42 * hot)
     limbs.add((0.2, 0.30, 0.12), (-0.85, 0.36, 0.15), 0.05, 0.065, metal, body + 48 * hot)
     limbs.add((0.70, 0.31, 0.0), (0.44, 0.95, 0.0), 0.045, 0.05, metal, body + 2 * hot)
@@ -286,13 +273,12 @@ def rider(cycle: Cycle, t: float, heading: float, climate: Climate, label: int) 
                         side * 0.15 * h)  # fmt: skip
         arms.append((shoulder, elbow, hand))
     _trunk(limbs, person, climate, hip, neck, near, arms)
-    head: Joint = (neck[0] + 0.02 * h, neck[1] + 0.115 * h, 0.0)
+    head = _off(neck, 0.02 * h, 0.115 * h)
     if cycle.kind == "motorcycle":
-        limbs.add(head, (head[0] + 0.01, head[1] + 0.02, 0.0), 0.085 * h, 0.08 * h, person.hair,
-                  climate.air + 3.0)  # fmt: skip
+        limbs.add(head, _off(head, 0.01, 0.02), 0.085 * h, 0.08 * h, person.hair, climate.air + 3.0)
     else:
-        limbs.add((head[0] - 0.05, head[1] + 0.05, 0.0), (head[0] + 0.04, head[1] + 0.05, 0.0),
-                  0.06 * h, 0.055 * h, cycle.paint, climate.air + 2.0)  # fmt: skip
+        rear, front = _off(head, -0.05, 0.05), _off(head, 0.04, 0.05)
+        limbs.add(rear, front, 0.06 * h, 0.055 * h, cycle.paint, climate.air + 2.0)
     return limbs
 
 

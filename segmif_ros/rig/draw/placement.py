@@ -16,6 +16,12 @@ SUBPIXEL = 4
 """Corners are handed to OpenCV in 1 / 2**SUBPIXEL pixels."""
 
 
+def fixed_point(pixels: NDArray[Any]) -> NDArray[np.int32]:
+    """Return corners (..., 2) as OpenCV takes them; far away is as far as its integers allow."""
+    near = np.clip(pixels, -20000.0, 20000.0)
+    return np.asarray(np.rint(near * (1 << SUBPIXEL)).astype(np.int32))
+
+
 @dataclass(slots=True, eq=False)
 class Placed:
     """A sprite in one image: where it is, and how its texture gets there.
@@ -39,8 +45,7 @@ class Placed:
     def outline(self) -> NDArray[np.uint8]:
         """Return a mask of the region: 255 where the sprite is."""
         mask = np.zeros(self._shape(), np.uint8)
-        fixed = np.rint(np.clip(self.corners, -20000.0, 20000.0) * (1 << SUBPIXEL))
-        cv2.fillConvexPoly(mask, fixed.astype(np.int32), 255, cv2.LINE_8, SUBPIXEL)
+        cv2.fillConvexPoly(mask, fixed_point(self.corners), 255, cv2.LINE_8, SUBPIXEL)
         return mask
 
     def _shape(self) -> tuple[int, int]:

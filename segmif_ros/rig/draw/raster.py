@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras.cameras import Pose
 from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
-from segmif_ros.rig.draw.placement import SUBPIXEL, Placed
+from segmif_ros.rig.draw.placement import SUBPIXEL, Placed, fixed_point
 
 Shape = NDArray[np.int32]
 """Corners in pixels, times 2**SUBPIXEL."""
@@ -89,6 +89,11 @@ class Canvas:
     def _paste(self, item: Sprite, placed: Placed) -> None:
         raise NotImplementedError
 
+    def _mark(self, label: int, covered: NDArray[np.uint8], placed: Placed) -> None:
+        """Write a label where a sprite covers its region."""
+        flat = _sheet(int(label), *self.labels.shape)
+        cv2.copyTo(flat[placed.region], covered, self.labels[placed.region])
+
     def _flatten(self, items: list[Polygons]) -> dict[int, tuple[list[Shape], list[Any]]]:
         """Project all polygons, one batch for each corner count; leave out what is out of sight."""
         found: dict[int, tuple[list[Shape], list[Any]]] = {}
@@ -104,9 +109,7 @@ class Canvas:
         camera = self.pose.to_camera(np.concatenate([item.points for item in batch]))
         depth = camera[..., 2]
         nearest = depth.min(axis=1)
-        safe = np.maximum(depth, NEAR_M)
-        u = k.fx * camera[..., 0] / safe + k.cx
-        v = k.fy * camera[..., 1] / safe + k.cy
+        u, v = k.pixels(camera, np.maximum(depth, NEAR_M))
         left, right = u.min(axis=1), u.max(axis=1)
         top, bottom = v.min(axis=1), v.max(axis=1)
         shown = (depth.max(axis=1) > NEAR_M) & (right > -1) & (left < k.width)
@@ -122,9 +125,7 @@ class Canvas:
         cull = np.repeat([item.cull for item in batch], counts)
         shown &= ~cull | (area > 0) | crossing
         rows = np.flatnonzero(shown)
-        pixels = np.stack([u[rows], v[rows]], axis=-1)
-        np.clip(pixels, -20000.0, 20000.0, out=pixels)
-        shapes: list[Shape] = list(np.rint(pixels * (1 << SUBPIXEL)).astype(np.int32))
+        shapes: list[Shape] = list(fixed_point(np.stack([u[rows], v[rows]], axis=-1)))
         for index in np.flatnonzero(crossing[rows]).tolist():
             shapes[index] = self._clip(camera[rows[index]])
         values = self._values(batch, rows, np.maximum(depth[rows].mean(axis=1), NEAR_M))
@@ -145,12 +146,7 @@ class Canvas:
             if (a[2] >= NEAR_M) != (b[2] >= NEAR_M):
                 kept.append(a + (b - a) * ((NEAR_M - a[2]) / (b[2] - a[2])))
         p = np.array(kept)
-        k = self.pose.intrinsics
-        pixels = np.stack([k.fx * p[:, 0] / p[:, 2] + k.cx, k.fy * p[:, 1] / p[:, 2] + k.cy], 1)
-        clipped: NDArray[np.int32] = np.rint(
-            np.clip(pixels, -20000.0, 20000.0) * (1 << SUBPIXEL)
-        ).astype(np.int32)
-        return clipped
+        return fixed_point(np.stack(self.pose.intrinsics.pixels(p, p[:, 2]), 1))
 
     def _place_all(self, items: list[Sprite]) -> dict[int, Placed]:
         """Find where the sprites lie in the image; those out of sight are left out."""
@@ -159,9 +155,7 @@ class Canvas:
         k = self.pose.intrinsics
         camera = self.pose.to_camera(np.stack([item.corners for item in items]))
         depth = camera[..., 2]
-        safe = np.maximum(depth, NEAR_M)
-        u = k.fx * camera[..., 0] / safe + k.cx
-        v = k.fy * camera[..., 1] / safe + k.cy
+        u, v = k.pixels(camera, np.maximum(depth, NEAR_M))
         seen = (depth.max(axis=1) > NEAR_M) & (u.max(axis=1) > 0) & (u.min(axis=1) < k.width)
         seen &= (v.max(axis=1) > 0) & (v.min(axis=1) < k.height)
         near = depth.min(axis=1) < NEAR_M
@@ -179,7 +173,6 @@ class Canvas:
 
     def _place_cut(self, item: Sprite, camera: Points) -> Placed | None:
         """Place a sprite that begins behind the near plane; it is cut along a vertical line."""
-        k = self.pose.intrinsics
         left_near = bool(camera[[0, 3], 2].min() < NEAR_M)
         right_near = bool(camera[[1, 2], 2].min() < NEAR_M)
         span = float(camera[0, 2] - camera[1, 2])
@@ -193,7 +186,7 @@ class Canvas:
         z = cut[:, 2]
         if z.min() < NEAR_M / 2:
             return None
-        u, v = k.fx * cut[:, 0] / z + k.cx, k.fy * cut[:, 1] / z + k.cy
+        u, v = self.pose.intrinsics.pixels(cut, z)
         return self._place(item.texture, u.tolist(), v.tolist(), z.tolist(), left, right)
 
     def _place(
@@ -303,10 +296,6 @@ class VisibleCanvas(Canvas):
             cv2.add(region, source, dst=region)
         self._mark(item.label, covered, placed)
 
-    def _mark(self, label: int, covered: NDArray[np.uint8], placed: Placed) -> None:
-        flat = _sheet(int(label), *self.labels.shape)
-        cv2.copyTo(flat[placed.region], covered, self.labels[placed.region])
-
 
 class ThermalCanvas(Canvas):
     """Temperatures of what the thermal camera sees.
@@ -347,5 +336,4 @@ class ThermalCanvas(Canvas):
         heat += np.uint16((round(item.kelvin * 100.0) - HEAT_ZERO) & 0xFFFF)
         cv2.copyTo(heat, mask, self.centikelvin[placed.region])
         if self.with_labels:
-            flat = _sheet(int(item.label), *self.labels.shape)
-            cv2.copyTo(flat[placed.region], mask, self.labels[placed.region])
+            self._mark(item.label, mask, placed)

@@ -6,13 +6,12 @@ The same seed, time, rig and lighting give the same bytes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import Image8, Pair, ThermalImage
+from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.rig.cameras.cameras import Rig, place
 from segmif_ros.rig.draw.stage import Stage
 from segmif_ros.rig.draw.thermal import ThermalCamera, to_mono8
@@ -23,7 +22,6 @@ from segmif_ros.rig.scene.lighting import Lighting, light_of
 from segmif_ros.rig.scene.scene import Scene
 
 ENCODINGS = ("mono16", "mono8")
-_KEEP = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,10 +43,6 @@ class RigFrame:
     thermal_labels: Image8 | None
     stamp_ns: int
     thermal_stamp_ns: int
-
-    def pair(self, frame_id: str = "rgb_optical_frame") -> Pair:
-        """Return the pair as the perception chain takes it."""
-        return Pair(self.rgb, self.thermal, self.stamp_ns, self.thermal_stamp_ns, frame_id)
 
 
 class Renderer:
@@ -76,7 +70,7 @@ class Renderer:
     ) -> None:
         if encoding not in ENCODINGS:
             raise ValueError(f"thermal encoding {encoding!r}: expected one of {ENCODINGS}")
-        self.scene, self.rig, self.lighting = scene, rig, parse_lighting(lighting)
+        self.scene, self.rig, self.lighting = scene, rig, _lighting(lighting)
         self._encoding = encoding
         light = light_of(scene, self.lighting)
         self.climate = climate_of(scene, light)
@@ -156,42 +150,9 @@ def _nanoseconds(t_s: float) -> int:
     return round(t_s * 1e9)
 
 
-def parse_lighting(name: Lighting | str) -> Lighting:
-    """Return the lighting called `name`.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+def _lighting(name: Lighting | str) -> Lighting:
     try:
         return Lighting(name)
     except ValueError:
         names = ", ".join(lighting.value for lighting in Lighting)
         raise ValueError(f"lighting {name!r}: expected one of {names}") from None
-
-
-_recent: OrderedDict[tuple[int, Rig, Lighting, str], Renderer] = OrderedDict()
-
-
-def render(
-    scene: Scene,
-    t_s: float,
-    rig: Rig,
-    lighting: Lighting | str = Lighting.DAY,
-    *,
-    encoding: str = "mono16",
-    thermal_t_s: float | None = None,
-    thermal_labels: bool = False,
-) -> RigFrame:
-    """Render `scene` at `t_s` seconds for both cameras; see `Renderer` and `Renderer.frame`.
-
-    The renderers of the last few scenes are kept, so calling this in a loop over time is cheap.
-    """
-    # The renderer holds its scene, so the id of a kept scene cannot be taken by another one.
-    key = (id(scene), rig, parse_lighting(lighting), encoding)
-    renderer = _recent.pop(key, None)
-    if renderer is None:
-        renderer = Renderer(scene, rig, lighting, encoding=encoding)
-    _recent[key] = renderer
-    while len(_recent) > _KEEP:
-        _recent.popitem(last=False)
-    return renderer.frame(t_s, thermal_t_s=thermal_t_s, thermal_labels=thermal_labels)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.draw.render import RigFrame, render
+from segmif_ros.rig.draw.render import Renderer, RigFrame
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
 
@@ -17,7 +17,7 @@ _SHARES = (0.3, 0.15, 0.3, 0.1, 0.15)
 def training_frame(seed: int) -> RigFrame:
     """Render one registered pair (640x480, both cameras in one place) with its true labels."""
     lighting, moment = _conditions(seed)
-    return render(random_scene(seed), moment, Rig.aligned(), lighting)
+    return Renderer(random_scene(seed), Rig.aligned(), lighting).frame(moment)
 
 
 def training_lighting(seed: int) -> Lighting:

@@ -196,22 +196,18 @@ class Stage:
         self, cast: list[tuple[float, float, Limbs]]
     ) -> Iterator[tuple[float, float, list[Item]]]:
         """Turn all figures into polygons in one go."""
-        counts = [len(limbs.start) for _, _, limbs in cast]
+        counts = [len(limbs.parts) for _, _, limbs in cast]
         where = np.array([(x, z, math.cos(f.heading), math.sin(f.heading)) for x, z, f in cast])
         x0, z0, c, s = np.repeat(where, counts, axis=0).T
-        ends = []
-        for local in (
-            [j for *_, f in cast for j in f.start],
-            [j for *_, f in cast for j in f.stop],
-        ):
-            p = np.array(local)
-            ends.append(np.stack([x0 + p[:, 0] * s + p[:, 2] * c, p[:, 1],
-                                  z0 + p[:, 0] * c - p[:, 2] * s], axis=1))  # fmt: skip
-        radius = np.array([r for *_, f in cast for r in f.radius])
+        start, stop, radius, bgr, kelvin = (
+            np.array(column) for column in zip(*(p for *_, f in cast for p in f.parts), strict=True)
+        )
+        ends = [
+            np.stack([x0 + p[:, 0] * s + p[:, 2] * c, p[:, 1], z0 + p[:, 0] * c - p[:, 2] * s], 1)
+            for p in (start, stop)
+        ]
         corners = outline(ends[0], ends[1], radius, self._eye)
-        shade = self.light.shade(np.array([[0.0, 0.25, -0.95]]))[0]
-        bgr = np.array([colour for *_, f in cast for colour in f.bgr]) * shade
-        kelvin = np.array([value for *_, f in cast for value in f.kelvin])
+        bgr = bgr * self.light.shade(np.array([[0.0, 0.25, -0.95]]))[0]
         first = 0
         for (x, z, limbs), count in zip(cast, counts, strict=True):
             part = slice(first, first + count)

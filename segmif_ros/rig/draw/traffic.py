@@ -56,10 +56,7 @@ class Body:
         label = LABELS.get(vehicle.kind, Label.CAR)
         shape = shape_of(vehicle.kind, coarse=level == 2)
         made = []
-        for local, stuff, fine in (
-            (shape.quads, shape.quad_stuff, shape.quad_fine),
-            (shape.discs, shape.disc_stuff, shape.disc_fine),
-        ):
+        for local, stuff, fine in (shape.quads, shape.discs):
             keep = ~fine if level else np.ones(len(fine), bool)
             faces, kinds = _turn(local[keep], vehicle.heading), stuff[keep]
             normals = _normals(faces)

@@ -7,10 +7,11 @@ Local coordinates: x right, y up, z forward, metres. Corners run clockwise as se
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,41 +39,34 @@ class Stuff(IntEnum):
     HUB = 13
 
 
-@dataclass(slots=True)
-class Shape:
+class Faces(NamedTuple):
     """Faces in painter's order.
 
     Attributes:
-        quads: (F, 4, 3) flat faces.
-        quad_stuff: (F,) `Stuff` of each.
-        quad_fine: (F,) true for details that far vehicles go without.
-        discs: (G, 12, 3) wheels.
-        disc_stuff: (G,) `Stuff` of each.
-        disc_fine: (G,) as for quads.
-        half_width: metres.
-        half_length: metres.
-        height: metres.
+        points: (F, K, 3) corners.
+        stuff: (F,) `Stuff` of each.
+        fine: (F,) true for details that far vehicles go without.
     """
 
-    quads: Points
-    quad_stuff: NDArray[np.intp]
-    quad_fine: NDArray[np.bool_]
-    discs: Points
-    disc_stuff: NDArray[np.intp]
-    disc_fine: NDArray[np.bool_]
+    points: Points
+    stuff: NDArray[np.intp]
+    fine: NDArray[np.bool_]
+
+
+class Shape(NamedTuple):
+    """Flat faces of four corners, wheels of twelve, and what they all fit into, metres."""
+
+    quads: Faces
+    discs: Faces
     half_width: float
     half_length: float
     height: float
 
 
-@dataclass(slots=True)
 class _Builder:
-    quads: list[Points] = field(default_factory=list)
-    quad_stuff: list[int] = field(default_factory=list)
-    quad_fine: list[bool] = field(default_factory=list)
-    discs: list[Points] = field(default_factory=list)
-    disc_stuff: list[int] = field(default_factory=list)
-    disc_fine: list[bool] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._quads: list[tuple[Points, Stuff, bool]] = []
+        self._discs: list[tuple[Points, Stuff, bool]] = []
 
     def quad(self, corners: list[Row], stuff: Stuff, *, away: Row, fine: bool = False) -> None:
         """Add a face, turned so that its outside looks away from the point `away`."""
@@ -80,9 +74,7 @@ class _Builder:
         normal = np.cross(points[2] - points[0], points[3] - points[1])
         if normal @ (points.mean(axis=0) - np.asarray(away)) < 0:
             points = points[::-1]
-        self.quads.append(points)
-        self.quad_stuff.append(stuff)
-        self.quad_fine.append(fine)
+        self._quads.append((points, stuff, fine))
 
     def loft(self, stations: list[tuple[float, list[tuple[float, float]]]], nose: float) -> None:
         """Skin a body over cross sections (z, [(half width, y), ... bottom to top])."""
@@ -162,9 +154,7 @@ class _Builder:
                 disc = np.stack(
                     [np.full(12, side * (x + 0.01)), np.maximum(radius + sin, 0.0), z + cos], 1
                 )
-                self.discs.append(disc if side < 0 else disc[::-1])
-                self.disc_stuff.append(stuff)
-                self.disc_fine.append(fine)
+                self._discs.append((disc if side < 0 else disc[::-1], stuff, fine))
 
     def treads(self, x: float, zs: tuple[float, float], radius: float) -> None:
         """Add what the ends show of the tyres below the bumper."""
@@ -203,11 +193,11 @@ class _Builder:
 
     def shape(self, half_width: float, half_length: float, height: float) -> Shape:
         """Return the finished shape."""
-        return Shape(
-            np.array(self.quads), np.array(self.quad_stuff), np.array(self.quad_fine),
-            np.array(self.discs), np.array(self.disc_stuff), np.array(self.disc_fine),
-            half_width, half_length, height,
-        )  # fmt: skip
+        quads, discs = (
+            Faces(*(np.array(column) for column in zip(*faces, strict=True)))
+            for faces in (self._quads, self._discs)
+        )
+        return Shape(quads, discs, half_width, half_length, height)
 
 
 def _inset(corners: list[Row], along: float, up: float) -> list[Row]:

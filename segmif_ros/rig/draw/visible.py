@@ -213,10 +213,8 @@ class VisibleCamera:
         if p[:, 2].max() < NEAR_M:
             return None
         z = np.maximum(p[:, 2], 1.2)
-        k = self.pose.intrinsics
-        pixels = np.stack([k.fx * p[:, 0] / z + k.cx, k.fy * p[:, 1] / z + k.cy], 1) / LOW
-        shape: NDArray[np.int32] = np.rint(np.clip(pixels, -4000, 4000) * 16).astype(np.int32)
-        return shape
+        pixels = np.stack(self.pose.intrinsics.pixels(p, z), 1) / LOW
+        return np.asarray(np.rint(np.clip(pixels, -4000, 4000) * 16).astype(np.int32))
 
     def _through_air(self, bgr: Image, depth: Image, t: float) -> Image:
         clear = cv2.LUT(depth, self._clear)
@@ -233,12 +231,9 @@ class VisibleCamera:
             [[0.30, 0, (11 * t + self.scene.seed * 37) % 512], [0, 0.34, 100 - 4 * t]], np.float32
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        slow = cv2.warpAffine(
-            field, drift, (w // 4, h // 4), flags=flags, borderMode=cv2.BORDER_WRAP
-        )
-        drift *= 2.3
-        fast = cv2.warpAffine(
-            field, drift, (w // 4, h // 4), flags=flags, borderMode=cv2.BORDER_WRAP
+        slow, fast = (
+            cv2.warpAffine(field, d, (w // 4, h // 4), flags=flags, borderMode=cv2.BORDER_WRAP)
+            for d in (drift, drift * np.float32(2.3))
         )
         billow = slow + 0.45 * fast
         density = cv2.resize(np.clip(150 + 52 * billow, 40, 255).astype(np.uint8), (w, h))
@@ -263,13 +258,10 @@ class VisibleCamera:
             if math.cos(heading) > -0.5:
                 continue
             p = self.pose.to_camera(np.array([[x - 0.6, 0.68, z - 2.3], [x + 0.6, 0.68, z - 2.3]]))
-            k = self.pose.intrinsics
             for point in p:
                 if point[2] > 2.0:
-                    at = (
-                        int((k.fx * point[0] / point[2] + k.cx) / 4),
-                        int((k.fy * point[1] / point[2] + k.cy) / 4),
-                    )
+                    u, v = self.pose.intrinsics.pixels(point, point[2])
+                    at = (int(u / 4), int(v / 4))
                     if 0 <= at[0] < w // 4 and 0 <= at[1] < h // 4 and small[at[1], at[0]].any():
                         cv2.circle(small, at, max(int(24 / point[2]), 1), (235, 246, 255), -1)
         near = cv2.GaussianBlur(small, (0, 0), 1.6)
@@ -281,11 +273,10 @@ class VisibleCamera:
     def _dazzle(self, bgr: Image, depth: Image) -> Image:
         """Add the low sun: a flare around it, a veil over the picture, ghosts in the lens."""
         h, w = self.shape
-        k = self.pose.intrinsics
         sun = self.pose.rotation @ np.asarray(self.light.sun)
         if sun[2] < 0.05:
             return bgr
-        at = np.array([k.fx * sun[0] / sun[2] + k.cx, k.fy * sun[1] / sun[2] + k.cy])
+        at = np.array(self.pose.intrinsics.pixels(sun, sun[2]))
         x, y = int(at[0]), int(at[1])
         free = 1.0
         if 4 <= x < w - 4 and 4 <= y < h - 4:

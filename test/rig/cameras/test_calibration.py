@@ -4,11 +4,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import yaml
+from true_calibration import rig_calibration
 
 from segmif_ros.registration import Registration, RegistrationError, load_calibration
 from segmif_ros.rig.cameras.calibration import (
     homography_calibration,
-    rig_calibration,
     write_calibration,
 )
 from segmif_ros.rig.cameras.cameras import Rig

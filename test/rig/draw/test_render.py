@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.draw.render import Renderer, RigFrame, parse_lighting, render
+from segmif_ros.rig.draw.render import Renderer, RigFrame
 from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
@@ -53,7 +53,7 @@ def contrast(rgb: np.ndarray, area: np.ndarray) -> float:
 
 
 def test_shapes_types_and_stamps():
-    frame = render(random_scene(3), 1.25, Rig.default(), "night", thermal_t_s=1.26)
+    frame = Renderer(random_scene(3), Rig.default(), "night").frame(1.25, thermal_t_s=1.26)
     assert (frame.rgb.shape, frame.rgb.dtype) == ((480, 640, 3), np.uint8)
     assert (frame.thermal.shape, frame.thermal.dtype) == ((512, 640), np.uint16)
     assert (frame.labels.shape, frame.labels.dtype) == ((480, 640), np.uint8)
@@ -61,9 +61,6 @@ def test_shapes_types_and_stamps():
     assert (frame.stamp_ns, frame.thermal_stamp_ns) == (1_250_000_000, 1_260_000_000)
     assert frame.rgb.flags.c_contiguous
     assert frame.thermal.flags.c_contiguous
-    pair = frame.pair("cam")
-    assert (pair.stamp_ns, pair.frame_id) == (1_250_000_000, "cam")
-    assert pair.rgb is frame.rgb
 
 
 @pytest.mark.parametrize("lighting", list(Lighting))
@@ -203,18 +200,9 @@ def test_mono8_shows_the_same_picture():
 
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"'noon'.*day, dusk"):
-        parse_lighting("noon")
+        Renderer(random_scene(1), Rig.default(), "noon")
     with pytest.raises(ValueError, match="mono12"):
         Renderer(random_scene(1), Rig.default(), encoding="mono12")
-
-
-def test_render_keeps_its_renderers_apart():
-    a, b = random_scene(1), random_scene(2)
-    rig = Rig.aligned()
-    first = render(a, 0.0, rig).labels
-    render(b, 0.0, rig)
-    np.testing.assert_array_equal(render(a, 0.0, rig).labels, first)
-    assert (render(b, 0.0, rig).labels != first).mean() > 0.1
 
 
 @pytest.mark.parametrize("seed", range(4))

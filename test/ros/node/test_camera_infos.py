@@ -12,9 +12,10 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
+from true_calibration import rig_calibration
 
 from segmif_ros.registration import Intrinsics, RegistrationError
-from segmif_ros.rig.cameras.calibration import homography_calibration, rig_calibration
+from segmif_ros.rig.cameras.calibration import homography_calibration
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.ros.node import camera_infos
 from segmif_ros.ros.node.camera_infos import (
