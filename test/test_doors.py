@@ -12,8 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -23,10 +26,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from segmif_ros.bundle import BundleError, parse_manifest
+from segmif_ros.calibration.points import CalibrationError, read_pairs
+from segmif_ros.datasets.boxes import BoxClasses, read_boxes
 from segmif_ros.datasets.classes import load_class_list
+from segmif_ros.datasets.lists import listed
 from segmif_ros.datasets.protocol import protocols_of
+from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines.gate import GateError, GateResult
+from segmif_ros.images.compressed import decode
+from segmif_ros.images.pictures import PictureError, read_labels, read_rgb, read_thermal
+from segmif_ros.images.raw import ENCODINGS, ImageRefused, view_rgb, view_thermal
 from segmif_ros.labels import parse_labels
+from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError, load_calibration
 from segmif_ros.share import share_path
 
@@ -38,7 +49,7 @@ class Door(NamedTuple):
 
     read: Callable[[Path], object]
     errors: tuple[type[Exception], ...]
-    good: dict[str, Any]
+    good: dict[str, Any] | str
     suffix: str = ".json"
 
 
@@ -152,12 +163,91 @@ def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def _text(door: Door, content: Any) -> str:
+    if isinstance(content, str):
+        return content
     return json.dumps(content) if door.suffix == ".json" else yaml.dump(content, Dumper=_Dumper)
+
+
+ENCODED = [
+    bytes(cv2.imencode(kind, image)[1])
+    for kind in (".png", ".jpg", ".tiff", ".bmp", ".webp")
+    for image in (np.arange(192, dtype=np.uint8).reshape(8, 8, 3),)
+]
+
+
+@given(content=st.sampled_from(ENCODED), data=st.data())
+def test_any_damage_of_a_picture_leads_to_a_decision(
+    place: Path, content: bytes, data: st.DataObject
+) -> None:
+    changed = bytearray(content)
+    for _ in range(data.draw(st.integers(0, 6))):
+        # Most lengths stand at the beginning.
+        last = len(changed) - 1 if data.draw(st.booleans()) else min(63, len(changed) - 1)
+        changed[data.draw(st.integers(0, last))] = data.draw(st.integers(0, 255))
+    path = place / "damaged.png"
+    path.write_bytes(changed[: data.draw(st.integers(0, len(changed)))])
+    _decides(TEXTS["picture"], path)
+    message = SimpleNamespace(format="png", data=path.read_bytes())
+    for stream in Stream:
+        with suppress(ImageRefused):
+            decode(stream, message)
+
+
+@given(data=st.data())
+def test_any_fields_of_an_image_message_lead_to_a_decision(data: st.DataObject) -> None:
+    small, large = st.integers(0, 9), st.integers(0, 2**32 - 1)
+    message = SimpleNamespace(
+        encoding=data.draw(st.sampled_from([*ENCODINGS, "", "64FC1", "yuv"])),
+        height=data.draw(small | large),
+        width=data.draw(small | large),
+        step=data.draw(small | large),
+        is_bigendian=data.draw(st.integers(0, 1)),
+        data=bytes(data.draw(st.integers(0, 600))),
+    )
+    if data.draw(st.booleans()):
+        layout = ENCODINGS.get(message.encoding, ENCODINGS["rgb8"])
+        least = message.width * layout.channels * int(layout.kind[1])
+        message.step = least + data.draw(st.integers(0, 3))
+        if message.step * message.height < 100_000:
+            rows = message.height * (2 + layout.chroma % 2 * 4) // 2 if layout.chroma else None
+            message.data = bytes(message.step * (rows or message.height))
+    for view, become in ((view_rgb, "to_rgb"), (view_thermal, "to_thermal")):
+        with suppress(ImageRefused):
+            image = getattr(view(message), become)()
+            assert image.shape[:2] == (message.height, message.width)
 
 
 def _decides(door: Door, path: Path) -> None:
     with suppress(*door.errors):
         door.read(path)
+
+
+TEXTS = {
+    "boxes": Door(
+        lambda path: read_boxes(path, (480, 640), BoxClasses({0: 8, 1: None}, "0 person, 1 -")),
+        (DatasetError,),
+        "0 0.5 0.5 0.1 0.2\n1 0.25 0.25 0.1 0.1 0.93\n",
+        ".txt",
+    ),
+    "names": Door(listed, (DatasetError,), "day/00001.png\nnight/00002\n", ".txt"),
+    "points": Door(
+        lambda path: read_pairs([str(path)]),
+        (CalibrationError,),
+        "1, 2, 3, 4  # a corner\n5.5 6 7 8\n\n",
+        ".txt",
+    ),
+    "picture": Door(
+        lambda path: [read(path) for read in (read_rgb, read_thermal, read_labels)],
+        (PictureError,),
+        "BM",
+        ".png",
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=DOORS | TEXTS)
+def any_door(request: pytest.FixtureRequest) -> Door:
+    return (DOORS | TEXTS)[request.param]
 
 
 @pytest.fixture(scope="module", params=DOORS)
@@ -170,10 +260,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("doors")
 
 
-def test_what_is_good_comes_in(door: Door, place: Path) -> None:
-    path = place / f"good{door.suffix}"
-    path.write_text(_text(door, door.good))
-    assert door.read(path)
+def test_what_is_good_comes_in(any_door: Door, place: Path) -> None:
+    path = place / f"good{any_door.suffix}"
+    path.write_text(_text(any_door, any_door.good))
+    if any_door.suffix == ".png":
+        cv2.imwrite(str(path), np.zeros((8, 8), np.uint8))
+    assert any_door.read(path)
 
 
 @given(data=st.data())
@@ -194,7 +286,8 @@ def test_junk_anywhere_leads_to_a_decision(door: Door, place: Path, data: st.Dat
 
 
 @given(data=st.data())
-def test_any_bytes_lead_to_a_decision(door: Door, place: Path, data: st.DataObject) -> None:
+def test_any_bytes_lead_to_a_decision(any_door: Door, place: Path, data: st.DataObject) -> None:
+    door = any_door
     good = _text(door, door.good).encode()
     path = place / f"bytes{door.suffix}"
     if data.draw(st.booleans()):

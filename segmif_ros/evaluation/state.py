@@ -16,11 +16,13 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from segmif_ros.documents import read_json
 from segmif_ros.evaluation.result import BagResult, StoredPicture
 from segmif_ros.evaluation.settings import DriveSettings
 
 FOLDER = "state"
 _RESULT = "result.json"
+_MOST_BYTES = 256 << 20
 _KEY = re.compile("[0-9a-f]{16}")
 
 
@@ -41,7 +43,7 @@ class StateFolder:
         """Return the result of a bag that has not changed since; None if there is none."""
         folder = self._folder / bag_key(bag)
         try:
-            raw = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+            raw = read_json(folder / _RESULT, _MOST_BYTES)
             stored = raw.pop("pictures")
             pictures = tuple(
                 StoredPicture(
@@ -56,7 +58,7 @@ class StateFolder:
                 for entry in stored
             )
             result = BagResult(**{**raw, "notes": tuple(raw["notes"]), "pictures": pictures})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # never made, or by another version: the bag is evaluated again
         whole = result.bag is None or Path(result.bag).exists()
         return replace(result, path=str(bag)) if whole else None
