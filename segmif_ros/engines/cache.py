@@ -183,7 +183,7 @@ class EngineCache:
             return b""
 
     def write(self, path: Path, content: bytes) -> None:
-        """Keep something beside the engines, unless it is too large or there already.
+        """Keep something beside the engines, unless it is there already or larger than the limit.
 
         Raises:
             CacheError: the folder cannot be written.

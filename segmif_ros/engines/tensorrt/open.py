@@ -16,7 +16,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import EngineError, EngineOptions, RefusedError
-from segmif_ros.engines.cache import CacheError, EngineCache, Missing
+from segmif_ros.engines.cache import LARGEST_BLOB, CacheError, EngineCache, Missing
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
 from segmif_ros.engines.gate import GateError, GateResult
 from segmif_ros.engines.key import EngineKey
@@ -189,10 +189,7 @@ class _Opener:
             engine = self._engine(entry.plan, key, recipe)
         except PlanError as err:
             return Missing(str(err))
-        try:
-            self._keep_kernels(engine, key)
-        except CacheError as err:
-            self._tell(f"the next start compiles again: {err}")
+        self._keep_kernels(engine, key)
         self._describe(engine, key, gate)
         return engine
 
@@ -226,7 +223,14 @@ class _Opener:
 
     def _keep_kernels(self, engine: TensorRtEngine, key: EngineKey) -> None:
         """Keep what was compiled on the GPU, so that the next start need not."""
-        self._cache.write(self._cache.compiled_path(self._model, key), engine.kernels())
+        content = engine.kernels()
+        if len(content) > LARGEST_BLOB:
+            self._tell(f"{len(content) >> 20} MiB of kernels are too many to keep for a next start")
+            return
+        try:
+            self._cache.write(self._cache.compiled_path(self._model, key), content)
+        except CacheError as err:
+            self._tell(f"the next start compiles again: {err}")
 
     def _checked(self, engine: TensorRtEngine, recipe: Recipe) -> GateResult:
         """Run the gate; the reference takes seconds a pair on a small processor."""
@@ -234,10 +238,7 @@ class _Opener:
         with BuildProgress(self._tell, what) as progress:
 
             def show(done: int, pairs: int) -> None:
-                if done:
-                    progress.step("pairs", done - 1)
-                else:
-                    progress.begin("pairs", pairs)
+                progress.done("pairs", done, pairs)
 
             return check_engine(engine, self._bundle, threads=self._options.threads, progress=show)
 

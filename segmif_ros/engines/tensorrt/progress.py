@@ -26,12 +26,8 @@ class BuildProgress:
             what: what is done, the beginning of each line.
             every_s: time between two lines, seconds.
         """
-        self._tell = tell
-        self._what = what
-        self._every_s = every_s
-        self._lock = Lock()
-        self._stop = Event()
-        self._cancelled = Event()
+        self._tell, self._what, self._every_s = tell, what, every_s
+        self._lock, self._stop, self._cancelled = Lock(), Event(), Event()
         self._started = self._told = monotonic()
         self._phases: dict[str, tuple[int, int]] = {}
         self._watcher = Thread(target=self._watch, name="segmif-build", daemon=True)
@@ -50,27 +46,25 @@ class BuildProgress:
         self._cancelled.set()
 
     @property
-    def cancelled(self) -> bool:
-        """Whether the build is to be given up."""
-        return self._cancelled.is_set()
-
-    @property
     def seconds(self) -> float:
         """Seconds since the build began."""
         return monotonic() - self._started
 
-    def begin(self, phase: str, steps: int) -> None:
-        """Note that a phase begins."""
-        with self._lock:
-            self._phases[phase] = (0, steps)
-        self._tick()
+    def done(self, phase: str, steps: int, of: int | None = None) -> bool:
+        """Note how far a phase is.
 
-    def step(self, phase: str, step: int) -> None:
-        """Note that a step of a phase, counted from 0, is done."""
+        Args:
+            phase: its name.
+            steps: that are done.
+            of: steps in all, where that is new.
+
+        Returns:
+            Whether to go on.
+        """
         with self._lock:
-            _, steps = self._phases.get(phase, (0, 0))
-            self._phases[phase] = (step + 1, steps)
+            self._phases[phase] = (steps, self._phases.get(phase, (0, 0))[1] if of is None else of)
         self._tick()
+        return not self._cancelled.is_set()
 
     def end(self, phase: str) -> None:
         """Note that a phase has ended."""
@@ -116,12 +110,11 @@ def monitor_of(trt: Any, progress: BuildProgress) -> Any:
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             """A phase begins, inside another one or not."""
             del parent_phase
-            progress.begin(phase_name, num_steps)
+            progress.done(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            """A step is done; True goes on with the build."""
-            progress.step(phase_name, step)
-            return not progress.cancelled
+            """A step, counted from 0, is done; True goes on with the build."""
+            return progress.done(phase_name, step + 1)
 
         def phase_finish(self, phase_name: str) -> None:
             """A phase has ended."""

@@ -280,17 +280,17 @@ def test_the_phases_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("segmif_ros.engines.tensorrt.progress.monotonic", lambda: clock[0])
     progress = BuildProgress(told.append, "building an engine", every_s=4.0)
-    progress.begin("Building", 5)
-    progress.begin("Tactics", 40)
+    progress.done("Building", 0, 5)
+    progress.done("Tactics", 0, 40)
     clock[0] = 3.9
-    progress.step("Tactics", 2)
+    progress.done("Tactics", 3)
     assert not told
     clock[0] = 4.1
-    progress.step("Tactics", 3)
+    progress.done("Tactics", 4)
     clock[0] = 7.0
     progress.end("Tactics")
     clock[0] = 8.2
-    progress.step("Building", 0)
+    progress.done("Building", 1)
     assert told == [
         "building an engine, 4 s so far: Building (0 of 5), Tactics (4 of 40)",
         "building an engine, 8 s so far: Building (1 of 5)",

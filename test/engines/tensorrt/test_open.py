@@ -24,6 +24,7 @@ from segmif_ros.bundle import MANIFEST, Bundle, ModelFile
 from segmif_ros.cli.build_engine import main
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError, EngineOptions
+from segmif_ros.engines.cache import CacheError, EngineCache
 from segmif_ros.engines.tensorrt.ahead import build_ahead
 from segmif_ros.engines.tensorrt.open import open_tensorrt
 from segmif_ros.engines.tensorrt.progress import BuildProgress
@@ -372,6 +373,22 @@ def test_kernels_of_another_driver_are_compiled_again(gpu: StandInGpu, rtx: Open
     rtx(precision="fp32")
     gpu.behaviour.refuse = {"kernels"}
     assert rtx(precision="fp32")["gate"].startswith("passed")
+
+
+def test_kernels_that_cannot_be_kept_are_no_reason_to_stop(
+    rtx: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmif_ros.engines.tensorrt.open.LARGEST_BLOB", 4)
+    assert rtx(precision="fp32")["gate"].startswith("passed")
+    assert not list(rtx.options.cache.glob("*.kernels"))
+    monkeypatch.undo()
+
+    def full(*_: object) -> None:
+        raise CacheError("the engine cache cannot be written: no space left")
+
+    monkeypatch.setattr(EngineCache, "write", full)
+    assert rtx(precision="fp32")["gate"].startswith("passed")
+    assert "the next start compiles again" in rtx.told[-1]
 
 
 def test_an_engine_ahead_that_gives_wrong_pictures_is_refused(gpu: StandInGpu, rtx: Opened) -> None:

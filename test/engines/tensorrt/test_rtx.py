@@ -67,6 +67,9 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_every_precision_is_what_the_file_asks_for(nano: Bundle) -> None:
     assert set(products(nano, "fp32")) == {"float32"}
+    exact = recipes(nano, "fp32", weak_types=False)[1]
+    assert not exact.tf32
+    assert build(import_rtx(), exact, EngineOptions()).plan
     half = products(nano, "fp16")
     assert half["float16"] > half["float32"] > 0
     whole = products(nano, "int8")
