@@ -68,6 +68,7 @@ setup(
         # completed and checksums, and brings zstandard and lz4.
         "rosbags>=0.11,<0.12",
         "mcap>=1.2,<2",
+        "av>=12,<19",
     ],
     extras_require={
         "ros": ROS_JAZZY,

@@ -19,6 +19,7 @@ from segmif_ros.datasets.contact_sheet import draw_sheet
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
 from segmif_ros.datasets.sample import DatasetError
+from segmif_ros.outputs import write_whole
 from segmif_ros.registration import RegistrationError, load_calibration
 
 _RIG_PAIRS = 50
@@ -126,7 +127,7 @@ def _write_sheet(dataset: Dataset, out: Path, pairs: int) -> None:
     sheet = draw_sheet(dataset, pairs=pairs)
     _, data = cv2.imencode(out.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data.tobytes())
+    write_whole(out, data.tobytes())
 
 
 def _text(report: DatasetReport) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.cli.console import progress_bar
+from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.recordings.video import write_video
 from segmif_ros.render import Legend, SheetRow, contact_sheet, four_panes, overlay, palette
@@ -47,7 +48,8 @@ def draw_sheet(
     # Rows lie seconds apart, so each thermal image gets its own limits.
     rows = [next(rows_of([frame], classes, start_ns, caption)) for frame in sets]
     sheet = contact_sheet(rows, Legend(tuple(classes), present), title=title, subtitle=subtitle)
-    cv2.imwrite(str(path), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    _, coded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_whole(path, coded.tobytes())
 
 
 def draw_video(
@@ -58,7 +60,7 @@ def draw_video(
     start_ns: int,
     caption: Callable[[float], str],
 ) -> None:
-    """Write a video of the sets at the rate of their stamps; needs two of them.
+    """Write a video of the sets, each for as long as its stamp says; needs two of them.
 
     Args:
         path: mp4 file.
@@ -68,13 +70,16 @@ def draw_video(
         caption: as in `draw_sheet`.
 
     Raises:
-        VideoError: this OpenCV cannot write it.
+        VideoError: it cannot be encoded.
+        OSError: it cannot be written.
     """
-    rate_hz = (len(sets) - 1) * 1e9 / (sets[-1].stamp_ns - sets[0].stamp_ns)
     rows = rows_of(sets, classes, start_ns, caption)
-    frames = [four_panes(row, pane=PANE) for row in rows]
-    with progress_bar(total=len(frames), unit="frame", desc="video") as bar:
-        write_video(path, frames, rate_hz, bar.update)
+    frames = (
+        ((each.stamp_ns - start_ns) / 1e9, four_panes(row, pane=PANE))
+        for each, row in zip(sets, rows, strict=True)
+    )
+    with progress_bar(total=len(sets), unit="frame", desc="video") as bar:
+        write_video(path, frames, bar.update)
 
 
 def rows_of(

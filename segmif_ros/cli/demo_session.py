@@ -20,6 +20,7 @@ from segmif_ros.cli.managed_process import (
     shared_memory,
     uninterrupted,
 )
+from segmif_ros.pairing import PairingConfig
 from segmif_ros.recordings.topics import camera_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class DemoSession:
         domain: int,
         parameters: dict[str, Any],
         video_size: tuple[int, int],
+        pairing: PairingConfig | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
 
@@ -63,7 +65,9 @@ class DemoSession:
             domain: ROS_DOMAIN_ID.
             parameters: ROS parameters of the node.
             video_size: (height, width) that video frames are kept in.
+            pairing: what the parameters say of it, the node's defaults if None.
         """
+        self._pairing = pairing or PairingConfig()
         self._source = source
         self._log = log
         self._parameters = parameters
@@ -93,7 +97,9 @@ class DemoSession:
         from segmif_ros.ros.tools.listener import Listener
         from segmif_ros.ros.tools.recorder import RecorderTopics
 
-        topics = RecorderTopics(self._source.rgb_topic, self._source.thermal_topic, NODE)
+        topics = RecorderTopics(
+            self._source.rgb_topic, self._source.thermal_topic, NODE, self._pairing
+        )
         self._ros = Listener(topics, self._video_size)
         self.recorder = self._ros.recorder
         return self

@@ -124,7 +124,11 @@ class RigSource:
 
 
 class BagSource:
-    """A bag, played in real time; where that is too fast, only every Nth pair of it."""
+    """A bag, played in real time; where that is too fast, only every Nth pair of it.
+
+    Attributes:
+        summary: what the bag holds.
+    """
 
     calibration: Path | None
 
@@ -153,7 +157,7 @@ class BagSource:
         Raises:
             BagError: the bag cannot be read, or its camera topics cannot be told apart.
         """
-        summary = summarize(path)
+        self.summary = summary = summarize(path)
         rgb, thermal = camera_topics(summary, rgb_topic, thermal_topic)
         self.path = path
         self.title = title or path.name

@@ -22,12 +22,12 @@ from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import BagSource, Plan
 from segmif_ros.cli.managed_process import private_domain
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
-from segmif_ros.evaluation.result import BagResult, StoredPicture
+from segmif_ros.evaluation.result import BagResult, Status, StoredPicture
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
 from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.pairing import MILLISECOND
-from segmif_ros.recordings.bags import BagError, summarize
+from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.channel import Channel
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.registration import Registration, load_calibration
@@ -45,11 +45,17 @@ _LONGEST_S = 1e6
 
 
 class LiveScores:
-    """Counts the sets of images that a recorder hears, on a thread of its own."""
+    """Counts the sets of images that a recorder hears, on a thread of its own.
+
+    Attributes:
+        scores: what was counted.
+        uncounted: sets that came while `_WAITING_SETS` others waited.
+    """
 
     def __init__(self, settings: DriveSettings, bundle: Bundle) -> None:
         """Start the thread."""
         self.scores = DriveScores(settings, bundle.manifest.classes)
+        self.uncounted = 0
         self._normaliser = ThermalNormaliser(settings.thermal)
         calibration = load_calibration(settings.calibration) if settings.calibration else None
         self._registration = Registration(calibration)
@@ -60,8 +66,13 @@ class LiveScores:
         self._thread.start()
 
     def take(self, whole: FrameSet) -> None:
-        """Pass a set on; waits where the counting is far behind."""
-        self._sets.put(whole)
+        """Pass a set on, or leave it out where the counting is far behind.
+
+        Waiting here would keep the recorder from hearing what comes meanwhile: it would be lost, or
+        look late.
+        """
+        if not self._sets.offer(whole):
+            self.uncounted += 1
 
     def close(self) -> None:
         """Count what waits, and end.
@@ -156,6 +167,7 @@ def _play(
         args.out / LOG,
         domain=domain,
         parameters=node_parameters_of(settings),
+        pairing=settings.pairing,
         video_size=PANE,
     ) as session:
         with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
@@ -178,7 +190,7 @@ def _play(
         model=recorder.model,
         notes=plan.notes,
     )
-    return _result(source, scores.scores, run, warmup_ms), run
+    return _result(source, scores, run, warmup_ms), run
 
 
 def _listen(session: DemoSession, plan: Plan) -> None:
@@ -186,22 +198,30 @@ def _listen(session: DemoSession, plan: Plan) -> None:
         session.play(plan, lambda count, _: bar.update(count - bar.n))
 
 
-def _result(source: BagSource, scores: DriveScores, run: RunReport, warmup_ms: float) -> BagResult:
-    summary = summarize(source.path)
+def _result(source: BagSource, live: LiveScores, run: RunReport, warmup_ms: float) -> BagResult:
+    scores, summary = live.scores, source.summary
     pictures = tuple(
         StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
         for kind, kept in scores.gallery.pictures()
     )
-    notes = list(run.notes)
-    if scores.evaluated < run.pairs_out:
+    notes = [*run.notes, *summary.notes]
+    if live.uncounted:
         notes.append(
-            f"{run.pairs_out - scores.evaluated} results came without their camera images and are "
-            "in no measure but the rates"
+            f"{live.uncounted} results came while {_WAITING_SETS} others waited to be counted; "
+            "they are in no measure but the rates: give this machine less to do"
         )
+    alone = run.pairs_out - scores.evaluated - live.uncounted
+    if alone > 0:
+        notes.append(
+            f"{alone} results came without their camera images and are in no measure but the rates"
+        )
+    status: Status = "partial" if summary.damage else "ok"
     return BagResult(
         path=str(source.path),
-        status="ok" if scores.evaluated else "skipped",
-        reason="" if scores.evaluated else "no result came out of the node; see log/",
+        status=status if scores.evaluated else "skipped",
+        reason="; ".join(summary.damage)
+        if scores.evaluated
+        else "no result came out of the node; see log/",
         source={
             "bytes": summary.size_bytes,
             "start_ns": summary.start_ns,

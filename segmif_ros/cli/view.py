@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rgb-topic", metavar="TOPIC", help="visible camera, if not guessed")
     parser.add_argument("--thermal-topic", metavar="TOPIC", help="thermal camera, likewise")
     parser.add_argument(
-        "--thermal-offset-ms", type=float, default=0.0, help="added to thermal stamps (default 0)"
+        "--thermal-offset-ms",
+        type=float,
+        help="added to thermal stamps (default 0; with --live what the node has)",
     )
     parser.add_argument("--tolerance-ms", type=float, default=30.0, help="of a pair (default 30)")
     live = parser.add_argument_group("live")
@@ -151,7 +153,7 @@ def _bag(args: argparse.Namespace, path: Path) -> ImageSource:
     chosen = (rgb.name, thermal.name)
     config = PairingConfig(
         tolerance_ns=round(args.tolerance_ms * MILLISECOND),
-        thermal_offset_ns=round(args.thermal_offset_ms * MILLISECOND),
+        thermal_offset_ns=round((args.thermal_offset_ms or 0.0) * MILLISECOND),
     )
     with progress_bar(total=_images(summary, chosen), unit="image", desc="pairing") as bar:
         pairs = BagPairs(path, *chosen, config, bar.update)
@@ -189,7 +191,7 @@ def _live(args: argparse.Namespace) -> LiveSource:
     node = "/" + args.node.strip("/")
     rgb = args.rgb_topic or f"{node}/input/rgb"
     thermal = args.thermal_topic or f"{node}/input/thermal"
-    listener = ViewListener(node, rgb, thermal, _registration(args))
+    listener = ViewListener(node, rgb, thermal, _registration(args), args.thermal_offset_ms)
     if not listener.wait_for_classes(_PATIENCE_S):
         say(f"note: {node} has not said what its classes are; is it running? Waiting.")
     return listener

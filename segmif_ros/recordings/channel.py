@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event
 from typing import Generic, TypeVar
@@ -28,6 +29,13 @@ class Channel(Generic[Item]):
             except Full:
                 continue
             return True
+        return False
+
+    def offer(self, item: Item) -> bool:
+        """Add an item without waiting; False when there is no room, or nobody listens."""
+        with suppress(Full):
+            self._queue.put_nowait(item)
+            return not self._closed.is_set()
         return False
 
     def __iter__(self) -> Iterator[Item]:

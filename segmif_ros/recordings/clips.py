@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from segmif_ros.images.pictures import (
     read_rgb,
     read_thermal,
 )
+from segmif_ros.recordings.video import VideoError, declared, read_video
 
 Read = TypeVar("Read")
 Camera = Literal["rgb", "thermal", "labels"]
@@ -78,6 +80,7 @@ class _Clip:
     times_ns: tuple[int, ...]
     size: tuple[int, int]
     period_ns: int
+    coloured: bool
 
     @property
     def end_ns(self) -> int:
@@ -113,7 +116,7 @@ class VideoPair:
                 f"sizes differ: visible {_by(self._rgb.size)}, thermal {_by(self._thermal.size)}; "
                 "the node scales the thermal image, or give it a calibration"
             )
-        if _is_coloured(thermal):
+        if self._thermal.coloured:
             notes.append(f"{thermal.name} is in false colour; its brightness is used as thermal")
         self.notes: tuple[str, ...] = tuple(notes)
 
@@ -124,20 +127,15 @@ class VideoPair:
 
     def __iter__(self) -> Iterator[StampedImage]:
         """Yield frames of both clips in time order, thermal first at equal times."""
-        rgb = _frames(self._rgb.path, self._rgb_times)
-        thermal = _frames(self._thermal.path, self._thermal_times)
-        next_rgb, next_thermal = next(rgb, None), next(thermal, None)
-        while next_rgb is not None or next_thermal is not None:
-            if next_rgb is None or (next_thermal is not None and next_thermal[0] <= next_rgb[0]):
-                assert next_thermal is not None
-                time_ns, image = next_thermal
-                grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-                yield StampedImage("thermal", time_ns, grey)
-                next_thermal = next(thermal, None)
-            else:
-                time_ns, image = next_rgb
-                yield StampedImage("rgb", time_ns, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-                next_rgb = next(rgb, None)
+        rgb = (
+            StampedImage("rgb", time_ns, _coloured(image))
+            for time_ns, image in _frames(self._rgb, self._rgb_times)
+        )
+        thermal = (
+            StampedImage("thermal", time_ns, _grey(image))
+            for time_ns, image in _frames(self._thermal, self._thermal_times)
+        )
+        yield from heapq.merge(thermal, rgb, key=lambda frame: frame.time_ns)
 
     def _left_over(self) -> Iterator[str]:
         for clip, used in ((self._rgb, self._rgb_times), (self._thermal, self._thermal_times)):
@@ -243,66 +241,66 @@ def _unpaired(folder: Path, names: Sequence[str]) -> str:
     return f"{len(names)} pictures in {folder} have no counterpart and were left out: {shown}"
 
 
-def _open(path: Path, role: str) -> cv2.VideoCapture:
-    if not path.is_file():
-        raise ClipError(f"{role} video {str(path)!r} does not exist; check the path")
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise ClipError(
-            f"{role} video {str(path)!r} cannot be opened ({path.stat().st_size} bytes); "
-            "it is damaged or no video: copy it again or convert it to H.264 mp4"
-        )
-    return capture
-
-
 def _probe(path: Path, role: str, notes: list[str]) -> _Clip:
     """Decode a clip once: only that tells how many frames it really has, and their times."""
-    capture = _open(path, role)
+    if not path.is_file():
+        raise ClipError(f"{role} video {str(path)!r} does not exist; check the path")
+    times: list[int | None] = []
+    first: NDArray[Any] = np.empty(0)
+    frames, rate, damage = 0, 0.0, ""
     try:
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        declared = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        size = (
-            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-        )
-        times: list[int] = []
-        while capture.grab():
-            times.append(round(1e6 * capture.get(cv2.CAP_PROP_POS_MSEC)))
-    finally:
-        capture.release()
+        frames, rate = declared(path)
+        for time_ns, pixels in read_video(path):
+            first = first if times else pixels
+            times.append(time_ns)
+    except VideoError as err:
+        damage = str(err)
     if not times:
-        raise ClipError(f"{role} video {str(path)!r} holds no readable frame; copy it again")
-    if 0 < len(times) < declared:
-        notes.append(f"{path.name} says {declared} frames, only {len(times)} can be read")
-    if any(later <= earlier for earlier, later in itertools.pairwise(times)):
+        raise ClipError(
+            f"{role} video {str(path)!r} cannot be opened ({path.stat().st_size} bytes, "
+            f"{damage or 'no frame'}): it is damaged or no video, copy it again or convert it to "
+            "H.264 mp4"
+        )
+    if damage or len(times) < frames:
+        notes.append(f"{path.name} says {frames} frames, only {len(times)} can be read")
+    known = [time_ns for time_ns in times if time_ns is not None]
+    if len(known) < len(times) or any(b <= a for a, b in itertools.pairwise(known)):
         if not rate > 0:
             raise ClipError(
                 f"{role} video {str(path)!r} has neither time stamps nor a frame rate; "
                 "convert it to mp4 with a constant rate"
             )
         notes.append(f"{path.name} has no increasing time stamps; its {rate:g} fps are used")
-        times = [round(index * 1e9 / rate) for index in range(len(times))]
-    period = times[-1] // (len(times) - 1) if len(times) > 1 else round(1e9 / max(rate, 1.0))
-    return _Clip(path, tuple(times), size, period)
+        known = [round(index * 1e9 / rate) for index in range(len(times))]
+    period = known[-1] // (len(known) - 1) if len(known) > 1 else round(1e9 / max(rate, 1.0))
+    size = (first.shape[0], first.shape[1])
+    return _Clip(path, tuple(known), size, period, _is_coloured(first))
 
 
-def _frames(path: Path, times_ns: Sequence[int]) -> Iterator[tuple[int, Image8]]:
-    capture = _open(path, "input")
-    try:
-        for time_ns in times_ns:
-            ok, image = capture.read()
-            if not ok:
-                raise ClipError(f"{path}: no frame at {time_ns / 1e9:.2f} s any more; read again")
-            yield time_ns, np.asarray(image, np.uint8)
-    finally:
-        capture.release()
+def _frames(clip: _Clip, times_ns: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
+    read = read_video(clip.path)
+    for time_ns in times_ns:
+        try:
+            frame = next(read, None)
+        except VideoError:
+            frame = None
+        if frame is None:
+            raise ClipError(f"{clip.path}: no frame at {time_ns / 1e9:.2f} s any more; read again")
+        yield time_ns, frame.pixels
 
 
-def _is_coloured(path: Path) -> bool:
-    capture = _open(path, "thermal")
-    ok, image = capture.read()
-    capture.release()
-    if not ok or image.ndim != 3:
+def _coloured(image: NDArray[Any]) -> NDArray[Any]:
+    if image.dtype != np.uint8:
+        raise ClipError(f"{image.dtype} pixels; a visible video needs 8 bits a channel")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)) if image.ndim == 2 else image
+
+
+def _grey(image: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) if image.ndim == 3 else image
+
+
+def _is_coloured(image: NDArray[Any]) -> bool:
+    if image.ndim != 3:
         return False
     spread = image.max(axis=2).astype(np.float32) - image.min(axis=2)
     return float(spread.mean()) > _COLOUR_DIFFERENCE

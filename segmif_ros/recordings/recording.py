@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.pairing import PairingConfig
 
 Output = Literal["fused", "mask", "confidence"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
@@ -54,13 +55,18 @@ class FrameSet:
 class SetAssembler:
     """Joins images that arrive one by one; keeps only as many as may still be needed."""
 
-    def __init__(self, *, inputs: int = 48, pending: int = 16) -> None:
+    def __init__(
+        self, pairing: PairingConfig | None = None, *, inputs: int = 48, pending: int = 16
+    ) -> None:
         """Set the limits.
 
         Args:
+            pairing: of the node, its default if None: the offsets are added to the stamps, and a
+                thermal frame further away than the tolerance belongs to no set.
             inputs: camera images of each kind to keep while the node works on them.
             pending: stamps whose outputs have come only in part.
         """
+        self.pairing = pairing or PairingConfig()
         self._limit = inputs
         self._pending_limit = pending
         self._rgb: OrderedDict[int, Image8] = OrderedDict()
@@ -85,7 +91,10 @@ class SetAssembler:
         rgb = self._rgb.get(stamp_ns)
         if rgb is None or not self._thermal:
             return None
-        partner = min(self._thermal, key=lambda stamp: abs(stamp - stamp_ns))
+        wanted_ns = stamp_ns + self.pairing.rgb_offset_ns - self.pairing.thermal_offset_ns
+        partner = min(self._thermal, key=lambda stamp: abs(stamp - wanted_ns))
+        if abs(partner - wanted_ns) > self.pairing.tolerance_ns:
+            return None
         return FrameSet(stamp_ns, rgb, self._thermal[partner], **parts)
 
 

@@ -1,150 +1,170 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes short videos that a browser plays, with what the OpenCV wheel brings along.
-
-The wheel has no H.264 encoder, and browsers do not play its MPEG-4 part 2 (mp4v); what remains for
-mp4 is VP9. Its encoder is slow and takes no options: OpenCV asks it for a fixed number of bits a
-second that is lavish at any normal frame rate. So parts of the video are encoded side by side, each
-as if it ran at a very high rate, and then joined without decoding at the rate that is meant.
-"""
+"""Videos through FFmpeg's libraries (PyAV): H.264 out, and in whatever they decode."""
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
+import av
 import numpy as np
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
+from segmif_ros.outputs import written_aside
 
-CODEC = "vp09"
-
-_ENCODER_HZ = 2000.0
-"""Measured at 724x572: half the time and a third of the size of 10 Hz, 1.3 dB less (39.6)."""
+ENCODERS = ("libx264", "libopenh264")
+"""H.264 encoders, the first one that this FFmpeg has is taken."""
+_TICKS_HZ, _USUAL_HZ = 90_000, 30
 _KEY_INTERVAL = 12
-"""OpenCV makes every 12th frame a key frame; parts start on one, so that seeking works."""
-_MOST_PARTS = 4
+"""Frames from one that needs no other to the next: a player can start at each of them."""
+_SECOND_NS = 1_000_000_000
 
 
 class VideoError(RuntimeError):
-    """The video cannot be written; the message says what to do."""
+    """A video cannot be read or written; the message says what to do."""
+
+
+class VideoFrame(NamedTuple):
+    """One frame of a file.
+
+    Attributes:
+        time_ns: after the beginning of the stream, None where the file does not tell.
+        pixels: HxWx3 uint8 RGB; HxW uint8 or uint16 of a grey video.
+    """
+
+    time_ns: int | None
+    pixels: NDArray[Any]
 
 
 def write_video(
     path: Path,
-    frames: Sequence[Image8],
-    rate_hz: float,
+    frames: Iterable[tuple[float, Image8]],
     progress: Callable[[int], Any] = lambda _: None,
-) -> None:
-    """Write a VP9 mp4.
+) -> int:
+    """Write an H.264 mp4, one frame at a time; it takes its name when it is whole.
 
     Args:
         path: file to write, ending in .mp4.
-        frames: HxWx3 uint8 RGB of one even size.
-        rate_hz: frames a second.
-        progress: called with 1 after each frame, from several threads.
+        frames: seconds, rising, and HxWx3 uint8 RGB, of one even size; each is shown until the
+            next one, the last as long as the one before.
+        progress: called with 1 after each frame.
+
+    Returns:
+        Number of frames.
 
     Raises:
-        VideoError: no frames, a frame of another size, a bad name, or no encoder in this OpenCV.
+        VideoError: no frames, one of another size or time, a bad name, or no H.264 encoder.
+        OSError: the file cannot be written.
     """
     if path.suffix != ".mp4":
         raise VideoError(f"{path.name}: the video format is mp4; end the name with .mp4")
-    if not frames or not rate_hz > 0:
-        raise VideoError(f"{path.name}: {len(frames)} frames at {rate_hz} Hz make no video")
-    for index, frame in enumerate(frames):
-        if frame.shape != frames[0].shape:
-            raise VideoError(f"frame {index} is {frame.shape}, the first one {frames[0].shape}")
-    size = (frames[0].shape[1], frames[0].shape[0])
-    parts = min(_MOST_PARTS, os.cpu_count() or 1)
-    length = _KEY_INTERVAL * math.ceil(len(frames) / parts / _KEY_INTERVAL)
-    with TemporaryDirectory(prefix="segmif-video-") as folder, ThreadPoolExecutor(parts) as pool:
-        jobs = [
-            pool.submit(
-                _encode,
-                Path(folder) / f"{start}.mp4",
-                frames[start : start + length],
-                size,
-                progress,
-            )
-            for start in range(0, len(frames), length)
-        ]
-        packets = (packet for job in jobs for packet in _packets(job.result()))
-        _join(path, packets, size, rate_hz)
-    written = _frame_count(path)
-    if written != len(frames):
-        raise VideoError(
-            f"{path} holds {written} of {len(frames)} frames; OpenCV {cv2.__version__} cannot join "
-            "video parts: install a newer opencv-python-headless"
-        )
+    encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
+    if encoder is None:
+        raise VideoError("this PyAV has no H.264 encoder; install av from PyPI, which brings one")
+    try:
+        with written_aside(path) as part:
+            return _encode(part, frames, encoder, progress)
+    except FFmpegError as err:
+        raise VideoError(f"{path} cannot be written: {err.strerror}") from err
+
+
+def read_video(path: Path) -> Iterator[VideoFrame]:
+    """Decode a video frame by frame, upright.
+
+    Raises:
+        VideoError: no video, or damaged at its beginning; later damage ends it.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError("it holds no video")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            start = None
+            for frame in container.decode(stream):
+                start = frame.pts if start is None else start
+                time_ns = None
+                if frame.pts is not None and start is not None and frame.time_base is not None:
+                    time_ns = round((frame.pts - start) * frame.time_base * _SECOND_NS)
+                yield VideoFrame(time_ns, _pixels(frame))
+    except FFmpegError as err:
+        raise VideoError(err.strerror or type(err).__name__) from err
+
+
+def declared(path: Path) -> tuple[int, float]:
+    """Return frames and frames a second as the file's header says, 0 where it does not.
+
+    Raises:
+        VideoError: no video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError("it holds no video")
+            stream = container.streams.video[0]
+            return stream.frames, float(stream.average_rate or 0.0)
+    except FFmpegError as err:
+        raise VideoError(err.strerror or type(err).__name__) from err
 
 
 def _encode(
-    path: Path, frames: Sequence[Image8], size: tuple[int, int], progress: Callable[[int], Any]
-) -> Path:
-    writer = _open(path, size, _ENCODER_HZ, [])
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        progress(1)
-    writer.release()
-    return path
-
-
-def _packets(path: Path) -> Iterator[tuple[NDArray[np.uint8], bool]]:
-    """Yield the encoded frames of a file, and whether each one is a key frame."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    capture.set(cv2.CAP_PROP_FORMAT, -1)
-    try:
-        while True:
-            ok, packet = capture.read()
-            if not ok:
-                return
-            yield packet, bool(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME))
-    finally:
-        capture.release()
-
-
-def _join(
     path: Path,
-    packets: Iterator[tuple[NDArray[np.uint8], bool]],
-    size: tuple[int, int],
-    rate_hz: float,
-) -> None:
-    options = [cv2.VIDEOWRITER_PROP_RAW_VIDEO, 1, cv2.VIDEOWRITER_PROP_KEY_INTERVAL, _KEY_INTERVAL]
-    writer = _open(path, size, rate_hz, options)
-    try:
-        for index, (packet, is_key) in enumerate(packets):
-            if is_key != (index % _KEY_INTERVAL == 0):
-                raise VideoError(
-                    f"OpenCV {cv2.__version__} places key frames elsewhere than expected (frame "
-                    f"{index}); install opencv-python-headless 5 from PyPI"
-                )
-            writer.write(packet)
-    finally:
-        writer.release()
-
-
-def _open(path: Path, size: tuple[int, int], rate_hz: float, options: list[int]) -> Any:
-    codec = cv2.VideoWriter.fourcc(*CODEC)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, rate_hz, size, options)
-    if not writer.isOpened():
-        writer.release()
-        raise VideoError(
-            f"OpenCV {cv2.__version__} cannot write {path}; check that the folder is writable, or "
-            "install opencv-python-headless from PyPI, which brings the VP9 encoder"
-        )
-    return writer
-
-
-def _frame_count(path: Path) -> int:
-    capture = cv2.VideoCapture(str(path))
-    count = 0
-    while capture.grab():
-        count += 1
-    capture.release()
+    frames: Iterable[tuple[float, Image8]],
+    encoder: str,
+    progress: Callable[[int], Any],
+) -> int:
+    tick, gap, shape, held = -1, round(_TICKS_HZ / _USUAL_HZ), (0, 0, 3), None
+    count, first_s = 0, 0.0
+    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        # Its stubs know no stream that depends on the name of a codec.
+        options = {"crf": "20", "preset": "fast"}
+        stream: Any = container.add_stream(encoder, rate=_USUAL_HZ, options=options)
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_HZ)
+        stream.codec_context.gop_size = _KEY_INTERVAL
+        stream.codec_context.max_b_frames = 0
+        for time_s, pixels in frames:
+            if not count:
+                first_s, shape = time_s, pixels.shape
+                stream.height, stream.width = shape[:2]
+            if pixels.shape != shape:
+                raise VideoError(f"frame {count} is {pixels.shape}, the first one {shape}")
+            now = round((time_s - first_s) * _TICKS_HZ)
+            if now <= tick:
+                raise VideoError(f"frame {count} has time {time_s:g} s, which does not rise")
+            gap, tick = (now - tick if count else gap), now
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            picture.pts, picture.time_base = tick, Fraction(1, _TICKS_HZ)
+            held = _mux(container, held, stream.encode(picture))
+            count += 1
+            progress(1)
+        if not count:
+            raise VideoError("there are no frames, so there is no video")
+        held = _mux(container, held, stream.encode())
+        if held is not None:
+            held.duration = gap
+            container.mux(held)
     return count
+
+
+def _mux(container: Any, held: Any, packets: Sequence[Any]) -> Any:
+    """Write all packets but the last one, which is returned: only the end tells how long it is."""
+    for packet in packets:
+        if held is not None:
+            container.mux(held)
+        held = packet
+    return held
+
+
+def _pixels(frame: av.VideoFrame) -> NDArray[Any]:
+    """Return the pixels as they are to be shown; a phone says beside the frame how it was held."""
+    name = frame.format.name
+    kind = (
+        "gray16le" if name.startswith("gray16") else "gray" if name.startswith("gray") else "rgb24"
+    )
+    pixels = frame.to_ndarray(format=kind)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))

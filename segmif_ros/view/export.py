@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from segmif_ros.frames import Image8
+from segmif_ros.outputs import written_aside
 from segmif_ros.recordings.video import write_video
 from segmif_ros.render import SheetRow, four_panes, overlay, palette
-from segmif_ros.view.frames import ImageSource, ViewError, ViewImages, encoded
+from segmif_ros.view.frames import ImageSource, ViewImages, encoded
 
-MOST_VIDEO_FRAMES = 600
-"""Frames of a video are kept in memory until they are encoded: 600 of 644x512 are 0.6 GB."""
 PANE = (240, 320)
 _ALPHA = 0.5
 
@@ -45,11 +44,14 @@ def export_pictures(
     table, count = palette(source.classes), 0
     for index in indices:
         images = source.images(index)
-        for name, picture in encoded(images).pictures.items():
-            (folder / f"{index:06d}_{name}.{picture.kind}").write_bytes(picture.data)
+        files = {
+            f"{name}.{each.kind}": each.data for name, each in encoded(images).pictures.items()
+        }
         panes = cv2.cvtColor(_panes(images, table, images.mask.shape[:2]), cv2.COLOR_RGB2BGR)
-        _, coded = cv2.imencode(".jpg", panes)
-        (folder / f"{index:06d}_panes.jpg").write_bytes(coded.tobytes())
+        files["panes.jpg"] = cv2.imencode(".jpg", panes)[1].tobytes()
+        for name, content in files.items():
+            with written_aside(folder / f"{index:06d}_{name}") as part:
+                part.write_bytes(content)
         count += 1
         progress(1)
     return count
@@ -61,11 +63,11 @@ def export_video(
     path: Path,
     progress: Callable[[int], Any] = lambda _: None,
 ) -> int:
-    """Write the four panes as a VP9 mp4 at the rate of the frames' times.
+    """Write the four panes as an H.264 mp4, each frame for as long as the source says.
 
     Args:
         source: where frames come from.
-        indices: which ones, rising; at most `MOST_VIDEO_FRAMES`.
+        indices: which ones, rising.
         path: file ending in .mp4.
         progress: called with 1 after each frame.
 
@@ -73,27 +75,18 @@ def export_video(
         Number of frames written.
 
     Raises:
-        ViewError: a frame cannot be shown, too many or too few frames.
-        VideoError: the video cannot be encoded.
+        ViewError: a frame cannot be shown.
+        VideoError: the video cannot be encoded, for example of frames whose times do not rise.
+        OSError: the file cannot be written.
     """
-    chosen = list(indices)
-    if not 2 <= len(chosen) <= MOST_VIDEO_FRAMES:
-        raise ViewError(
-            f"{len(chosen)} frames for a video; choose 2 to {MOST_VIDEO_FRAMES} with --every, "
-            "--first and --count"
-        )
     table = palette(source.classes)
-    frames, times = [], []
-    for index in chosen:
-        images = source.images(index)
-        frames.append(_panes(images, table, PANE))
-        times.append(images.time_s)
-        progress(1)
-    span_s = times[-1] - times[0]
-    if span_s <= 0:
-        raise ViewError("the frames have no rising times, so the video has no rate")
-    write_video(path, frames, (len(frames) - 1) / span_s)
-    return len(frames)
+
+    def frames() -> Iterator[tuple[float, Image8]]:
+        for index in indices:
+            images = source.images(index)
+            yield images.time_s, _panes(images, table, PANE)
+
+    return write_video(path, frames(), progress)
 
 
 def _panes(images: ViewImages, table: Image8, pane: tuple[int, ...]) -> Image8:

@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event, Thread
 
+import numpy as np
 import pytest
-from drive_bags import drive_bag
+from drive_bags import TOPICS, compressed, drive_bag
 from tiny_model import write_tiny_bundle
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from segmif_ros.bundle import Bundle
 from segmif_ros.cli.evaluate import DONE, main
-from segmif_ros.cli.evaluate_live import node_parameters_of
+from segmif_ros.cli.evaluate_live import LiveScores, node_parameters_of
+from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings, pairing_config
+from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.report.schema import load
 from segmif_ros.ros.node.parameters import DEFAULTS, PARAMETERS, Settings
 from segmif_ros.thermal import ThermalSettings
@@ -36,6 +41,42 @@ def test_a_played_bag_is_counted_and_timed(tmp_path: Path) -> None:
     rows = report["fusion"]["all"]
     assert rows["fused"]["SSIM"] == rows["visible"]["SSIM"]
     assert report["pictures"]
+
+
+@pytest.mark.system
+def test_a_bag_of_compressed_images_is_played_as_it_is(tmp_path: Path) -> None:
+    """With thermal stamps 40 ms late: a set is made of what the node has paired."""
+    bundle = write_tiny_bundle(tmp_path / "model", (64, 96))
+    raw = drive_bag(tmp_path / "raw", 30, thermal_late_ns=40_000_000)
+    bag = compressed(raw, tmp_path / "drive")
+    (tmp_path / "late.yaml").write_text("/**: {ros__parameters: {thermal_offset_ms: -40.0}}\n")
+    words = ["--model", str(bundle), "--engine", "onnxruntime", "--live", "--metrics-every", "5"]
+    words += ["--params", str(tmp_path / "late.yaml")]
+    assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == DONE
+    report = load(tmp_path / "out")
+    assert report["pairs"]["evaluated"] > 15
+    assert report["sources"][0]["topics"] == {
+        camera: f"{TOPICS[camera]}/compressed" for camera in ("rgb", "thermal")
+    }
+    # Confidence is the thermal image, so it tells which frame the node took for a pair.
+    assert report["fusion"]["all"]["thermal"]["SSIM"] is not None
+
+
+def test_a_recorder_never_waits_for_the_counting(tmp_path: Path, monkeypatch) -> None:
+    bundle = Bundle.load(write_tiny_bundle(tmp_path / "model", (8, 12)))
+    go_on = Event()
+    monkeypatch.setattr(LiveScores, "_evaluated", lambda *_: go_on.wait(30) and None)
+    monkeypatch.setattr(DriveScores, "add", lambda *_: None)
+    scores = LiveScores(DriveSettings(model="m"), bundle)
+    rgb, grey = np.zeros((8, 12, 3), np.uint8), np.zeros((8, 12), np.uint8)
+    whole = FrameSet(1, rgb, grey, rgb, grey, grey)
+    sender = Thread(target=lambda: [scores.take(whole) for _ in range(100)], daemon=True)
+    sender.start()
+    sender.join(20)
+    assert not sender.is_alive()
+    assert 34 <= scores.uncounted <= 36
+    go_on.set()
+    scores.close()
 
 
 def test_the_node_gets_the_settings_of_the_evaluation() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from drive_bags import compressed
 
 from segmif_ros.cli.sync_check import main
 from segmif_ros.recordings.clips import StampedImage
@@ -104,6 +105,18 @@ def test_figures_that_cannot_be_written_are_one_line(
     write_bag(TiltedPairs(0.0, seconds=1.0), tmp_path / "bag")
     assert main([str(tmp_path / "bag"), "--json", str(tmp_path / "none" / "sync.json")]) == 1
     assert "sync.json" in capsys.readouterr().err
+
+
+def test_compressed_images_say_the_same_as_raw_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bag(TiltedPairs(0.0, seconds=2.0), tmp_path / "raw")
+    compressed(tmp_path / "raw", tmp_path / "packed")
+    said = []
+    for name in ("raw", "packed"):
+        assert main([str(tmp_path / name)]) == 0
+        said.append(capsys.readouterr().out.replace("/compressed", ""))
+    assert said[0].splitlines()[:2] == said[1].splitlines()[:2]
 
 
 @pytest.mark.system

@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from segmif_ros.recordings.bags import BagReader, header_stamp_ns, with_header_stamp
+from segmif_ros.recordings.bags import (
+    BagReader,
+    header_stamp_ns,
+    message_types,
+    with_header_stamp,
+)
 from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.recordings.writer import TOPICS, BagWriter, write_bag
 
@@ -77,6 +83,24 @@ def rewritten(source: Path, out: Path, change) -> Path:
                 bag.add_topic(message.topic, message.type)
                 known.add(message.topic)
             bag.write(message.topic, time_ns, cdr)
+    return out
+
+
+def compressed(source: Path, out: Path) -> Path:
+    """Copy a bag as image_transport would publish it: RGB as JPEG, all other images as PNG."""
+    store, kind = message_types(), "sensor_msgs/msg/CompressedImage"
+    with BagReader(source) as reader, BagWriter(out) as bag:
+        for message in reader.messages():
+            image = store.deserialize_cdr(message.cdr, message.type)
+            values = image.data.view("<u2") if image.encoding == "mono16" else image.data
+            pixels = values.reshape(image.height, image.width, -1)
+            coloured = image.encoding == "rgb8"
+            if coloured:
+                pixels = pixels[..., ::-1]
+            _, packed = cv2.imencode(".jpg" if coloured else ".png", pixels)
+            form = f"{image.encoding}; {'jpeg compressed bgr8' if coloured else 'png compressed '}"
+            content = store.types[kind](image.header, form, packed.ravel())
+            bag.write_message(f"{message.topic}/compressed", message.time_ns, (kind, content))
     return out
 
 

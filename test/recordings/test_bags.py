@@ -196,11 +196,14 @@ def test_what_metadata_says_otherwise_changes_nothing(tmp_path, storage):
         topics_with_message_count=topics,
         storage_identifier="",
         version=99,
-        starting_time={"nanoseconds_since_epoch": float("nan")},
     )
     assert opened(bag)[:2] == (whole, [])
     edited(bag, message_count=9)
     assert "counts 9 messages, the files hold 8" in opened(bag)[1][0]
+    edited(bag, starting_time={"nanoseconds_since_epoch": float("nan")})
+    messages, told, _ = opened(bag)
+    assert messages == whole
+    assert "metadata.yaml cannot be read (a number is nan" in told[0]
 
 
 def test_renamed_and_unpacked_files_are_found(tmp_path):

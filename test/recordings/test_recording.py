@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from segmif_ros.pairing import PairingConfig
 from segmif_ros.recordings.recording import OUTPUTS, Decimated, SetAssembler, evenly
 
 
@@ -37,6 +38,28 @@ def test_the_thermal_frame_nearest_in_time_belongs_to_the_set():
     for stamp in (900, 980, 1030, 1100):
         assembler.add_thermal(stamp, grey(stamp // 10 % 256))
     assert complete(assembler, 1000, 0)[-1].thermal[0, 0] == 98
+
+
+def test_offsets_of_the_clocks_count_as_in_the_node():
+    """Thermal stamps 40 ms late: by raw stamps the frame before the right one would be taken."""
+    ms = 1_000_000
+    pairing = PairingConfig(thermal_offset_ns=-40 * ms)
+    assembler = SetAssembler(pairing)
+    assembler.add_rgb(1000 * ms, rgb(1))
+    for stamp in (1000, 1040, 1080):
+        assembler.add_thermal(stamp * ms, grey(stamp // 10))
+    assert complete(assembler, 1000 * ms, 0)[-1].thermal[0, 0] == 104
+    assembler.pairing = PairingConfig()
+    assert complete(assembler, 1000 * ms, 0)[-1].thermal[0, 0] == 100
+
+
+def test_a_thermal_frame_beyond_the_tolerance_is_not_of_the_set():
+    assembler = SetAssembler(PairingConfig(tolerance_ns=30))
+    assembler.add_rgb(1000, rgb(1))
+    assembler.add_thermal(1031, grey(2))
+    assert complete(assembler, 1000, 0)[-1] is None
+    assembler.add_thermal(1030, grey(3))
+    assert complete(assembler, 1000, 0)[-1].thermal[0, 0] == 3
 
 
 def test_outputs_of_several_stamps_may_interleave():

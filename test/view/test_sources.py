@@ -20,6 +20,7 @@ from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError, BagReader, summarize
 from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.recordings.pairs import BagPairs
+from segmif_ros.recordings.video import VideoError
 from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.view.bag_results import RecordedResults, result_topics
@@ -185,6 +186,8 @@ def test_pictures_and_a_video_are_exported(source, tmp_path):
     assert capture.read()[0]
 
 
-def test_a_video_of_one_frame_is_refused(source, tmp_path):
-    with pytest.raises(ViewError, match=r"1 frames for a video; choose 2 to"):
-        export_video(source, [0], tmp_path / "x.mp4")
+def test_a_video_of_frames_that_stand_still_in_time_is_refused(source, tmp_path):
+    assert export_video(source, [0], tmp_path / "one.mp4") == 1
+    with pytest.raises(VideoError, match="does not rise"):
+        export_video(source, [2, 1], tmp_path / "x.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["one.mp4"]

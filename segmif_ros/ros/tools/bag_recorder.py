@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -11,20 +12,25 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.typesys import get_types_from_msg
 
 from segmif_ros.interrupts import stopping
-from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.bags import BagError, message_types
 from segmif_ros.recordings.writer import BagWriter
-from segmif_ros.ros.session import join
+from segmif_ros.ros.tools.participant import participant
 from segmif_ros.ros.tools.player import message_class
 from segmif_ros.ros.topic_names import check_topic_name
 
 EXIT_NOTHING_RECORDED = 1
 
+_IDL = {"boolean": "bool", "octet": "byte", "float": "float32", "double": "float64"}
+"""What rclpy calls a type -> what .msg files call it."""
+_LISTED = re.compile(
+    r"sequence<(?P<in_sequence>[^,]+?)(?:, *(?P<most>\d+))?>|(?P<plain>[^\[]+)(?P<array>\[\d+\])?"
+)
+"""A type as rclpy lists it: sequence<my_msgs/Box, 4>, double[3], string."""
 _DEPTH = 50
 _LOOK_EVERY_S = 0.1
 _LINGER_S = 0.2
@@ -45,6 +51,7 @@ def record(out: Path, topics: Sequence[str]) -> int:
 
     Raises:
         BagError: `out` exists or cannot be written, or a topic is no name of one.
+        RosError: the ROS graph cannot be joined.
     """
     try:
         for topic in topics:
@@ -53,17 +60,12 @@ def record(out: Path, topics: Sequence[str]) -> int:
         raise BagError(str(err)) from err
     bag = BagWriter(out)
     stop = Event()
-    with stopping(stop):
-        join()
-        return _record(bag, out, topics, stop)
-
-
-def _record(bag: BagWriter, out: Path, topics: Sequence[str], stop: Event) -> int:
-    node = rclpy.create_node("segmif_bag_recorder", start_parameter_services=False)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        with bag:
+        with (
+            stopping(stop),
+            participant("segmif_bag_recorder") as (node, executor),
+            bag,
+        ):
             recorder = _Recorder(node, bag, topics)
             while not stop.is_set():
                 recorder.look()
@@ -72,11 +74,10 @@ def _record(bag: BagWriter, out: Path, topics: Sequence[str], stop: Event) -> in
             while time.monotonic() < finished:
                 executor.spin_once(timeout_sec=0.02)
     except OSError as err:
-        raise BagError(f"cannot write bag {str(out)!r}: {err.strerror or err}") from err
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+        raise BagError(
+            f"cannot write bag {str(out)!r}: {err.strerror or err}; what was written so far can be "
+            "read, `segmif bag recover` completes it"
+        ) from err
     return recorder.summary(out)
 
 
@@ -105,7 +106,7 @@ class _Recorder:
     def _subscribe(self, topic: str, publishers: Sequence[Any]) -> None:
         name = publishers[0].topic_type
         kind = message_class(name)
-        if kind is None or not self._bag.knows(name):
+        if kind is None:
             self._foreign[topic] = name
             sys.stderr.write(f"left out {topic}: its type {name} is not known here\n")
             return
@@ -117,7 +118,9 @@ class _Recorder:
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
-        self._bag.add_topic(topic, name)
+        learn_type(kind, name)
+        wanted = any(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles)
+        self._bag.add_topic(topic, name, latched=wanted)
         take = partial(self._take, topic)
         self._subscriptions.append(self._node.create_subscription(kind, topic, take, qos, raw=True))
         sys.stdout.write(f"recording {topic}\n")
@@ -137,3 +140,29 @@ class _Recorder:
                 f"nothing came on {', '.join(silent)}; check the topic names and ROS_DOMAIN_ID\n"
             )
         return 0 if total else EXIT_NOTHING_RECORDED
+
+
+def learn_type(kind: Any, name: str) -> None:
+    """Teach rosbags a type that is installed here, from the fields that its class lists.
+
+    Args:
+        kind: class of the message.
+        name: for example "vision_msgs/msg/BoundingBox2D".
+    """
+    store = message_types()
+    if name in store.types:
+        return
+    lines = []
+    for field, listed in kind.get_fields_and_field_types().items():
+        found = _LISTED.fullmatch(listed)
+        assert found is not None
+        element = found["in_sequence"] or found["plain"]
+        if "/" in element:
+            inner = element.replace("/", "/msg/")
+            learn_type(message_class(inner), inner)
+        shape = found["array"] or ""
+        if found["in_sequence"]:
+            shape = f"[<={found['most']}]" if found["most"] else "[]"
+        spelt = _IDL.get(element, element.replace("string<", "string<=").removesuffix(">"))
+        lines.append(f"{spelt}{shape} {field}")
+    store.register(get_types_from_msg("\n".join(lines), name))

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-
-from segmif_ros.ros.session import join
+from segmif_ros.ros.tools.participant import participant
 from segmif_ros.ros.tools.recorder import Recorder, RecorderTopics
 
 
@@ -27,10 +25,9 @@ class Listener:
             topics: where to listen.
             video_size: (height, width) that video frames are kept in.
         """
-        join()
-        self._node = rclpy.create_node("segmif_recorder", start_parameter_services=False)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+        self._stack = ExitStack()
+        joined = self._stack.enter_context(participant("segmif_recorder"))
+        self._node, self._executor = joined
         self.recorder = Recorder(self._node, topics, video_size=video_size)
         self.hears_cameras = False
         self._topics = topics
@@ -53,6 +50,4 @@ class Listener:
 
     def close(self) -> None:
         """Leave the ROS graph."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
+        self._stack.close()

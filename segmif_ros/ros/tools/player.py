@@ -29,7 +29,6 @@ from segmif_ros.recordings.bags import (
     with_header_stamp,
 )
 from segmif_ros.recordings.pairs import nearest
-from segmif_ros.ros.session import join
 from segmif_ros.ros.transport import prepare_process
 
 EXIT_NO_SUBSCRIBER = 3
@@ -178,17 +177,11 @@ def play(path: Path, options: Playback) -> int:
                 f"start_offset_s is {options.start_offset_s}, but {path} is only "
                 f"{summary.duration_ns / 1e9:.1f} s long; give less"
             )
-        import rclpy
+        from segmif_ros.ros.tools.participant import participant
 
         stop = threading.Event()
-        with stopping(stop):
-            join()
-            import rclpy
-
-            try:
-                return _Player(reader, chosen, options, stop).run()
-            finally:
-                rclpy.try_shutdown()
+        with stopping(stop), participant("segmif_bag_player") as (node, _):
+            return _Player(reader, chosen, options, (node, stop)).run()
 
 
 def _choose(summary: BagSummary, options: Playback) -> list[tuple[Topic, Any]]:
@@ -245,14 +238,11 @@ class _Player:
         reader: BagReader,
         chosen: list[tuple[Topic, Any]],
         options: Playback,
-        stop: threading.Event,
+        graph: tuple[Any, threading.Event],
     ) -> None:
-        import rclpy
-
         self._reader = reader
         self._options = options
-        self._stop = stop
-        self._node = rclpy.create_node("segmif_bag_player", start_parameter_services=False)
+        self._node, self._stop = graph
         self._topics = {topic.name: topic for topic, _ in chosen}
         # Before the clock starts: it may have to read the whole bag.
         self._selection = select(reader, options, self._topics.keys())

@@ -5,30 +5,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.images.raw import ImageRefused, view_rgb, view_thermal
+from segmif_ros.images.raw import ImageRefused
 from segmif_ros.labels import parse_labels
+from segmif_ros.pairing import PairingConfig, Stream
 from segmif_ros.recordings.recording import OUTPUTS, Decimated, FrameSet, Output, SetAssembler
 from segmif_ros.ros.qos import latched, sensor_input
+from segmif_ros.ros.tools.participant import Outcome, hear_images
 
 
 @dataclass(frozen=True, slots=True)
 class RecorderTopics:
-    """Where to listen: the cameras' topics and the full name of the node."""
+    """Where to listen: the cameras' topics, the full name of the node, and how it pairs."""
 
     rgb: str
     thermal: str
     node: str = "/segmif"
+    pairing: PairingConfig = field(default_factory=PairingConfig)
 
     def output(self, name: str) -> str:
         """Return the full name of one output of the node."""
@@ -77,7 +79,7 @@ class Recorder:
         self.on_set: Callable[[FrameSet], Any] | None = None
         self._first_ns: int | None = None
         self._last_ns: int | None = None
-        self._assembler = SetAssembler()
+        self._assembler = SetAssembler(topics.pairing)
         self._sheet: Decimated[FrameSet] = Decimated(sheet_sets)
         self._video: Decimated[FrameSet] = Decimated(video_sets)
         self._video_size = video_size
@@ -85,21 +87,17 @@ class Recorder:
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._node, self._topics = node, topics
         listen = node.create_subscription
-        self._subscriptions = [
+        self._subscriptions: list[Any] = [
             listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable),
             listen(String, topics.output("labels"), self._on_labels, latched()),
         ]
         for name in OUTPUTS:
-            callback = partial(self._on_output, name)
-            self._subscriptions.append(listen(Image, topics.output(name), callback, reliable))
+            self._hear(name, topics.output(name), partial(self._complete, name), reliable)
 
     def listen_to_cameras(self) -> None:
         """Subscribe to the camera images as well; without them there are no complete sets."""
-        listen = self._node.create_subscription
-        self._subscriptions += [
-            listen(Image, self._topics.rgb, self._on_rgb, sensor_input()),
-            listen(Image, self._topics.thermal, self._on_thermal, sensor_input()),
-        ]
+        self._hear("rgb", self._topics.rgb, self._assembler.add_rgb, sensor_input())
+        self._hear("thermal", self._topics.thermal, self._assembler.add_thermal, sensor_input())
 
     @property
     def sheet_sets(self) -> tuple[FrameSet, ...]:
@@ -122,29 +120,27 @@ class Recorder:
         """Return one value of the node's newest diagnostics, None if it was not reported."""
         return self.diagnostics.get(concern, {}).get(key)
 
-    def _on_rgb(self, message: Image) -> None:
-        self._take("rgb", message, self._assembler.add_rgb)
+    def _hear(self, name: str, topic: str, keep: Callable[[int, Any], None], qos: Any) -> None:
+        coloured = name in ("rgb", "fused")
 
-    def _on_thermal(self, message: Image) -> None:
-        self._take("thermal", message, self._assembler.add_thermal)
+        def take(stamp_ns: int, outcome: Outcome) -> None:
+            self._note_arrival(name, stamp_ns)
+            if isinstance(outcome, ImageRefused):
+                self.refused[name] += 1
+            else:
+                keep(stamp_ns, outcome.to_rgb() if coloured else outcome.to_thermal())
 
-    def _on_output(self, name: Output, message: Image) -> None:
+        stream = Stream.RGB if coloured else Stream.THERMAL
+        self._subscriptions.append(hear_images(self._node, topic, stream, take, qos))
+
+    def _note_arrival(self, name: str, stamp_ns: int) -> None:
+        self.counts[name] += 1
         arrived_ns = time.time_ns()
-        self.ages_ms[name].append((arrived_ns - _stamp_ns(message)) / 1e6)
+        if name in self.ages_ms:
+            self.ages_ms[name].append((arrived_ns - stamp_ns) / 1e6)
         if name == "fused":
             self._first_ns = self._first_ns or arrived_ns
             self._last_ns = arrived_ns
-        self._take(name, message, partial(self._complete, name))
-
-    def _take(self, name: str, message: Image, keep: Callable[[int, Any], None]) -> None:
-        self.counts[name] += 1
-        coloured = name in ("rgb", "fused")
-        try:
-            image = view_rgb(message).to_rgb() if coloured else view_thermal(message).to_thermal()
-        except ImageRefused:
-            self.refused[name] += 1
-            return
-        keep(_stamp_ns(message), image)
 
     def _complete(self, name: Output, stamp_ns: int, image: Any) -> None:
         whole = self._assembler.add_output(name, stamp_ns, image)
@@ -172,8 +168,3 @@ class Recorder:
             self.model, self.classes = parse_labels(message.data)
         except ValueError:
             self.refused["labels"] += 1
-
-
-def _stamp_ns(message: Image) -> int:
-    stamp = message.header.stamp
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)

@@ -6,15 +6,10 @@ from __future__ import annotations
 import time
 from functools import partial
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import Image
-
-from segmif_ros.images.raw import VIEWS, ImageRefused
+from segmif_ros.images.raw import ImageRefused
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import sensor_input
-from segmif_ros.ros.session import join
+from segmif_ros.ros.tools.participant import Outcome, hear_images, participant
 from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.sync.check import StreamLog
 
@@ -28,37 +23,27 @@ def watch(topics: dict[Stream, str], seconds: float) -> dict[Stream, StreamLog]:
 
     Raises:
         ValueError: a topic is no name of one.
+        RosError: the ROS graph cannot be joined.
     """
     for topic in topics.values():
         check_topic_name(topic)
     logs = {stream: StreamLog() for stream in topics}
-    join()
-    node = rclpy.create_node("segmif_sync_check", start_parameter_services=False)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    with participant("segmif_sync_check") as (node, executor):
 
-    def take(stream: Stream, message: Image) -> None:
-        arrival_ns = node.get_clock().now().nanoseconds
-        try:
-            view = VIEWS[stream.value](message)
-        except ImageRefused as refusal:
-            logs[stream].refuse(str(refusal))
-            return
-        image = view.to_rgb() if stream is Stream.RGB else view.to_thermal()
-        stamp = message.header.stamp
-        logs[stream].add(stamp.sec * NANOSECONDS + stamp.nanosec, arrival_ns, image)
+        def take(stream: Stream, stamp_ns: int, outcome: Outcome) -> None:
+            arrival_ns = node.get_clock().now().nanoseconds
+            if isinstance(outcome, ImageRefused):
+                logs[stream].refuse(str(outcome))
+                return
+            image = outcome.to_rgb() if stream is Stream.RGB else outcome.to_thermal()
+            logs[stream].add(stamp_ns, arrival_ns, image)
 
-    for stream, topic in topics.items():
-        node.create_subscription(Image, topic, partial(take, stream), sensor_input())
-    try:
+        for stream, topic in topics.items():
+            hear_images(node, topic, stream, partial(take, stream), sensor_input())
         end = time.monotonic() + seconds
         while time.monotonic() < end and not all(log.stamps_ns for log in logs.values()):
             executor.spin_once(timeout_sec=0.1)
         end = time.monotonic() + seconds
         while all(log.stamps_ns for log in logs.values()) and time.monotonic() < end:
             executor.spin_once(timeout_sec=0.1)
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
     return logs

@@ -5,28 +5,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any
 
-import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from sensor_msgs.msg import Image
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import ExternalShutdownException
+from rclpy.task import Future
 from std_msgs.msg import String
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.images.raw import ImageRefused, view_rgb, view_thermal
+from segmif_ros.images.raw import ImageRefused
 from segmif_ros.labels import parse_labels
+from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
 from segmif_ros.recordings.recording import OUTPUTS, FrameSet, Output, SetAssembler
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import latched, sensor_input
-from segmif_ros.ros.session import join
+from segmif_ros.ros.tools.participant import Outcome, hear_images, participant
 from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
 
 _NODE = "segmif_view"
+_OFFSETS = ("rgb_offset_ms", "thermal_offset_ms")
+_ASK_EVERY_S = 2.0
+_ANY_NS = 1 << 62
+"""A node that has lost a camera still has results, which are shown with the last frame of it."""
 
 
 class ViewListener:
@@ -38,17 +44,20 @@ class ViewListener:
         rgb_topic: str,
         thermal_topic: str,
         registration: Registration | None = None,
+        thermal_offset_ms: float | None = None,
     ) -> None:
         """Join the ROS graph; SIGINT stays with the caller.
 
         Args:
             node: full name of the node whose outputs to show, for example "/segmif".
-            rgb_topic: visible camera, raw images.
-            thermal_topic: thermal camera, raw images.
+            rgb_topic: visible camera; compressed images where it ends in /compressed.
+            thermal_topic: thermal camera, likewise.
             registration: thermal -> RGB geometry for the thermal pane; it is only scaled if None.
+            thermal_offset_ms: added to thermal stamps; asked from the node if None.
 
         Raises:
             ViewError: a name is not one of a topic.
+            RosError: the ROS graph cannot be joined.
         """
         outputs = {name: f"{node}/output/{name}" for name in (*OUTPUTS, "labels")}
         try:
@@ -61,7 +70,7 @@ class ViewListener:
         self._topics = {"rgb": rgb_topic, "thermal": thermal_topic, **outputs}
         self._heard = dict.fromkeys(self._topics, 0)
         self._refusal = ""
-        self._assembler = SetAssembler()
+        self._assembler = SetAssembler(_pairing(thermal_offset_ms=thermal_offset_ms or 0.0))
         self._normaliser = ThermalNormaliser()
         self._registration = registration or Registration()
         self._newest: FrameSet | None = None
@@ -69,8 +78,11 @@ class ViewListener:
         self._start_ns: int | None = None
         self._changed = Condition()
         self._stop = Event()
-        join()
-        self._node = rclpy.create_node(_NODE, start_parameter_services=False)
+        self._stack = ExitStack()
+        self._node, self._executor = self._stack.enter_context(participant(_NODE))
+        self._parameters: Any = None
+        if thermal_offset_ms is None:
+            self._parameters = self._node.create_client(GetParameters, f"{node}/get_parameters")
         self._subscribe()
         self._thread = Thread(target=self._spin, name="view-listener", daemon=True)
         self._thread.start()
@@ -107,48 +119,49 @@ class ViewListener:
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
+        self._stack.close()
 
     def _subscribe(self) -> None:
-        listen = self._node.create_subscription
-        listen(Image, self._topics["rgb"], self._on_rgb, sensor_input())
-        listen(Image, self._topics["thermal"], self._on_thermal, sensor_input())
-        listen(String, self._topics["labels"], self._on_labels, latched())
+        self._hear("rgb", self._assembler.add_rgb)
+        self._hear("thermal", self._assembler.add_thermal)
         for name in OUTPUTS:
-            listen(Image, self._topics[name], partial(self._on_output, name), sensor_input())
+            self._hear(name, partial(self._complete, name))
+        labels = self._topics["labels"]
+        self._node.create_subscription(String, labels, self._on_labels, latched())
+
+    def _hear(self, name: str, keep: Callable[[int, Any], None]) -> None:
+        coloured = name in ("rgb", "fused")
+
+        def take(stamp_ns: int, outcome: Outcome) -> None:
+            self._heard[name] += 1
+            if isinstance(outcome, ImageRefused):
+                self._refusal = f"{self._topics[name]}: {outcome}"
+            else:
+                keep(stamp_ns, outcome.to_rgb() if coloured else outcome.to_thermal())
+
+        stream = Stream.RGB if coloured else Stream.THERMAL
+        hear_images(self._node, self._topics[name], stream, take, sensor_input())
 
     def _spin(self) -> None:
-        executor = SingleThreadedExecutor()
-        executor.add_node(self._node)
-        try:
-            while not self._stop.is_set():
-                executor.spin_once(timeout_sec=0.1)
-        except ExternalShutdownException:
-            pass
-        finally:
-            executor.shutdown()
+        asked_s = -_ASK_EVERY_S
+        while not self._stop.is_set():
+            due = time.monotonic() - asked_s > _ASK_EVERY_S
+            if due and self._parameters is not None and self._parameters.service_is_ready():
+                asked_s = time.monotonic()
+                request = GetParameters.Request(names=list(_OFFSETS))
+                self._parameters.call_async(request).add_done_callback(self._on_offsets)
+            with suppress(ExternalShutdownException):
+                self._executor.spin_once(timeout_sec=0.1)
 
-    def _on_rgb(self, message: Image) -> None:
-        self._take("rgb", message, self._assembler.add_rgb)
-
-    def _on_thermal(self, message: Image) -> None:
-        self._take("thermal", message, self._assembler.add_thermal)
-
-    def _on_output(self, name: Output, message: Image) -> None:
-        self._take(name, message, partial(self._complete, name))
-
-    def _take(self, name: str, message: Image, keep: Callable[[int, Any], None]) -> None:
-        self._heard[name] += 1
-        view = view_rgb if name in ("rgb", "fused") else view_thermal
-        try:
-            seen = view(message)
-        except ImageRefused as refusal:
-            self._refusal = f"{self._topics[name]}: {refusal}"
-            return
-        stamp = message.header.stamp
-        stamp_ns = int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
-        keep(stamp_ns, seen.to_rgb() if view is view_rgb else seen.to_thermal())
+    def _on_offsets(self, answered: Future) -> None:
+        """Pair as the node does; its offsets may change while it runs."""
+        answer = answered.result()
+        if answer is not None and len(answer.values) == len(_OFFSETS):
+            values = {
+                name: value.double_value
+                for name, value in zip(_OFFSETS, answer.values, strict=True)
+            }
+            self._assembler.pairing = _pairing(**values)
 
     def _complete(self, name: Output, stamp_ns: int, image: Any) -> None:
         whole = self._assembler.add_output(name, stamp_ns, image)
@@ -196,3 +209,11 @@ class ViewListener:
         if silent:
             return f"waiting for {', '.join(silent)}; `ros2 topic list` tells what there is"
         return "images come, but no result with the stamp of an RGB image"
+
+
+def _pairing(*, thermal_offset_ms: float, rgb_offset_ms: float = 0.0) -> PairingConfig:
+    return PairingConfig(
+        tolerance_ns=_ANY_NS,
+        rgb_offset_ns=round(rgb_offset_ms * MILLISECOND),
+        thermal_offset_ns=round(thermal_offset_ms * MILLISECOND),
+    )

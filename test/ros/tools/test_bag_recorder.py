@@ -18,9 +18,14 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from node_process import Peer
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosbags.typesys import Stores, get_typestore
+from std_msgs.msg import String
 
 from segmif_ros.cli import bag as bag_verb
-from segmif_ros.recordings.bags import BagReader, header_stamp_ns, summarize
+from segmif_ros.recordings.bags import BagReader, header_stamp_ns, message_types, summarize
+from segmif_ros.ros.tools import bag_recorder
+from segmif_ros.ros.tools.player import message_class
 
 COUNT = 10
 
@@ -81,6 +86,45 @@ def test_what_is_published_lies_in_the_bag(record: Callable[..., Any], peer: Pee
         messages = list(reader.messages(["/segmif/input/rgb"]))
     assert [header_stamp_ns(message.cdr) for message in messages] == stamps
     assert all(rgb.tobytes() in message.cdr for message in messages)
+
+
+@pytest.mark.system
+def test_latched_topics_stay_latched_and_a_closed_terminal_completes_the_bag(
+    record: Callable[..., Any], peer: Peer, tmp_path
+):
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = peer.node.create_publisher(String, "/labels", latched)
+    publisher.publish(String(data="before the recorder"))
+    recorder = record(tmp_path / "out", "/labels")
+    peer.until(lambda: publisher.get_subscription_count() > 0, "the recorder")
+    deadline = monotonic() + 10
+    while "/labels" not in (recorder.stdout.readline() if recorder.stdout else ""):
+        assert monotonic() < deadline
+    peer.spin(0.5)
+    recorder.send_signal(signal.SIGHUP)
+    out, err = recorder.communicate(timeout=20)
+    assert (recorder.returncode, err) == (0, "")
+    assert "recorded 1 messages" in out
+    (topic,) = summarize(tmp_path / "out").topics
+    assert (topic.count, topic.latched) == (1, True)
+    assert (tmp_path / "out" / "metadata.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("sensor_msgs/msg/CameraInfo", "diagnostic_msgs/msg/DiagnosticArray"),
+        *("rcl_interfaces/msg/ParameterEvent", "sensor_msgs/msg/PointCloud2"),
+        *("geometry_msgs/msg/PoseWithCovarianceStamped", "std_msgs/msg/ByteMultiArray"),
+        *("type_description_interfaces/msg/TypeDescription", "sensor_msgs/msg/BatteryState"),
+    ],
+)
+def test_types_that_rosbags_does_not_know_are_learnt_from_their_classes(name, monkeypatch):
+    """As vision_msgs: what rosbags does know proves it, their hashes are those of ROS."""
+    store = get_typestore(Stores.EMPTY)
+    monkeypatch.setattr(bag_recorder, "message_types", lambda: store)
+    bag_recorder.learn_type(message_class(name), name)
+    assert store.hash_rihs01(name) == message_types().hash_rihs01(name)
 
 
 @pytest.mark.system

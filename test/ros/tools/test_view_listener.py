@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,9 +13,12 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from node_process import Peer
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import GetParameters
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.labels import labels_json
@@ -107,6 +111,47 @@ def test_an_image_of_no_use_is_told(node, listener):
 
     node.until(refused, "the refusal")
     assert told[0].startswith(f"/{NAME}/output/mask: ")
+
+
+def test_the_offsets_of_the_node_are_asked_for(node, listener):
+    """With stamps 40 ms late the frame before the right one would be shown."""
+
+    def answer(_: GetParameters.Request, response: GetParameters.Response) -> Any:
+        response.values = [
+            ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+            for value in (0.0, -40.0)
+        ]
+        return response
+
+    node.node.create_service(GetParameters, f"/{NAME}/get_parameters", answer)
+    thermal = node.cameras["thermal"]
+    offset = Duration(nanoseconds=40_000_000)
+
+    def send(value: int) -> None:
+        """A pair whose thermal stamp is late, after a wrong thermal frame with the RGB's own."""
+        now = node.node.get_clock().now()
+        grey, color = np.full((H, W), value, np.uint8), np.full((H, W, 3), value, np.uint8)
+        for stamp, level in ((now, 255), (now + offset, value)):
+            picture = np.full((H, W), level, np.uint8)
+            picture[0] = 0
+            thermal.publish(to_message(picture, "mono8", Header(stamp=stamp.to_msg())))
+        header = Header(stamp=now.to_msg())
+        node.cameras["rgb"].publish(to_message(color, "rgb8", header))
+        node.spin(0.05)
+        node.outputs["fused"].publish(to_message(color, "rgb8", header))
+        node.outputs["mask"].publish(to_message(grey, "mono8", header))
+        node.outputs["confidence"].publish(to_message(grey, "mono8", header))
+
+    found: list[int] = []
+
+    def right_one() -> bool:
+        send(100)
+        with listener._changed:
+            whole = listener._newest
+        found.append(-1 if whole is None else int(whole.thermal[-1, -1]))
+        return found[-1] == 100
+
+    node.until(right_one, "the thermal frame that the node has paired")
 
 
 def test_what_is_no_topic_is_refused():

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a tool takes part in the ROS graph: a node that its own thread spins, and image topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
+
+from segmif_ros.images.compressed import decode
+from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView
+from segmif_ros.pairing import Stream
+from segmif_ros.ros.session import join
+
+_SECOND = 1_000_000_000
+
+Outcome = ImageView | ImageRefused
+
+
+@contextmanager
+def participant(name: str) -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+    """Join the ROS graph with one node; signals stay with the caller.
+
+    Raises:
+        RosError: see `join`.
+    """
+    join()
+    node = rclpy.create_node(name, start_parameter_services=False)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        yield node, executor
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def hear_images(
+    node: Node, topic: str, stream: Stream, take: Callable[[int, Outcome], None], qos: Any
+) -> Any:
+    """Subscribe to images, compressed ones where the topic ends in /compressed.
+
+    Args:
+        node: owner of the subscription.
+        topic: full name.
+        stream: whose checks apply.
+        take: told stamp and pixels of each image, or why it cannot be used.
+        qos: of the subscription.
+    """
+    is_compressed = topic.endswith("/compressed")
+
+    def on_message(message: Any) -> None:
+        outcome: Outcome
+        try:
+            outcome = decode(stream, message) if is_compressed else VIEWS[stream.value](message)
+        except ImageRefused as refusal:
+            outcome = refusal
+        take(stamp_ns(message), outcome)
+
+    kind = CompressedImage if is_compressed else Image
+    return node.create_subscription(kind, topic, on_message, qos)
+
+
+def stamp_ns(message: Any) -> int:
+    """Return the header stamp of a message, nanoseconds."""
+    return int(message.header.stamp.sec) * _SECOND + int(message.header.stamp.nanosec)
