@@ -46,6 +46,8 @@ for name in sys.argv[1:]:
         parts = [part for part in parts if part in ("CUDA", "Tensorrt")]
         if name == "onnxruntime" and importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx"):
             parts.append("TensorRT for RTX")
+        if name == "openvino" and hasattr(module, "Core"):
+            parts += [device for device in module.Core().available_devices if device != "CPU"]
         # OpenVINO adds its build to its version.
         version = str(getattr(module, "__version__", "")).split("-")[0]
         found[name] = ["ok", version + (" with " + " and ".join(parts) if parts else "")]

@@ -229,12 +229,17 @@ def test_an_onnxruntime_that_can_use_a_gpu_says_so(stand_in):
     parts = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     stand_in(
         onnxruntime=f"__version__ = '1.2.3'\ndef get_available_providers(): return {parts}",
-        openvino="__version__ = '2026.4.1-22982-abc'",
+        openvino=(
+            "__version__ = '2026.4.1-22982-abc'\n"
+            "class Core: available_devices = ['CPU', 'GPU.0', 'NPU']"
+        ),
         tensorrt=ABSENT,
     )
     found = engines_check()
     assert found.verdict is Verdict.OK
-    assert found.fact.startswith("openvino 2026.4.1; onnxruntime 1.2.3 with Tensorrt and CUDA; ")
+    assert found.fact.startswith(
+        "openvino 2026.4.1 with GPU.0 and NPU; onnxruntime 1.2.3 with Tensorrt and CUDA; "
+    )
 
 
 @pytest.mark.parametrize(
