@@ -19,7 +19,7 @@ from catkin_pkg.package import Package, parse_package
 import segmif_ros
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MAX_BYTES = 12 * 2**20
+MAX_BYTES = 13 * 2**20
 
 EXPECTED_KEYS = {
     "builtin_interfaces",
