@@ -125,15 +125,16 @@ class _Opener:
                 "a new engine is compared with ONNX Runtime before it is used, and that is not "
                 "installed; pip install 'onnxruntime>=1.18'"
             )
+        if not self._options.rebuild:
+            ahead = self._built_ahead(key, recipe)
+            if ahead is not None:
+                return ahead
         with self._cache.locked(self._model, key, tell=self._tell):
             # Whoever held the lock may have built it meanwhile.
             if not self._options.rebuild:
                 again = self._find(key, recipe)
                 if isinstance(again, TensorRtEngine):
                     return again
-                ahead = self._built_ahead(key, recipe)
-                if ahead is not None:
-                    return ahead
             self._tell(
                 f"TensorRT builds the {recipe.label} engine of {self._model}: {found.reason}"
             )
@@ -200,17 +201,7 @@ class _Opener:
             gate = self._checked(engine, recipe)
             # A run that failed may be the machine's fault today: nothing to remember for ever.
             if gate.ran:
-                self._cache.store(
-                    self._model,
-                    key,
-                    built.plan if gate.passed else b"",
-                    json.loads(gate.to_json()),
-                    precision=recipe.label,
-                    build_s=round(built.seconds, 1),
-                    products=dict(built.products),
-                )
-            if gate.passed:
-                self._keep_kernels(engine, key)
+                self._keep(engine, key, recipe, built, gate)
         except BaseException:
             engine.close()
             raise
@@ -220,6 +211,31 @@ class _Opener:
         self._tell(f"accuracy gate {gate.summary()}")
         self._describe(engine, key, gate)
         return engine
+
+    def _keep(
+        self,
+        engine: TensorRtEngine,
+        key: EngineKey,
+        recipe: Recipe,
+        built: Built,
+        gate: GateResult,
+    ) -> None:
+        """Keep an engine that passed, or the refusal; a full disk is no reason not to drive."""
+        try:
+            self._cache.store(
+                self._model,
+                key,
+                built.plan if gate.passed else b"",
+                json.loads(gate.to_json()),
+                precision=recipe.label,
+                build_s=round(built.seconds, 1),
+                products=dict(built.products),
+            )
+        except CacheError as err:
+            self._tell(f"the next start does all this again: {err}")
+            return
+        if gate.passed:
+            self._keep_kernels(engine, key)
 
     def _keep_kernels(self, engine: TensorRtEngine, key: EngineKey) -> None:
         """Keep what was compiled on the GPU, so that the next start need not."""

@@ -369,6 +369,19 @@ def test_an_engine_built_ahead_is_checked_once_and_kept(gpu: StandInGpu, rtx: Op
     assert len(gpu.behaviour.built) == 1, "what was accepted is kept apart from the bundle"
 
 
+def test_an_engine_ahead_needs_no_cache_to_run(
+    gpu: StandInGpu, rtx: Opened, tmp_path: Path
+) -> None:
+    """A container whose file system is read-only, with the engine in the image."""
+    build_ahead(rtx.bundle, EngineOptions(precision="fp32"), "ampere+")
+    (tmp_path / "file").write_text("in the way")
+    for _ in range(2):
+        facts = rtx(precision="fp32", cache=tmp_path / "file" / "engines")
+        assert facts["gate"].startswith("passed")
+        assert any("the next start does all this again" in line for line in rtx.told)
+    assert len(gpu.behaviour.built) == 1
+
+
 def test_kernels_of_another_driver_are_compiled_again(gpu: StandInGpu, rtx: Opened) -> None:
     rtx(precision="fp32")
     gpu.behaviour.refuse = {"kernels"}
