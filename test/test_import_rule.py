@@ -116,7 +116,7 @@ def violations(path: str, source: str) -> list[str]:
 
 FILES = rooms.files()
 
-ABOVE_ENGINES = frozenset({"perceiver"})
+ABOVE_ENGINES = frozenset({"perceiver", "parameters"})
 """Top-level modules that stand on rooms; all others are nouns that import none."""
 
 UPWARD = {

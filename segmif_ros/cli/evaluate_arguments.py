@@ -21,6 +21,7 @@ from segmif_ros.evaluation.settings import (
     pairing_config,
     thermal_settings,
 )
+from segmif_ros.parameters import SPECS
 from segmif_ros.perceiver import FAR_PASSES
 from segmif_ros.report.verdict import Requirement, RequirementError, requirement
 from segmif_ros.share import resolve_model
@@ -40,13 +41,11 @@ _LIMITS: Sequence[tuple[str, str, str, str, str]] = (
 )
 """Option, name in the report, path in the report, comparison, meaning."""
 
-_OFTEN_GIVEN = {
-    "tolerance_ms": "largest time difference of a pair (30)",
-    "max_wait_ms": "longest time that an image waits for its partner (100)",
-    "thermal_offset_ms": "added to thermal stamps (0)",
-    "rgb_offset_ms": "added to RGB stamps (0)",
-    "confidence_threshold": "mask pixels below it become 255, 0 to 1 (0)",
-}
+_OFTEN_GIVEN = (
+    *("tolerance_ms", "max_wait_ms", "thermal_offset_ms", "rgb_offset_ms"),
+    "confidence_threshold",
+)
+"""Parameters of the node that are options too; text and default are those of the node."""
 
 
 SHIPPED = "segmif-nano"
@@ -158,7 +157,9 @@ def _add_input(made: argparse.ArgumentParser) -> None:
     given.add_argument("--params", type=Path, metavar="YAML", help="parameter file of the node")
     given.add_argument("--calibration", metavar="YAML", help="thermal to RGB geometry")
     given.add_argument("--thermal-mode", choices=THERMAL_MODES, help="16 bits to 8 (auto)")
-    for name, meaning in _OFTEN_GIVEN.items():
+    for name in _OFTEN_GIVEN:
+        spec = SPECS[name]
+        meaning = f"{spec.text.rstrip('.')} ({spec.default:g})"
         given.add_argument(_option(name), type=float, metavar="X", help=meaning)
     given.add_argument(
         "--far-pass", choices=FAR_PASSES, help="run the network on the middle at 2x as well (off)"

@@ -25,8 +25,7 @@ from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.result import BagResult, Status, StoredPicture
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
-from segmif_ros.evaluation.settings import DriveSettings
-from segmif_ros.pairing import MILLISECOND
+from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.channel import Channel
 from segmif_ros.recordings.recording import FrameSet
@@ -166,7 +165,7 @@ def _play(
         source,
         args.out / LOG,
         domain=domain,
-        parameters=node_parameters_of(settings),
+        parameters={**node_parameters_of(settings), "diagnostics_rate_hz": _DIAGNOSTICS_HZ},
         pairing=settings.pairing,
         video_size=PANE,
     ) as session:
@@ -245,26 +244,6 @@ def _result(source: BagSource, live: LiveScores, run: RunReport, warmup_ms: floa
         pictures=pictures,
         notes=tuple(notes),
     )
-
-
-def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
-    """Return the node's parameters that stand for these settings."""
-    pairing, thermal = settings.pairing, asdict(settings.thermal)
-    parameters: dict[str, Any] = {
-        "model": settings.model,
-        "engine": settings.engine,
-        "engine_threads": settings.engine_threads,
-        "confidence_threshold": settings.confidence_threshold,
-        "far_pass": settings.far_pass,
-        "queue_size": pairing.queue_size,
-        "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
-        **{f"thermal_{name}": value for name, value in thermal.items()},
-    }
-    for name in ("tolerance", "max_wait", "rgb_offset", "thermal_offset"):
-        parameters[f"{name}_ms"] = getattr(pairing, f"{name}_ns") / MILLISECOND
-    if settings.calibration:
-        parameters["calibration_file"] = settings.calibration
-    return parameters
 
 
 def _stage(latency: Latency) -> dict[str, float | int | None]:

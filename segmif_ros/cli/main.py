@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from segmif_ros.interrupts import catch_early
-from segmif_ros.ros.session import RosError
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "demo": (
@@ -102,7 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"segmif {verb}: no Python package {err.name!r}; {remedy}\n")
         return 2
-    except RosError as err:
+    except RuntimeError as err:
+        from segmif_ros.ros.session import RosError
+
+        if not isinstance(err, RosError):
+            raise
         sys.stderr.write(f"segmif {verb}: {err}\n")
         return 1
     except KeyboardInterrupt:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from segmif_ros.pairing import MILLISECOND, PairingConfig
+from segmif_ros.pairing import PairingConfig
+from segmif_ros.parameters import SPECS, ParameterError, part
 from segmif_ros.perceiver import FAR_PASSES, FarPass
 from segmif_ros.thermal import ThermalSettings
 
@@ -26,8 +27,6 @@ ALIGNMENT_EVERY_S = 2.0
 
 WORST, BEST, SAMPLES = 5, 3, 4
 """Pairs kept as pictures."""
-
-_MILLISECONDS = ("tolerance_ms", "max_wait_ms", "rgb_offset_ms", "thermal_offset_ms")
 
 
 class SettingsError(ValueError):
@@ -135,49 +134,54 @@ def pairing_config(values: Mapping[str, Any]) -> PairingConfig:
     """Build from the node's parameters that pairing depends on; what is absent has its default.
 
     Raises:
-        SettingsError: a value that the pairer refuses.
+        SettingsError: a value that the node would refuse as well.
     """
-    try:
-        chosen: dict[str, int] = {
-            f"{name.removesuffix('_ms')}_ns": round(float(values[name]) * MILLISECOND)
-            for name in _MILLISECONDS
-            if name in values
-        }
-        if "queue_size" in values:
-            chosen["queue_size"] = int(values["queue_size"])
-        return PairingConfig(**chosen)
-    except (TypeError, ValueError) as err:
-        raise SettingsError(f"pairing: {err}") from err
+    config: PairingConfig = _part("pairing", values)
+    return config
 
 
 def thermal_settings(values: Mapping[str, Any]) -> ThermalSettings:
     """Build from the node's parameters that begin with "thermal_"; the rest have their defaults.
 
     Raises:
-        SettingsError: a value that cannot be used.
+        SettingsError: a value that the node would refuse as well.
     """
-    names = ThermalSettings.__dataclass_fields__
-    chosen = {name: values[f"thermal_{name}"] for name in names if f"thermal_{name}" in values}
+    settings: ThermalSettings = _part("thermal", values)
+    return settings
+
+
+def _part(name: str, values: Mapping[str, Any]) -> Any:
     try:
-        return ThermalSettings(**chosen)
-    except (TypeError, ValueError) as err:
-        raise SettingsError(f"thermal: {err}") from err
+        return part(name, values)
+    except ParameterError as err:
+        raise SettingsError(str(err)) from err
 
 
+_CALIBRATION = "calibration_file"
+_WHOLE = (
+    *("model", "engine", "engine_threads", _CALIBRATION),
+    *("confidence_threshold", "far_pass"),
+)
 PARAMETERS = frozenset(
-    {
-        "model",
-        "engine",
-        "engine_threads",
-        "calibration_file",
-        "confidence_threshold",
-        "far_pass",
-        "queue_size",
-        *_MILLISECONDS,
-        *(f"thermal_{name}" for name in ThermalSettings.__dataclass_fields__),
-    }
+    name
+    for name, spec in SPECS.items()
+    if name in _WHOLE or spec.place[0] in ("pairing", "thermal")
 )
 """The node's parameters that an evaluation follows."""
+
+
+def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
+    """Return the node's parameters that stand for these settings."""
+    found: dict[str, Any] = {
+        name: getattr(settings, name) for name in _WHOLE if name != _CALIBRATION
+    }
+    for name, spec in SPECS.items():
+        where, field = spec.place
+        if where in ("pairing", "thermal"):
+            found[name] = spec.parameter_value(getattr(getattr(settings, where), field))
+    if settings.calibration:
+        found[_CALIBRATION] = settings.calibration
+    return found
 
 
 def node_parameters(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_thresholds_decide_the_exit_code(run, bag, tmp_path, capsys):
         (("--labels", "nowhere"), "is no folder"),
         (("--boxes", "nowhere"), "is no folder"),
         (("--metrics-every", "0"), "expected 1 or more"),
-        (("--tolerance-ms", "-3"), "expected 0 or more"),
+        (("--tolerance-ms", "-3"), "expected 0 to 1000 ms"),
         (("--jobs", "0"), "expected 1 or more"),
         (("--jobs", "2", "--scheduler", "tcp://x:1"), "give one of them"),
         (("--live", "--jobs", "2"), "--live goes with"),

@@ -15,12 +15,12 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.evaluate import DONE, main
-from segmif_ros.cli.evaluate_live import LiveScores, node_parameters_of
+from segmif_ros.cli.evaluate_live import LiveScores
 from segmif_ros.evaluation.scores import DriveScores
-from segmif_ros.evaluation.settings import DriveSettings, pairing_config
+from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of, pairing_config
+from segmif_ros.parameters import DEFAULTS, PARAMETERS, Settings
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.report.schema import load
-from segmif_ros.ros.node.parameters import DEFAULTS, PARAMETERS, Settings
 from segmif_ros.thermal import ThermalSettings
 
 

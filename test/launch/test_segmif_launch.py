@@ -13,9 +13,9 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 
 from segmif_ros.engines import ENGINES
+from segmif_ros.parameters import SPECS
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.ros.node.parameters import SPECS
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS
 
 FILE = "segmif.launch.py"

@@ -19,6 +19,7 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 
 from segmif_ros.pairing import Stream
+from segmif_ros.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.diagnostics.error_log import ErrorLog
 from segmif_ros.ros.diagnostics.facts import AlignmentFacts, Budget, Facts, InputFacts, ProcessFacts
@@ -32,7 +33,6 @@ from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.camera_infos import CameraInfoWatch
 from segmif_ros.ros.node.modes import ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
-from segmif_ros.ros.node.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.ros.node.stamps import ClockWatch
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable

@@ -21,8 +21,8 @@ from segmif_ros.calibration.edge_shift import large_enough
 from segmif_ros.frames import Image8
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.latest_worker import LatestWorker
-from segmif_ros.ros.node.scheduling import lower_priority
 from segmif_ros.ros.node.statistics import NANOSECONDS
+from segmif_ros.scheduling import lower_priority
 
 CLOSING_S = 0.5
 """Longest wait for the measurement at hand; it takes a tenth of that."""

@@ -14,6 +14,7 @@ from enum import Enum
 from statistics import median
 
 from segmif_ros.pairing import JUMP_NS, MILLISECOND, Stream
+from segmif_ros.parameters import MAY_GO_ON, ModePolicy
 
 
 class Mode(Enum):
@@ -33,14 +34,6 @@ class Mode(Enum):
 
 ALONE = {Stream.RGB: Mode.RGB_ONLY, Stream.THERMAL: Mode.THERMAL_ONLY}
 """The mode in which one camera goes on alone."""
-
-MAY_GO_ON = {
-    "none": frozenset[Stream](),
-    "rgb": frozenset({Stream.RGB}),
-    "thermal": frozenset({Stream.THERMAL}),
-    "any": frozenset(Stream),
-}
-"""Values of the parameter `degraded_mode`: the cameras that may go on alone."""
 
 RECOVERY_PAIRS = 5
 """A single camera gives way to pairs after so many in a row, so that a bad cable cannot flap."""
@@ -65,19 +58,6 @@ class Problem(Enum):
     SILENT = "no {} image any more"
     UNUSABLE = "no usable {} image (refused, or its stamp is)"
     FROZEN = "the {} camera repeats one picture"
-
-
-@dataclass(frozen=True, slots=True)
-class ModePolicy:
-    """What the parameters allow.
-
-    Attributes:
-        degraded_mode: key of `MAY_GO_ON`.
-        after_ns: how long no usable pair comes before a camera goes on alone.
-    """
-
-    degraded_mode: str = "any"
-    after_ns: int = 1_000 * MILLISECOND
 
 
 @dataclass(frozen=True, slots=True)

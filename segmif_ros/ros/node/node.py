@@ -28,6 +28,7 @@ from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
 from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.pairing import Stream
+from segmif_ros.parameters import ParameterError
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros import session
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
@@ -38,7 +39,6 @@ from segmif_ros.ros.node.inputs import TICK_S, Inputs
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.outputs import Outputs
-from segmif_ros.ros.node.parameters import ParameterError
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.node.worker import GivenUpError, Worker
 from segmif_ros.ros.qos import OUTPUTS

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 
-from segmif_ros.ros.node.parameters import (
+from segmif_ros.parameters import (
     PARAMETERS,
     SPECS,
     Change,
@@ -25,6 +30,26 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter
 
 _QOS_OF_RCLPY = tuple(f"{QOS_PREFIX}{t}." for t in ("/clock", "/parameter_events", "/rosout"))
+
+
+def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    """Return the ROS descriptor: what `ros2 param describe` shows."""
+    out = ParameterDescriptor(name=spec.name, description=spec.text)
+    notes = [f"unit: {spec.unit}"] if spec.unit else []
+    if spec.choices:
+        notes.append(f"one of: {spec.allowed}")
+    out.additional_constraints = "; ".join([*notes, f"change: {spec.change.value}"])
+    out.read_only = spec.change is Change.START
+    # `check` judges the type: rclpy's own words are "expected '2' got '4'".
+    out.dynamic_typing = True
+    if spec.limits is not None:
+        low, high = spec.limits
+        if isinstance(spec.default, float):
+            span = FloatingPointRange(from_value=float(low), to_value=float(high))
+            out.floating_point_range = [span]
+        else:
+            out.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return out
 
 
 class NodeParameters:
@@ -65,7 +90,7 @@ class NodeParameters:
         if problem:
             self.problems[spec.name] = f"parameter {problem}"
         self._node.declare_parameter(
-            spec.name, spec.default, spec.descriptor(), ignore_override=bool(problem)
+            spec.name, spec.default, descriptor(spec), ignore_override=bool(problem)
         )
 
     def _check_qos_overrides(self) -> None:

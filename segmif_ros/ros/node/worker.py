@@ -17,16 +17,16 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.pairing import MILLISECOND
+from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.outputs import Outputs
-from segmif_ros.ros.node.parameters import ParameterError, Settings
-from segmif_ros.ros.node.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.ros.node.statistics import Statistics
 from segmif_ros.ros.transport import return_memory
+from segmif_ros.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 

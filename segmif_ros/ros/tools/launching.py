@@ -21,10 +21,10 @@ from rclpy.context import Context
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import ENGINES
+from segmif_ros.parameters import INPUT_TRANSPORTS, SPECS
 from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.ros.node.parameters import INPUT_TRANSPORTS, SPECS
 from segmif_ros.ros.session import FINAL_CODES
 from segmif_ros.ros.topic_names import check_namespace, check_topic_name
 from segmif_ros.share import resolve_model
@@ -274,7 +274,7 @@ def _parameters(given: Mapping[str, str]) -> dict[str, Any]:
         values["model"] = model("model", given["model"])
     values |= {name: given[name] for name in ("engine", "input_transport") if given[name]}
     if given["engine_threads"]:
-        most = SPECS["engine_threads"].maximum or math.inf
+        _, most = SPECS["engine_threads"].limits or (0, math.inf)
         values["engine_threads"] = whole_number("engine_threads", given["engine_threads"], 0, most)
     if given["calibration_file"]:
         path = existing("calibration_file", given["calibration_file"])

@@ -24,11 +24,11 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.pairing import Stream
+from segmif_ros.parameters import DEFAULTS
 from segmif_ros.ros.diagnostics import levels
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
-from segmif_ros.ros.node.parameters import DEFAULTS
 from segmif_ros.ros.node.statistics import Statistics
 from segmif_ros.thermal import FreezeLimits, FreezeWatch
 

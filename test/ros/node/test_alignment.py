@@ -26,11 +26,11 @@ from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
 from segmif_ros.calibration.edge_shift import Shift
 from segmif_ros.frames import Frame, Pair, PictureState
 from segmif_ros.images.raw import ImageView
+from segmif_ros.parameters import DEFAULTS
 from segmif_ros.ros.diagnostics.facts import AlignmentFacts
 from segmif_ros.ros.node import alignment as module
 from segmif_ros.ros.node import worker as worker_module
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured, alignment_values
-from segmif_ros.ros.node.parameters import DEFAULTS
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.node.worker import Worker
 from segmif_ros.ros.qos import OUTPUTS

@@ -21,12 +21,12 @@ from std_msgs.msg import Header
 from segmif_ros.frames import Pair
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.parameters import PARAMETERS, Settings
 from segmif_ros.registration import Calibration
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node import image_input, inputs
 from segmif_ros.ros.node.inputs import Inputs
 from segmif_ros.ros.node.modes import Mode, ModeStatus
-from segmif_ros.ros.node.parameters import PARAMETERS, Settings
 from segmif_ros.ros.node.statistics import Statistics
 
 MS = 1_000_000

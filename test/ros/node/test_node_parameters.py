@@ -12,8 +12,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 
+from segmif_ros.parameters import PARAMETERS, ParameterError
 from segmif_ros.ros.node.node_parameters import NodeParameters
-from segmif_ros.ros.node.parameters import PARAMETERS, ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_every_row_is_declared_with_its_default(make):
     node, parameters = make()
     for spec in PARAMETERS:
         assert node.get_parameter(spec.name).value == spec.default
-        assert node.describe_parameter(spec.name).description == spec.description
+        assert node.describe_parameter(spec.name).description == spec.text
     assert parameters.settings().pairing.tolerance_ns == 30_000_000
 
 

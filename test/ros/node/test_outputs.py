@@ -25,8 +25,8 @@ from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.images.raw import ImageView
 from segmif_ros.labels import labels_json
+from segmif_ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.node.outputs import Outputs, label_info_message
-from segmif_ros.ros.node.parameters import PARAMETERS, Settings
 from segmif_ros.ros.node.statistics import Statistics
 from segmif_ros.ros.node.worker import Worker
 from segmif_ros.ros.qos import OUTPUTS

@@ -24,8 +24,8 @@ from segmif_ros.engines.base import EngineError, EngineOptions
 from segmif_ros.export.bundle_writer import add_model
 from segmif_ros.frames import Frame, Pair, PictureState, Result
 from segmif_ros.images.raw import ImageView
+from segmif_ros.parameters import PARAMETERS, Settings
 from segmif_ros.registration import RegistrationError
-from segmif_ros.ros.node.parameters import PARAMETERS, Settings
 from segmif_ros.ros.node.statistics import STAGES, Statistics
 from segmif_ros.ros.node.worker import Worker
 from segmif_ros.ros.qos import OUTPUTS

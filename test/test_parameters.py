@@ -11,7 +11,7 @@ import yaml
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from segmif_ros.pairing import MILLISECOND
-from segmif_ros.ros.node.parameters import (
+from segmif_ros.parameters import (
     PARAMETERS,
     SPECS,
     Change,
@@ -20,9 +20,10 @@ from segmif_ros.ros.node.parameters import (
     parameter_table_markdown,
     parameters_yaml,
 )
+from segmif_ros.ros.node.node_parameters import descriptor
 from segmif_ros.share import share_path
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- parameters -->", "<!-- /parameters -->"
 DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
 
@@ -43,11 +44,10 @@ def test_the_readme_shows_the_table():
 def test_every_row_is_complete_and_its_default_is_good():
     assert len(SPECS) == len(PARAMETERS)
     for spec in PARAMETERS:
-        assert spec.description.endswith(".")
+        assert spec.text.endswith(".")
         assert spec.check(spec.default) is None
-        assert (spec.minimum is None) == (spec.maximum is None)
         if isinstance(spec.default, int | float) and not isinstance(spec.default, bool):
-            assert spec.minimum is not None, f"{spec.name} has no range"
+            assert spec.limits is not None, f"{spec.name} has no range"
         if spec.name.endswith("_ms"):
             assert spec.unit == "ms"
         if spec.name.endswith("_hz"):
@@ -55,13 +55,13 @@ def test_every_row_is_complete_and_its_default_is_good():
 
 
 def test_descriptors_carry_ranges_units_and_read_only():
-    tolerance = SPECS["tolerance_ms"].descriptor()
+    tolerance = descriptor(SPECS["tolerance_ms"])
     assert tolerance.floating_point_range[0].to_value == 1000.0
     assert "unit: ms" in tolerance.additional_constraints
-    assert SPECS["queue_size"].descriptor().integer_range[0].from_value == 1
-    assert "one of: auto, passthrough" in SPECS["thermal_mode"].descriptor().additional_constraints
-    assert SPECS["autostart"].descriptor().read_only
-    assert not SPECS["model"].descriptor().read_only
+    assert descriptor(SPECS["queue_size"]).integer_range[0].from_value == 1
+    assert "one of: auto, passthrough" in descriptor(SPECS["thermal_mode"]).additional_constraints
+    assert descriptor(SPECS["autostart"]).read_only
+    assert not descriptor(SPECS["model"]).read_only
     assert SPECS["model"].change is Change.UNCONFIGURED
 
 

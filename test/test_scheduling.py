@@ -16,16 +16,16 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.node.parameters import PARAMETERS, ParameterError, Settings
-from segmif_ros.ros.node.scheduling import (
+from segmif_ros.parameters import PARAMETERS, ParameterError, Settings
+from segmif_ros.ros.node.statistics import Statistics
+from segmif_ros.ros.node.worker import Worker
+from segmif_ros.scheduling import (
     SchedulingError,
     bind_thread,
     format_cores,
     parse_cores,
     raise_priority,
 )
-from segmif_ros.ros.node.statistics import Statistics
-from segmif_ros.ros.node.worker import Worker
 
 DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
 linux = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
