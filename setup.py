@@ -62,7 +62,7 @@ setup(
         "opencv-python-headless>=4.10,<6",
         "PyYAML>=6,<7",
         "msgspec>=0.19,<1",
-        "Jinja2>=3.1,<4",
+        "Jinja2>=3.0,<4",
         "tqdm>=4.65,<5",
         # rosbags knows the messages and brings apsw, for .db3; mcap reads files that were never
         # completed and checksums, and brings zstandard and lz4.

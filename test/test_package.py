@@ -27,6 +27,7 @@ EXPECTED_KEYS = {
     "launch",
     "launch_ros",
     "lifecycle_msgs",
+    "python3-jinja2",
     "python3-numpy",
     "python3-onnxruntime-pip",
     "python3-opencv",
@@ -84,7 +85,7 @@ def test_the_dependencies_are_the_expected_rosdep_keys(manifest: Package) -> Non
 
 
 def test_every_ros_package_that_is_imported_is_declared(manifest: Package) -> None:
-    files = [*(REPOSITORY / "segmif_ros" / "ros").glob("*.py"), *REPOSITORY.glob("launch/*.py")]
+    files = [*(REPOSITORY / "segmif_ros" / "ros").rglob("*.py"), *REPOSITORY.glob("launch/*.py")]
     imported = set()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
