@@ -95,7 +95,7 @@ def test_every_ros_package_that_is_imported_is_declared(manifest: Package) -> No
                 imported.add(node.module.split(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"segmif_ros", "__future__"}
     names = {"cv2": "python3-opencv", "numpy": "python3-numpy"}
-    names |= {"tqdm": "python3-tqdm", "yaml": "python3-yaml"}
+    names |= {"tqdm": "python3-tqdm", "yaml": "python3-yaml", "rosbags": "python3-rosbags-pip"}
     declared = {dep.name for dep in manifest.exec_depends}
     assert {names.get(name, name) for name in foreign} - declared == set()
 
