@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif bag make | play | record | info`: bags of camera pairs without rosbag2 installed."""
+"""`segmif bag make | play | record | info | recover`: bags without rosbag2 installed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.recordings.bags import BagError, BagSummary, summarize
+from segmif_ros.recordings.bags import BagError, BagReader, BagSummary
 from segmif_ros.recordings.clips import ClipError, FolderPairs, PairSource, VideoPair
 from segmif_ros.recordings.writer import write_bag
 
 _TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
+_NO_CHECKSUMS = "without checksums: damage inside of a message cannot be noticed"
 _STAMPS_END_S = 2**31
 """A ROS stamp counts its seconds in 32 bits."""
 
@@ -31,13 +33,22 @@ def main(argv: Sequence[str]) -> int:
     recorder.add_argument("--topics", nargs="+", metavar="TOPIC", required=True, help="full names")
     info = verbs.add_parser("info", help="show what a bag holds")
     info.add_argument("bag", type=Path, help="bag folder, or a single .mcap or .db3 file")
+    info.add_argument(
+        "--check", action="store_true", help="read every message; exit 1 where one is damaged"
+    )
+    saver = verbs.add_parser(
+        "recover", help="make a whole bag of what can be read of a damaged or incomplete one"
+    )
+    saver.add_argument("bag", type=Path, metavar="IN", help="bag folder or file")
+    saver.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
     args = parser.parse_args(argv)
     try:
         if args.verb == "make":
             return _make(args)
         if args.verb == "info":
-            say(table(summarize(args.bag)))
-            return 0
+            return _info(args)
+        if args.verb == "recover":
+            return _recover(args)
         if args.verb == "record":
             from segmif_ros.ros.tools.bag_recorder import record
 
@@ -48,17 +59,47 @@ def main(argv: Sequence[str]) -> int:
         return 2
 
 
+def _info(args: argparse.Namespace) -> int:
+    with BagReader(args.bag, lambda _: None) as reader:
+        summary = reader.summary()
+        if args.check:
+            total = sum(topic.count for topic in summary.topics)
+            with progress_bar(total=total, unit="msg", desc="reading") as bar:
+                for _ in reader.messages():
+                    bar.update()
+            summary = replace(summary, damage=reader.damage)
+    say(table(summary))
+    return 1 if args.check and summary.damage else 0
+
+
+def _recover(args: argparse.Namespace) -> int:
+    from segmif_ros.recordings.recover import recover
+
+    with progress_bar(unit="msg", desc="copying") as bar:
+        found = recover(args.bag, args.out, bar.update)
+    say(table(found.summary))
+    for line in found.lost:
+        say(f"lost: {line}")
+    return 0
+
+
 def table(summary: BagSummary) -> str:
     """Return the text of `segmif bag info`."""
     start = datetime.fromtimestamp(summary.start_ns / 1e9, tz=timezone.utc)
     head = [
         f"{summary.path}: {summary.storage}, {summary.size_bytes / 1e6:.1f} MB, "
-        f"{summary.duration_ns / 1e9:.1f} s from {start:%Y-%m-%d %H:%M:%S} UTC",
+        f"{summary.duration_ns / 1e9:.1f} s from {start:%Y-%m-%d %H:%M:%S} UTC, "
+        + ("with checksums" if summary.checksums else _NO_CHECKSUMS),
+        *(f"note: {note}" for note in summary.notes),
+        *(f"damaged: {damage}" for damage in summary.damage),
         "",
     ]
     rows = [("topic", "type", "count", "rate", "first image")]
     rows += [
-        (t.name, t.type, str(t.count), f"{t.rate_hz:.1f} Hz" if t.rate_hz else "-", t.detail)
+        (
+            *(t.name, t.type, str(t.count), f"{t.rate_hz:.1f} Hz" if t.rate_hz else "-"),
+            t.detail or ("latched" if t.latched else ""),
+        )
         for t in summary.topics
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]

@@ -234,7 +234,8 @@ class McapFile:
         else:
             what = (
                 f"was not completed (its recorder was killed, or the file is cut off or damaged): "
-                f"{found} up to byte {position} of {self._size}, what lies behind them is lost"
+                f"{found} up to byte {position} of {self._size}, what lies behind them is lost; "
+                "`segmif bag recover` makes a whole bag of them"
             )
         self.damage.append(f"{self._name} {what}")
 

@@ -218,7 +218,8 @@ class SqliteFile:
                 ) from err
             self.damage.append(
                 f"{self._name} is cut off or damaged ({err}): {total} messages in "
-                f"{(end_ns - start_ns) / 1e9:.1f} s were found, the others are lost"
+                f"{(end_ns - start_ns) / 1e9:.1f} s were found, the others are lost; "
+                "`segmif bag recover` makes a whole bag of them"
             )
         return counts, start_ns, end_ns
 

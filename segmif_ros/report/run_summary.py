@@ -133,13 +133,24 @@ class RunReport:
             f"dropped     {sum(self.dropped.values()):6d}" + ("" if self.dropped else "   none"),
         ]
         lines += [f"  {count:16d}   {reason}" for reason, count in self.dropped.items()]
-        lines += ["", f"{'latency, ms':<30}{'p50':>8}{'p95':>8}{'p99':>8}{'count':>8}"]
-        rows = [(STAGES[name], self.latency_ms[name]) for name in STAGES if name in self.latency_ms]
+        stages = [
+            (f"  {STAGES[name]}", self.latency_ms[name])
+            for name in STAGES
+            if name in self.latency_ms
+        ]
         if "fused" in self.age_ms:
-            rows.append(("camera stamp to subscriber", self.age_ms["fused"]))
+            stages.append(("  camera stamp to subscriber", self.age_ms["fused"]))
+        rows = [("latency, ms", "p50", "p95", "p99", "count")]
+        rows += [
+            (label, f"{row.p50:.1f}", f"{row.p95:.1f}", f"{row.p99:.1f}", str(row.count))
+            for label, row in stages
+        ]
+        # Stamps of another clock make latencies of many digits.
+        widths = [max(7, *(len(row[column]) for row in rows)) for column in range(1, 5)]
+        lines.append("")
         lines += [
-            f"  {label:<28}{row.p50:8.1f}{row.p95:8.1f}{row.p99:8.1f}{row.count:8d}"
-            for label, row in rows
+            f"{label:<29}" + "".join(f" {cell:>{w}}" for cell, w in zip(cells, widths, strict=True))
+            for label, *cells in rows
         ]
         return "\n".join(lines)
 

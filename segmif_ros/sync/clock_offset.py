@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -66,8 +67,9 @@ def clock_offset(
     if seconds < LEAST_SECONDS:
         return ClockOffset(
             None,
-            reason=f"the cameras overlap for {max(0.0, seconds):.1f} s, expected at least "
-            f"{LEAST_SECONDS:g} s",
+            # Rounded down: 4.96 s must not read as 5.0 s, which would be enough.
+            reason=f"the cameras overlap for {math.floor(max(0.0, seconds) * 100) / 100:.2f} s, "
+            f"expected at least {LEAST_SECONDS:g} s",
         )
     gap_s = max(float(np.diff(stamps).max()) for stamps in (rgb_ns, thermal_ns)) / MILLISECOND / 1e3
     if gap_s > LONGEST_GAP_S:

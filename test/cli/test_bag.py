@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
+import zstandard
 
 from segmif_ros.cli.bag import main
 from segmif_ros.recordings.bags import BagReader, header_stamp_ns, summarize
@@ -39,6 +43,66 @@ def test_make_from_a_folder_then_info(folder, tmp_path, capsys):
     assert "mcap" in text
     assert "/rgb/image_raw      sensor_msgs/msg/Image  3      4.0 Hz  32x24 rgb8" in text
     assert "/thermal/image_raw  sensor_msgs/msg/Image  3      4.0 Hz  32x24 mono16" in text
+
+
+def test_info_says_whether_damage_can_be_noticed(folder, tmp_path, capsys):
+    for storage, says in (("mcap", ", with checksums"), ("sqlite3", ", without checksums: ")):
+        out = tmp_path / storage
+        assert main(["make", "--pairs", str(folder), str(out), "--storage", storage]) == 0
+        capsys.readouterr()
+        assert main(["info", str(out)]) == 0
+        assert says in capsys.readouterr().out.splitlines()[0]
+    (data,) = (tmp_path / "mcap").glob("*.mcap")
+    raw = bytearray(data.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    data.write_bytes(raw)
+    assert main(["info", "--check", str(tmp_path / "mcap")]) == 1
+    assert "damaged: mcap.mcap: chunk at byte" in capsys.readouterr().out
+
+
+def test_a_file_that_rosbag2_has_compressed_is_called_by_its_storage(folder, tmp_path, capsys):
+    out = tmp_path / "bag"
+    assert main(["make", "--pairs", str(folder), str(out)]) == 0
+    packed = zstandard.compress((out / "bag.mcap").read_bytes())
+    (out / "bag.mcap.zstd").write_bytes(packed)
+    (out / "bag.mcap").unlink()
+    capsys.readouterr()
+    assert main(["info", str(out)]) == 0
+    assert f"{out}: mcap, " in capsys.readouterr().out
+
+
+def test_only_a_bag_is_replaced_by_force(folder, tmp_path, capsys):
+    """A folder with somebody's files in it is none, whatever metadata.yaml it holds."""
+    mine = tmp_path / "mine"
+    words = ["make", "--pairs", str(folder), str(mine), "--force"]
+    assert main(words) == 0
+    (mine / "notes").mkdir()
+    (mine / "notes" / "a.txt").write_text("keep me")
+    assert main(words) == 2
+    assert "is not a bag and nothing else" in capsys.readouterr().err
+    assert (mine / "notes" / "a.txt").read_text() == "keep me"
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, tmp_path, storage):
+    """A limit on the size of files stands for the disk: the write fails the same way."""
+    for name in "abcdefghijkl":
+        noise = np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8)
+        cv2.imwrite(str(folder / "visible" / f"{name}.png"), noise)
+        cv2.imwrite(str(folder / "infrared" / f"{name}.png"), noise[..., 0])
+    script = (
+        "import resource, signal, sys; from segmif_ros.cli.bag import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = ["make", "--pairs", str(folder), str(tmp_path / "b"), "--storage", storage]
+    command = [sys.executable, "-c", script, *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert f"cannot write bag '{tmp_path / 'b'}'" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs"]
 
 
 def test_make_options_reach_the_bag(folder, tmp_path):
