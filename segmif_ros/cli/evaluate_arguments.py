@@ -262,6 +262,8 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         model=str(resolve_model(str(values.get("model", SHIPPED))).resolve()),
         engine=str(values.get("engine", "auto")),
         engine_threads=int(values.get("engine_threads", 0)),
+        engine_precision=str(values.get("engine_precision", "auto")),
+        engine_device=str(values.get("engine_device", "CPU")),
         rgb_topic=args.rgb_topic,
         thermal_topic=args.thermal_topic,
         label_topic=topic,

@@ -12,7 +12,7 @@ from segmif_ros.datasets.boxes import BoxClasses
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.protocol import Protocol, load_protocol
 from segmif_ros.engines import open_engine
-from segmif_ros.engines.base import Engine
+from segmif_ros.engines.base import Engine, EngineOptions
 from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.perceiver import Perceiver
@@ -42,7 +42,9 @@ class Workbench:
         self.engine: Engine = open_engine(
             settings.engine,
             self.bundle,
-            threads=settings.engine_threads,
+            options=EngineOptions(
+                settings.engine_threads, settings.engine_precision, settings.engine_device
+            ),
             warn=self.notes.append,
         )
         self.engine_s = self._alone_s()

@@ -41,6 +41,8 @@ class DriveSettings:
         model: folder of the bundle.
         engine: name of the engine.
         engine_threads: CPU threads of the engine, 0 for all.
+        engine_precision: as in the node.
+        engine_device: as in the node.
         rgb_topic: topic of the RGB camera, told by its name if None.
         thermal_topic: topic of the thermal camera, likewise.
         label_topic: topic of label images, None without.
@@ -66,6 +68,8 @@ class DriveSettings:
     model: str
     engine: str = "auto"
     engine_threads: int = 0
+    engine_precision: str = "auto"
+    engine_device: str = "CPU"
     rgb_topic: str | None = None
     thermal_topic: str | None = None
     label_topic: str | None = None
@@ -159,7 +163,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Any:
 
 _CALIBRATION = "calibration_file"
 _WHOLE = (
-    *("model", "engine", "engine_threads", _CALIBRATION),
+    *("model", "engine", "engine_threads", "engine_precision", "engine_device", _CALIBRATION),
     *("confidence_threshold", "far_pass"),
 )
 PARAMETERS = frozenset(

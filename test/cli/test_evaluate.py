@@ -159,13 +159,14 @@ def test_parameters_of_the_node_are_followed_and_options_win(bag, tmp_path):
     file = tmp_path / "node.yaml"
     file.write_text(
         "/**:\n  ros__parameters:\n    tolerance_ms: 12.5\n    thermal_mode: plateau\n"
-        "    confidence_threshold: 0.5\n    overlay_alpha: 0.3\n"
+        "    confidence_threshold: 0.5\n    overlay_alpha: 0.3\n    engine_precision: int8\n"
     )
     words = [str(bag), "--out", "x", "--params", str(file), "--confidence-threshold", "0.25"]
     settings = settings_of(parser("").parse_args(words))
     assert settings.pairing.tolerance_ns == 12_500_000
     assert settings.thermal.mode == "plateau"
     assert settings.confidence_threshold == 0.25
+    assert (settings.engine_precision, settings.engine_device) == ("int8", "CPU")
 
 
 def test_what_an_earlier_try_did_is_taken_over(run, tmp_path, capsys, monkeypatch):

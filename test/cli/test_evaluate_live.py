@@ -86,6 +86,8 @@ def test_the_node_gets_the_settings_of_the_evaluation() -> None:
         thermal=ThermalSettings(mode="plateau", plateau=2.0),
         confidence_threshold=0.5,
         calibration="rig.yaml",
+        engine_precision="int8",
+        engine_device="NPU",
     )
     defaults = {spec.name: spec.default for spec in PARAMETERS}
     given = node_parameters_of(settings)
@@ -95,6 +97,7 @@ def test_the_node_gets_the_settings_of_the_evaluation() -> None:
     assert node.thermal == settings.thermal
     assert node.confidence_threshold == 0.5
     assert node.calibration_file == "rig.yaml"
+    assert (node.engine_options.precision, node.engine_options.device) == ("int8", "NPU")
 
 
 def test_without_options_an_evaluation_pairs_and_renders_as_the_node_does() -> None:

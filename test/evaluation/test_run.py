@@ -21,7 +21,8 @@ from drive_bags import (
 )
 from tiny_model import write_tiny_bundle
 
-from segmif_ros.bundle import Bundle
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation.context import Workbench
 from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError, evaluate_bag
@@ -367,6 +368,13 @@ def test_a_bag_in_the_way_is_not_replaced_by_something_else(plain, bundle, tmp_p
 def test_a_missing_folder_of_labels_is_an_error_not_a_bad_bag(plain, bundle, tmp_path):
     with pytest.raises(DriveError, match="is no folder"):
         evaluated(plain, bundle, labels=str(tmp_path / "nowhere"), protocol="fmb14")
+
+
+def test_a_drive_is_evaluated_with_the_precision_of_the_vehicle(bundle):
+    with pytest.raises(BundleError, match=r"has no 'int8' model.*segmif quantise"):
+        Workbench(DriveSettings(model=str(bundle), engine="onnxruntime", engine_precision="int8"))
+    with pytest.raises(EngineError, match="OpenVINO sees no device 'NPU'"):
+        Workbench(DriveSettings(model=str(bundle), engine="openvino", engine_device="NPU"))
 
 
 def test_ctrl_c_keeps_what_was_counted(plain, bundle, tmp_path):
