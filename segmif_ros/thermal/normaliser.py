@@ -50,7 +50,7 @@ class ThermalNormaliser:
         self._curve: Curve | None = None
         self._dtype: np.dtype[Any] | None = None
         self._hurry = False
-        self._odd = False
+        self._odd = self._adaptive = False
         limit = self.settings.clahe
         self._clahe = cv2.createCLAHE(limit, (8, 8)) if limit > 0.0 else None
         self._buffers = Buffers()
@@ -62,6 +62,19 @@ class ThermalNormaliser:
         In mode "plateau" the limits of the newest frame, to which the curve is on its way.
         """
         return None if self._window is None else (self._window.low, self._window.high)
+
+    @property
+    def hint(self) -> str:
+        """What to look at while `minimum_span` keeps a scene grey, empty otherwise."""
+        if self._window is None or not self._adaptive:
+            return ""
+        width, span = self._window.high - self._window.low, self._span()
+        if width > 1.01 * span:
+            return ""
+        return (
+            f"the scene spans less than thermal_minimum_span, {span:g}, and stays grey; a camera "
+            "of 0.1 K a count wants 10 to 20 (docs/thermal.md)"
+        )
 
     def reset(self) -> None:
         """Forget the running limits, for example after a camera was exchanged."""
@@ -116,6 +129,7 @@ class ThermalNormaliser:
 
     def _render(self, image: ThermalImage, state: PictureState, out: Image8 | None) -> Image8:
         mode = self.settings.mode
+        self._adaptive = mode != "range"
         if mode == "auto":
             mode = "passthrough" if image.dtype == np.uint8 else "percentile"
         if mode == "passthrough":

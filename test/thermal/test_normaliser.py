@@ -495,3 +495,20 @@ def test_a_hole_in_the_picture_leaves_the_rest_its_contrast(mode: str, hole: flo
 def test_a_frame_of_nothing_but_the_largest_float_is_refused() -> None:
     with pytest.raises(ThermalError, match="without one finite value"):
         ThermalNormaliser().normalise(np.full(SIZE, 3e38, np.float32))
+
+
+def test_a_scene_that_the_smallest_span_keeps_grey_is_told() -> None:
+    """A camera of 0.1 K a count that sees 4 K: 40 counts."""
+    normaliser = follow_at_once()
+    normaliser.normalise(ramp(2900, 2940, np.uint16))
+    assert "thermal_minimum_span, 100" in normaliser.hint
+    preset = follow_at_once(minimum_span=10.0)
+    out = preset.normalise(ramp(2900, 2940, np.uint16))
+    assert preset.hint == ""
+    assert int(out.max()) - int(out.min()) > 240
+    wide = follow_at_once()
+    wide.normalise(ramp(7000, 9000, np.uint16))
+    assert wide.hint == ""
+    eight = ThermalNormaliser()
+    eight.normalise(ramp(100, 110, np.uint8))
+    assert eight.hint == "", "8 bits are left alone"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from segmif_ros.frames import PictureState
 from segmif_ros.pairing import Stream
@@ -13,6 +14,9 @@ from segmif_ros.ros.diagnostics.levels import Finding, Level
 from segmif_ros.ros.node.statistics import NANOSECONDS, StreamStatistics
 from segmif_ros.thermal import FreezeWatch
 
+_TURNS = 3
+"""So many changes of the frame_id among the newest images are two cameras, and no driver that was
+started anew."""
 USUAL_PERIODS = 3.0
 """A camera may be silent for so many of its usual periods."""
 
@@ -36,6 +40,8 @@ def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
             finding.text = f"{counts.format}, {hz:.1f} Hz"
             _judge_images(finding, facts, stream)
             _judge_rate(finding, hz, own)
+            several = _several(counts, own)
+            finding.check(levels.SEVERAL, len(several), _SEVERAL.format(own, ", ".join(several)))
             if facts.clocks is not None and _is_further_off(facts, stream):
                 clocks = facts.clocks
                 finding.check(levels.CLOCK_DIFFERS, clocks.seconds(facts.offset_ns), clocks.text())
@@ -131,6 +137,19 @@ def _judge_images(finding: Finding, facts: Facts, stream: Stream) -> None:
         )  # fmt: skip
 
 
+_SEVERAL = "several drivers publish {0.topic}, their images take turns: {1}; remap all but one"
+
+
+def _several(counts: StreamStatistics, own: InputFacts) -> list[str]:
+    """Name the drivers on one topic; one that was started anew has the same name."""
+    names = sorted(set(own.publisher_names))
+    frames = tuple(counts.frame_ids)
+    turns = sum(a != b for a, b in pairwise(frames))
+    if len(names) < 2 and own.publishers > 1 and turns >= _TURNS:
+        names = [f"{' '.join(names)} with frame_id {frame!r}" for frame in sorted(set(frames))]
+    return names
+
+
 def _is_further_off(facts: Facts, stream: Stream) -> bool:
     """Tell whether the stamps of this camera lie further from the node's clock than the other's."""
     own, other = (facts.statistics.streams[s].stamps.age_ns for s in (stream, stream.other))
@@ -164,6 +183,7 @@ def _values(counts: StreamStatistics, own: InputFacts, hz: float) -> dict[str, s
     return {
         "topic": own.topic,
         "publishers": str(own.publishers),
+        "publisher_names": ", ".join(own.publisher_names),
         "unheard": "; ".join(str(mismatch) for mismatch in own.mismatches),
         "format": counts.format,
         "received": str(counts.received),
@@ -178,5 +198,6 @@ def _values(counts: StreamStatistics, own: InputFacts, hz: float) -> dict[str, s
         "stamp_jumps": str(counts.stamps.jumps),
         "last_jump_s": f"{counts.stamps.last_jump_ns / NANOSECONDS:.3f}",
         "implausible_stamps": str(counts.implausible_stamps),
+        "rendering_hint": counts.rendering_hint,
         **({} if own.content is None else own.content.facts()),
     }

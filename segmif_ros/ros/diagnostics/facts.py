@@ -24,6 +24,7 @@ class InputFacts:
     Attributes:
         topic: full name after remapping.
         publishers: how many publish it.
+        publisher_names: full names of their nodes, as far as DDS knows them.
         mismatches: those of them that cannot be heard, and why.
         other_transport: the compressed topic beside a raw one, or the raw one beside a compressed
             one, if that one is published and this one is not; else empty.
@@ -43,6 +44,7 @@ class InputFacts:
     usual_hz: float | None = None
     rate_is_given: bool = False
     camera_info_problem: str = ""
+    publisher_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,10 @@ RATE_LOW = Threshold(
 RATE_HIGH = Threshold(
     "high_rate", _CAMERA, _WARN, 1.5, "share", "rate against the expected one, 5 s"
 )
+SEVERAL = Threshold(
+    "several_publishers", _CAMERA, _WARN, 1.0, "publishers",
+    "publishers of one image topic, by node or by frame_ids that take turns",
+)  # fmt: skip
 CLOCK_DIFFERS = Threshold(
     "clock_differs", _CAMERA, _WARN, 1.0, "s",
     "difference of the cameras' clocks that keeps all frames from pairing, at the one that is off",
@@ -152,7 +156,7 @@ GROWTH = Threshold(
 THRESHOLDS: tuple[Threshold, ...] = (
     SILENT, REFUSED_ALL, FROZEN[Stream.RGB], FROZEN[Stream.THERMAL], ZERO_STAMPS_ALL,
     REFUSED, ZERO_STAMPS, FUTURE_STAMPS, STAMP_JUMPS, LATE, RATE_LOW, RATE_HIGH,
-    CLOCK_DIFFERS, CAMERA_INFO,
+    SEVERAL, CLOCK_DIFFERS, CAMERA_INFO,
     CLOCKS_DIFFER, NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
     STUCK, FAILED, FAILING, SLOW,
     BUDGET_ERROR, BUDGET_WARN,

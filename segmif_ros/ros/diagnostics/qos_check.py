@@ -50,6 +50,13 @@ class Mismatch:
         )
 
 
+def full_name(publisher: Any) -> str:
+    """Return the name of a publisher's node, as far as DDS knows it."""
+    if "_UNKNOWN_" in publisher.node_name:
+        return "an unnamed publisher"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
+
+
 def mismatches(
     topic: str, publishers: Iterable[Any], wanted: Any, *, wanted_type: str = IMAGE_TYPE
 ) -> list[Mismatch]:
@@ -63,9 +70,7 @@ def mismatches(
     """
     found = []
     for publisher in publishers:
-        name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
-        if "_UNKNOWN_" in publisher.node_name:
-            name = "an unnamed publisher"
+        name = full_name(publisher)
         if publisher.topic_type != wanted_type:
             found.append(_type_mismatch(topic, name, publisher.topic_type, wanted_type))
             continue

@@ -25,7 +25,7 @@ from segmif_ros.ros.diagnostics.error_log import ErrorLog
 from segmif_ros.ros.diagnostics.facts import AlignmentFacts, Budget, Facts, InputFacts, ProcessFacts
 from segmif_ros.ros.diagnostics.health import Deadline, Memory, UsualRate
 from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN
-from segmif_ros.ros.diagnostics.qos_check import mismatches
+from segmif_ros.ros.diagnostics.qos_check import full_name, mismatches
 from segmif_ros.ros.diagnostics.statuses import findings_of, judged_stage, to_message
 from segmif_ros.ros.diagnostics.totals import FIVE_SECONDS_NS, Totals, TotalsHistory
 from segmif_ros.ros.log_throttle import LogThrottle
@@ -219,6 +219,7 @@ class Reporter:
         return InputFacts(
             topic=topic,
             publishers=len(publishers),
+            publisher_names=tuple(full_name(publisher) for publisher in publishers),
             mismatches=tuple(
                 mismatches(
                     topic,

@@ -202,6 +202,7 @@ class Inputs:
 
     def _accept(self, stream: Stream, frame: Frame, now_ns: int) -> None:
         counts = self._statistics.streams[stream]
+        counts.frame_ids.append(frame.header.frame_id)
         counts.stamps.observe(frame.stamp_ns, now_ns, frame.received_ns)
         if frame.stamp_ns > 0:
             self._statistics.add_transport(stream, (now_ns - frame.stamp_ns) / MILLISECOND)

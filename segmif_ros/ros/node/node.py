@@ -207,6 +207,7 @@ class SegmifNode(LifecycleNode):
         manifest = self._worker.load(settings)
         self._outputs = Outputs(self, manifest)
         self._worker.open(self._outputs)
+        self._outputs.follow(settings.confidence_threshold)
         self._outputs.announce(self._mode_status)
         self.parameters.configured = True
         facts = self._worker.describe()

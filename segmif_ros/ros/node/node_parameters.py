@@ -96,7 +96,7 @@ class NodeParameters:
     def _check_qos_overrides(self) -> None:
         """Refuse values that rclpy would end the process for, and name topics that nobody has."""
         overrides = given_parameters(self._node)
-        topics = topics_of(self._node)
+        topics, useless = topics_of(self._node), list[str]()
         for name in sorted(overrides):
             if not name.startswith(QOS_PREFIX) or name.startswith(_QOS_OF_RCLPY):
                 continue
@@ -107,7 +107,11 @@ class NodeParameters:
                 self.problems[name] = problem.text
                 del overrides[name]
             else:
-                self._node.get_logger().warning(problem.text)
+                useless.append(problem.text)
+        more = f" ({len(useless) - 1} more of {QOS_PREFIX}... likewise)" if len(useless) > 1 else ""
+        if useless:
+            # One line: a parameter dump of a node with other topic names holds dozens.
+            self._node.get_logger().warning(useless[0] + more)
 
     def _warn_of_unknown(self) -> None:
         """Name given parameters that nobody declared: ROS would ignore a misspelt one silently."""

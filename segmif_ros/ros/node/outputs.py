@@ -51,9 +51,13 @@ class Outputs:
             for name in OUTPUTS
         }
         self._latched = [self._latch(String, LABELS_TOPIC, String(data=labels_json(manifest)))]
-        label_info = label_info_message(manifest)
+        self._manifest = manifest
+        self._threshold = 0.0
+        self._label_info: Any = None
+        label_info = label_info_message(manifest, self._threshold)
         if label_info is not None:
-            self._latched.append(self._latch(type(label_info), LABEL_INFO_TOPIC, label_info))
+            self._label_info = self._latch(type(label_info), LABEL_INFO_TOPIC, label_info)
+            self._latched.append(self._label_info)
         self._buffers = Buffers()
         self._messages: dict[str, Image] = {}
         self._mode: Mode | None = None
@@ -75,6 +79,7 @@ class Outputs:
             pair: what it was made of, with header and settings.
             images: names from `wanted`; the camera_info goes by `publish_camera_info`.
         """
+        self.follow(pair.settings.confidence_threshold)
         for name in images:
             if name == "compressed":
                 quality = pair.settings.jpeg_quality
@@ -83,6 +88,12 @@ class Outputs:
                 image = self._image(result, name, pair.settings.overlay_alpha)
                 message = self._message(name, image, pair.header)
             self._publishers[name].publish(message)
+
+    def follow(self, confidence_threshold: float) -> None:
+        """Tell readers of the labels which probability a mask pixel has at least."""
+        if confidence_threshold != self._threshold and self._label_info is not None:
+            self._label_info.publish(label_info_message(self._manifest, confidence_threshold))
+        self._threshold = confidence_threshold
 
     def publish_camera_info(self, pair: Pair) -> str:
         """Publish the camera_info of one result; return why there is none, empty if there is."""
@@ -160,11 +171,11 @@ def mode_json(mode_status: ModeStatus, since: Any) -> str:
     )
 
 
-def label_info_message(manifest: Manifest) -> Any | None:
+def label_info_message(manifest: Manifest, threshold: float = 0.0) -> Any | None:
     """Return a vision_msgs/LabelInfo, None where vision_msgs is not installed (it has no wheel)."""
     try:
         from vision_msgs.msg import LabelInfo, VisionClass
     except ImportError:
         return None
     classes = [VisionClass(class_id=c.id, class_name=c.name) for c in manifest.classes]
-    return LabelInfo(class_map=classes)
+    return LabelInfo(class_map=classes, threshold=threshold)

@@ -123,6 +123,8 @@ class StreamStatistics:
         self.last_refusal = ""
         self.last_arrival_ns: int | None = None
         self.format = ""
+        self.frame_ids: deque[str] = deque(maxlen=8)
+        self.rendering_hint = ""
         self.rate = Rate()
         self.dropped = dict.fromkeys(DropReason, 0)
         self.transport_ms = Samples()

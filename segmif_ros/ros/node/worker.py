@@ -16,7 +16,7 @@ from segmif_ros.bundle import Bundle, Manifest
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import Frame, Pair, Result
-from segmif_ros.pairing import MILLISECOND
+from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
@@ -230,6 +230,7 @@ class Worker:
         stages["publish"] = (published_ns - perceived_ns) / MILLISECOND
         stages["node"] = (published_ns - pair.received_ns) / MILLISECOND
         total_ms = (self._clock.now().nanoseconds - pair.stamp_ns) / MILLISECOND
+        statistics.streams[Stream.THERMAL].rendering_hint = perceiver.normaliser.hint
         statistics.add_published(published_ns, stages, total_ms)
         self._check_alignment(pair, result)
 

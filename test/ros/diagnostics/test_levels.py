@@ -106,6 +106,12 @@ def no_pairs(frames: float) -> Scenario:
     return statistics, {}
 
 
+def several(publishers: float) -> Scenario:
+    names = tuple(f"/driver{n}" for n in range(round(publishers)))
+    own = replace(INPUTS[RGB], publishers=len(names), publisher_names=names)
+    return running(), {"inputs": INPUTS | {RGB: own}}
+
+
 def clocks(level_of: str) -> Callable[[float], Scenario]:
     def scenario(seconds: float) -> Scenario:
         statistics = running()
@@ -206,6 +212,7 @@ SCENARIOS: dict[Threshold, tuple[Callable[[float], Scenario], float, float]] = {
     levels.LATE: (late, 490, 510),
     levels.RATE_LOW: (rate, 0.81, 0.79),
     levels.RATE_HIGH: (rate, 1.49, 1.51),
+    levels.SEVERAL: (several, 1, 2),
     levels.CLOCK_DIFFERS: (clocks("rgb"), 0.9, 1.1),
     levels.CLOCKS_DIFFER: (clocks("pairing"), 0.9, 1.1),
     levels.CAMERA_INFO: (camera_info, 0, 1),

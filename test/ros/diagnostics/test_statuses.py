@@ -73,6 +73,22 @@ def test_the_document_explains_every_stage_reason_and_key():
     assert not missing
 
 
+def test_two_drivers_on_one_topic_are_named_and_a_new_start_is_none():
+    def told(names, frames):
+        statistics = running()
+        statistics.streams[Stream.RGB].frame_ids.extend(frames)
+        own = replace(INPUTS[Stream.RGB], publishers=len(names), publisher_names=names)
+        return status(statistics, "rgb", inputs=INPUTS | {Stream.RGB: own})
+
+    found = told(("/left", "/right"), ("l", "r") * 4)
+    assert (found.level, values(found)["state"]) == (WARN, "several_publishers")
+    assert "take turns: /left, /right; remap all but one" in found.message
+    found = told(("/camera", "/camera"), ("l", "r") * 4)
+    assert "/camera with frame_id 'l', /camera with frame_id 'r'" in found.message
+    assert told(("/camera", "/camera"), ("a",) * 4 + ("b",) * 4).level == OK, "started anew"
+    assert told(("/camera",), ("l", "r") * 4).level == OK, "a stereo driver may do as it likes"
+
+
 def test_figures_are_machine_readable():
     statistics = running()
     statistics.dt_ms.add(3.25)

@@ -158,3 +158,16 @@ def test_a_misspelt_parameter_is_named_with_the_likely_one(make, capfd):
 def test_other_parameters_are_not_ours_to_judge(make):
     node, _ = make()
     assert set_one(node, "use_sim_time", False).successful
+
+
+def test_a_parameter_dump_of_a_node_with_other_topics_is_one_warning(make, capfd):
+    dump = {
+        f"qos_overrides./other/{n}.subscription.{policy}": value
+        for n in range(15)
+        for policy, value in (("depth", 5), ("history", "keep_last"), ("reliability", "reliable"))
+    }
+    make(**dump)
+    warnings = [line for line in capfd.readouterr().err.splitlines() if "WARN" in line]
+    assert len(warnings) == 1
+    assert "has no effect" in warnings[0]
+    assert "(44 more of qos_overrides.... likewise)" in warnings[0]

@@ -146,7 +146,7 @@ def test_no_label_info_without_vision_msgs(loaded_bundle, monkeypatch):
     assert label_info_message(loaded_bundle.manifest) is None
 
 
-def test_label_info_with_vision_msgs(loaded_bundle, monkeypatch):
+def test_label_info_with_vision_msgs(loaded_bundle, monkeypatch, node):
     """vision_msgs is not on PyPI: two classes with its field names stand in for it."""
 
     @dataclass
@@ -167,6 +167,16 @@ def test_label_info_with_vision_msgs(loaded_bundle, monkeypatch):
     message = label_info_message(loaded_bundle.manifest)
     assert message is not None
     assert message.class_map[8] == VisionClass(8, "person")
+    assert message.threshold == 0.0
+    # The threshold follows the parameter, also while the node runs.
+    sent: list[Any] = []
+    monkeypatch.setattr(Topic, "publish", lambda _, told: sent.append(told))
+    outputs = Outputs(node, loaded_bundle.manifest)
+    outputs.follow(0.3)
+    outputs.follow(0.3)
+    outputs.follow(0.0)
+    infos = [told.threshold for told in sent if isinstance(told, LabelInfo)]
+    assert infos == [0.0, 0.3, 0.0]
 
 
 @pytest.mark.parametrize("engine", ["null", "onnxruntime", "openvino"])
