@@ -302,7 +302,7 @@ def test_no_place_on_this_machine_is_in_the_report(run, bag, tmp_path):
     assert run(bag, damaged, tmp_path / "damaged" / "damaged.mcap", "--labels", labels) == MISSED
     report = drive_report.load(tmp_path / "out")
     assert "bag 'damaged' cannot be read: damaged.mcap is no mcap" in report["sources"][1]["reason"]
-    assert any("labels/0000.png: not a picture" in note for note in report["notes"])
+    assert any("labels/0000.png: 10 bytes are no PNG" in note for note in report["notes"])
     for file in ("report.json", "run.json", "report.html"):
         assert str(tmp_path) not in (tmp_path / "out" / file).read_text()
 
