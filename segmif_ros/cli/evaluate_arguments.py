@@ -14,6 +14,7 @@ from segmif_ros.engines import ENGINES
 from segmif_ros.evaluation.settings import (
     LIGHTS,
     METRICS_EVERY,
+    NODE,
     ROWS,
     DriveSettings,
     SettingsError,
@@ -52,7 +53,8 @@ SHIPPED = "segmif-nano"
 """The model if none is named."""
 
 _OF_DRIVES = (
-    *("rgb_topic", "thermal_topic", "params", "calibration", "thermal_mode", *_OFTEN_GIVEN),
+    *("rgb_topic", "thermal_topic", "params", "node", "calibration", "thermal_mode"),
+    *_OFTEN_GIVEN,
     *("labels", "rows", "light", "max_drop", "max_flicker", "max_skipped", "jobs", "scheduler"),
     *("fresh", "write_bag", "no_bag_inputs", "live"),
 )
@@ -155,6 +157,12 @@ def _add_input(made: argparse.ArgumentParser) -> None:
     given.add_argument("--rgb-topic", metavar="TOPIC", help="if it cannot be told by its name")
     given.add_argument("--thermal-topic", metavar="TOPIC", help="likewise")
     given.add_argument("--params", type=Path, metavar="YAML", help="parameter file of the node")
+    given.add_argument(
+        "--node",
+        default=NODE,
+        metavar="NAME",
+        help=f"full name of the node that --params is for ({NODE})",
+    )
     given.add_argument("--calibration", metavar="YAML", help="thermal to RGB geometry")
     given.add_argument("--thermal-mode", choices=THERMAL_MODES, help="16 bits to 8 (auto)")
     for name in _OFTEN_GIVEN:
@@ -240,12 +248,9 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
     values: dict[str, Any] = {}
     if args.params is not None:
         try:
-            parsed = read_yaml(args.params)
-        except DocumentError as err:
-            raise SettingsError(f"{args.params}: {err}; give a parameter file") from err
-        if not isinstance(parsed, dict):
-            raise SettingsError(f"{args.params}: no parameter file of the node")
-        values = node_parameters(parsed)
+            values = node_parameters(read_yaml(args.params), f"/{args.node.strip('/')}")
+        except (DocumentError, SettingsError) as err:
+            raise SettingsError(f"--params {args.params}: {err}") from err
     given = {
         name: value
         for name in ("model", "engine", "engine_threads", "thermal_mode", "far_pass", *_OFTEN_GIVEN)

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
-import numpy as np
-
 from segmif_ros.bundle import Bundle
 from segmif_ros.datasets.boxes import BoxClasses
 from segmif_ros.datasets.classes import list_with
@@ -19,14 +15,12 @@ from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
-_ALONE_RUNS = 12
-
 
 class Workbench:
     """A model that is open: made once, used for bag after bag, on one thread."""
 
     def __init__(self, settings: DriveSettings) -> None:
-        """Open bundle and engine, and time the engine alone.
+        """Open bundle and engine.
 
         Raises:
             BundleError, EngineError, RegistrationError, OSError: it cannot be used.
@@ -47,7 +41,6 @@ class Workbench:
             ),
             warn=self.notes.append,
         )
-        self.engine_s = self._alone_s()
 
     def close(self) -> None:
         """Free the engine."""
@@ -69,18 +62,6 @@ class Workbench:
         )
         as_it_is = ThermalNormaliser(ThermalSettings(mode="passthrough"))
         return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold, far_pass=far)
-
-    def _alone_s(self) -> float:
-        """Return the seconds of one inference with nothing else going on."""
-        random = np.random.default_rng(0)
-        rgb = random.integers(0, 256, (*self.engine.size, 3), np.uint8)
-        thermal = random.integers(0, 256, self.engine.size, np.uint8)
-        times = []
-        for _ in range(_ALONE_RUNS):
-            started = perf_counter()
-            self.engine.infer(rgb, thermal)
-            times.append(perf_counter() - started)
-        return float(np.median(times[2:]))
 
 
 def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:

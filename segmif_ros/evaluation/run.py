@@ -143,6 +143,7 @@ class _Run:
         self._errors: list[BaseException] = []
         self._stages: dict[str, Spread] = {}
         self._series = Thinned()
+        self._engine_s = 0.0
         self._failed: dict[str, int] = {}
         self._first_ns: int | None = None
         self._valid: Image8 | None = None
@@ -219,6 +220,7 @@ class _Run:
                 self._stages.setdefault(stage, Spread()).add(milliseconds)
             if not self._found.put(result):
                 return
+            self._engine_s += times["inference"] / 1e3
             times["pair"] = 1e3 * (waited - started)
             pair = result.evaluated
             self._series.add([pair.t_s, None, times["inference"], times["pair"], pair.stamp_ns])
@@ -324,7 +326,7 @@ class _Run:
             scores=scores.state(),
             stages={name: spread.state() for name, spread in self._stages.items()},
             series=self._series.state(),
-            timing={"wall_s": wall_s, "engine_s": self._bench.engine_s},
+            timing={"wall_s": wall_s, "engine_s": self._engine_s / max(scores.evaluated, 1)},
             engine=self._bench.describe(),
             pictures=pictures,
             notes=self._notes(),

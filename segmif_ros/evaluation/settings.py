@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from segmif_ros.pairing import PairingConfig
@@ -188,21 +190,83 @@ def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
     return found
 
 
-def node_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the content of a parameter file of the node; parameters of no use here are left out.
+NODE = "/segmif"
+"""Full name of the node unless launch gives it another one or a namespace."""
+
+_OF_ROS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+"""Names, or beginnings of names, that every node of rclpy has."""
+
+
+def node_parameters(content: Any, node: str = NODE) -> dict[str, Any]:
+    """Return the parameters that a node of this name takes from a parameter file, as ROS has it.
+
+    A section counts where its name, put together of nested keys, matches the node's full name; "*"
+    stands for one part of it and "**" for any number. Of sections that match, later ones win.
+    Parameters that an evaluation does not depend on are left out.
 
     Args:
-        values: parsed YAML: node name -> ros__parameters -> name -> value.
+        content: parsed YAML.
+        node: full name, with its namespace.
 
     Raises:
-        SettingsError: no such file.
+        SettingsError: no parameter file, no section for this node, or a parameter that the node
+            does not have, or would refuse.
     """
+    sections = list(_sections(content, ""))
     found: dict[str, Any] = {}
-    for node, entry in values.items():
-        parameters = entry.get("ros__parameters") if isinstance(entry, Mapping) else None
-        if not isinstance(parameters, Mapping):
+    matching = [parameters for name, parameters in sections if _matches(name, node)]
+    if not matching:
+        raise SettingsError(
+            f"no section is for node {node}, only for {', '.join(name for name, _ in sections)}; "
+            "ROS would ignore them all: name the section after the node or /**, or the node with "
+            "--node"
+        )
+    for parameters in matching:
+        found |= dict(_flat(parameters))
+    for name, value in found.items():
+        if name.startswith(_OF_ROS):
+            continue
+        if name not in SPECS:
+            near = get_close_matches(name, SPECS, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(f"the node has no parameter {name!r}{meant}")
+        problem = SPECS[name].check(value)
+        if problem is not None:
+            raise SettingsError(problem)
+    return {name: value for name, value in found.items() if name in PARAMETERS}
+
+
+def _sections(content: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the full name and the parameters of every section, in the order of the file."""
+    if not isinstance(content, Mapping) or not content:
+        raise SettingsError(
+            f"{name or 'the file'} has no ros__parameters; give a parameter file such as "
+            "config/segmif.yaml"
+        )
+    for key, inside in content.items():
+        if key == "ros__parameters":
+            if not isinstance(inside, Mapping):
+                raise SettingsError(f"ros__parameters of {name or '/'} is {inside!r}, no mapping")
+            yield name or "/", inside
+            continue
+        parts = [part for part in str(key).split("/") if part]
+        odd = next((part for part in parts if "*" in part and part not in ("*", "**")), None)
+        if odd is not None:
             raise SettingsError(
-                f"{node!r} has no ros__parameters; give a parameter file such as config/segmif.yaml"
+                f"{key!r}: ROS takes * and ** as whole parts of a name, not {odd!r}"
             )
-        found |= {name: value for name, value in parameters.items() if name in PARAMETERS}
-    return found
+        yield from _sections(inside, f"{name}/{'/'.join(parts)}")
+
+
+def _matches(section: str, node: str) -> bool:
+    pattern = re.escape(section).replace(r"/\*\*", r"(/\w+)*").replace(r"/\*", r"/\w+")
+    return re.fullmatch(pattern, node) is not None
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield parameters with dots in their names, however they are nested."""
+    for key, value in parameters.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -160,6 +160,16 @@ class _Told:
             if (found := self.mask_scores(row, split).get("per_class"))
         ]
 
+    def class_rows(self, columns: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+        """Name and IoU in each column of the classes that have some."""
+        found = [column["per_class"] for column in columns]
+        rows = [(name, [each.get(name) for each in found]) for name in first_seen(found)]
+        return [
+            [name, *map(number, values)]
+            for name, values in rows
+            if any(value is not None for value in values)
+        ]
+
     def class_names(self) -> list[str]:
         found = self._report["segmentation"]
         return found["classes"] or [self.class_name(i) for i in found["confusion"]["ids"]]

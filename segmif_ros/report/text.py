@@ -62,7 +62,7 @@ def _rates(report: Mapping[str, Any]) -> list[str]:
     if timing["pairs_per_s"] and timing["engine_pairs_per_s"]:
         engine = timing["engine_pairs_per_s"]
         lines.append(
-            f"rate       {timing['pairs_per_s']:.1f} pairs/s, the engine alone {engine:.1f} "
+            f"rate       {timing['pairs_per_s']:.1f} pairs/s, the engine on the same pairs {engine:.1f} "
             f"({timing['pairs_per_s'] / engine:.2f} of it)"
         )
     live = timing["live"]

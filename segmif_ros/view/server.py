@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from segmif_ros.view.frames import MEDIA_TYPES, LiveSource, RecordedSource, ViewError, ViewFrame
 from segmif_ros.view.page import asset, described, entry, served_page
@@ -37,6 +39,15 @@ _NAMES = (LOOPBACK, "localhost")
 _KEPT_FRAMES = 24
 """Frames of VGA are about 0.2 MB encoded; enough to step back and forth without computing."""
 _LONGEST_WAIT_S = 5.0
+_IDLE_S = 20.0
+_MOST_CONNECTIONS = 48
+"""Each has a thread. A browser opens six at most; more people than eight are none of ours."""
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\n"
+    b"Connection: close\r\n\r\n"
+)
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_BAD = HTTPStatus.BAD_REQUEST
 _IMAGE = re.compile(r"/image/(\d{1,12})/([a-z]+)\.(jpg|png)")
 _FRAME = re.compile(r"/api/frame/(\d{1,12})")
 
@@ -104,6 +115,33 @@ class ViewServer(ThreadingHTTPServer):
         self.live = source if isinstance(source, LiveSource) else None
         self.recorded = None if isinstance(source, LiveSource) else source
         self.cache = FrameCache(self._computed)
+        self._free = BoundedSemaphore(_MOST_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection a thread; with too many open it is turned away."""
+        if not self._free.acquire(blocking=False):
+            with suppress(OSError):
+                request.sendall(_FULL)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Say in one line what no handler foresaw; a peer that went away is nothing to tell."""
+        err = sys.exc_info()[1]
+        if not isinstance(err, ConnectionError | TimeoutError):
+            sys.stderr.write(f"segmif view: a request failed: {err!r}; please report it\n")
 
     def close(self) -> None:
         """Free the port."""
@@ -158,20 +196,31 @@ class ViewServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: ViewServer
     protocol_version = "HTTP/1.1"
-    timeout = 60.0
+    timeout = _IDLE_S
     server_version = "segmif"
     sys_version = ""
 
     def do_GET(self) -> None:
         """Answer one request."""
-        if self.headers.get("Host", "") not in self.server.hosts():
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or hosts[0] not in self.server.hosts():
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "not the name of this server")
             return
-        address = urlsplit(self.path)
+        if not self.path.startswith("/"):
+            self._refuse(_BAD, "an address of this server begins with /")
+            return
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            # What follows would be taken for the next request.
+            self.close_connection = True
+            self._refuse(_BAD, "a request for a page has no body")
+            return
+        path, _, query = self.path.partition("?")
         try:
-            self._answer(address.path, parse_qs(address.query))
+            self._answer(path, parse_qs(query, max_num_fields=8))
         except ViewError as err:
             self._refuse(HTTPStatus.NOT_FOUND, str(err))
+        except ValueError as err:  # more fields than anybody needs
+            self._refuse(_BAD, str(err))
         except (BrokenPipeError, ConnectionResetError):
             # The browser went on to another frame.
             self.close_connection = True
@@ -188,7 +237,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(server.info())
         elif path == "/api/newest":
             after = query.get("after", ["0"])[0]
-            self._send_json(server.newest(int(after) if after.isdecimal() else 0))
+            if not _NUMBER.fullmatch(after):
+                raise ViewError("after takes the number of a result")
+            self._send_json(server.newest(int(after)))
         elif found := _FRAME.fullmatch(path):
             index = int(found[1])
             self._send_json(server.frame_entry(index, server.cache.get(index)))

@@ -6,8 +6,11 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import monotonic
 
 import cv2
 import numpy as np
@@ -105,6 +108,70 @@ def test_anything_else_is_not_there(server, path):
     answer, body = ask(server, path)
     assert answer.status == 404
     assert json.loads(body)["error"]
+
+
+def raw(server: ViewServer, request: str) -> str:
+    """Send bytes as they are and return everything that comes back until the end."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        connection.sendall(request.encode("latin-1"))
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer.decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        ("GET /api/newest?after=" + "9" * 5000, "", "404"),
+        ("GET /api/newest?after=-1", "", "404"),
+        ("GET /api/newest?after=1e3", "", "404"),
+        ("GET /api/newest?after=\xb2", "", "404"),
+        ("GET /?" + "&".join(f"a{i}=1" for i in range(500)), "", "400"),
+        ("GET http://[/", "", "400"),
+        ("GET http://elsewhere/", "", "400"),
+        ("GET *", "", "400"),
+        ("GET //[/", "", "404"),
+        ("GET /api/info", "Host: {host}\r\n", "421"),
+        ("GET /api/info", "Host: elsewhere\r\n", "421"),
+        ("GET /api/info", "Content-Length: 5\r\n", "400"),
+        ("GET /api/info", "Content-Length: x\r\n", "400"),
+        ("GET /api/info", "Transfer-Encoding: chunked\r\n", "400"),
+        ("GET /api/info", "Content-Length: 0\r\n", "200"),
+    ],
+)
+def test_requests_that_no_browser_sends_get_one_answer(server, capfd, line, headers, status):
+    host = f"127.0.0.1:{server.server_port}"
+    more = headers.format(host=host)
+    body = "GET /api/info HTTP/1.1\r\n\r\n" if status == "400" else ""
+    answer = raw(
+        server, f"{line} HTTP/1.1\r\nHost: {host}\r\n{more}Connection: close\r\n\r\n{body}"
+    )
+    assert answer.startswith(f"HTTP/1.1 {status} "), answer[:200]
+    assert answer.count("HTTP/1.1") == 1, "a body is not taken for another request"
+    assert capfd.readouterr().err == ""
+
+
+def test_connections_are_limited_and_come_back(server):
+    idle = [
+        socket.create_connection(("127.0.0.1", server.server_port), timeout=10) for _ in range(48)
+    ]
+    try:
+        deadline = monotonic() + 10.0
+        while not raw(server, "").startswith("HTTP/1.1 503") and monotonic() < deadline:
+            pass
+        assert raw(server, "").startswith("HTTP/1.1 503")
+        assert threading.active_count() < 70
+    finally:
+        for connection in idle:
+            connection.close()
+    deadline = monotonic() + 10.0
+    while monotonic() < deadline:
+        with suppress(OSError, http.client.HTTPException):
+            if ask(server, "/api/info")[0].status == 200:
+                return
+    pytest.fail("nobody is served any more")
 
 
 def test_nothing_can_be_changed(server):
