@@ -62,8 +62,8 @@ def _rates(report: Mapping[str, Any]) -> list[str]:
     if timing["pairs_per_s"] and timing["engine_pairs_per_s"]:
         engine = timing["engine_pairs_per_s"]
         lines.append(
-            f"rate       {timing['pairs_per_s']:.1f} pairs/s, the engine on the same pairs {engine:.1f} "
-            f"({timing['pairs_per_s'] / engine:.2f} of it)"
+            f"rate       {timing['pairs_per_s']:.1f} pairs/s, the engine on the same pairs "
+            f"{engine:.1f} ({timing['pairs_per_s'] / engine:.2f} of it)"
         )
     live = timing["live"]
     if live is not None:
