@@ -26,6 +26,7 @@ from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import Engine, EngineError, EngineOptions, Inference
 from segmif_ros.engines.gate import GateError, ReferencePair
 from segmif_ros.engines.reference import reference_pairs
+from segmif_ros.outputs import write_whole
 
 _MOVED = {"node": "benchmarks.dds", "network": "benchmarks.network"}
 _USUAL = ("onnxruntime", "openvino", "tensorrt")
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     print(about)
     print(table(rows))
     if args.json is not None:
-        args.json.write_text(json.dumps({"about": about, "engines": rows}, indent=1) + "\n")
+        write_whole(args.json, json.dumps({"about": about, "engines": rows}, indent=1) + "\n")
     return 0
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from segmif_ros.datasets.layout import Layout, no_split
 from segmif_ros.datasets.pictures import rendered
 from segmif_ros.datasets.sample import DatasetError, Sample, When
 from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.outputs import written_aside
 
 SEEDS = {
     "test": range(50_000),
@@ -128,9 +128,8 @@ def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may train side by side on one folder.
-        part = kept.with_suffix(f".{os.getpid()}.part.npz")
-        np.savez_compressed(part, rgb=fresh.rgb, thermal=fresh.thermal, labels=fresh.labels)
-        part.replace(kept)
+        with written_aside(kept) as part:
+            np.savez_compressed(part, rgb=fresh.rgb, thermal=fresh.thermal, labels=fresh.labels)
     return fresh.rgb, fresh.thermal, fresh.labels
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from segmif_ros.documents import read_json
 from segmif_ros.evaluation.result import BagResult, StoredPicture
 from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.outputs import written_aside
 
 FOLDER = "state"
 _RESULT = "result.json"
@@ -71,8 +71,8 @@ class StateFolder:
         """
         target = self._folder / bag_key(bag)
         self._folder.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=".part.", dir=self._folder))
-        try:
+        with written_aside(target) as part:
+            part.mkdir()
             pictures = []
             for number, picture in enumerate(result.pictures):
                 files = {}
@@ -83,12 +83,6 @@ class StateFolder:
             plain = asdict(replace(result, pictures=()))
             text = json.dumps({**plain, "pictures": pictures}, allow_nan=False)
             (part / _RESULT).write_text(text, encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            part.rename(target)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
 
     def clear(self) -> None:
         """Remove all results: the report is complete. What is no result stays."""

@@ -16,6 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from segmif_ros.documents import DocumentError, conform, read_yaml
+from segmif_ros.outputs import write_whole
 from segmif_ros.registration.calibration import Calibration, RigCalibration
 from segmif_ros.registration.errors import RegistrationError
 from segmif_ros.registration.lens import Intrinsics
@@ -176,9 +177,7 @@ def save_calibration(calibration: Calibration | RigCalibration, path: str | Path
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_text(calibration_yaml(calibration), encoding="utf-8")
-    part.replace(target)
+    write_whole(target, calibration_yaml(calibration))
 
 
 def calibration_yaml(calibration: Calibration | RigCalibration) -> str:

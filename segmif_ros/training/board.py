@@ -14,6 +14,7 @@ import numpy as np
 
 from segmif_ros.datasets.classes import load_classes
 from segmif_ros.frames import Image8
+from segmif_ros.outputs import write_whole
 from segmif_ros.render import colorize, palette
 
 
@@ -87,4 +88,4 @@ def _keep_rows_before(path: Path, first: int) -> None:
             continue  # a line that was cut off when the power went
         if int(row.get("step", -1)) < first:
             kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    write_whole(path, "".join(kept))

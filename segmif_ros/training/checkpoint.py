@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from segmif_ros.bundle import MANIFEST, BundleError, parse_manifest
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
+from segmif_ros.outputs import written_aside
 from segmif_ros.share import resolve_model
 from segmif_ros.training.ranks import Ranks
 from segmif_ros.training.recipe import Recipe
@@ -235,6 +236,5 @@ def _facts(recipe: Recipe, classes: int) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(path)
+    with written_aside(path) as part:
+        torch.save(content, part)
