@@ -212,14 +212,7 @@ def run_gate(
         more = f" (and {len(dead) - 1} more of the kind)" if len(dead) > 1 else ""
         reasons.append(f"{dead[0]}{more}")
     reasons += _missed(rows, thresholds)
-    reasons += counts.strangers(class_names)
-    few = [f"{n} {v:.1%}" for n, v in classes.items() if v < thresholds.class_agreement]
-    if few:
-        least = f"at least {thresholds.class_agreement:.1%} asked"
-        reasons.append(f"of these classes too little agrees: {', '.join(few)}; {least}")
-    lost = counts.lost(class_names) if thresholds.class_agreement else []
-    if lost:
-        reasons.append(f"these classes are lost: {', '.join(lost)}")
+    reasons += counts.reasons(classes, thresholds.class_agreement, class_names)
     return GateResult(
         passed=not reasons,
         reasons=tuple(reasons),
@@ -254,17 +247,26 @@ class _ClassCounts:
             for i in map(int, np.flatnonzero(self._reference >= least))
         }
 
-    def lost(self, names: Sequence[str]) -> list[str]:
-        """Name the classes that the reference shows and the candidate finds nowhere."""
-        shown = self._reference >= max(LOST_SHARE * self._reference.sum(), 1.0)
-        return [_name(i, names) for i in map(int, np.flatnonzero(shown & (self._both == 0)))]
+    def reasons(
+        self, agreement: Mapping[str, float], least: float, names: Sequence[str]
+    ) -> list[str]:
+        """Say which ids are no class, which classes agree too little, and which are found nowhere.
 
-    def strangers(self, names: Sequence[str]) -> list[str]:
-        """Say which ids are no class; without class names every id is one."""
-        if not names:
-            return []
-        ids = [int(i) for i in np.flatnonzero(self._candidate) if i >= len(names)]
-        return [f"mask ids {ids} are no class, expected 0 to {len(names) - 1}"] if ids else []
+        Without class names every id is one; with nothing asked of the agreement none is lost.
+        """
+        found = []
+        strange = [int(i) for i in np.flatnonzero(self._candidate) if names and i >= len(names)]
+        if strange:
+            found.append(f"mask ids {strange} are no class, expected 0 to {len(names) - 1}")
+        few = [f"{name} {value:.1%}" for name, value in agreement.items() if value < least]
+        if few:
+            asked = f"at least {least:.1%} asked"
+            found.append(f"of these classes too little agrees: {', '.join(few)}; {asked}")
+        shown = self._reference >= max(LOST_SHARE * self._reference.sum(), 1.0)
+        lost = [_name(int(i), names) for i in np.flatnonzero(shown & (self._both == 0))]
+        if lost and least:
+            found.append(f"these classes are lost: {', '.join(lost)}")
+        return found
 
 
 def _name(label: int, names: Sequence[str]) -> str:

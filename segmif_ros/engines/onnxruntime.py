@@ -76,45 +76,8 @@ class OnnxRuntimeEngine:
         if provider != _CPU:
             available = ort.get_available_providers()
             self._device = _gpu_for(name, [_RTX] if provider == _RTX else available, ask)
-        threads = threads or restricted_cores() or 0
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Spinning workers would take the cores that DDS and the cameras' drivers need between
-        # two frames.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # One block planned for all intermediate results is larger than what its arena hands out
-        # one by one, and no faster (docs/performance.md).
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
-        folder = Path()
-        given: dict[str, Any] = {}
-        try:
-            if provider in (_TENSORRT, _RTX):
-                folder = engine_folder(bundle, cache or default_folder())
-                make_private(folder.parent)
-                make_private(folder)  # it makes no parents itself, and what it makes all may read
-            if provider == _RTX:
-                _add_rtx(ort, options, {"nv_runtime_cache_path": str(folder)})
-            else:
-                given["providers"] = provider_options(name, bundle, folder)
-            self._session: Any = ort.InferenceSession(
-                bundle.model_path.read_bytes(), options, **given
-            )
-        except CacheError as err:
-            raise EngineError(str(err)) from err
-        except EngineError:
-            raise
-        except Exception as err:  # its error classes share no base but Exception
-            raise EngineError(
-                f"{name} cannot load {bundle.model_path}: {one_line(err)}; export it again"
-            ) from err
-        used = self._session.get_providers()
-        if provider not in used:
-            raise EngineError(
-                f"engine {name!r}: {provider} did not load and ONNX Runtime took {', '.join(used)} "
-                "instead; its log names the missing library: install the CUDA, cuDNN or TensorRT "
-                "that this onnxruntime was built for, or choose another engine"
-            )
+        self._threads = threads or restricted_cores() or 0
+        self._session: Any = _session(ort, name, bundle, self._threads, cache)
         # A run that fails must say so, not be repeated on the CPU.
         self._session.disable_fallback()
         check_signature(
@@ -127,7 +90,6 @@ class OnnxRuntimeEngine:
         self._binding: Any = self._session.io_binding()
         for output, array in self._outputs._asdict().items():
             self._binding.bind_output(output, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
-        self._threads = threads
         self._version = str(ort.__version__)
         self._precision = bundle.manifest.precision
         self.facts: dict[str, str] = {}
@@ -158,6 +120,52 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._session = self._binding = None
+
+
+def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | None) -> Any:
+    """Return a session that computes with what an engine is named after, and nothing else.
+
+    Raises:
+        EngineError: it does not load, or takes another provider.
+    """
+    provider = PROVIDERS[name]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Spinning workers would take the cores that DDS and the cameras' drivers need between two
+    # frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # One block planned for all intermediate results is larger than what its arena hands out one
+    # by one, and no faster (docs/performance.md).
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    folder = Path()
+    given: dict[str, Any] = {}
+    try:
+        if provider in (_TENSORRT, _RTX):
+            folder = engine_folder(bundle, cache or default_folder())
+            make_private(folder.parent)
+            make_private(folder)  # it makes no parents itself, and what it makes all may read
+        if provider == _RTX:
+            _add_rtx(ort, options, {"nv_runtime_cache_path": str(folder)})
+        else:
+            given["providers"] = provider_options(name, bundle, folder)
+        session = ort.InferenceSession(bundle.model_path.read_bytes(), options, **given)
+    except CacheError as err:
+        raise EngineError(str(err)) from err
+    except EngineError:
+        raise
+    except Exception as err:  # its error classes share no base but Exception
+        raise EngineError(
+            f"{name} cannot load {bundle.model_path}: {one_line(err)}; export it again"
+        ) from err
+    used = session.get_providers()
+    if provider not in used:
+        raise EngineError(
+            f"engine {name!r}: {provider} did not load and ONNX Runtime took {', '.join(used)} "
+            "instead; its log names the missing library: install the CUDA, cuDNN or TensorRT that "
+            "this onnxruntime was built for, or choose another engine"
+        )
+    return session
 
 
 def engine_folder(bundle: Bundle, cache: Path) -> Path:

@@ -182,22 +182,7 @@ def build(
         # pybind's words for a factory that returned nothing.
         raise EngineError(f"TensorRT makes no builder: {log.last_errors()}") from err
     network = _parsed(trt, builder, recipe, log)
-    config = builder.create_builder_config()
-    if config is None:
-        raise EngineError(f"TensorRT makes no builder configuration: {log.last_errors()}")
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
-    config.builder_optimization_level = options.optimization_level
-    if not config.set_tactic_sources(tactic_sources(trt)):
-        raise EngineError(f"TensorRT refuses its own kernels: {log.last_errors()}")
-    if not recipe.tf32:
-        config.clear_flag(trt.BuilderFlag.TF32)
-    _set_weak_precision(trt, network, config, recipe)
-    if builds_ahead(trt):
-        _set_target(trt, config, target or "ampere+", log)
-        # A timing cache would make it look for a GPU.
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    else:
-        _give_timing(config, timing, log)
+    config = _config(trt, builder, network, recipe, options, target, timing)
     what = f"building the {recipe.label} engine of {recipe.bundle.manifest.name} ({version(trt)})"
     with BuildProgress(tell, what) as progress:
         monitor = monitor_of(trt, progress)
@@ -215,6 +200,36 @@ def build(
         )
     timing = b"" if builds_ahead(trt) else _timing_of(config)
     return Built(bytes(plan), seconds, timing, log.products())
+
+
+def _config(
+    trt: Any,
+    builder: Any,
+    network: Any,
+    recipe: Recipe,
+    options: EngineOptions,
+    target: str,
+    timing: bytes,
+) -> Any:
+    """Return what the builder is told, as this TensorRT takes it."""
+    log = log_of(trt)
+    config = builder.create_builder_config()
+    if config is None:
+        raise EngineError(f"TensorRT makes no builder configuration: {log.last_errors()}")
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
+    config.builder_optimization_level = options.optimization_level
+    if not config.set_tactic_sources(tactic_sources(trt)):
+        raise EngineError(f"TensorRT refuses its own kernels: {log.last_errors()}")
+    if not recipe.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    _set_weak_precision(trt, network, config, recipe)
+    if builds_ahead(trt):
+        _set_target(trt, config, target or "ampere+", log)
+        # A timing cache would make it look for a GPU.
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    else:
+        _give_timing(config, timing, log)
+    return config
 
 
 def _set_target(trt: Any, config: Any, target: str, log: Any) -> None:
