@@ -76,6 +76,10 @@ def main(argv: Sequence[str]) -> int:
         help="write the weights in these as well; what the accuracy gate refuses is not written",
     )  # fmt: skip
     add_calibration_options(parser, "int8-")
+    parser.add_argument(
+        "--half-weights", action="store_true",
+        help="store large weights as float16, half the file; the graph still computes in float32",
+    )  # fmt: skip
     parser.add_argument("--licence", default="", help="licence of weights and training data")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
     args = parser.parse_args(argv)
@@ -113,6 +117,7 @@ def main(argv: Sequence[str]) -> int:
             switches={**Switches().to_manifest(), "attention": network.attention},
             provenance=_provenance(args, torch.__version__, stored),
             licence=args.licence,
+            half_weights=args.half_weights,
         )
     except (OSError, KeyError, RuntimeError, ValueError, RecipeError, ExportError) as err:
         sys.stderr.write(f"segmif export: {str(err).splitlines()[0]}\n")

@@ -24,6 +24,7 @@ from segmif_ros.bundle import Bundle, LabelClass, Manifest
 from segmif_ros.export.bundle_writer import store_bundle
 from segmif_ros.export.rewrite import rewrite
 from segmif_ros.export.shapes import fold_shapes
+from segmif_ros.export.weights import halve_weights, inline_weights
 from segmif_ros.network.compact import CompactSegMiF
 from segmif_ros.network.folding import BLOCK, FOLDED
 from segmif_ros.network.segmif import SegMiF, upsample_logits
@@ -181,7 +182,7 @@ def _to_bytes(image: Tensor) -> Tensor:
     return torch.clamp(torch.round(image), 0.0, 255.0).to(torch.uint8)
 
 
-def export_onnx(network: nn.Module, size: tuple[int, int]) -> bytes:
+def export_onnx(network: nn.Module, size: tuple[int, int], *, half_weights: bool = False) -> bytes:
     """Trace `network` at (height, width) into a self-contained ONNX file, opset 17.
 
     The published cascade is exported in its run-time form (`export.rewrite`) and compared with the
@@ -204,7 +205,10 @@ def export_onnx(network: nn.Module, size: tuple[int, int]) -> bytes:
             names.append(GUIDANCE_INPUT)
             images.append(torch.from_numpy(smooth_image(rng, size, 1)[..., 0].copy()))
     data = trace(traced, dict(zip(names, images, strict=True)), ["fused", "mask", "confidence"])
-    data = fold_shapes(onnx.load_from_string(data)).SerializeToString()
+    model = fold_shapes(onnx.load_from_string(data))
+    if half_weights:
+        halve_weights(inline_weights(model))
+    data = model.SerializeToString()
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     with torch.no_grad():
         expected = [t.numpy() for t in plain(*images)]
@@ -242,13 +246,14 @@ def write_bundle(
     switches: Mapping[str, Any],
     provenance: Mapping[str, Any],
     licence: str,
+    half_weights: bool = False,
 ) -> Bundle:
     """Export `network` and write ONNX and manifest into `folder`; returns the verified bundle.
 
     Raises:
         ExportError: see `export_onnx`.
     """
-    data = export_onnx(network, size)
+    data = export_onnx(network, size, half_weights=half_weights)
     return store_bundle(
         folder,
         data,
