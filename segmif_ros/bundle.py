@@ -81,8 +81,7 @@ class Manifest:
         switches: behaviour choices baked into the graph (visible input, guidance, ...).
         provenance: how the weights came to be: data, recipe, seed, date.
         licence: licence of the weights and what the training data allows.
-        models: the same weights in other precisions, a file each. Readers that do not know this
-            field take `model`.
+        models: the same weights in other precisions, a file each.
         gate: thresholds of the accuracy gate that differ from its defaults, by name.
         reference: pictures in `REFERENCE` that engines are compared on: file name -> sha256. Empty
             in a bundle without, or one whose pictures a user put there.

@@ -120,8 +120,6 @@ ABOVE_ENGINES = frozenset({"perceiver", "parameters"})
 """Top-level modules that stand on rooms; all others are nouns that import none."""
 
 UPWARD = {
-    "images.suitability -> registration",
-    "images.suitability -> thermal",
     "ros.log_throttle -> ros/node",
     "ros.node.node -> ros/diagnostics",
 }

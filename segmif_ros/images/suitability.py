@@ -7,19 +7,27 @@ lost and the other one may go on. The worker would fail pair after pair, in mode
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from segmif_ros.frames import View
 from segmif_ros.images.raw import ImageRefused, Refusal
 from segmif_ros.pairing import Stream
-from segmif_ros.registration import Geometry
-from segmif_ros.thermal import ThermalMode
 
 _STRIDE = 8
 
 
+class Calibrated(Protocol):
+    """What is asked of a calibration."""
+
+    @property
+    def thermal_size(self) -> tuple[int, int]:
+        """Thermal image (height, width)."""
+
+
 def objection(
-    stream: Stream, view: View, *, thermal_mode: ThermalMode, calibration: Geometry | None
+    stream: Stream, view: View, *, thermal_mode: str, calibration: Calibrated | None
 ) -> ImageRefused | None:
     """Return why an image cannot be used, None if it can.
 
@@ -42,7 +50,7 @@ def objection(
     return _thermal_objection(view, thermal_mode) if stream is Stream.THERMAL else None
 
 
-def _thermal_objection(view: View, mode: ThermalMode) -> ImageRefused | None:
+def _thermal_objection(view: View, mode: str) -> ImageRefused | None:
     kind = view.pixels.dtype
     if mode == "passthrough" and kind.itemsize > 1:
         return ImageRefused(

@@ -8,35 +8,36 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.frames import Image8
 from segmif_ros.images.raw import ENCODINGS
 
 
-def to_message(array: Image8, encoding: str, header: Any) -> Image:
+def to_message(array: NDArray[Any], encoding: str, header: Any) -> Image:
     """Fill a new message.
 
     Args:
-        array: HxW (mono8) or HxWx3 (rgb8), uint8, C-contiguous.
-        encoding: "mono8" or "rgb8".
+        array: HxW or HxWxC of the encoding's type, C-contiguous, in native byte order.
+        encoding: one of `images.raw.ENCODINGS` in one plane.
         header: std_msgs/Header, used as it is.
 
     Raises:
         ValueError: the array does not fit the encoding.
     """
-    channels = ENCODINGS[encoding].channels
+    wanted, channels = np.dtype(ENCODINGS[encoding].kind), ENCODINGS[encoding].channels
     found = 1 if array.ndim == 2 else array.shape[-1]
-    if array.dtype != np.uint8 or found != channels or not array.flags.c_contiguous:
+    if array.dtype != wanted or found != channels or not array.flags.c_contiguous:
         raise ValueError(
             f"array of shape {array.shape} and type {array.dtype} for encoding {encoding!r}, "
-            f"expected contiguous uint8 with {channels} channel(s)"
+            f"expected contiguous {wanted} with {channels} channel(s)"
         )
     message = Image(header=header, encoding=encoding)
     message.height, message.width = array.shape[:2]
-    message.step = array.shape[1] * channels
+    message.step = array.strides[0]
     message.is_bigendian = int(sys.byteorder == "big")
-    message.data.frombytes(array.data)
+    message.data.frombytes(array.reshape(-1).view(np.uint8).data)
     return message
 
 

@@ -7,7 +7,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -32,6 +31,7 @@ from segmif_ros.rig.faults.streams import Event as Message
 from segmif_ros.rig.faults.timeline import Timeline
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
+from segmif_ros.ros.images import to_message
 from segmif_ros.ros.rclpy_private import guard_services
 from segmif_ros.ros.session import join
 from segmif_ros.ros.tools.rig_faults import FaultSwitch, spoil
@@ -47,20 +47,6 @@ _LINGER_S = 0.3
 _REPORT_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Pixels:
-    array: NDArray[Any]
-    encoding: str
-
-    def message(self, header: Header) -> Image:
-        height, width = self.array.shape[:2]
-        message = Image(header=header, encoding=self.encoding, height=height, width=width)
-        message.step = self.array.nbytes // height
-        message.is_bigendian = int(sys.byteorder == "big")
-        message.data.frombytes(np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data)
-        return message
-
-
 class _CameraDriver:
     """One camera's topics."""
 
@@ -71,11 +57,13 @@ class _CameraDriver:
         self._facts = camera_info(camera)
         self.period_ns = round(1e9 / camera.rate_hz)
 
-    def publish(self, pixels: _Pixels, stamp_ns: int, damage: Damage | None) -> Header:
+    def publish(
+        self, picture: NDArray[Any], encoding: str, stamp_ns: int, damage: Damage | None
+    ) -> Header:
         """Send one frame and its camera_info."""
         header = Header(frame_id=self.camera.frame_id)
         header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        message = pixels.message(header)
+        message = to_message(np.ascontiguousarray(picture), encoding, header)
         if damage is not None:
             spoil(message, damage)
         self.images.publish(message)
@@ -218,9 +206,9 @@ class RigNode(Node):
         if message.damage is Damage.SIZE:
             picture = picture[::2, ::2]
         encoding = self._encoding if message.camera == THERMAL else "rgb8"
-        header = driver.publish(_Pixels(picture, encoding), message.stamp_ns, message.damage)
+        header = driver.publish(picture, encoding, message.stamp_ns, message.damage)
         if self._labels is not None and labels is not None:
-            self._labels.publish(_Pixels(labels, "mono8").message(header))
+            self._labels.publish(to_message(np.ascontiguousarray(labels), "mono8", header))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
