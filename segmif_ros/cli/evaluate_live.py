@@ -27,7 +27,7 @@ from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
 from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of
 from segmif_ros.recordings.bags import BagError
-from segmif_ros.recordings.channel import Channel
+from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.report.run_summary import Latency, RunReport, summarize_run
@@ -59,7 +59,7 @@ class LiveScores:
         calibration = load_calibration(settings.calibration) if settings.calibration else None
         self._registration = Registration(calibration)
         self._first_ns: int | None = None
-        self._sets: Channel[FrameSet] = Channel(_WAITING_SETS)
+        self._sets: ClosableQueue[FrameSet] = ClosableQueue(_WAITING_SETS)
         self._error: BaseException | None = None
         self._thread = Thread(target=self._count, name="segmif-count", daemon=True)
         self._thread.start()

@@ -38,7 +38,7 @@ def image_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def favour(text: str) -> tuple[str, float]:
+def class_bias(text: str) -> tuple[str, float]:
     """Parse CLASS=LOGIT, for example person=0.8.
 
     Raises:
@@ -68,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
     parser.add_argument("--name", help="model name, default: the folder's")
     parser.add_argument(
-        "--favour", type=favour, action="append", default=[], metavar="CLASS=LOGIT",
+        "--class-bias", "--favour", type=class_bias, action="append", default=[],
+        metavar="CLASS=LOGIT",
         help="add to the score of a class: more of it is found, and more wrongly",
     )  # fmt: skip
     parser.add_argument(
@@ -106,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         network = build(variant, len(classes))
         if args.checkpoint is not None:
             _load_weights(network, stored["average"], args.checkpoint, variant)
-        _favour(network, [label.name for label in classes], dict(args.favour))
+        _add_bias(network, [label.name for label in classes], dict(args.class_bias))
         bundle = write_bundle(
             network,
             args.out,
@@ -157,13 +158,15 @@ def _load_weights(network: Any, weights: Any, path: Path, variant: str) -> None:
         ) from err
 
 
-def _favour(network: Any, names: list[str], favoured: Mapping[str, float]) -> None:
+def _add_bias(network: Any, names: list[str], biases: Mapping[str, float]) -> None:
     """Add to the bias of the layer that scores the classes."""
     import torch
 
-    for name, logit in favoured.items():
+    for name, logit in biases.items():
         if name not in names:
-            raise ValueError(f"--favour {name!r} is no class of --labels, expected one of {names}")
+            raise ValueError(
+                f"--class-bias {name!r} is no class of --labels, expected one of {names}"
+            )
         head = network.predict if hasattr(network, "predict") else network.head.predict
         with torch.no_grad():
             head.bias[names.index(name)] += logit
@@ -185,8 +188,8 @@ def _provenance(
         digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()
         facts["checkpoint"] = {"path": str(args.checkpoint), "sha256": digest}
         facts.update({key: stored[key] for key in ("step", "score") if key in stored})
-    if args.favour:
-        facts["favoured"] = dict(args.favour)
+    if args.class_bias:
+        facts["class_bias"] = dict(args.class_bias)
     return facts
 
 

@@ -16,7 +16,7 @@ from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 
-class Workbench:
+class EvaluationContext:
     """A model that is open: made once, used for bag after bag, on one thread."""
 
     def __init__(self, settings: DriveSettings) -> None:

@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import cv2
 
-from segmif_ros.evaluation.context import Workbench
+from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError, Progress, evaluate_bag
 from segmif_ros.evaluation.settings import DriveSettings
@@ -62,11 +62,11 @@ def evaluate_task(task: Task, progress: Progress | None = None) -> BagResult:
     Raises:
         DriveError: what is wrong is not the bag.
     """
-    bench: Workbench | None = getattr(_OWN, "bench", None)
+    bench: EvaluationContext | None = getattr(_OWN, "bench", None)
     if bench is None or bench.settings != task.settings:
         if bench is not None:
             bench.close()
-        bench = _OWN.bench = Workbench(task.settings)
+        bench = _OWN.bench = EvaluationContext(task.settings)
         # Reading, network and counting share the cores already; OpenCV's own threads only spin.
         cv2.setNumThreads(1)
     out_bag = Path(task.out_bag) if task.out_bag else None
@@ -75,7 +75,7 @@ def evaluate_task(task: Task, progress: Progress | None = None) -> BagResult:
 
 def close_bench() -> None:
     """Free the model that `evaluate_task` left open on this thread."""
-    bench: Workbench | None = _OWN.__dict__.pop("bench", None)
+    bench: EvaluationContext | None = _OWN.__dict__.pop("bench", None)
     if bench is not None:
         bench.close()
         cv2.setNumThreads(-1)

@@ -15,7 +15,7 @@ import numpy as np
 
 from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST
 from segmif_ros.frames import Image8
-from segmif_ros.recordings.recording import Decimated, evenly
+from segmif_ros.recordings.recording import Downsampler, evenly
 
 Kind = Literal["worst", "best", "sample"]
 
@@ -67,7 +67,7 @@ class Gallery:
         """
         self._worst = _Extreme(worst, 1.0)
         self._best = _Extreme(best, -1.0)
-        self._samples: Decimated[Kept] = Decimated(2 * max(samples, 1))
+        self._samples: Downsampler[Kept] = Downsampler(2 * max(samples, 1))
         self._wanted = samples
 
     def add(self, stamp_ns: int, score: float, why: str, images: PairImages) -> None:

@@ -44,7 +44,7 @@ class BagResult:
         pairs: counts of images and pairs.
         sync: timing of both cameras.
         scores: state of `DriveScores`.
-        stages: state of a `Spread` a stage.
+        stages: state of a `Histogram` a stage.
         series: state of the table of milliseconds.
         timing: seconds and rates.
         engine: what executed the model.

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.checks import one_line
-from segmif_ros.evaluation.context import Workbench, box_classes
+from segmif_ros.evaluation.context import EvaluationContext, box_classes
 from segmif_ros.evaluation.ground_truth import (
     FolderBoxes,
     FolderLabels,
@@ -30,13 +30,13 @@ from segmif_ros.evaluation.ground_truth import (
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.result import INTERRUPTED, BagResult, Status, StoredPicture
 from segmif_ros.evaluation.results_bag import ResultBag
-from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair, Spread, Thinned
+from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, EvaluatedPair, Histogram
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.images.suitability import objection
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
-from segmif_ros.recordings.channel import Channel
+from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.drive_source import DriveSource, RecordedPair
 from segmif_ros.registration import RegistrationError
 from segmif_ros.thermal import ThermalError
@@ -60,7 +60,7 @@ Progress = Callable[[int, int], None]
 
 def evaluate_bag(
     path: Path,
-    bench: Workbench,
+    bench: EvaluationContext,
     *,
     out_bag: Path | None = None,
     progress: Progress | None = None,
@@ -125,7 +125,7 @@ class _Run:
     def __init__(
         self,
         source: DriveSource,
-        bench: Workbench,
+        bench: EvaluationContext,
         out_bag: Path | None,
         progress: Progress | None,
     ) -> None:
@@ -138,11 +138,11 @@ class _Run:
         self._labels, self._boxes = _truth(bench, source)
         if self._boxes is not None:
             self._scores.box_labels = self._boxes.labels
-        self._ahead: Channel[_Ahead] = Channel(1)
-        self._found: Channel[_Result] = Channel(2)
+        self._ahead: ClosableQueue[_Ahead] = ClosableQueue(1)
+        self._found: ClosableQueue[_Result] = ClosableQueue(2)
         self._errors: list[BaseException] = []
-        self._stages: dict[str, Spread] = {}
-        self._series = Thinned()
+        self._stages: dict[str, Histogram] = {}
+        self._series = DownsampledTable()
         self._engine_s = 0.0
         self._failed: dict[str, int] = {}
         self._first_ns: int | None = None
@@ -217,7 +217,7 @@ class _Run:
                 continue
             waited = perf_counter()
             for stage, milliseconds in times.items():
-                self._stages.setdefault(stage, Spread()).add(milliseconds)
+                self._stages.setdefault(stage, Histogram()).add(milliseconds)
             if not self._found.put(result):
                 return
             self._engine_s += times["inference"] / 1e3
@@ -368,7 +368,7 @@ class _Run:
         return (*self._bench.notes, *notes)
 
 
-def _source(path: Path, bench: Workbench) -> DriveSource:
+def _source(path: Path, bench: EvaluationContext) -> DriveSource:
     settings = bench.settings
     return DriveSource(
         path,
@@ -407,7 +407,9 @@ def _intervals(source: DriveSource) -> dict[str, Any]:
     }
 
 
-def _truth(bench: Workbench, source: DriveSource) -> tuple[Labels | None, FolderBoxes | None]:
+def _truth(
+    bench: EvaluationContext, source: DriveSource
+) -> tuple[Labels | None, FolderBoxes | None]:
     """Open the truth of one bag: a folder of many bags holds a folder for each, by its name."""
     settings, path = bench.settings, source.summary.path
     labels: Labels | None = None

@@ -26,7 +26,7 @@ from segmif_ros.metrics.fusion import METRICS, SMALLEST
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.metrics.tally import ROWS
-from segmif_ros.recordings.recording import Decimated, evenly
+from segmif_ros.recordings.recording import Downsampler, evenly
 
 MOST_ROWS = 2000
 """Rows of a table of pairs at most, however long the drive was."""
@@ -87,7 +87,7 @@ class EvaluatedPair:
     valid: Image8 | None = None
 
 
-class Spread:
+class Histogram:
     """A histogram of milliseconds in steps of 0.1: percentiles in bounded memory, exact to add."""
 
     def __init__(self, counts: Mapping[int, int] | None = None) -> None:
@@ -99,7 +99,7 @@ class Spread:
         step = round(milliseconds / _RESOLUTION_MS)
         self._counts[step] = self._counts.get(step, 0) + 1
 
-    def merge(self, other: Spread) -> None:
+    def merge(self, other: Histogram) -> None:
         """Add what another one counted."""
         for step, count in other._counts.items():
             self._counts[step] = self._counts.get(step, 0) + count
@@ -122,12 +122,12 @@ class Spread:
         return {**found, "max": _RESOLUTION_MS * steps[-1], "count": total}
 
 
-class Thinned:
+class DownsampledTable:
     """A table of at most `MOST_ROWS` rows, however many were offered."""
 
     def __init__(self, stride: int = 1, rows: Sequence[Sequence[float | None]] = ()) -> None:
         """Begin empty, or with what `state` returned (which takes no more rows)."""
-        self._live: Decimated[list[float | None]] = Decimated(MOST_ROWS)
+        self._live: Downsampler[list[float | None]] = Downsampler(MOST_ROWS)
         self._read = (stride, [list(row) for row in rows]) if rows else None
 
     def wants_next(self) -> bool:
@@ -148,7 +148,9 @@ class Thinned:
         return {"stride": stride, "rows": rows}
 
     @staticmethod
-    def joined(tables: Sequence[Thinned], numbers: Sequence[int]) -> tuple[int, list[list[Any]]]:
+    def joined(
+        tables: Sequence[DownsampledTable], numbers: Sequence[int]
+    ) -> tuple[int, list[list[Any]]]:
         """Put tables of several bags under each other, thinned to one stride and `MOST_ROWS`.
 
         Args:
@@ -203,10 +205,10 @@ class DriveScores:
         self.flicker = {row: Flicker() for row in ROWS}
         self.mask_flicker = MaskFlicker()
         self.seen: NDArray[np.int64] = np.zeros(256, np.int64)
-        self.difference = Spread()
-        self.frames = Thinned()
-        self.fusion_frames = Thinned()
-        self.alignment = Thinned()
+        self.difference = Histogram()
+        self.frames = DownsampledTable()
+        self.fusion_frames = DownsampledTable()
+        self.alignment = DownsampledTable()
         self.gallery = Gallery()
         self.label_problems: dict[str, int] = {}
         self.evaluated = 0
@@ -290,16 +292,16 @@ class DriveScores:
         scores.mask_flicker = MaskFlicker(*state["mask_flicker"])
         scores.flicker = {row: Flicker.from_state(state["flicker"][row]) for row in ROWS}
         scores.seen = np.asarray(state["seen"], np.int64)
-        scores.difference = Spread(state["difference"])
+        scores.difference = Histogram(state["difference"])
         for name in ("frames", "fusion_frames", "alignment"):
-            setattr(scores, name, Thinned(**state[name]))
+            setattr(scores, name, DownsampledTable(**state[name]))
         scores.label_problems = dict(state["label_problems"])
         scores.evaluated = int(state["evaluated"])
         scores.same = {row: list(counts) for row, counts in state["same"].items()}
         return scores
 
     def merge(self, other: DriveScores) -> None:
-        """Add the counts of another bag. Tables of pairs are joined by `Thinned.joined` instead."""
+        """Add the counts of another bag; tables are put together by `DownsampledTable.joined`."""
         self.fusion.merge(other.fusion)
         if self.segmentation is not None and other.segmentation is not None:
             self.segmentation.merge(other.segmentation)

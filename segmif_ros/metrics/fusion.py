@@ -6,7 +6,7 @@ the fused image alone; MI, SCD, VIF summed, SSIM averaged over both sources; Qab
 constants. docs/metrics.md has the formulas and how far published code differs.
 
 What several metrics need of one image is made once, in a `Plane`; what they need of two, in a
-`Pair`. Sums run in float64 where float32 would change the fourth digit, which is in the variances
+`ImagePair`. Sums run in float64 where float32 would change the fourth digit, which is in the variances
 of VIF.
 """
 
@@ -99,7 +99,7 @@ class Plane:
         return sum(_log_sum(scale.variance / _VIF_NOISE) for scale in self.scales)
 
 
-class Pair:
+class ImagePair:
     """A source and a fused image of one size, with what several metrics need of both."""
 
     def __init__(self, source: Plane, fused: Plane) -> None:
@@ -126,9 +126,9 @@ class Pair:
             for s, f, w in zip(self.source.scales, self.fused.scales, _VIF_WINDOWS, strict=True)
         )
 
-    def swapped(self) -> Pair:
+    def swapped(self) -> ImagePair:
         """Return the pair the other way round; what has been made is not made again."""
-        other = Pair(self.fused, self.source)
+        other = ImagePair(self.fused, self.source)
         other.joint, other.covariances = self.joint.T, self.covariances
         return other
 
@@ -159,14 +159,14 @@ def average_gradient(fused: Plane) -> float:
     return _sum(_length(dx, dy)) / dx.size / math.sqrt(2.0)
 
 
-def mutual_information(pair: Pair) -> float:
+def mutual_information(pair: ImagePair) -> float:
     """MI of one source with the fused image, 256 levels, bits."""
     product = np.outer(pair.source.greys, pair.fused.greys)
     seen = pair.joint > 0
     return float((pair.joint[seen] * np.log2(pair.joint[seen] / product[seen])).sum())
 
 
-def sum_of_correlations(thermal: Pair, visible: Pair, sources: Pair) -> float:
+def sum_of_correlations(thermal: ImagePair, visible: ImagePair, sources: ImagePair) -> float:
     """SCD: what each source added, correlated with that source (Aslantas and Bendes, 2015).
 
     Args:
@@ -181,7 +181,7 @@ def sum_of_correlations(thermal: Pair, visible: Pair, sources: Pair) -> float:
     return added_by_thermal + _correlation(vf - tv, vv, ff + tt - 2.0 * tf)
 
 
-def visual_information_fidelity(pair: Pair) -> float:
+def visual_information_fidelity(pair: ImagePair) -> float:
     """VIF of one source, pixel domain, four scales (Sheikh and Bovik, 2006)."""
     source, fused = pair.source, pair.fused
     if source.information <= 0.0:
@@ -214,7 +214,7 @@ def gradient_preservation(thermal: Plane, visible: Plane, fused: Plane) -> float
     return float(total / weight) if weight > 0 else 0.0
 
 
-def structural_similarity(pair: Pair) -> float:
+def structural_similarity(pair: ImagePair) -> float:
     """SSIM of one source, 11x11 Gaussian of sigma 1.5 (Wang et al., 2004)."""
     if pair.same:
         return 1.0
@@ -239,7 +239,7 @@ def fusion_scores(thermal: Image8, visible: Image8, fused: Image8) -> dict[str, 
         ValueError: the three have different shapes, or are too small.
     """
     t, v, f = _planes({"thermal": thermal, "visible": visible, "fused": fused}).values()
-    return _scores(Pair(t, f), Pair(v, f), Pair(t, v))
+    return _scores(ImagePair(t, f), ImagePair(v, f), ImagePair(t, v))
 
 
 def fusion_rows(
@@ -257,13 +257,13 @@ def fusion_rows(
     """
     planes = _planes({"visible": visible, "thermal": thermal, **fused})
     v, t = planes["visible"], planes["thermal"]
-    sources = Pair(t, v)
+    sources = ImagePair(t, v)
     rows = {
-        "visible": _scores(sources, Pair(v, v), sources),
-        "thermal": _scores(Pair(t, t), sources.swapped(), sources),
+        "visible": _scores(sources, ImagePair(v, v), sources),
+        "thermal": _scores(ImagePair(t, t), sources.swapped(), sources),
     }
     for name in fused:
-        rows[name] = _scores(Pair(t, planes[name]), Pair(v, planes[name]), sources)
+        rows[name] = _scores(ImagePair(t, planes[name]), ImagePair(v, planes[name]), sources)
     return rows
 
 
@@ -278,7 +278,7 @@ def _planes(images: Mapping[str, Image8]) -> dict[str, Plane]:
     return {name: Plane(image) for name, image in images.items()}
 
 
-def _scores(thermal: Pair, visible: Pair, sources: Pair) -> dict[str, float]:
+def _scores(thermal: ImagePair, visible: ImagePair, sources: ImagePair) -> dict[str, float]:
     """All metrics of one fused image from its pairs with thermal and with visible."""
     fused = thermal.fused
     return {
@@ -294,7 +294,7 @@ def _scores(thermal: Pair, visible: Pair, sources: Pair) -> dict[str, float]:
     }
 
 
-def _covariance(pair: Pair) -> float:
+def _covariance(pair: ImagePair) -> float:
     means = (pair.source.greys @ _GREYS) * (pair.fused.greys @ _GREYS)
     return float(_GREYS @ pair.joint @ _GREYS - means)
 

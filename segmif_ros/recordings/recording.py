@@ -98,7 +98,7 @@ class SetAssembler:
         return FrameSet(stamp_ns, rgb, self._thermal[partner], **parts)
 
 
-class Decimated(Generic[Item]):
+class Downsampler(Generic[Item]):
     """A sample of a stream of unknown length: evenly spaced, at most `capacity` items.
 
     When it is full, every second item goes and from then on only every second one is taken.

@@ -59,7 +59,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerdictFacts:
     """All thresholds together; `passed` is None when none was given."""
 
     passed: bool | None
@@ -67,7 +67,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFacts:
     """One bag, or the data set."""
 
     path: str
@@ -108,7 +108,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PictureFacts:
     """One pair that was kept; file names are relative to the report's folder."""
 
     kind: Literal["worst", "best", "sample"]
@@ -142,7 +142,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Percentiles:
+class Quantiles:
     """Of milliseconds or the like; None where nothing was counted."""
 
     p50: Number = None
@@ -161,8 +161,8 @@ class Live:
     dropped: dict[str, Count] = field(default_factory=dict)
     rate_in_hz: Number = None
     rate_out_hz: Number = None
-    latency_ms: dict[str, Percentiles] = field(default_factory=dict)
-    age_ms: dict[str, Percentiles] = field(default_factory=dict)
+    latency_ms: dict[str, Quantiles] = field(default_factory=dict)
+    age_ms: dict[str, Quantiles] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Timing:
     wall_s: Number = None
     pairs_per_s: Number = None
     engine_pairs_per_s: Number = None
-    stages: dict[str, Percentiles] = field(default_factory=dict)
+    stages: dict[str, Quantiles] = field(default_factory=dict)
     series: Table = field(default_factory=Table)
     live: Live | None = None
 
@@ -200,12 +200,12 @@ class Stamps:
 class Sync:
     """Size of the time differences of pairs, and stamps by bag."""
 
-    difference_ms: Percentiles = field(default_factory=Percentiles)
+    difference_ms: Quantiles = field(default_factory=Quantiles)
     intervals: list[Stamps] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Alignment:
+class AlignmentFacts:
     """How thermal lies on RGB: rows of seconds, right, down (pixels), and whether it is certain."""
 
     series: list[tuple[Number, Number, Number, bool]]
@@ -239,7 +239,7 @@ class ProtocolFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class ConfusionFacts:
     """Pixels by true class (rows) and predicted class (columns), in the order of `ids`."""
 
     ids: list[Count]
@@ -259,7 +259,7 @@ class Segmentation:
     labels: str = "unknown"
     classes: list[str] = field(default_factory=list)
     protocols: dict[str, ProtocolFacts] = field(default_factory=dict)
-    confusion: Confusion | None = None
+    confusion: ConfusionFacts | None = None
     problems: dict[str, Count] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -321,15 +321,15 @@ class Report:
     version: int
     created: str
     partial: str | None
-    verdict: Verdict
-    sources: list[Source]
+    verdict: VerdictFacts
+    sources: list[SourceFacts]
     model: Model
     versions: dict[str, str]
     machine: dict[str, Any]
     settings: dict[str, Any]
     pairs: Pairs
     sync: Sync
-    alignment: Alignment | None
+    alignment: AlignmentFacts | None
     timing: Timing
     segmentation: Segmentation | None
     boxes: dict[str, dict[str, dict[str, BoxFigures]]] | None
@@ -337,7 +337,7 @@ class Report:
     flicker: Steadiness
     classes_seen: dict[str, Real]
     frames: Table
-    pictures: list[Picture]
+    pictures: list[PictureFacts]
     bag: str | None
     notes: list[str]
     calibration: dict[str, dict[str, ConfidenceFigures]] = field(default_factory=dict)

@@ -19,9 +19,9 @@ from segmif_ros.evaluation.scores import (
     COLUMNS,
     FUSION_COLUMNS,
     MOST_ROWS,
+    DownsampledTable,
     DriveScores,
-    Spread,
-    Thinned,
+    Histogram,
 )
 from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST, DriveSettings
 from segmif_ros.frames import UNLABELLED
@@ -238,8 +238,8 @@ def _pairs(results: Iterable[BagResult]) -> dict[str, Any]:
     }
 
 
-def _alignment(tables: Sequence[Thinned], numbers: Sequence[int]) -> dict[str, Any] | None:
-    _, rows = Thinned.joined(tables, numbers)
+def _alignment(tables: Sequence[DownsampledTable], numbers: Sequence[int]) -> dict[str, Any] | None:
+    _, rows = DownsampledTable.joined(tables, numbers)
     if not rows:
         return None
     certain = sorted((dx**2 + dy**2) ** 0.5 for _, _, dx, dy, sure in rows if sure)
@@ -257,10 +257,10 @@ def _timing(
     wall_s: float,
     live: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    stages: dict[str, Spread] = {}
+    stages: dict[str, Histogram] = {}
     for result in results:
         for name, state in result.stages.items():
-            stages.setdefault(name, Spread()).merge(Spread(state))
+            stages.setdefault(name, Histogram()).merge(Histogram(state))
     busy = sum(result.timing["wall_s"] for result in results)
     alone = [result.timing["engine_s"] for result in results if result.timing.get("engine_s")]
     return {
@@ -268,7 +268,9 @@ def _timing(
         "pairs_per_s": evaluated / busy if busy else None,
         "engine_pairs_per_s": len(alone) / sum(alone) if alone else None,
         "stages": {name: spread.summary() for name, spread in stages.items()},
-        "series": _table(_SERIES, [Thinned(**result.series) for result in results], numbers),
+        "series": _table(
+            _SERIES, [DownsampledTable(**result.series) for result in results], numbers
+        ),
         "live": live,
     }
 
@@ -339,9 +341,9 @@ def _classes_seen(total: DriveScores, bundle: Bundle) -> dict[str, float]:
 
 
 def _table(
-    columns: Sequence[str], tables: Sequence[Thinned], numbers: Sequence[int]
+    columns: Sequence[str], tables: Sequence[DownsampledTable], numbers: Sequence[int]
 ) -> dict[str, Any]:
-    every, rows = Thinned.joined(tables, numbers)
+    every, rows = DownsampledTable.joined(tables, numbers)
     return {"columns": list(columns), "rows": rows[:MOST_ROWS], "every": every}
 
 

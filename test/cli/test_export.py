@@ -61,7 +61,7 @@ def test_a_checkpoint_that_is_missing_is_named(tmp_path, capsys):
     assert str(checkpoint) in capsys.readouterr().err
 
 
-def test_a_favoured_class_is_found_everywhere(tmp_path, capsys):
+def test_a_class_with_a_bias_is_found_everywhere(tmp_path, capsys):
     out = tmp_path / "bundle"
     command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
     assert main([*command, "--favour", "car=50", "--precision", "fp32,fp16"]) == 0
@@ -70,7 +70,7 @@ def test_a_favoured_class_is_found_everywhere(tmp_path, capsys):
     if find_spec("tensorrt_rtx"):
         said = [line for line in capsys.readouterr().out.splitlines() if "compiles it" in line]
         assert [line.split(":")[0] for line in said] == ["model.onnx", "model_fp16.onnx"]
-    assert bundle.manifest.provenance["favoured"] == {"car": 50.0}
+    assert bundle.manifest.provenance["class_bias"] == {"car": 50.0}
     grey = np.full((64, 64), 90, np.uint8)
     mask = open_engine("onnxruntime", bundle).infer(np.dstack([grey] * 3), grey).mask
     assert (mask == 9).all()
@@ -91,13 +91,13 @@ def test_int8_without_its_pairs_is_refused_and_the_rest_stays(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("text", ["car", "car=", "=1", "car=nan", "car=much"])
-def test_a_favour_that_is_no_number_is_refused(text, capsys):
+def test_a_bias_that_is_no_number_is_refused(text, capsys):
     with pytest.raises(SystemExit):
-        main(["--random", "0", "--out", "x", "--favour", text])
+        main(["--random", "0", "--out", "x", "--class-bias", text])
     assert "expected CLASS=LOGIT" in capsys.readouterr().err
 
 
-def test_a_favour_for_no_class_is_refused(tmp_path, capsys):
+def test_a_bias_for_no_class_is_refused(tmp_path, capsys):
     command = ["--random", "0", "--variant", "nano", "--out", str(tmp_path / "x")]
-    assert main([*command, "--favour", "cow=1"]) == 1
+    assert main([*command, "--class-bias", "cow=1"]) == 1
     assert "'cow' is no class" in capsys.readouterr().err

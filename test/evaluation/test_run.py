@@ -23,7 +23,7 @@ from tiny_model import write_tiny_bundle
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import EngineError
-from segmif_ros.evaluation.context import Workbench
+from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError, evaluate_bag
 from segmif_ros.evaluation.settings import DriveSettings
@@ -55,7 +55,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluated(bag: Path, bundle: Path, out_bag: Path | None = None, **options) -> BagResult:
     options.setdefault("engine", "onnxruntime")
-    bench = Workbench(DriveSettings(model=str(bundle), **options))
+    bench = EvaluationContext(DriveSettings(model=str(bundle), **options))
     try:
         return evaluate_bag(bag, bench, out_bag=out_bag)
     finally:
@@ -63,7 +63,7 @@ def evaluated(bag: Path, bundle: Path, out_bag: Path | None = None, **options) -
 
 
 def report_of(bag: Path, bundle: Path, **options) -> dict:
-    bench = Workbench(DriveSettings(model=str(bundle), engine="onnxruntime", **options))
+    bench = EvaluationContext(DriveSettings(model=str(bundle), engine="onnxruntime", **options))
     result = evaluate_bag(bag, bench)
     bench.close()
     loaded = Bundle.load(bundle)
@@ -372,13 +372,15 @@ def test_a_missing_folder_of_labels_is_an_error_not_a_bad_bag(plain, bundle, tmp
 
 def test_a_drive_is_evaluated_with_the_precision_of_the_vehicle(bundle):
     with pytest.raises(BundleError, match=r"has no 'int8' model.*segmif quantise"):
-        Workbench(DriveSettings(model=str(bundle), engine="onnxruntime", engine_precision="int8"))
+        EvaluationContext(
+            DriveSettings(model=str(bundle), engine="onnxruntime", engine_precision="int8")
+        )
     with pytest.raises(EngineError, match="OpenVINO sees no device 'NPU'"):
-        Workbench(DriveSettings(model=str(bundle), engine="openvino", engine_device="NPU"))
+        EvaluationContext(DriveSettings(model=str(bundle), engine="openvino", engine_device="NPU"))
 
 
 def test_ctrl_c_keeps_what_was_counted(plain, bundle, tmp_path):
-    bench = Workbench(DriveSettings(model=str(bundle), engine="onnxruntime"))
+    bench = EvaluationContext(DriveSettings(model=str(bundle), engine="onnxruntime"))
 
     def press(pairs, _):
         if pairs == 8:

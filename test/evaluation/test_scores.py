@@ -11,7 +11,13 @@ from tiny_model import fmb_classes
 
 from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.evaluation.kept_pictures import APART_NS, Gallery, PairImages, encoded
-from segmif_ros.evaluation.scores import MOST_ROWS, DriveScores, EvaluatedPair, Spread, Thinned
+from segmif_ros.evaluation.scores import (
+    MOST_ROWS,
+    DownsampledTable,
+    DriveScores,
+    EvaluatedPair,
+    Histogram,
+)
 from segmif_ros.evaluation.settings import DriveSettings
 
 SIZE = (48, 64)
@@ -83,7 +89,7 @@ def test_dark_pictures_are_night():
 
 
 def test_a_spread_gives_percentiles_of_what_was_added():
-    spread, values = Spread(), np.random.default_rng(1).gamma(2.0, 10.0, 5000)
+    spread, values = Histogram(), np.random.default_rng(1).gamma(2.0, 10.0, 5000)
     for value in values:
         spread.add(float(value))
     found = spread.summary()
@@ -91,15 +97,17 @@ def test_a_spread_gives_percentiles_of_what_was_added():
         assert found[f"p{part}"] == pytest.approx(np.percentile(values, part), abs=0.2)
     assert found["max"] == pytest.approx(values.max(), abs=0.06)
     assert found["count"] == 5000
-    assert Spread().summary()["p50"] is None
+    assert Histogram().summary()["p50"] is None
 
 
 def test_a_table_stays_small_and_bags_share_one_stride():
-    tables = [Thinned(), Thinned()]
+    tables = [DownsampledTable(), DownsampledTable()]
     for table, count in zip(tables, (10, 9 * MOST_ROWS), strict=True):
         for index in range(count):
             table.add([float(index), None])
-    stride, rows = Thinned.joined([Thinned(**table.state()) for table in tables], [3, 5])
+    stride, rows = DownsampledTable.joined(
+        [DownsampledTable(**table.state()) for table in tables], [3, 5]
+    )
     assert len(rows) <= MOST_ROWS
     assert stride == 16
     assert [row for row in rows if row[1] == 3] == [[0.0, 3]]
@@ -107,8 +115,8 @@ def test_a_table_stays_small_and_bags_share_one_stride():
 
 
 def test_more_bags_than_rows_are_thinned_as_well():
-    tables = [Thinned(rows=[[0.0, None], [1.0, None]]) for _ in range(MOST_ROWS + 500)]
-    _, rows = Thinned.joined(tables, range(len(tables)))
+    tables = [DownsampledTable(rows=[[0.0, None], [1.0, None]]) for _ in range(MOST_ROWS + 500)]
+    _, rows = DownsampledTable.joined(tables, range(len(tables)))
     assert len(rows) == MOST_ROWS
     bags = [row[1] for row in rows]
     assert bags == sorted(set(bags))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.pairing import PairingConfig
-from segmif_ros.recordings.recording import OUTPUTS, Decimated, SetAssembler, evenly
+from segmif_ros.recordings.recording import OUTPUTS, Downsampler, SetAssembler, evenly
 
 
 def rgb(value: int) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_shrinking_never_enlarges():
 
 @pytest.mark.parametrize("total", [0, 1, 7, 8, 9, 100, 1000])
 def test_decimation_is_even_and_bounded(total):
-    sample = Decimated[int](8)
+    sample = Downsampler[int](8)
     for item in range(total):
         sample.add(item)
     items = sample.items
@@ -138,7 +138,7 @@ def test_decimation_is_even_and_bounded(total):
 
 
 def test_decimation_spares_work_that_would_be_thrown_away():
-    lazy, eager = Decimated[int](8), Decimated[int](8)
+    lazy, eager = Downsampler[int](8), Downsampler[int](8)
     made = 0
     for item in range(1000):
         eager.add(item)
@@ -153,7 +153,7 @@ def test_decimation_spares_work_that_would_be_thrown_away():
 
 def test_decimation_refuses_a_useless_capacity():
     with pytest.raises(ValueError, match="capacity is 1"):
-        Decimated(1)
+        Downsampler(1)
 
 
 def test_evenly_picks_the_middle_of_each_share():

@@ -18,7 +18,7 @@ from segmif_ros.bundle import LabelClass
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import PairingConfig, Stream
-from segmif_ros.recordings.recording import OUTPUTS, Decimated, FrameSet, Output, SetAssembler
+from segmif_ros.recordings.recording import OUTPUTS, Downsampler, FrameSet, Output, SetAssembler
 from segmif_ros.ros.qos import latched, sensor_input
 from segmif_ros.ros.tools.participant import Outcome, hear_images
 
@@ -80,8 +80,8 @@ class Recorder:
         self._first_ns: int | None = None
         self._last_ns: int | None = None
         self._assembler = SetAssembler(topics.pairing)
-        self._sheet: Decimated[FrameSet] = Decimated(sheet_sets)
-        self._video: Decimated[FrameSet] = Decimated(video_sets)
+        self._sheet: Downsampler[FrameSet] = Downsampler(sheet_sets)
+        self._video: Downsampler[FrameSet] = Downsampler(video_sets)
         self._video_size = video_size
         self._node_name = topics.node.lstrip("/")
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

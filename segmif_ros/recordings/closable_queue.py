@@ -14,7 +14,7 @@ _PATIENCE_S = 0.2
 Item = TypeVar("Item")
 
 
-class Channel(Generic[Item]):
+class ClosableQueue(Generic[Item]):
     """A short queue between two threads that ends, also when one of them fails."""
 
     def __init__(self, size: int) -> None:
