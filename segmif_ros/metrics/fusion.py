@@ -5,9 +5,9 @@ All take 8-bit images and follow the definitions that fusion papers compare with
 the fused image alone; MI, SCD, VIF summed, SSIM averaged over both sources; Qabf with its published
 constants. docs/metrics.md has the formulas and how far published code differs.
 
-What several metrics need of one image is made once, in a `Plane`; what they need of two, in a
-`ImagePair`. Sums run in float64 where float32 would change the fourth digit, which is in the variances
-of VIF.
+What several metrics need of one image is made once, in a `Plane`; what they need of two, in an
+`ImagePair`. Sums run in float64 where float32 would change the fourth digit, which is in the
+variances of VIF.
 """
 
 from __future__ import annotations
