@@ -90,7 +90,8 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
     entry = bundle.manifest.files[precision]
     megabytes = (bundle.path / entry.file).stat().st_size / 1e6
     say(f"{bundle.path / entry.file}: {precision}, {megabytes:.1f} MB, gate {result.summary()}")
-    say_compiled(bundle, precision)
+    if precision != "int8" or args.runtime == "tensorrt":
+        say_compiled(bundle, precision)
     return bundle
 
 
