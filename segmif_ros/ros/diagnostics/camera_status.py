@@ -84,6 +84,14 @@ def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:
             "never_seen",
             f"nobody publishes {own.topic}: remap the input to the camera's topic, or start it",
         )
+    if received == 0 and own.other_users:
+        users = ", ".join(own.other_users)
+        return (
+            "other_user",
+            f"{own.topic} has {own.publishers} publisher(s), no image in {seconds:.1f} s, and "
+            f"another user ({users}) has shared memory here, which this user's processes cannot "
+            "use: run all as one user, or all with config/fastdds_udp.xml (docs/deploy)",
+        )
     if received == 0:
         return (
             "never_seen",

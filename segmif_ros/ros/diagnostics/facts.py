@@ -24,6 +24,7 @@ class InputFacts:
     Attributes:
         topic: full name after remapping.
         publishers: how many publish it.
+        other_users: other users with shared memory of Fast DDS, looked up while no image comes.
         publisher_names: full names of their nodes, as far as DDS knows them.
         mismatches: those of them that cannot be heard, and why.
         other_transport: the compressed topic beside a raw one, or the raw one beside a compressed
@@ -45,6 +46,7 @@ class InputFacts:
     rate_is_given: bool = False
     camera_info_problem: str = ""
     publisher_names: tuple[str, ...] = ()
+    other_users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

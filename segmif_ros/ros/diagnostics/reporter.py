@@ -36,6 +36,7 @@ from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.stamps import ClockWatch
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable
+from segmif_ros.ros.transport import other_users
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -219,6 +220,7 @@ class Reporter:
         return InputFacts(
             topic=topic,
             publishers=len(publishers),
+            other_users=() if rate or not publishers else tuple(other_users()),
             publisher_names=tuple(full_name(publisher) for publisher in publishers),
             mismatches=tuple(
                 mismatches(
