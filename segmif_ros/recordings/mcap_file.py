@@ -294,6 +294,8 @@ class McapFile:
         Raises:
             _DamageError: it is not what was written there.
         """
+        if block.offset + block.length > self._size:
+            raise _DamageError(f"the index names byte {block.offset}, beyond the end of the file")
         self._file.seek(block.offset)
         data = memoryview(self._file.read(block.length))
         if not block.is_chunk:
@@ -316,7 +318,7 @@ class McapFile:
         return memoryview(content)
 
     def _has_checksum(self, block: _Block) -> bool:
-        self._file.seek(block.offset + _RECORD.size + 24)
+        self._file.seek(min(block.offset + _RECORD.size + 24, self._size))
         (crc,) = struct.unpack("<I", self._file.read(4).ljust(4, b"\0"))
         return block.is_chunk and crc != 0
 

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -283,6 +284,34 @@ def test_every_flipped_bit_in_a_message_is_noticed(tmp_path, compress):
         noticed += bool(told)
         assert told or messages == whole, position
     assert noticed > 75
+
+
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3", "zstd"])
+def test_whatever_bytes_a_file_holds_there_are_messages_or_one_error(tmp_path, kind):
+    bag = tmp_path / "b"
+    write_bag(Pairs(8), bag, storage="sqlite3" if kind == "sqlite3" else "mcap")
+    data = data_file(bag)
+    raw = zstandard.compress(data.read_bytes()) if kind == "zstd" else data.read_bytes()
+    broken = tmp_path / ("x.mcap.zstd" if kind == "zstd" else f"x{data.suffix}")
+    rng = np.random.default_rng(11)
+    for _ in range(60):
+        bad = bytearray(raw)
+        for _ in range(int(rng.integers(1, 6))):
+            at = int(rng.integers(len(bad)))
+            at = at if rng.random() < 0.4 else len(bad) - 1 - at % 1500  # where the index is
+            at = max(at, 0)
+            way = rng.integers(4)
+            if way == 0:
+                bad[at] = int(rng.integers(256))
+            elif way == 1:
+                bad[at : at + 8] = b"\xff" * 7 + bytes([int(rng.choice([0x7F, 0xFF]))])
+            elif way == 2:
+                del bad[at : at + int(rng.integers(1, 100))]
+            else:
+                bad[at : at + 8] = bytes(8)
+        broken.write_bytes(bad)
+        with suppress(BagError):
+            opened(broken)
 
 
 def test_a_damaged_chunk_costs_its_own_messages_only(tmp_path):
