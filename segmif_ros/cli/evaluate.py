@@ -41,7 +41,7 @@ from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
 from segmif_ros.interrupts import STOP_SIGNALS
 from segmif_ros.outputs import OutputError, own_folder, require_disjoint
-from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.bags import BagError, is_bag
 from segmif_ros.registration import RegistrationError
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.schema import PICTURES, REPORT_FILE, RUN_FILE, save
@@ -109,10 +109,15 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise BagError(f"{str(path)!r} does not exist; give bags, or folders with bags")
-        if path.is_file() or _is_bag(path):
+        if path.is_file() or is_bag(path):
             found.append(path)
             continue
-        inside = sorted(child for child in path.iterdir() if _is_bag(child))
+        # Hidden ones are unfinished; a recording of ROS 1 may lie beside what was made of it.
+        inside = sorted(
+            child
+            for child in path.iterdir()
+            if is_bag(child) and not child.name.startswith(".") and child.suffix != ".bag"
+        )
         if not inside:
             raise BagError(
                 f"{str(path)!r} holds no bag: no metadata.yaml and no .mcap or .db3 file in it"
@@ -122,18 +127,6 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     for bag in found:
         unique.setdefault(bag.resolve(), bag)
     return list(unique.values())
-
-
-def _is_bag(path: Path) -> bool:
-    """True for what looks like a bag, also for the folder of one that was never completed."""
-    if path.name.startswith("."):
-        return False
-    if path.is_file():
-        return path.suffix in (".mcap", ".db3")
-    if (path / "metadata.yaml").is_file():
-        return True
-    own = [f for f in path.iterdir() if f.suffix in (".mcap", ".db3")] if path.is_dir() else []
-    return len(own) == 1 and own[0].stem.startswith(path.name)
 
 
 def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequence[Path]) -> None:

@@ -8,9 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import av
 import numpy as np
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
@@ -62,13 +60,14 @@ def write_video(
     """
     if path.suffix != ".mp4":
         raise VideoError(f"{path.name}: the video format is mp4; end the name with .mp4")
+    av = _library()
     encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
     if encoder is None:
         raise VideoError("this PyAV has no H.264 encoder; install av from PyPI, which brings one")
     try:
         with written_aside(path) as part:
             return _encode(part, frames, encoder, progress)
-    except FFmpegError as err:
+    except av.FFmpegError as err:
         raise VideoError(f"{path} cannot be written: {err.strerror}") from err
 
 
@@ -78,6 +77,7 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
     Raises:
         VideoError: no video, or damaged at its beginning; later damage ends it.
     """
+    av = _library()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -91,7 +91,7 @@ def read_video(path: Path) -> Iterator[VideoFrame]:
                 if frame.pts is not None and start is not None and frame.time_base is not None:
                     time_ns = round((frame.pts - start) * frame.time_base * _SECOND_NS)
                 yield VideoFrame(time_ns, _pixels(frame))
-    except FFmpegError as err:
+    except av.FFmpegError as err:
         raise VideoError(err.strerror or type(err).__name__) from err
 
 
@@ -101,14 +101,24 @@ def declared(path: Path) -> tuple[int, float]:
     Raises:
         VideoError: no video.
     """
+    av = _library()
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise VideoError("it holds no video")
             stream = container.streams.video[0]
             return stream.frames, float(stream.average_rate or 0.0)
-    except FFmpegError as err:
+    except av.FFmpegError as err:
         raise VideoError(err.strerror or type(err).__name__) from err
+
+
+def _library() -> Any:
+    """Return PyAV; a vehicle, which handles no videos, need not have it."""
+    try:
+        import av
+    except ImportError as err:
+        raise VideoError("videos are read and written by PyAV: pip install av") from err
+    return av
 
 
 def _encode(
@@ -118,11 +128,10 @@ def _encode(
     progress: Callable[[int], Any],
 ) -> int:
     tick, gap, shape, held = -1, round(_TICKS_HZ / _USUAL_HZ), (0, 0, 3), None
-    count, first_s = 0, 0.0
+    count, first_s, av = 0, 0.0, _library()
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        # Its stubs know no stream that depends on the name of a codec.
         options = {"crf": "20", "preset": "fast"}
-        stream: Any = container.add_stream(encoder, rate=_USUAL_HZ, options=options)
+        stream = container.add_stream(encoder, rate=_USUAL_HZ, options=options)
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_HZ)
         stream.codec_context.gop_size = _KEY_INTERVAL
@@ -160,7 +169,7 @@ def _mux(container: Any, held: Any, packets: Sequence[Any]) -> Any:
     return held
 
 
-def _pixels(frame: av.VideoFrame) -> NDArray[Any]:
+def _pixels(frame: Any) -> NDArray[Any]:
     """Return the pixels as they are to be shown; a phone says beside the frame how it was held."""
     name = frame.format.name
     kind = (

@@ -291,6 +291,17 @@ def test_a_bag_that_is_given_twice_counts_once(run, bag, tmp_path, monkeypatch):
     assert report["pairs"]["evaluated"] == 20
 
 
+def test_bags_that_were_never_completed_or_are_packed_are_found(tmp_path):
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in ("killed_0.mcap", "killed_1.mcap"):
+        (killed / name).touch()
+    for name in ("packed.mcap.zstd", "old.bag", ".hidden.mcap", "plain.db3", "notes.txt"):
+        (tmp_path / name).touch()
+    found = [path.name for path in find_bags([tmp_path])]
+    assert found == ["killed", "packed.mcap.zstd", "plain.db3"]
+
+
 def test_no_place_on_this_machine_is_in_the_report(run, bag, tmp_path):
     damaged = tmp_path / "damaged"
     damaged.mkdir()

@@ -125,6 +125,14 @@ def test_what_makes_no_video_is_refused_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_the_library_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(VideoError, match="pip install av"):
+        write_video(tmp_path / "v.mp4", timed(moving_bar(2), 5.0))
+    with pytest.raises(VideoError, match="pip install av"):
+        list(read_video(tmp_path / "v.mp4"))
+
+
 def test_an_unwritable_folder_is_named(tmp_path):
     with pytest.raises(OSError, match=r"nowhere/v\.mp4"):
         write_video(tmp_path / "nowhere" / "v.mp4", timed(moving_bar(3), 5.0))
