@@ -104,10 +104,11 @@ def parse_yaml(content: bytes | str, *, infinite: bool = False) -> Any:
         raise
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise DocumentError(f"no YAML: {' '.join(str(err).split())}") from err
+    except ValueError as err:
+        raise DocumentError(f"no YAML: {str(err).partition(';')[0]}") from err
     except Exception as err:
-        # PyYAML lets out what int(), a dict and a regular expression raise for a value of a tag.
-        said = str(err).partition(";")[0]
-        raise DocumentError(f"no YAML: a value cannot be read ({said})") from err
+        # PyYAML lets out what a dict and a regular expression raise for the value of a tag.
+        raise DocumentError("no YAML: a value is not what its tag (!!bool, ...) says") from err
     return _within_limits(raw, _MOST_VALUES["YAML"], infinite=infinite)
 
 
