@@ -17,7 +17,8 @@ from segmif_ros.cli.console import say
 from segmif_ros.outputs import write_whole
 from segmif_ros.report.compare import Comparison, compare
 from segmif_ros.report.compare_page import compare_page, compare_text
-from segmif_ros.report.schema import ReportError, load
+from segmif_ros.report.files import load
+from segmif_ros.report.schema import ReportError
 
 REGRESSED = 3
 

@@ -32,8 +32,8 @@ from segmif_ros.cli.evaluate_dataset import evaluate_dataset
 from segmif_ros.cli.evaluate_live import LOG, evaluate_live
 from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation import jobs as drive_jobs
-from segmif_ros.evaluation.context import box_classes, chosen_protocols
-from segmif_ros.evaluation.ground_truth import LabelError
+from segmif_ros.evaluation.context import chosen_protocols
+from segmif_ros.evaluation.ground_truth import LabelError, box_classes
 from segmif_ros.evaluation.result import INTERRUPTED, BagResult
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import DriveSettings, SettingsError
@@ -43,8 +43,8 @@ from segmif_ros.interrupts import STOP_SIGNALS
 from segmif_ros.outputs import OutputError, own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError, is_bag
 from segmif_ros.registration import RegistrationError
+from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, save
 from segmif_ros.report.html import HTML_FILE, write_html
-from segmif_ros.report.schema import PICTURES, REPORT_FILE, RUN_FILE, save
 from segmif_ros.report.summary import chosen_pictures, remove_pictures, summarize, write_pictures
 from segmif_ros.report.text import table
 from segmif_ros.report.verdict import Requirement, RequirementError

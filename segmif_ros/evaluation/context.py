@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.datasets.boxes import BoxClasses
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.protocol import Protocol, load_protocol
 from segmif_ros.engines import open_engine
@@ -81,16 +80,3 @@ def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol,
             "name a protocol with --protocol"
         )
     return tuple(load_protocol(name) for name in found.protocols) or (load_protocol(found.name),)
-
-
-def box_classes(settings: DriveSettings, bundle: Bundle) -> BoxClasses:
-    """Return what the ids in box files are in the model's masks; its own ids without names.
-
-    Raises:
-        DatasetError: a name that is no class of the model.
-    """
-    classes = bundle.manifest.classes
-    if settings.box_classes:
-        return BoxClasses.named(settings.box_classes, classes, bundle.manifest.name)
-    told = f"the ids of model {bundle.manifest.name!r} (0 to {len(classes) - 1})"
-    return BoxClasses({label.id: label.id for label in classes}, told)

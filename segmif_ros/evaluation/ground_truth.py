@@ -15,8 +15,10 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from segmif_ros.bundle import Bundle
 from segmif_ros.datasets.boxes import NAMES_FILE, BoxClasses, read_boxes
 from segmif_ros.datasets.sample import DatasetError
+from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.frames import UNLABELLED, Image8
 from segmif_ros.images.pictures import SUFFIXES, PictureError, read_labels
 from segmif_ros.images.raw import ImageRefused
@@ -229,3 +231,42 @@ def _key(stem: str) -> int | None:
         return int(seconds) * _SECOND + int(fraction.ljust(9, "0") if "." in stem else fraction)
     number = _NUMBER.search(stem)
     return int(number.group(1)) if number and int(number.group(1)) < 2**63 else None
+
+
+def open_truth(
+    settings: DriveSettings, path: Path, bundle: Bundle
+) -> tuple[Labels | None, FolderBoxes | None]:
+    """Open the truth of one bag: a folder of many bags holds a folder for each, by its name.
+
+    Raises:
+        LabelError: a folder is of no use.
+        DatasetError: a name of a box class is no class of the model.
+    """
+    labels: Labels | None = None
+    if settings.label_topic:
+        labels = TopicLabels(path, settings.label_topic)
+    elif settings.labels:
+        labels = FolderLabels(_own_folder(Path(settings.labels), path))
+    boxes = None
+    if settings.boxes:
+        folder = _own_folder(Path(settings.boxes), path)
+        boxes = FolderBoxes(folder, box_classes(settings, bundle))
+    return labels, boxes
+
+
+def _own_folder(folder: Path, bag: Path) -> Path:
+    own = folder / (bag.stem if bag.is_file() else bag.name)
+    return own if own.is_dir() else folder
+
+
+def box_classes(settings: DriveSettings, bundle: Bundle) -> BoxClasses:
+    """Return what the ids in box files are in the model's masks; its own ids without names.
+
+    Raises:
+        DatasetError: a name that is no class of the model.
+    """
+    classes = bundle.manifest.classes
+    if settings.box_classes:
+        return BoxClasses.named(settings.box_classes, classes, bundle.manifest.name)
+    told = f"the ids of model {bundle.manifest.name!r} (0 to {len(classes) - 1})"
+    return BoxClasses({label.id: label.id for label in classes}, told)

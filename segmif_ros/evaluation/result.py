@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from segmif_ros.evaluation.kept_pictures import Kind
+from segmif_ros.sync.timing import StreamTiming
 
 Status = Literal["ok", "partial", "skipped"]
 
@@ -69,3 +71,19 @@ class BagResult:
     bag: str | None = None
     notes: tuple[str, ...] = ()
     interrupted: bool = False
+
+
+def stamp_figures(timings: Mapping[str, StreamTiming]) -> dict[str, Any]:
+    """Return what a report tells about the stamps of each camera."""
+    return {
+        name: {
+            "rate_hz": timing.rate_hz,
+            "jitter_ms": timing.jitter_ms,
+            "longest_gap_ms": timing.longest_gap_ms,
+            "missing": timing.dropped,
+            "out_of_order": timing.out_of_order,
+            "repeated_stamps": timing.repeated_stamps,
+            "zero_stamps": timing.zero_stamps,
+        }
+        for name, timing in timings.items()
+    }

@@ -15,20 +15,23 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.checks import one_line
-from segmif_ros.evaluation.context import EvaluationContext, box_classes
+from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.ground_truth import (
-    FolderBoxes,
-    FolderLabels,
     LabelError,
-    Labels,
-    TopicLabels,
+    open_truth,
 )
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
-from segmif_ros.evaluation.result import INTERRUPTED, BagResult, Status, StoredPicture
+from segmif_ros.evaluation.result import (
+    INTERRUPTED,
+    BagResult,
+    Status,
+    StoredPicture,
+    stamp_figures,
+)
 from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, EvaluatedPair, Histogram
 from segmif_ros.frames import Image8, Pair
@@ -135,7 +138,7 @@ class _Run:
         self._progress = progress
         self._out_bag = out_bag
         self._scores = DriveScores(bench.settings, bench.bundle.manifest.classes, bench.protocols)
-        self._labels, self._boxes = _truth(bench, source)
+        self._labels, self._boxes = open_truth(bench.settings, source.summary.path, bench.bundle)
         if self._boxes is not None:
             self._scores.box_labels = self._boxes.labels
         self._ahead: ClosableQueue[_Ahead] = ClosableQueue(1)
@@ -322,7 +325,7 @@ class _Run:
                 "evaluated": scores.evaluated,
                 "dropped": dropped,
             },
-            sync={"intervals": _intervals(source), "clock_jumps": source.clock_jumps},
+            sync={"intervals": stamp_figures(source.timing()), "clock_jumps": source.clock_jumps},
             scores=scores.state(),
             stages={name: spread.state() for name, spread in self._stages.items()},
             series=self._series.state(),
@@ -390,40 +393,3 @@ def _alone(pair: RecordedPair, images: PairImages, single: Perceiver) -> dict[st
     ):
         masks[row] = single.perceive(frames).mask.copy()
     return masks
-
-
-def _intervals(source: DriveSource) -> dict[str, Any]:
-    return {
-        name: {
-            "rate_hz": timing.rate_hz,
-            "jitter_ms": timing.jitter_ms,
-            "longest_gap_ms": timing.longest_gap_ms,
-            "missing": timing.dropped,
-            "out_of_order": timing.out_of_order,
-            "repeated_stamps": timing.repeated_stamps,
-            "zero_stamps": timing.zero_stamps,
-        }
-        for name, timing in source.timing().items()
-    }
-
-
-def _truth(
-    bench: EvaluationContext, source: DriveSource
-) -> tuple[Labels | None, FolderBoxes | None]:
-    """Open the truth of one bag: a folder of many bags holds a folder for each, by its name."""
-    settings, path = bench.settings, source.summary.path
-    labels: Labels | None = None
-    if settings.label_topic:
-        labels = TopicLabels(path, settings.label_topic)
-    elif settings.labels:
-        labels = FolderLabels(_own_folder(Path(settings.labels), path))
-    boxes = None
-    if settings.boxes:
-        folder = _own_folder(Path(settings.boxes), path)
-        boxes = FolderBoxes(folder, box_classes(settings, bench.bundle))
-    return labels, boxes
-
-
-def _own_folder(folder: Path, bag: Path) -> Path:
-    own = folder / (bag.stem if bag.is_file() else bag.name)
-    return own if own.is_dir() else folder

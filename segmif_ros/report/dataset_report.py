@@ -20,18 +20,10 @@ from segmif_ros.frames import Image8
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import write_whole
 from segmif_ros.report.confusion_picture import confusion_picture
+from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, finite, save
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.run_summary import machine, versions
-from segmif_ros.report.schema import (
-    PICTURES,
-    REPORT_FILE,
-    RUN_FILE,
-    SCHEMA,
-    VERSION,
-    finite,
-    save,
-    validate,
-)
+from segmif_ros.report.schema import SCHEMA, VERSION, validate
 from segmif_ros.report.score_tables import (
     box_lines,
     calibration_lines,

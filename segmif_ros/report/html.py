@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from segmif_ros.metrics.tally import ROWS, SPLITS
 from segmif_ros.outputs import write_whole
+from segmif_ros.report.files import load
 from segmif_ros.report.page import first_seen, number, rendered
 from segmif_ros.report.pictures import classes_of, picture_frames
-from segmif_ros.report.schema import load
 from segmif_ros.report.svg_plots import Line, line_plot
 from segmif_ros.view.frames import Picture, ViewError, ViewFrame, jpeg, png
 from segmif_ros.view.page import embedded_viewer

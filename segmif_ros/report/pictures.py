@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.report.schema import ReportError, load
+from segmif_ros.report.files import load
+from segmif_ros.report.schema import ReportError
 from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewError, ViewFrame
 
 NAMES = ("visible", "thermal", "fused", "mask", "confidence")

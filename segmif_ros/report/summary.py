@@ -28,8 +28,9 @@ from segmif_ros.frames import UNLABELLED
 from segmif_ros.metrics.tally import ROWS, by_split
 from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import evenly
+from segmif_ros.report.files import PICTURES
 from segmif_ros.report.run_summary import machine, versions
-from segmif_ros.report.schema import PICTURES, SCHEMA, VERSION
+from segmif_ros.report.schema import SCHEMA, VERSION
 from segmif_ros.report.verdict import Requirement, verdict
 
 SKIPPED = "skipped bags"

@@ -25,7 +25,7 @@ from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.outputs import MARKER, own_folder
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.writer import TOPICS
-from segmif_ros.report import schema as drive_report
+from segmif_ros.report import files as drive_report
 
 
 @pytest.fixture(scope="module")

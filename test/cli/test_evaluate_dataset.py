@@ -15,7 +15,7 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.cli.main import main as segmif
 from segmif_ros.datasets.classes import load_classes
 from segmif_ros.outputs import MARKER
-from segmif_ros.report.schema import load
+from segmif_ros.report.files import load
 from segmif_ros.share import share_path
 
 SIZE = (96, 128)

@@ -20,7 +20,7 @@ from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of, pairing_config
 from segmif_ros.parameters import DEFAULTS, PARAMETERS, Settings
 from segmif_ros.recordings.recording import FrameSet
-from segmif_ros.report.schema import load
+from segmif_ros.report.files import load
 from segmif_ros.thermal import ThermalSettings
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from tiny_model import fmb_classes
 
 from segmif_ros.report import schema as drive_report
+from segmif_ros.report.files import save
 
 SIZE = (120, 160)
 PERSON, ROAD = 8, 1
@@ -168,5 +169,5 @@ def write_made_report(
 ) -> Path:
     """Write report.json, run.json and pictures/ into `folder`; `changes` replace keys."""
     report = {**made_report(), "pictures": write_pictures(folder, pictures, size), **changes}
-    drive_report.save(folder, report)
+    save(folder, report)
     return folder

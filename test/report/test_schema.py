@@ -12,17 +12,8 @@ import pytest
 
 from segmif_ros.evaluation.scores import MOST_ROWS
 from segmif_ros.outputs import write_whole
-from segmif_ros.report.schema import (
-    REPORT_FILE,
-    RUN_FILE,
-    SCHEMA,
-    VERSION,
-    ReportError,
-    finite,
-    load,
-    save,
-    validate,
-)
+from segmif_ros.report.files import REPORT_FILE, RUN_FILE, finite, load, save
+from segmif_ros.report.schema import SCHEMA, VERSION, ReportError, validate
 
 
 def table(rows: int = 1) -> dict:
