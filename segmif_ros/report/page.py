@@ -17,26 +17,14 @@ from markupsafe import Markup
 
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.report.meanings import MEANINGS
+from segmif_ros.report.run_summary import STAGES as RUN_STAGES
 from segmif_ros.report.svg_plots import bars, confusion_plot, line_plot, reliability_plot
 from segmif_ros.view.page import asset, content_hash
 
 ABSENT = "–"
 """Stands for a number that was not measured."""
 
-STAGES = {
-    "read": "reading and converting",
-    "conversion": "message to array",
-    "thermal": "thermal rendering",
-    "registration": "registration",
-    "inference": "network",
-    "far_pass": "network, far pass",
-    "transport": "camera stamp to node",
-    "wait": "waiting for the partner",
-    "queue": "waiting for the engine",
-    "publish": "publishing",
-    "node": "node, receipt to published",
-    "total": "camera stamp to published",
-}
+STAGES = {"read": "reading and converting", **RUN_STAGES}
 """Stages of a pair as people read them."""
 
 
