@@ -162,6 +162,7 @@ class Result:
         stamp_ns: copied from the pair.
         frame_id: copied from the pair.
         rgb: HxWx3 uint8, the RGB image after conversion; None where it is missing.
+        raw_thermal: the thermal image as the camera delivered it, not registered; None likewise.
         timings_ms: time per stage ("conversion", "thermal", "registration", "inference"),
             milliseconds.
     """
@@ -173,4 +174,5 @@ class Result:
     stamp_ns: int
     frame_id: str = ""
     rgb: Image8 | None = None
+    raw_thermal: ThermalImage | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)

@@ -218,7 +218,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("thermal_high", 65535.0, fills="thermal.high", limits=(-100000.0, 100000.0),
         text="Thermal value that becomes white (mode range), in the same unit as thermal_low."),
     ParameterSpec("thermal_scale", 1.0, fills="thermal.scale", limits=(1e-06, 1000.0),
-        text="Mode range: value = pixel * thermal_scale + thermal_offset; 0.01 for centi-kelvin."),
+        text="Value = pixel * thermal_scale + thermal_offset, for mode range, ~/output/temperature "
+             "and objects; 0.01 for centi-kelvin."),
     ParameterSpec("thermal_offset", 0.0, fills="thermal.offset", limits=(-100000.0, 100000.0),
         text="See thermal_scale; -273.15 makes degrees Celsius of kelvin."),
     ParameterSpec("thermal_minimum_span", 0.0, fills="thermal.minimum_span", limits=(0.0, 100000.0),
@@ -248,6 +249,17 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("far_pass", "off", choices=FAR_PASSES,
         text="centre: the network runs again on the middle half of the picture at twice the size, "
              "and its class counts where it is surer; small objects far away, at twice the time."),
+    ParameterSpec("points_tolerance_ms", 60.0, fills="points_tolerance_ns", unit="ms",
+        limits=(0.0, 1000.0),
+        text="Largest time between a LiDAR cloud or depth image and the mask that labels it."),
+    ParameterSpec("rgb_frame", "", change=_OFFLINE,
+        text="Optical frame that RGB images must name, and that /tf_static uses; empty takes "
+             "theirs."),
+    ParameterSpec("thermal_frame", "", change=_OFFLINE,
+        text="The same for the thermal camera."),
+    ParameterSpec("publish_tf", True, change=_OFFLINE,
+        text="Put the calibration's mountings on /tf_static; false where a URDF describes the "
+             "cameras."),
     ParameterSpec("diagnostics_rate_hz", 1.0, unit="Hz", limits=(0.1, 20.0),
         text="How often the node reports on /diagnostics."),
     ParameterSpec("latency_budget_warn_ms", 200.0, unit="ms", limits=(0.0, 60000.0),
@@ -343,6 +355,10 @@ class Settings:
     jpeg_quality: int
     confidence_threshold: float
     far_pass: FarPass
+    points_tolerance_ns: int
+    rgb_frame: str
+    thermal_frame: str
+    publish_tf: bool
     diagnostics_rate_hz: float
     latency_budget_warn_ms: float
     latency_budget_error_ms: float

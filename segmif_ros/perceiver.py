@@ -123,6 +123,7 @@ class Perceiver:
             stamp_ns=pair.stamp_ns,
             frame_id=pair.frame_id,
             rgb=rgb,
+            raw_thermal=raw,
             timings_ms=timings_ms,
         )
 

@@ -35,6 +35,7 @@ ROS = frozenset(
         "sensor_msgs",
         "std_msgs",
         "std_srvs",
+        "tf2_msgs",
         "tf2_ros",
         "vision_msgs",
     }

@@ -59,6 +59,17 @@ class LabelPicture:
             temperature[where] = self.temperature.reshape(-1)[pixels]
         return PointLabels(label, confidence, rgb, temperature)
 
+    def everywhere(self) -> PointLabels:
+        """Return the labels of all pixels, row after row."""
+        count = self.mask.size
+        rgb, temperature = np.zeros(count, np.uint32), np.full(count, np.nan, np.float32)
+        if self.rgb is not None:
+            packed = cv2.cvtColor(self.rgb, cv2.COLOR_RGB2BGRA).view("<u4").reshape(-1)
+            rgb = np.bitwise_and(packed, 0xFFFFFF, dtype=np.uint32)
+        if self.temperature is not None:
+            temperature = self.temperature.reshape(-1)
+        return PointLabels(self.mask.reshape(-1), self.confidence.reshape(-1), rgb, temperature)
+
 
 def label_points(
     xyz: Axes, picture: LabelPicture, camera: Intrinsics, to_camera: Transform

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -140,6 +141,43 @@ def _object(
         float(confidence[shape].mean()) / 255.0,
         median,
         maximum,
+    )
+
+
+def objects_json(objects: Sequence[DetectedObject], stamp_ns: int, frame_id: str, unit: str) -> str:
+    """Return the text of `~/output/objects`.
+
+    Args:
+        objects: of one picture.
+        stamp_ns: of the picture.
+        frame_id: optical frame of the RGB camera.
+        unit: of the thermal values: "C", "counts", or empty where there are none.
+    """
+    sec, nanosec = divmod(stamp_ns, 1_000_000_000)
+
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
+
+    return json.dumps(
+        {
+            "stamp": {"sec": sec, "nanosec": nanosec},
+            "frame_id": frame_id,
+            "thermal_unit": unit,
+            "objects": [
+                {
+                    "id": each.id,
+                    "class": each.name,
+                    "label": each.label,
+                    "score": round(each.score, 3),
+                    "box": list(each.box),
+                    "area": each.area,
+                    "centre": [round(value, 1) for value in each.centre],
+                    "thermal_median": rounded(each.thermal_median),
+                    "thermal_maximum": rounded(each.thermal_maximum),
+                }
+                for each in objects
+            ],
+        }
     )
 
 

@@ -165,22 +165,27 @@ def _transform(given: _Extrinsic | _Lidar) -> Transform:
     )
 
 
-def save_calibration(calibration: Calibration | RigCalibration, path: str | Path) -> None:
+def save_calibration(
+    calibration: Calibration | RigCalibration, path: str | Path, mounting: Mounting | None = None
+) -> None:
     """Write a file that `load_calibration` reads; a half-written one is never seen.
 
     Args:
         calibration: what to write.
         path: the file; folders are made.
+        mounting: also written: the RGB camera's lens and the LiDAR's place, as far as known.
 
     Raises:
         OSError: the file cannot be written.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, calibration_yaml(calibration))
+    write_whole(target, calibration_yaml(calibration, mounting))
 
 
-def calibration_yaml(calibration: Calibration | RigCalibration) -> str:
+def calibration_yaml(
+    calibration: Calibration | RigCalibration, mounting: Mounting | None = None
+) -> str:
     """Return the text of the file."""
     content: dict[str, Any]
     if isinstance(calibration, Calibration):
@@ -200,6 +205,14 @@ def calibration_yaml(calibration: Calibration | RigCalibration) -> str:
         }
         near, far = float(calibration.nearest_m), float(calibration.furthest_m)
         content |= {"plane_distance_m": near} if near == far else {"depth_range_m": [near, far]}
+    if mounting is not None and mounting.rgb is not None:
+        content["rgb"] = _camera_content(mounting.rgb)
+    if mounting is not None and mounting.lidar is not None:
+        content["lidar"] = {
+            "frame_id": mounting.lidar_frame,
+            "rotation": mounting.lidar.rotation.tolist(),
+            "translation_m": mounting.lidar.translation_m.tolist(),
+        }
     content["source"] = calibration.source
     text: str = yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
     return text

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import Image8
+from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.registration.calibration import Geometry
 from segmif_ros.registration.errors import RegistrationError
 
@@ -113,6 +113,30 @@ class Registration:
         table = self._table
         warped: Any = cv2.remap(thermal, table.x, table.y, cv2.INTER_LINEAR, out)
         return np.asarray(warped, np.uint8)
+
+    def values(self, thermal: ThermalImage, rgb_size: tuple[int, int]) -> NDArray[np.float32]:
+        """Bring thermal values, not grey levels, into the RGB image.
+
+        Args:
+            thermal: hxw of any type.
+            rgb_size: (height, width) of the result; without a calibration the sizes may differ.
+
+        Returns:
+            A new HxW float32, NaN where the thermal camera does not see.
+
+        Raises:
+            RegistrationError: as `apply`.
+        """
+        raw = np.asarray(thermal, np.float32)
+        size = (int(raw.shape[0]), int(raw.shape[1]))
+        if self._table is None:
+            if size == rgb_size:
+                return np.array(raw, np.float32)
+            return np.asarray(cv2.resize(raw, rgb_size[::-1]), np.float32)
+        self._check(size, rgb_size)
+        out: Any = cv2.remap(raw, self._table.x, self._table.y, cv2.INTER_LINEAR)
+        out[self._table.valid == 0] = np.nan
+        return np.asarray(out, np.float32)
 
     def valid_area(self, thermal_size: tuple[int, int], rgb_size: tuple[int, int]) -> Image8:
         """Return HxW uint8: 255 where `apply` has thermal data, else 0."""

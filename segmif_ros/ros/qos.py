@@ -19,7 +19,15 @@ IMAGE_TOPICS = {
 """Output name -> topic and encoding."""
 COMPRESSED_TOPIC = "~/output/fused/compressed"
 CAMERA_INFO_TOPIC = "~/output/camera_info"
-OUTPUTS = ("camera_info", "mask", "confidence", "fused", "compressed", "overlay")
+DERIVED_TOPICS = {
+    name: f"~/output/{name}" for name in ("objects", "detections", "points", "temperature")
+}
+"""What is made of a result beside its images; `detections` only where vision_msgs is installed."""
+POINTS_INPUT, DEPTH_INPUT = "~/input/points", "~/input/depth"
+OUTPUTS = (
+    *("camera_info", "mask", "confidence", *DERIVED_TOPICS),
+    *("fused", "compressed", "overlay"),
+)
 """Names of all outputs that come with every result, in the order of publishing: what others wait
 for first."""
 

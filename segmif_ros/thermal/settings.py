@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 ThermalMode = Literal["auto", "passthrough", "percentile", "range", "plateau"]
 THERMAL_MODES: tuple[str, ...] = get_args(ThermalMode)
@@ -76,6 +78,14 @@ class ThermalSettings:
             raise ThermalError(f"thermal clahe {self.clahe}, expected 0 or more")
         if self.mode == "range" and not -math.inf < self.low < self.high < math.inf:
             raise ThermalError(f"thermal range {self.low}..{self.high}, expected low < high")
+
+    def unit(self, kind: Any) -> str:
+        """Return what `scale` and `offset` make of pixels of this dtype: "C" or "counts".
+
+        Counts are degrees once a scale or an offset says how; float32 images already are.
+        """
+        scaled = (self.scale, self.offset) != (1.0, 0.0)
+        return "C" if scaled or np.dtype(kind).kind == "f" else "counts"
 
     @property
     def pixel_range(self) -> tuple[float, float]:

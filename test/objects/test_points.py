@@ -21,9 +21,8 @@ from segmif_ros.objects.clouds import (
 from segmif_ros.objects.points import LabelPicture, depth_in_rgb, label_points, organised, rays_of
 from segmif_ros.registration import Intrinsics
 from segmif_ros.registration.mounting import Transform
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import LIDAR_TO_RGB, Lidar, Rig
 from segmif_ros.rig.draw.render import Renderer
-from segmif_ros.rig.draw.truth import LIDAR_TO_RGB, Lidar
 from segmif_ros.rig.scene.planner import random_scene
 
 K = Rig.default().rgb.intrinsics.matrix
@@ -65,6 +64,18 @@ def test_a_point_takes_the_pixel_that_opencv_projects_it_to(camera: Intrinsics) 
         r, g, b = rgb[row, column].tolist()
         assert labels.rgb[0] == (r << 16) + (g << 8) + b
         assert labels.temperature[0] == heat[row, column]
+
+
+def test_every_pixel_has_the_labels_that_a_point_there_has() -> None:
+    random = np.random.default_rng(2)
+    shown = picture(
+        rgb=random.integers(0, 256, (480, 640, 3), np.uint8),
+        temperature=random.random((480, 640), np.float32),
+    )
+    every = np.arange(480 * 640)
+    for one, other in zip(shown.everywhere(), shown.at(every, every, every.size), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.isnan(picture().everywhere().temperature).all()
 
 
 def test_points_that_are_not_seen_have_no_label() -> None:

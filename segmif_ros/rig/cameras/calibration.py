@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segmif_ros.registration import Calibration, save_calibration
-from segmif_ros.rig.cameras.cameras import Rig
+import numpy as np
+
+from segmif_ros.registration import Calibration, Intrinsics, save_calibration
+from segmif_ros.registration.mounting import Mounting, Transform
+from segmif_ros.rig.cameras.cameras import LIDAR_TO_RGB, Lidar, Rig
 
 PLANE_M = 18.0
 """Distance at which the homography is exact: the middle of a street scene."""
@@ -33,10 +36,16 @@ def homography_calibration(rig: Rig, *, seed: int, distance_m: float = PLANE_M) 
 
 
 def write_calibration(path: Path, rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> None:
-    """Write `homography_calibration` to `path`; a half-written file is never seen.
+    """Write `homography_calibration` to `path`, with the RGB camera's lens and the LiDAR's place.
+
+    A half-written file is never seen.
 
     Raises:
         ValueError: the plane does not lie in front of both cameras.
         OSError: the file cannot be written.
     """
-    save_calibration(homography_calibration(rig, seed=seed, distance_m=distance_m), path)
+    lidar, rgb = Lidar(), rig.rgb.intrinsics
+    place = Transform(LIDAR_TO_RGB, np.array(lidar.position_m))
+    lens = Intrinsics((rgb.height, rgb.width), rgb.matrix)
+    found = homography_calibration(rig, seed=seed, distance_m=distance_m)
+    save_calibration(found, path, Mounting(lens, place, lidar.frame_id))

@@ -107,6 +107,42 @@ def turn(points: NDArray[Any], rotation: Matrix) -> NDArray[Any]:
     return turned
 
 
+LIDAR_TO_RGB = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
+"""Turns LiDAR axes (x forward, y left, z up) into RGB's optical ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lidar:
+    """A spinning LiDAR above the RGB camera; of its turn it sees what lies ahead.
+
+    Attributes:
+        rings: 16 or 64 lasers.
+        rate_hz: turns a second.
+        frame_id: x forward, y left, z up.
+        position_m: where it sits, in RGB's optical frame, metres.
+    """
+
+    rings: int = 16
+    rate_hz: float = 10.0
+    frame_id: str = "lidar"
+    position_m: Vector3 = (0.05, -0.30, -0.10)
+
+    def directions(self) -> NDArray[np.float64]:
+        """Return (N, 3) rays in RGB's axes, depth 1: ring after ring, left to right.
+
+        Raises:
+            ValueError: neither 16 nor 64 rings.
+        """
+        spans = {16: (15.0, -15.0), 64: (2.0, -24.8)}
+        if self.rings not in spans:
+            raise ValueError(f"LiDAR of {self.rings} rings, expected 16 or 64")
+        elevation = np.radians(np.linspace(*spans[self.rings], self.rings))[:, None]
+        azimuth = np.radians(np.arange(-37.0, 37.0, 0.2))[None, :]
+        x = np.tan(azimuth) + 0.0 * elevation
+        y = -np.tan(elevation) / np.cos(azimuth)
+        return np.stack([x, y, np.ones_like(x)], axis=-1).reshape(-1, 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Rig:
     """A visible and a thermal camera side by side. The RGB camera is the origin."""

@@ -6,9 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Lidar, Rig
 from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.draw.truth import TrueObject
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.scene import Scene
 
@@ -16,6 +20,7 @@ TOUR = tuple(Lighting)
 TOUR_STOP_S = 6.0
 """How long a tour without an end stays in each lighting."""
 _HEADROOM_BYTES = 3 << 30
+_DEEPEST_M = 65.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,23 @@ class Slot:
 
     lighting: int
     picture: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What is known beside the pictures of one RGB frame.
+
+    Attributes:
+        depth_mm: HxW uint16, 0 where it is too deep.
+        objects: what moves, with boxes and ids.
+        points: (N, 3) float32 of one turn of the LiDAR, in its frame, metres.
+        point_labels: (N,) their true class ids.
+    """
+
+    depth_mm: NDArray[np.uint16]
+    objects: tuple[TrueObject, ...]
+    points: NDArray[np.float32]
+    point_labels: Image8
 
 
 def to_and_fro(index: int, count: int) -> int:
@@ -56,6 +78,7 @@ class Footage:
         ahead: pairs to render in `prepare`; 0 renders each picture when it is asked for.
         encoding: thermal "mono16" or "mono8".
         thermal_phase_s: how much later the thermal camera takes its pictures.
+        lidar: also measure with a LiDAR and a depth camera, at every RGB frame.
 
     Raises:
         ValueError: no lighting, a negative number of pairs, more than fits into memory, or a
@@ -72,13 +95,14 @@ class Footage:
         ahead: int = 0,
         encoding: str = "mono16",
         thermal_phase_s: float = 0.0,
+        lidar: Lidar | None = None,
     ) -> None:
         if not lightings:
             raise ValueError("no lighting given; expected at least one")
         if ahead < 0:
             raise ValueError(f"{ahead} pairs to render ahead; expected 0 or more")
         k, h = rig.rgb.intrinsics, rig.thermal.intrinsics
-        pair_bytes = k.width * k.height * 4 + h.width * h.height * 2
+        pair_bytes = k.width * k.height * (4 if lidar is None else 6) + h.width * h.height * 2
         if ahead * pair_bytes > _HEADROOM_BYTES:
             raise ValueError(
                 f"{ahead} pairs rendered ahead need {ahead * pair_bytes / 2**30:.1f} GiB; "
@@ -96,6 +120,8 @@ class Footage:
         self._kept_s = min(per_stop / rig.rgb.rate_hz, self._stop_s)
         self._visible: dict[Slot, tuple[Image8, Image8]] = {}
         self._thermal: dict[Slot, ThermalImage] = {}
+        self._lidar = lidar
+        self._measured: dict[Slot, Measured] = {}
         self._renderer(0)
 
     def prepare(self, progress: Callable[[int, int], bool]) -> bool:
@@ -123,6 +149,8 @@ class Footage:
                 return False
             if camera == "rgb":
                 self._visible[slot] = self._render_visible(slot)
+                if self._lidar is not None:
+                    self._measured[slot] = self._measure(slot, self._lidar)
             else:
                 self._thermal[slot] = self._render_thermal(slot)
             if done + 1 < len(jobs) and jobs[done + 1][0].lighting != slot.lighting:
@@ -143,6 +171,13 @@ class Footage:
         if self._thermal:
             return self._thermal[slot]
         return self._render_thermal(slot)
+
+    def measured(self, number: int) -> Measured | None:
+        """Return what depth camera and LiDAR measure at RGB frame `number`, None without them."""
+        if self._lidar is None:
+            return None
+        slot = self._slot(number, self._rig.rgb.rate_hz)
+        return self._measured[slot] if self._measured else self._measure(slot, self._lidar)
 
     def lighting(self, number: int) -> Lighting:
         """Return the lighting of RGB frame `number`."""
@@ -177,8 +212,16 @@ class Footage:
         return stop * self._stop_s if self._ahead else 0.0
 
     def _render_visible(self, slot: Slot) -> tuple[Image8, Image8]:
-        t = self._start_s(slot.lighting) + slot.picture / self._rig.rgb.rate_hz
-        return self._renderer(slot.lighting).visible(t)
+        return self._renderer(slot.lighting).visible(self._time_s(slot))
+
+    def _measure(self, slot: Slot, lidar: Lidar) -> Measured:
+        renderer, t = self._renderer(slot.lighting), self._time_s(slot)
+        truth = renderer.truth(t)
+        depth = np.where(truth.depth_m < _DEEPEST_M, truth.depth_m * 1e3, 0.0).astype(np.uint16)
+        return Measured(depth, tuple(truth.objects()), *renderer.lidar(lidar, t))
+
+    def _time_s(self, slot: Slot) -> float:
+        return self._start_s(slot.lighting) + slot.picture / self._rig.rgb.rate_hz
 
     def _render_thermal(self, slot: Slot) -> ThermalImage:
         t = self._start_s(slot.lighting) + slot.picture / self._thermal_hz + self._phase_s

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.rig.cameras.cameras import Rig, place
+from segmif_ros.rig.cameras.cameras import LIDAR_TO_RGB, Lidar, Rig, place
 from segmif_ros.rig.draw.stage import Stage
 from segmif_ros.rig.draw.thermal import ThermalCamera, to_mono8
-from segmif_ros.rig.draw.truth import LIDAR_TO_RGB, Lidar, Truth, TruthCamera, lidar_pose
+from segmif_ros.rig.draw.truth import Truth, TruthCamera, lidar_pose
 from segmif_ros.rig.draw.visible import VisibleCamera
 from segmif_ros.rig.scene.climate import climate_of
 from segmif_ros.rig.scene.lighting import Lighting, light_of

@@ -39,6 +39,8 @@ from segmif_ros.ros.node.inputs import TICK_S, Inputs
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.outputs import Outputs
+from segmif_ros.ros.node.point_input import PointInput
+from segmif_ros.ros.node.static_frames import StaticFrames, tf_lookup
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.node.worker import GivenUpError, Worker
 from segmif_ros.ros.qos import OUTPUTS
@@ -90,6 +92,8 @@ class SegmifNode(LifecycleNode):
         self._worker: Worker | None = None
         self._left_behind = False
         self._outputs: Outputs | None = None
+        self._frames: StaticFrames | None = None
+        self._points: PointInput | None = None
         self._inputs: Inputs | None = None
         self._active_since_ns: int | None = None
         self._receiver: ImageReceiver | None = None
@@ -202,11 +206,19 @@ class SegmifNode(LifecycleNode):
         settings = self.parameters.settings()
         self._statistics = Statistics(OUTPUTS)
         self._worker = Worker(
-            self._statistics, clock=self.get_clock(), logger=self.get_logger(), stop=self._stop
+            self._statistics,
+            clock=self.get_clock(),
+            logger=self.get_logger(),
+            stop=self._stop,
+            lookup=tf_lookup(self),
         )
         manifest = self._worker.load(settings)
         self._outputs = Outputs(self, manifest)
-        self._worker.open(self._outputs)
+        worker = self._worker
+        self._frames = StaticFrames(self, settings, worker.calibration, worker.mounting)
+        worker.open(self._outputs, self._frames)
+        assert worker.points is not None
+        self._points = PointInput(self, worker.points)
         self._outputs.follow(settings.confidence_threshold)
         self._outputs.announce(self._mode_status)
         self.parameters.configured = True
@@ -278,6 +290,10 @@ class SegmifNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+        self._points = None
         self.parameters.configured = False
 
     def _shut_down(self) -> None:
@@ -288,8 +304,10 @@ class SegmifNode(LifecycleNode):
     def _look_for_readers(self) -> None:
         """Fall asleep when lazy and nobody subscribes to an output; wake up when somebody does."""
         assert self._outputs is not None
-        now_ns = monotonic_ns()
-        if self._outputs.wanted() or not self.parameters.settings().lazy:
+        now_ns, wanted = monotonic_ns(), self._outputs.wanted()
+        if self._points is not None:
+            self._points.listen("points" in wanted)
+        if wanted or not self.parameters.settings().lazy:
             self._readers_ns = now_ns
             if self._inputs is None:
                 self._listen()
@@ -303,6 +321,8 @@ class SegmifNode(LifecycleNode):
         if self._readers_timer is not None:
             self.destroy_timer(self._readers_timer)
             self._readers_timer = None
+        if self._points is not None:
+            self._points.listen(False)
 
     def _stop_listening(self) -> None:
         """Take no more messages; safe in any state."""

@@ -19,10 +19,12 @@ from segmif_ros.labels import labels_json
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.images import to_jpeg, to_message
 from segmif_ros.ros.node.camera_infos import output_camera_info
+from segmif_ros.ros.node.derived import derived_types
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.qos import (
     CAMERA_INFO_TOPIC,
     COMPRESSED_TOPIC,
+    DERIVED_TOPICS,
     IMAGE_TOPICS,
     LABEL_INFO_TOPIC,
     LABELS_TOPIC,
@@ -44,11 +46,14 @@ class Outputs:
         topics = {name: (Image, topic) for name, (topic, _) in IMAGE_TOPICS.items()}
         topics["compressed"] = (CompressedImage, COMPRESSED_TOPIC)
         topics["camera_info"] = (CameraInfo, CAMERA_INFO_TOPIC)
+        for name, kind in derived_types().items():
+            topics[name] = (kind, DERIVED_TOPICS[name])
         self._publishers = {
             name: node.create_lifecycle_publisher(
                 *topics[name], image_output(), qos_overriding_options=overridable()
             )
             for name in OUTPUTS
+            if name in topics
         }
         self._latched = [self._latch(String, LABELS_TOPIC, String(data=labels_json(manifest)))]
         self._manifest = manifest
@@ -77,10 +82,12 @@ class Outputs:
         Args:
             result: what to publish.
             pair: what it was made of, with header and settings.
-            images: names from `wanted`; the camera_info goes by `publish_camera_info`.
+            images: names from `wanted`; of those that are no image of the result `send` is told.
         """
         self.follow(pair.settings.confidence_threshold)
         for name in images:
+            if name in DERIVED_TOPICS:
+                continue
             if name == "compressed":
                 quality = pair.settings.jpeg_quality
                 message: Any = to_jpeg(result.fused, quality, pair.header)
@@ -94,6 +101,10 @@ class Outputs:
         if confidence_threshold != self._threshold and self._label_info is not None:
             self._label_info.publish(label_info_message(self._manifest, confidence_threshold))
         self._threshold = confidence_threshold
+
+    def send(self, name: str, message: Any) -> None:
+        """Publish a message that was made elsewhere."""
+        self._publishers[name].publish(message)
 
     def publish_camera_info(self, pair: Pair) -> str:
         """Publish the camera_info of one result; return why there is none, empty if there is."""

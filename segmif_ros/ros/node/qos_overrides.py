@@ -17,12 +17,15 @@ from segmif_ros.ros.node.camera_info_input import camera_info_topic
 from segmif_ros.ros.qos import (
     CAMERA_INFO_TOPIC,
     COMPRESSED_TOPIC,
+    DEPTH_INPUT,
+    DERIVED_TOPICS,
     DIAGNOSTICS_TOPIC,
     IMAGE_TOPICS,
     INPUT_TOPICS,
     LABEL_INFO_TOPIC,
     LABELS_TOPIC,
     MODE_TOPIC,
+    POINTS_INPUT,
 )
 
 if TYPE_CHECKING:
@@ -57,10 +60,11 @@ def topics_of(node: Node) -> dict[str, str]:
     """Return the topics whose QoS can be overridden: full name -> "publisher" or "subscription"."""
     inputs = [str(node.resolve_topic_name(topic)) for topic in INPUT_TOPICS.values()]
     inputs += [f"{topic}/compressed" for topic in inputs]
+    inputs += [str(node.resolve_topic_name(topic)) for topic in (POINTS_INPUT, DEPTH_INPUT)]
     inputs += [camera_info_topic(node, stream) for stream in Stream]
     outputs = [topic for topic, _ in IMAGE_TOPICS.values()]
     outputs += [COMPRESSED_TOPIC, CAMERA_INFO_TOPIC, LABELS_TOPIC, LABEL_INFO_TOPIC]
-    outputs += [MODE_TOPIC, DIAGNOSTICS_TOPIC]
+    outputs += [*DERIVED_TOPICS.values(), MODE_TOPIC, DIAGNOSTICS_TOPIC]
     return dict.fromkeys(inputs, "subscription") | {
         str(node.resolve_topic_name(topic)): "publisher" for topic in outputs
     }

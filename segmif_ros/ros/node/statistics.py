@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -135,6 +136,23 @@ class StreamStatistics:
         return sum(self.refused.values())
 
 
+@dataclass
+class PointStatistics:
+    """Clouds and depth images since the node was configured."""
+
+    received: int = 0
+    published: int = 0
+    unmatched: int = 0
+    refused: int = 0
+    last_refusal: str = ""
+
+    def values(self) -> dict[str, str]:
+        """Return them for diagnostics, nothing before the first one has come."""
+        if not self.received:
+            return {}
+        return {f"points.{name}": str(value) for name, value in asdict(self).items()}
+
+
 class Statistics:
     """Everything since the node was configured.
 
@@ -153,6 +171,7 @@ class Statistics:
         self.dt_ms = Samples()
         self.replaced = 0
         self.skipped = 0
+        self.points = PointStatistics()
         self.withdrawn = 0
         self.published = 0
         self.published_by_output = dict.fromkeys(outputs, 0)

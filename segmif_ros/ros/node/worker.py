@@ -20,11 +20,17 @@ from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
+from segmif_ros.registration.calibration_file import load_mounting
+from segmif_ros.registration.mounting import Mounting
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured
+from segmif_ros.ros.node.derived import Derived
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.outputs import Outputs
+from segmif_ros.ros.node.point_input import Lookup, PointLabeller
+from segmif_ros.ros.node.static_frames import StaticFrames
 from segmif_ros.ros.node.statistics import Statistics
+from segmif_ros.ros.qos import DERIVED_TOPICS
 from segmif_ros.ros.transport import return_memory
 from segmif_ros.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.share import resolve_model
@@ -48,7 +54,15 @@ class GivenUpError(RuntimeError):
 class Worker:
     """Loads a model, runs pairs through it, and frees it; all of that on one thread of its own."""
 
-    def __init__(self, statistics: Statistics, *, clock: Any, logger: Any, stop: Event) -> None:
+    def __init__(
+        self,
+        statistics: Statistics,
+        *,
+        clock: Any,
+        logger: Any,
+        stop: Event,
+        lookup: Lookup | None = None,
+    ) -> None:
         """Start the thread.
 
         Args:
@@ -56,6 +70,7 @@ class Worker:
             clock: the node's clock.
             logger: the node's logger.
             stop: set when the process is to end.
+            lookup: asks tf2 where a LiDAR sits, None without tf2.
         """
         self._statistics = statistics
         self._clock = clock
@@ -63,6 +78,11 @@ class Worker:
         self._stop = stop
         self._perceiver: Perceiver | None = None
         self._outputs: Outputs | None = None
+        self._derived: Derived | None = None
+        self._lookup = lookup
+        self.mounting = Mounting()
+        self.points: PointLabeller | None = None
+        self._frames: StaticFrames | None = None
         self._facts: dict[str, str] = {}
         self._abandoned = False
         self._throttle = LogThrottle()
@@ -93,9 +113,9 @@ class Worker:
 
         return self._thread.call(lambda: self._load(settings), meanwhile=on_wait)
 
-    def open(self, outputs: Outputs) -> None:
-        """Say where the results go, before the first `offer`."""
-        self._outputs = outputs
+    def open(self, outputs: Outputs, frames: StaticFrames | None = None) -> None:
+        """Say where the results go and who looks at frame ids, before the first `offer`."""
+        self._outputs, self._frames = outputs, frames
 
     def describe(self) -> dict[str, str]:
         """Return what executes the model, empty while none is loaded."""
@@ -180,6 +200,9 @@ class Worker:
             perceiver.close()
             raise
         self._facts = _facts(bundle, perceiver, settings, warmup_ms)
+        self.mounting = load_mounting(settings.calibration_file) if calibration else Mounting()
+        self.points = PointLabeller(self.mounting, self._statistics, log, self._lookup)
+        self._derived = Derived(bundle.manifest, perceiver.registration, self.points)
         self._perceiver = perceiver
         return bundle.manifest
 
@@ -216,14 +239,24 @@ class Worker:
             statistics.skipped += 1
             self._publish_camera_info(pair, wanted)
             return
+        if self._frames is not None:
+            self._frames.observe(pair)
         self._follow(pair.settings)
         result = perceiver.perceive(pair)
         perceived_ns = monotonic_ns()
         self._publish_camera_info(pair, wanted)
         outputs.publish(result, pair, images)
-        published_ns = monotonic_ns()
         for name in images:
+            statistics.published_by_output[name] += name not in DERIVED_TOPICS
+        derived = self._derived
+        assert derived is not None
+
+        def send(name: str, message: Any) -> None:
+            outputs.send(name, message)
             statistics.published_by_output[name] += 1
+
+        derived.publish(result, pair, images, send)
+        published_ns = monotonic_ns()
         stages = dict(result.timings_ms)
         stages["wait"] = (pair.decided_ns - pair.received_ns) / MILLISECOND
         stages["queue"] = (taken_ns - pair.decided_ns) / MILLISECOND

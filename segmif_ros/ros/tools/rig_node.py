@@ -22,7 +22,7 @@ from std_msgs.msg import Header
 
 from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Camera, Rig
+from segmif_ros.rig.cameras.cameras import Camera, Lidar, Rig
 from segmif_ros.rig.draw.footage import TOUR, Footage
 from segmif_ros.rig.draw.pattern import Pattern
 from segmif_ros.rig.draw.timecode import write_code
@@ -35,6 +35,7 @@ from segmif_ros.ros.images import to_message
 from segmif_ros.ros.rclpy_private import guard_services
 from segmif_ros.ros.session import join
 from segmif_ros.ros.tools.rig_faults import FaultSwitch, spoil
+from segmif_ros.ros.tools.rig_measurements import Measurements
 from segmif_ros.ros.tools.rig_options import parser
 
 EXIT_USAGE = 2
@@ -116,6 +117,7 @@ class RigNode(Node):
         self._labels = None
         if with_labels:
             self._labels = self.create_publisher(Image, "rgb/labels", qos_profile_sensor_data)
+        self._measurements = Measurements(self, rig.rgb.rate_hz)
         self._switch = FaultSwitch(self, faults)
         self._reported = -_REPORT_S
         self._start_ns = 0
@@ -209,6 +211,10 @@ class RigNode(Node):
         header = driver.publish(picture, encoding, message.stamp_ns, message.damage)
         if self._labels is not None and labels is not None:
             self._labels.publish(to_message(np.ascontiguousarray(labels), "mono8", header))
+        if message.camera == RGB and isinstance(self._footage, Footage):
+            measured = self._footage.measured(message.frame)
+            if measured is not None:
+                self._measurements.publish(measured, message.frame, header)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -240,6 +246,7 @@ def _street(args: argparse.Namespace, rig: Rig) -> Footage:
         ahead=args.prerender if args.frames is None else min(args.prerender, args.frames),
         encoding=args.thermal_encoding,
         thermal_phase_s=THERMAL_PHASE_S,
+        lidar=None if args.lidar is None else Lidar(args.lidar),
     )
 
 

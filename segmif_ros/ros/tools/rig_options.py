@@ -80,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     add("--pattern", action="store_true",
         help="a moving test pattern instead of the street: starts at once")  # fmt: skip
     add("--labels", action="store_true", help="also publish the true labels on rgb/labels (mono8)")
+    add("--lidar", type=int, choices=(16, 64), metavar="RINGS",
+        help="also publish a LiDAR of 16 or 64 rings (points, 10 Hz at most), a depth image "
+        "(depth/image_raw, 16UC1 mm) and the true objects (objects, JSON)")  # fmt: skip
     add("--aligned", action="store_true", help="both cameras in one place with one geometry")
     add("--size", type=_size, metavar="WxH",
         help="RGB pixels (default 640x480); the thermal image follows with --aligned")  # fmt: skip

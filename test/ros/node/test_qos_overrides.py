@@ -63,6 +63,10 @@ def test_overrides_reach_every_topic_of_the_node(make):
         "/segmif/output/label_info",
         "/segmif/input/rgb/compressed",
         "/segmif/input/thermal/compressed",
+        # While somebody reads the points; and with vision_msgs.
+        "/segmif/input/points",
+        "/segmif/input/depth",
+        "/segmif/output/detections",
     }
     assert never <= optional
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is made of a result beside its images: objects with ids, temperatures, labelled points.
+
+Everything here runs on the worker thread, and only for a topic that somebody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header, String
+
+from segmif_ros.bundle import Manifest
+from segmif_ros.frames import Pair, Result
+from segmif_ros.objects.regions import DetectedObject, find_objects, objects_json
+from segmif_ros.objects.tracker import Tracker
+from segmif_ros.registration import Registration
+from segmif_ros.ros.images import to_message
+from segmif_ros.ros.node.point_input import PointLabeller
+from segmif_ros.ros.qos import DERIVED_TOPICS
+
+
+class Derived:
+    """Makes the messages of `qos.DERIVED_TOPICS`."""
+
+    def __init__(
+        self, manifest: Manifest, registration: Registration, points: PointLabeller
+    ) -> None:
+        """Begin without a past.
+
+        Args:
+            manifest: of the model whose masks come.
+            registration: brings thermal values into the RGB image.
+            points: the clouds that wait for a mask, and what labels them.
+        """
+        self._classes = manifest.classes
+        self._registration = registration
+        self._points = points
+        self._tracker = Tracker()
+
+    def publish(
+        self,
+        result: Result,
+        pair: Pair,
+        wanted: Collection[str],
+        send: Callable[[str, Any], None],
+    ) -> None:
+        """Make and send what is wanted of one result.
+
+        Args:
+            result: masks and images.
+            pair: what it was made of, with header and settings.
+            wanted: names of outputs; those of others are passed by.
+            send: takes an output's name and its message.
+        """
+        if DERIVED_TOPICS.keys().isdisjoint(wanted):
+            return
+        settings = pair.settings.thermal
+        values, unit = None, ""
+        if result.raw_thermal is not None:
+            registered = result.rgb is not None or pair.rgb_size is not None
+            values = (
+                self._registration.values(result.raw_thermal, result.mask.shape)
+                if registered
+                else np.array(result.raw_thermal, np.float32)
+            )
+            unit = settings.unit(result.raw_thermal.dtype)
+            if (settings.scale, settings.offset) != (1.0, 0.0):
+                values *= np.float32(settings.scale)
+                values += np.float32(settings.offset)
+        if "objects" in wanted or "detections" in wanted:
+            found = find_objects(result.mask, result.confidence, self._classes, values)
+            found = self._tracker.update(found, pair.stamp_ns)
+            if "objects" in wanted:
+                text = objects_json(found, pair.stamp_ns, pair.frame_id, unit)
+                send("objects", String(data=text))
+            if "detections" in wanted:
+                send("detections", detections_message(found, pair.header))
+        if "temperature" in wanted and values is not None:
+            send("temperature", to_message(values, "32FC1", pair.header))
+        if "points" in wanted:
+            for cloud in self._points.labelled(result, pair, values):
+                send("points", cloud)
+
+
+def derived_types() -> dict[str, type]:
+    """Return name -> message type; without "detections" where vision_msgs is not installed."""
+    types: dict[str, type] = {"objects": String, "temperature": Image, "points": PointCloud2}
+    try:
+        from vision_msgs.msg import Detection2DArray
+    except ImportError:
+        return types
+    return types | {"detections": Detection2DArray}
+
+
+def detections_message(objects: list[DetectedObject], header: Header) -> Any:
+    """Return the objects as a vision_msgs/Detection2DArray."""
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+    message = Detection2DArray(header=header)
+    for each in objects:
+        left, top, right, bottom = each.box
+        detection = Detection2D(header=header, id=str(each.id))
+        detection.bbox.center.position.x = (left + right) / 2.0
+        detection.bbox.center.position.y = (top + bottom) / 2.0
+        detection.bbox.size_x, detection.bbox.size_y = float(right - left), float(bottom - top)
+        guess = ObjectHypothesisWithPose()
+        guess.hypothesis.class_id, guess.hypothesis.score = each.name, each.score
+        detection.results = [guess]
+        message.detections.append(detection)
+    return message

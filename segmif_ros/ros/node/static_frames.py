@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames: the calibration's geometry on /tf_static, tf2's answers, and headers that disagree.
+
+tf2 has no wheel: without tf2_msgs nothing is published and `segmif calibrate` prints the commands;
+without tf2_ros the LiDAR's place must be in the calibration.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
+from rclpy.time import Time
+
+from segmif_ros.frames import Frame, Pair
+from segmif_ros.pairing import Stream
+from segmif_ros.parameters import Settings
+from segmif_ros.registration import Geometry, RegistrationError, RigCalibration
+from segmif_ros.registration.calibration_file import rotation_matrix
+from segmif_ros.registration.mounting import Mounting, Transform
+from segmif_ros.ros.node.point_input import Lookup
+from segmif_ros.ros.qos import latched
+
+
+class StaticFrames:
+    """Publishes once, when the first pair has told the frame ids."""
+
+    def __init__(
+        self, node: Node, settings: Settings, calibration: Geometry | None, mounting: Mounting
+    ) -> None:
+        """Make the publisher where tf2_msgs is installed and there is something to publish."""
+        self._logger = node.get_logger()
+        self._expected = {Stream.RGB: settings.rgb_frame, Stream.THERMAL: settings.thermal_frame}
+        self._seen: dict[Stream, str] = {}
+        self._places: dict[str, Transform] = {}
+        if isinstance(calibration, RigCalibration):
+            self._places[""] = Transform(calibration.rotation, calibration.translation_m)
+        if mounting.lidar is not None and mounting.lidar_frame:
+            self._places[mounting.lidar_frame] = mounting.lidar
+        self._node, self._publisher = node, None
+        if self._places and settings.publish_tf:
+            self._publisher = _publisher(node)
+
+    def observe(self, pair: Pair) -> None:
+        """Compare the frame ids of a pair with the parameters, and publish when both are known."""
+        for stream, image in ((Stream.RGB, pair.rgb), (Stream.THERMAL, pair.thermal)):
+            if not isinstance(image, Frame) or stream in self._seen:
+                continue
+            found, expected = str(image.header.frame_id), self._expected[stream]
+            self._seen[stream] = expected or found
+            if expected and found != expected:
+                self._logger.warning(
+                    f"{stream.value} images have frame_id {found!r}, {stream.value}_frame is "
+                    f"{expected!r}; correct the driver or the parameter"
+                )
+            if len(self._seen) == len(Stream) and self._publisher is not None:
+                self._publish(pair)
+
+    def close(self) -> None:
+        """Remove the topic."""
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)
+            self._publisher = None
+
+    def _publish(self, pair: Pair) -> None:
+        from tf2_msgs.msg import TFMessage
+
+        rgb, thermal = self._seen[Stream.RGB], self._seen[Stream.THERMAL]
+        transforms = [
+            _stamped(place, pair.header.stamp, rgb, child or thermal)
+            for child, place in self._places.items()
+            if (child or thermal) != rgb
+        ]
+        assert self._publisher is not None
+        self._publisher.publish(TFMessage(transforms=transforms))
+
+
+def _publisher(node: Node) -> Any:
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        return None
+    return node.create_publisher(TFMessage, "/tf_static", latched())
+
+
+def _stamped(place: Transform, stamp: Any, parent: str, child: str) -> TransformStamped:
+    message = TransformStamped(child_frame_id=child)
+    message.header.stamp, message.header.frame_id = stamp, parent
+    translation, rotation = message.transform.translation, message.transform.rotation
+    translation.x, translation.y, translation.z = (float(v) for v in place.translation_m)
+    rotation.x, rotation.y, rotation.z, rotation.w = place.quaternion
+    return message
+
+
+def tf_lookup(node: Node) -> Lookup | None:
+    """Return what asks tf2, None where tf2_ros is not installed."""
+    try:
+        from tf2_ros import Buffer, TransformException, TransformListener
+    except ImportError:
+        return None
+    buffer = Buffer()
+    listener = TransformListener(buffer, node)
+
+    def look(target: str, source: str, _keeps: Any = listener) -> Transform | None:
+        try:
+            found = buffer.lookup_transform(target, source, Time()).transform
+        except TransformException:
+            return None
+        q, t = found.rotation, found.translation
+        try:
+            turn = rotation_matrix(np.array([q.x, q.y, q.z, q.w]))
+            return Transform(turn, np.array([t.x, t.y, t.z]))
+        except RegistrationError:
+            return None
+
+    return look
