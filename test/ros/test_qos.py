@@ -23,6 +23,20 @@ TYPES = {
     qos.LABELS_TOPIC: "std_msgs/String",
     qos.LABEL_INFO_TOPIC: "vision_msgs/LabelInfo",
     qos.MODE_TOPIC: "std_msgs/String",
+    qos.POINTS_INPUT: "sensor_msgs/PointCloud2",
+    qos.DEPTH_INPUT: "sensor_msgs/Image",
+    **dict(
+        zip(
+            qos.DERIVED_TOPICS.values(),
+            (
+                "std_msgs/String",
+                "vision_msgs/Detection2DArray",
+                "sensor_msgs/PointCloud2",
+                "sensor_msgs/Image",
+            ),
+            strict=True,
+        )
+    ),
     qos.DIAGNOSTICS_TOPIC: "diagnostic_msgs/DiagnosticArray",
 }
 
@@ -37,5 +51,5 @@ def test_the_readme_names_every_topic_with_its_type():
 
 
 def test_every_output_has_a_place_in_the_order_of_publishing():
-    assert set(qos.OUTPUTS) == {*qos.IMAGE_TOPICS, "compressed", "camera_info"}
+    assert set(qos.OUTPUTS) == {*qos.IMAGE_TOPICS, *qos.DERIVED_TOPICS, "compressed", "camera_info"}
     assert qos.OUTPUTS[0] == "camera_info", "who matches images with it has it first"

@@ -7,11 +7,12 @@ import yaml
 from true_calibration import rig_calibration
 
 from segmif_ros.registration import Registration, RegistrationError, load_calibration
+from segmif_ros.registration.calibration_file import load_mounting
 from segmif_ros.rig.cameras.calibration import (
     homography_calibration,
     write_calibration,
 )
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Lidar, Rig
 
 
 def test_the_node_reads_what_the_rig_writes(tmp_path):
@@ -31,7 +32,12 @@ def test_the_node_reads_what_the_rig_writes(tmp_path):
 def test_the_format_is_plain(tmp_path):
     write_calibration(tmp_path / "rig.yaml", Rig.aligned(), seed=1, distance_m=12.5)
     raw = yaml.safe_load((tmp_path / "rig.yaml").read_text())
-    assert raw["rgb"] == raw["thermal"] == {"width": 640, "height": 480}
+    assert raw["thermal"] == {"width": 640, "height": 480}
+    assert (raw["rgb"]["width"], raw["rgb"]["height"], raw["rgb"]["d"]) == (640, 480, [])
+    mounting = load_mounting(tmp_path / "rig.yaml")
+    assert mounting.lidar is not None
+    assert mounting.lidar_frame == "lidar"
+    np.testing.assert_allclose(mounting.lidar.translation_m, Lidar().position_m)
     np.testing.assert_allclose(raw["homography"], np.eye(3), atol=1e-9)
     assert raw["source"].endswith("12.5 m")
 
