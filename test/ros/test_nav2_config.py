@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""config/nav2_semantic_layer.yaml names what the node really publishes, as Nav2's layer needs it."""
+"""config/nav2_semantic_layer.yaml names what the node publishes, as Nav2's layer needs it."""
 
 from __future__ import annotations
 
