@@ -18,7 +18,7 @@ from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.evaluation.ground_truth import LabelError, at_size_of
 from segmif_ros.evaluation.kept_pictures import Gallery, PairImages
 from segmif_ros.evaluation.settings import ALIGNMENT_EVERY_S, DriveSettings
-from segmif_ros.frames import Image8
+from segmif_ros.frames import UNLABELLED, Image8
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.flicker import BLOCK, Flicker, MaskFlicker
@@ -32,16 +32,8 @@ MOST_ROWS = 2000
 """Rows of a table of pairs at most, however long the drive was."""
 
 COLUMNS = (
-    "t_s",
-    "source",
-    "difference_ms",
-    "confidence",
-    "brightness",
-    "visible_SD",
-    "thermal_SD",
-    "fused_SD",
-    "miou",
-    "stamp_ns",
+    *("t_s", "source", "difference_ms", "confidence", "brightness"),
+    *("visible_SD", "thermal_SD", "fused_SD", "miou", "stamp_ns"),
 )
 """Columns of the table of pairs: seconds since the bag's first pair, number of the bag, thermal
 minus RGB time, mean confidence (0 to 1), mean luma of the visible picture, standard deviations of
@@ -199,6 +191,8 @@ class DriveScores:
         if protocols:
             self._table = protocols[0].prediction_table(classes)
             self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
+            ids = [*(label.id for label in protocols[0].classes), *protocols[0].ignored]
+            self._known = np.isin(np.arange(256), [*ids, 254, UNLABELLED])
         self.boxes = BoxScores() if settings.boxes else None
         self.box_labels: tuple[int, ...] = ()
         self.calibration = CalibrationScores()
@@ -341,6 +335,13 @@ class DriveScores:
                     split=split,
                 )
         if pair.truth is None or self.segmentation is None:
+            return None
+        unknown = np.flatnonzero(np.bincount(pair.truth.ravel(), minlength=256) * ~self._known)
+        if unknown.size:
+            self.note_label_problem(
+                f"labels hold id {', '.join(map(str, unknown[:4]))}, which is no class of "
+                f"{self.protocols[0].labels!r}; are these labels of another class list?"
+            )
             return None
         miou = None
         try:

@@ -189,6 +189,18 @@ def test_a_folder_of_labels_is_found_by_number_and_by_stamp(plain, bundle, tmp_p
         assert fused["protocols"]["fmb14"] == 1.0
 
 
+def test_labels_with_ids_of_another_list_are_told_and_left_out(plain, bundle, tmp_path):
+    for number in range(4):
+        ids = truth(number)
+        if number == 2:
+            ids[0, 0] = 77
+        cv2.imwrite(str(tmp_path / f"{number}.png"), ids)
+    report = report_of(plain, bundle, labels=str(tmp_path), protocol="fmb14")
+    assert report["segmentation"]["rows"]["fused"]["all"]["frames"] == 3
+    (problem,) = report["segmentation"]["problems"]
+    assert "labels hold id 77, which is no class of 'fmb15'" in problem
+
+
 def test_labels_of_another_size_fit_by_shape_or_are_told(plain, bundle, tmp_path):
     half, odd = tmp_path / "half", tmp_path / "odd"
     half.mkdir(), odd.mkdir()
