@@ -35,6 +35,7 @@ FILES = {
     "another node": "detector: {ros__parameters: {queue_size: 9}}",
     "longer name": "segmif_node: {ros__parameters: {queue_size: 9}}",
 }
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 NODES = ("/segmif", "/ns/segmif", "/a/b/segmif")
 
 
@@ -102,3 +103,23 @@ def test_the_shipped_file_and_what_ros_adds_are_taken() -> None:
     assert node_parameters(shipped)["tolerance_ms"] == 30.0
     whole = {"/**": {"ros__parameters": {"tolerance_ms": 12}}}
     assert node_parameters(whole) == {"tolerance_ms": 12}
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases (../shared/cases) are not there")
+@pytest.mark.parametrize(
+    ("file", "taken_or_told"),
+    [
+        ("right_name", {"tolerance_ms": 77.0}),
+        ("shared_silent", {"tolerance_ms": 50.0}),
+        ("shared_with_other_node", {"tolerance_ms": 50.0}),
+        ("flat", "has no ros__parameters"),
+        ("misspelt", "did you mean 'tolerance_ms'"),
+    ],
+)
+def test_files_that_people_sent(file: str, taken_or_told: dict[str, float] | str) -> None:
+    content = yaml.safe_load((CASES / "50-params-file" / f"{file}.yaml").read_text())
+    if isinstance(taken_or_told, dict):
+        assert node_parameters(content) == taken_or_told
+    else:
+        with pytest.raises(SettingsError, match=taken_or_told):
+            node_parameters(content)
