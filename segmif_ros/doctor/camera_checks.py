@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json
 import math
 import os
-import pwd
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -116,11 +114,7 @@ def camera_check(camera: str, topic: Mapping[str, Any], clocks: int) -> CheckRes
     if len(topic["unheard"]) == len(publishers):
         return CheckResult(camera, Verdict.FAIL, f"{name}: {topic['unheard'][0]}", "see above")
     if not topic["images"]:
-        owners = other_users(publishers)
-        remedy = f"does the driver stream? {_writer_remedy(publishers)}"
-        if owners:
-            fact += f", from a process of user {', '.join(owners)}"
-            remedy = "run driver and node as one user: Fast DDS shares memory within a user only"
+        remedy = _of_other_users() or f"does the driver stream? {_writer_remedy(publishers)}"
         return CheckResult(camera, Verdict.FAIL, f"{fact}: a publisher, and nothing comes", remedy)
     if refused := topic["refused"].get(camera):
         return CheckResult(
@@ -162,6 +156,7 @@ def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult
         f"start the driver in this ROS_DOMAIN_ID (a bag: ros2 bag play --delay 3), or name its "
         f"topic: --{camera} TOPIC"
     )
+    remedy = _of_other_users() or remedy
     if not name:
         fact = f"no topic looks like the {camera} camera; image topics: {seen}"
         return CheckResult(camera, Verdict.WARN, fact, remedy)
@@ -238,27 +233,18 @@ def _name(publisher: Mapping[str, Any]) -> str:
     return "the driver" if unknown else str(publisher["node"])
 
 
-def other_users(publishers: Sequence[Mapping[str, Any]], proc: Path = Path("/proc")) -> list[str]:
-    """Return the users, other than us, to whom the publishing processes belong.
+def _of_other_users() -> str:
+    """Return what to do about DDS processes of other users, empty where there are none."""
+    from segmif_ros.ros.transport import other_users
 
-    Args:
-        publishers: as the probe saw them.
-        proc: the process file system.
-    """
-    lows = {p["pid_low"] for p in publishers if p["pid_low"] is not None}
-    owners = set()
-    for process in proc.glob("[0-9]*"):
-        if int(process.name) & 0xFFFF in lows:
-            with contextlib.suppress(OSError):
-                owners.add(process.stat().st_uid)
-    return [_user(owner) for owner in sorted(owners)] if os.geteuid() not in owners else []
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
+    users = other_users()
+    if not users:
+        return ""
+    return (
+        f"user {', '.join(users)} runs DDS processes here, and Fast DDS shares memory within one "
+        "user only: run driver and node as one user, or give segmif_node the profile "
+        "config/fastdds_udp.xml (docs/deploy)"
+    )
 
 
 def smallest_segment_mib(publishers: Sequence[Mapping[str, Any]]) -> float | None:
