@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Facts of a node in good health, for the tests of diagnostics to spoil one at a time."""
+"""What is known of a node in good health, for the tests of diagnostics to spoil one at a time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.diagnostics.facts import Budget, Facts, InputFacts
-from segmif_ros.ros.diagnostics.statuses import findings_of, to_message
-from segmif_ros.ros.diagnostics.totals import Totals
+from segmif_ros.ros.diagnostics.diagnostics_input import (
+    Budget,
+    DiagnosticsInput,
+    InputFacts,
+    Totals,
+)
+from segmif_ros.ros.diagnostics.statuses import entries_of, to_message
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 
@@ -36,7 +40,7 @@ def running() -> Statistics:
     return statistics
 
 
-def facts(statistics: Statistics, **changes: Any) -> Facts:
+def facts(statistics: Statistics, **changes: Any) -> DiagnosticsInput:
     """A node that has been active for 100 s and reported nothing before."""
     zero = Totals.of(Statistics(()))
     usual: dict[str, Any] = {
@@ -51,13 +55,13 @@ def facts(statistics: Statistics, **changes: Any) -> Facts:
         "budget": Budget(200.0, 1000.0),
         "mode_status": ModeStatus(Mode.FUSED, "both cameras deliver"),
     }
-    return Facts(**(usual | changes))
+    return DiagnosticsInput(**(usual | changes))
 
 
 def status(statistics: Statistics, concern: str, **changes: Any) -> DiagnosticStatus:
     """One status of the report."""
-    findings = findings_of(facts(statistics, **changes))
-    message = to_message(findings, node="/veh/segmif", stamp=Time(sec=5))
+    entries = entries_of(facts(statistics, **changes))
+    message = to_message(entries, node="/veh/segmif", stamp=Time(sec=5))
     assert message.header.stamp.sec == 5
     assert [s.name for s in message.status] == [f"veh/segmif: {name}" for name in CONCERNS]
     (found,) = [s for s in message.status if s.name == f"veh/segmif: {concern}"]

@@ -9,8 +9,8 @@ from itertools import pairwise
 from segmif_ros.frames import PictureState
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics import levels
-from segmif_ros.ros.diagnostics.facts import Facts, InputFacts
-from segmif_ros.ros.diagnostics.levels import Finding, Level
+from segmif_ros.ros.diagnostics.diagnostics_input import DiagnosticsInput, InputFacts
+from segmif_ros.ros.diagnostics.levels import DiagnosticEntry, Level
 from segmif_ros.ros.node.statistics import NANOSECONDS, StreamStatistics
 from segmif_ros.thermal import FreezeWatch
 
@@ -21,36 +21,34 @@ USUAL_PERIODS = 3.0
 """A camera may be silent for so many of its usual periods."""
 
 
-def camera_section(stream: Stream) -> Callable[[Facts], Finding]:
+def camera_section(stream: Stream) -> Callable[[DiagnosticsInput], DiagnosticEntry]:
     """Return the section of one camera."""
 
-    def section(facts: Facts) -> Finding:
+    def section(facts: DiagnosticsInput) -> DiagnosticEntry:
         counts, own = facts.statistics.streams[stream], facts.inputs[stream]
-        finding = Finding(stream.value)
+        entry = DiagnosticEntry(stream.value)
         hz = counts.rate.hz(facts.now_ns)
         silent_s = facts.silent_s(counts.last_arrival_ns)
         if silent_s is None:
-            finding.state = finding.text = "inactive"
+            entry.state = entry.text = "inactive"
         elif silent_s > silent_after_s(own.usual_hz):
             state, text = _silence(silent_s, own, counts.received)
-            finding.raise_to(levels.SILENT.level, state, text)
+            entry.raise_to(levels.SILENT.level, state, text)
         elif counts.received == 0:
-            finding.state, finding.text = "waiting", "no image yet"
+            entry.state, entry.text = "waiting", "no image yet"
         else:
-            finding.text = f"{counts.format}, {hz:.1f} Hz"
-            _judge_images(finding, facts, stream)
-            _judge_rate(finding, hz, own)
+            entry.text = f"{counts.format}, {hz:.1f} Hz"
+            _judge_images(entry, facts, stream)
+            _judge_rate(entry, hz, own)
             several = _several(counts, own)
-            finding.check(levels.SEVERAL, len(several), _SEVERAL.format(own, ", ".join(several)))
+            entry.check(levels.SEVERAL, len(several), _SEVERAL.format(own, ", ".join(several)))
             if facts.clocks is not None and _is_further_off(facts, stream):
                 clocks = facts.clocks
-                finding.check(levels.CLOCK_DIFFERS, clocks.seconds(facts.offset_ns), clocks.text())
-            finding.check(
-                levels.CAMERA_INFO, bool(own.camera_info_problem), own.camera_info_problem
-            )
-        finding.values |= _values(counts, own, hz)
-        finding.percentiles("transport", counts.transport_ms)
-        return finding
+                entry.check(levels.CLOCK_DIFFERS, clocks.seconds(facts.offset_ns), clocks.text())
+            entry.check(levels.CAMERA_INFO, bool(own.camera_info_problem), own.camera_info_problem)
+        entry.values |= _values(counts, own, hz)
+        entry.percentiles("transport", counts.transport_ms)
+        return entry
 
     return section
 
@@ -103,7 +101,7 @@ def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:
     return "stale", f"no image for {seconds:.1f} s{gone}"
 
 
-def _judge_images(finding: Finding, facts: Facts, stream: Stream) -> None:
+def _judge_images(entry: DiagnosticEntry, facts: DiagnosticsInput, stream: Stream) -> None:
     """What the images of the last seconds say, worst and most specific first."""
     counts, before = facts.statistics.streams[stream], facts.before
     received = counts.received - before.received[stream]
@@ -111,34 +109,34 @@ def _judge_images(finding: Finding, facts: Facts, stream: Stream) -> None:
     zero = counts.stamps.zero - before.zero_stamps[stream]
     if received:
         share = refused / received
-        finding.check(
+        entry.check(
             levels.REFUSED_ALL, share, f"every image is refused: {counts.last_refusal}"
-        ) or finding.check(
+        ) or entry.check(
             levels.REFUSED, refused, f"{refused} images refused: {counts.last_refusal}"
         )
     content = facts.inputs[stream].content
     if content is not None:
-        _judge_content(finding, content, stream)
+        _judge_content(entry, content, stream)
     if received:
         unset = "the driver does not fill header.stamp"
-        finding.check(
+        entry.check(
             levels.ZERO_STAMPS_ALL, zero / received, f"every stamp is zero: {unset}"
-        ) or finding.check(levels.ZERO_STAMPS, zero, f"{zero} zero stamps: {unset}")
+        ) or entry.check(levels.ZERO_STAMPS, zero, f"{zero} zero stamps: {unset}")
     jumps = counts.stamps.jumps - before.stamp_jumps[stream]
     jumped_s = counts.stamps.last_jump_ns / NANOSECONDS
-    finding.check(
+    entry.check(
         levels.STAMP_JUMPS, jumps,
         f"stamps jumped by {jumped_s:+.1f} s: bag looped, or a clock was set",
     )  # fmt: skip
     future = counts.stamps.future - before.future_stamps[stream]
-    finding.check(
+    entry.check(
         levels.FUTURE_STAMPS, future,
         f"{future} stamps lie in the future: the camera's clock is ahead of this machine's; "
         "run chrony or PTP on both",
     )  # fmt: skip
     recent = counts.transport_ms.percentiles(facts.window.transports[stream])
     if recent is not None:
-        finding.check(
+        entry.check(
             levels.LATE, recent.p50,
             f"images are {recent.p50:.0f} ms old when they arrive: a queue in the driver or "
             "the network, or clocks that differ",
@@ -158,33 +156,33 @@ def _several(counts: StreamStatistics, own: InputFacts) -> list[str]:
     return names
 
 
-def _is_further_off(facts: Facts, stream: Stream) -> bool:
+def _is_further_off(facts: DiagnosticsInput, stream: Stream) -> bool:
     """Tell whether the stamps of this camera lie further from the node's clock than the other's."""
     own, other = (facts.statistics.streams[s].stamps.age_ns for s in (stream, stream.other))
     return abs(own) >= abs(other)
 
 
-def _judge_content(finding: Finding, content: FreezeWatch, stream: Stream) -> None:
+def _judge_content(entry: DiagnosticEntry, content: FreezeWatch, stream: Stream) -> None:
     seconds = content.unchanged_ns / NANOSECONDS
-    if content.state is PictureState.SHUTTER and finding.level is Level.OK:
-        finding.state = "shutter"
-        finding.text = f"shutter closed for {seconds:.1f} s (flat-field correction, expected)"
+    if content.state is PictureState.SHUTTER and entry.level is Level.OK:
+        entry.state = "shutter"
+        entry.text = f"shutter closed for {seconds:.1f} s (flat-field correction, expected)"
     if content.state is not PictureState.FROZEN:
         return
     threshold = levels.FROZEN[stream]
     what = "one value everywhere" if content.flat else "one and the same picture"
     remedy = "is the lens covered?" if content.flat else "the camera or its driver hangs"
-    finding.raise_to(threshold.level, threshold.state, f"{what} for {seconds:.1f} s: {remedy}")
+    entry.raise_to(threshold.level, threshold.state, f"{what} for {seconds:.1f} s: {remedy}")
 
 
-def _judge_rate(finding: Finding, hz: float, own: InputFacts) -> None:
+def _judge_rate(entry: DiagnosticEntry, hz: float, own: InputFacts) -> None:
     if own.usual_hz is None or hz <= 0.0:
         return
     share = hz / own.usual_hz
     usual = "expected are" if own.rate_is_given else "usual are"
-    finding.check(levels.RATE_LOW, share, f"{hz:.1f} Hz, {usual} {own.usual_hz:.1f}: images lost?")
+    entry.check(levels.RATE_LOW, share, f"{hz:.1f} Hz, {usual} {own.usual_hz:.1f}: images lost?")
     several = f": {own.publishers} publishers on {own.topic}" if own.publishers > 1 else ""
-    finding.check(levels.RATE_HIGH, share, f"{hz:.1f} Hz, {usual} {own.usual_hz:.1f}{several}")
+    entry.check(levels.RATE_HIGH, share, f"{hz:.1f} Hz, {usual} {own.usual_hz:.1f}{several}")
 
 
 def _values(counts: StreamStatistics, own: InputFacts, hz: float) -> dict[str, str]:

@@ -166,7 +166,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
 
 
 @dataclass(slots=True)
-class Finding:
+class DiagnosticEntry:
     """One status before it becomes a message.
 
     Attributes:

@@ -8,7 +8,7 @@ reported while they last. The thread runs on steady time; stamps follow the node
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from time import monotonic_ns
@@ -21,20 +21,26 @@ from rclpy.qos import QoSProfile
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.registration import Geometry
-from segmif_ros.ros.diagnostics.error_log import ErrorLog
-from segmif_ros.ros.diagnostics.facts import AlignmentFacts, Budget, Facts, InputFacts, ProcessFacts
+from segmif_ros.ros.diagnostics.diagnostics_input import (
+    FIVE_SECONDS_NS,
+    AlignmentFacts,
+    Budget,
+    DiagnosticsInput,
+    InputFacts,
+    ProcessFacts,
+    Totals,
+    TotalsHistory,
+)
 from segmif_ros.ros.diagnostics.health import Deadline, Memory, UsualRate
-from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN
+from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN, DiagnosticEntry, Level
 from segmif_ros.ros.diagnostics.qos_check import full_name, mismatches
-from segmif_ros.ros.diagnostics.statuses import findings_of, judged_stage, to_message
-from segmif_ros.ros.diagnostics.totals import FIVE_SECONDS_NS, Totals, TotalsHistory
+from segmif_ros.ros.diagnostics.statuses import entries_of, judged_stage, to_message
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.camera_infos import CameraInfoWatch
 from segmif_ros.ros.node.modes import ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
-from segmif_ros.ros.node.stamps import ClockWatch
-from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.node.statistics import NANOSECONDS, ClockWatch, Statistics
 from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable
 from segmif_ros.ros.transport import other_users
 
@@ -109,14 +115,14 @@ class Reporter:
         """Publish now, from any thread."""
         with self._lock:
             now_ns = monotonic_ns()
-            findings = findings_of(self._gather(self._snapshot(), self._settings(), now_ns))
+            entries = entries_of(self._gather(self._snapshot(), self._settings(), now_ns))
             stamp = self._node.get_clock().now().to_msg()
             name = self._node.get_fully_qualified_name()
-            self._publisher.publish(to_message(findings, node=name, stamp=stamp))
+            self._publisher.publish(to_message(entries, node=name, stamp=stamp))
             # Two calls: rclpy refuses another severity from a place that has logged already.
-            for line in self._errors.errors(findings, now_ns):
+            for line in self._errors.errors(entries, now_ns):
                 self._node.get_logger().warning(line)
-            for line in self._errors.recoveries(findings):
+            for line in self._errors.recoveries(entries):
                 self._node.get_logger().info(line)
 
     def flush(self, seconds: float) -> None:
@@ -175,12 +181,12 @@ class Reporter:
         except ParameterError:
             return DEFAULTS
 
-    def _gather(self, seen: Snapshot, settings: Settings, now_ns: int) -> Facts:
+    def _gather(self, seen: Snapshot, settings: Settings, now_ns: int) -> DiagnosticsInput:
         statistics = seen.statistics
         if statistics is not self._statistics:
             self._begin(statistics)
         totals = Totals.of(statistics)
-        facts = Facts(
+        facts = DiagnosticsInput(
             statistics=statistics,
             before=self._second.before(now_ns, totals),
             window=self._five_seconds.before(now_ns, totals),
@@ -199,7 +205,7 @@ class Reporter:
         )
         return self._with_missed(facts)
 
-    def _with_missed(self, facts: Facts) -> Facts:
+    def _with_missed(self, facts: DiagnosticsInput) -> DiagnosticsInput:
         samples = facts.statistics.stages_ms[judged_stage(facts)]
         budget = facts.budget
         self._missed[BUDGET_WARN].observe(samples, budget.warn_ms)
@@ -270,3 +276,53 @@ class Reporter:
             resident_mib=self._memory.resident_mib,
             growth_mib=self._memory.growth_mib,
         )
+
+
+QUIET_NS = 10 * NANOSECONDS
+"""A status that comes and goes is told at most this often."""
+_TOLD_ELSEWHERE = "mode"
+"""Every change of the mode is in the log already."""
+_INACTIVE = "inactive"
+
+
+class ErrorLog:
+    """Remembers what was told of each status."""
+
+    def __init__(self) -> None:
+        self._state: dict[str, str] = {}
+        self._told_ns: dict[str, int] = {}
+
+    def errors(self, entries: Iterable[DiagnosticEntry], now_ns: int) -> list[str]:
+        """Return what is an error now and was not told yet.
+
+        Args:
+            entries: of one report.
+            now_ns: steady time.
+        """
+        lines = []
+        for entry in entries:
+            concern = entry.concern
+            if entry.level < Level.ERROR or concern == _TOLD_ELSEWHERE:
+                continue
+            quiet = now_ns - self._told_ns.get(concern, -QUIET_NS) < QUIET_NS
+            if self._state.get(concern) == entry.state or quiet:
+                continue
+            self._state[concern], self._told_ns[concern] = entry.state, now_ns
+            lines.append(f"{concern}: {entry.text}")
+        return lines
+
+    def recoveries(self, entries: Iterable[DiagnosticEntry]) -> list[str]:
+        """Return what was told as an error and is none any more.
+
+        Args:
+            entries: of one report.
+        """
+        lines = []
+        for entry in entries:
+            if entry.level < Level.ERROR and entry.concern in self._state:
+                del self._state[entry.concern]
+                if entry.state == _INACTIVE:
+                    continue  # nothing was mended, nobody looks any more
+                but = ", still a warning" if entry.level > Level.OK else ""
+                lines.append(f"{entry.concern}: no error any more{but}: {entry.text}")
+        return lines

@@ -11,18 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic_ns, thread_time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segmif_ros.buffers import Buffers
-from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
-from segmif_ros.calibration.edge_shift import large_enough
 from segmif_ros.frames import Image8
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.scheduling import lower_priority
+
+if TYPE_CHECKING:
+    from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
 
 CLOSING_S = 0.5
 """Longest wait for the measurement at hand; it takes a tenth of that."""
@@ -67,7 +68,7 @@ class AlignmentCheck:
             log: told why a measurement failed, once a minute at most.
         """
         self._log = log
-        self._watch = AlignmentWatch()
+        self._watch: AlignmentWatch | None = None
         self._buffers = Buffers()
         self._lock = Lock()
         self._busy = False
@@ -107,8 +108,6 @@ class AlignmentCheck:
             now_ns: steady time.
         """
         self._offered_ns = now_ns
-        if not large_enough((rgb.shape[0], rgb.shape[1])):
-            return
         task = _Task(
             self._copy("rgb", rgb), self._copy("thermal", thermal), valid, warn_px, self._generation
         )
@@ -144,6 +143,13 @@ class AlignmentCheck:
             self._busy = False
 
     def _take_in(self, task: _Task) -> None:
+        # Here, on this thread: nobody waits for it, and a node without thermal never needs it.
+        from segmif_ros.calibration.alignment_watch import AlignmentWatch
+        from segmif_ros.calibration.edge_shift import large_enough
+
+        if not large_enough((task.rgb.shape[0], task.rgb.shape[1])):
+            return
+        self._watch = self._watch or AlignmentWatch()
         before = self.measured
         if before.count == 0:
             self._watch.reset()

@@ -16,7 +16,6 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.frames import Frame
-from segmif_ros.images.compressed import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.log_throttle import LogThrottle
@@ -27,6 +26,13 @@ from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 Deliver = Callable[[Stream, Frame | ImageRefused, str, int, int], None]
 """Takes a camera, its image or why it cannot be used, size and encoding in words, and the steady
 time and the node's time of its arrival."""
+
+
+def decode(stream: Stream, message: CompressedImage) -> ImageView:
+    """Decode; the code for that is loaded by nodes that hear compressed images."""
+    from segmif_ros.images import compressed
+
+    return compressed.decode(stream, message)
 
 
 class _Compressed(NamedTuple):

@@ -22,7 +22,7 @@ from segmif_ros.images.suitability import objection
 from segmif_ros.pairing import MILLISECOND, Decisions, DropReason, Stream, StreamPairer
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.log_throttle import LogThrottle
-from segmif_ros.ros.node.camera_info_input import CameraInfoInput
+from segmif_ros.ros.node.camera_infos import CameraInfoInput
 from segmif_ros.ros.node.image_input import ImageInput
 from segmif_ros.ros.node.image_receiver import ReceiverGroup
 from segmif_ros.ros.node.modes import (

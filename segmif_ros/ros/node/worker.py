@@ -19,8 +19,7 @@ from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.registration import Geometry, Registration, RegistrationError, load_calibration
-from segmif_ros.registration.calibration_file import load_mounting
+from segmif_ros.registration import Geometry, Registration, RegistrationError
 from segmif_ros.registration.mounting import Mounting
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured
@@ -178,6 +177,8 @@ class Worker:
             raise ParameterError(str(err)) from err
         calibration = None
         if settings.calibration_file:
+            from segmif_ros.registration import load_calibration
+
             calibration = load_calibration(settings.calibration_file)
         log = self._logger
         engine = open_engine(
@@ -200,7 +201,11 @@ class Worker:
             perceiver.close()
             raise
         self._facts = _facts(bundle, perceiver, settings, warmup_ms)
-        self.mounting = load_mounting(settings.calibration_file) if calibration else Mounting()
+        self.mounting = Mounting()
+        if calibration is not None:
+            from segmif_ros.registration.calibration_file import load_mounting
+
+            self.mounting = load_mounting(settings.calibration_file)
         self.points = PointLabeller(self.mounting, self._statistics, log, self._lookup)
         self._derived = Derived(bundle.manifest, perceiver.registration, self.points)
         self._perceiver = perceiver

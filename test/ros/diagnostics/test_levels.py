@@ -22,17 +22,16 @@ from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import SPECS
 from segmif_ros.ros.diagnostics import levels
-from segmif_ros.ros.diagnostics.facts import AlignmentFacts, Budget, ProcessFacts
+from segmif_ros.ros.diagnostics.diagnostics_input import AlignmentFacts, Budget, ProcessFacts
 from segmif_ros.ros.diagnostics.levels import (
     THRESHOLDS,
-    Finding,
+    DiagnosticEntry,
     Level,
     Threshold,
     thresholds_markdown,
 )
 from segmif_ros.ros.node.alignment import Measured
-from segmif_ros.ros.node.stamps import ClockState
-from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
+from segmif_ros.ros.node.statistics import NANOSECONDS, ClockState, Statistics
 from segmif_ros.thermal import FreezeLimits, FreezeWatch
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "diagnostics.md"
@@ -271,10 +270,10 @@ def test_limits_in_parameters_can_be_switched_off(threshold):
 
 
 def test_of_equally_bad_things_the_first_is_the_headline():
-    finding = Finding("rgb")
-    finding.raise_to(Level.WARN, "late", "late")
-    finding.raise_to(Level.WARN, "low_rate", "slow")
-    finding.raise_to(Level.ERROR, "frozen", "the same")
-    finding.raise_to(Level.WARN, "late", "late again")
-    assert (finding.level, finding.state, finding.text) == (Level.ERROR, "frozen", "the same")
-    assert finding.also == ["low_rate", "late"]
+    entry = DiagnosticEntry("rgb")
+    entry.raise_to(Level.WARN, "late", "late")
+    entry.raise_to(Level.WARN, "low_rate", "slow")
+    entry.raise_to(Level.ERROR, "frozen", "the same")
+    entry.raise_to(Level.WARN, "late", "late again")
+    assert (entry.level, entry.state, entry.text) == (Level.ERROR, "frozen", "the same")
+    assert entry.also == ["low_rate", "late"]

@@ -17,10 +17,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from segmif_ros.frames import PictureState
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import DropReason, Stream
-from segmif_ros.ros.diagnostics.facts import Budget, InputFacts, ProcessFacts
+from segmif_ros.ros.diagnostics.diagnostics_input import Budget, InputFacts, ProcessFacts, Totals
 from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.statuses import stuck_after_s
-from segmif_ros.ros.diagnostics.totals import Totals
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, STAGES, Statistics
 

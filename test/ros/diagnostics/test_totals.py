@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.diagnostics.totals import FIVE_SECONDS_NS, Totals, TotalsHistory
+from segmif_ros.ros.diagnostics.diagnostics_input import FIVE_SECONDS_NS, Totals, TotalsHistory
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 
 

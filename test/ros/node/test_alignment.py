@@ -22,13 +22,13 @@ from edge_scenes import both_views, moved
 from rclpy.clock import Clock
 from std_msgs.msg import Header
 
+from segmif_ros.calibration import alignment_watch
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
 from segmif_ros.calibration.edge_shift import Shift
 from segmif_ros.frames import Frame, Pair, PictureState
 from segmif_ros.images.raw import ImageView
 from segmif_ros.parameters import DEFAULTS
-from segmif_ros.ros.diagnostics.facts import AlignmentFacts
-from segmif_ros.ros.node import alignment as module
+from segmif_ros.ros.diagnostics.diagnostics_input import AlignmentFacts
 from segmif_ros.ros.node import worker as worker_module
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured, alignment_values
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
@@ -76,7 +76,7 @@ class Held:
             self.seen.append(rgb.copy())
             return found(AlignmentState.ALIGNED)
 
-        monkeypatch.setattr(module.AlignmentWatch, "measure", measure)
+        monkeypatch.setattr(alignment_watch.AlignmentWatch, "measure", measure)
 
 
 def found(state: AlignmentState, told: Shift | None = SHIFT) -> Alignment:
@@ -149,18 +149,18 @@ def test_pictures_of_a_few_pixels_are_passed_over(check, logged, size):
 
 
 def test_an_error_is_logged_once_and_the_next_pair_is_measured(check, logged, monkeypatch):
-    right = module.AlignmentWatch.measure
+    right = alignment_watch.AlignmentWatch.measure
 
     def fail(*_: object, **_named: object) -> Alignment:
         raise ZeroDivisionError("no such thing")
 
-    monkeypatch.setattr(module.AlignmentWatch, "measure", fail)
+    monkeypatch.setattr(alignment_watch.AlignmentWatch, "measure", fail)
     for _ in range(2):
         offer(check)
         until(lambda: check.due(5.0, 5 * NANOSECONDS))
     assert len(logged) == 1
     assert "alignment check failed: ZeroDivisionError('no such thing')" in logged[0]
-    monkeypatch.setattr(module.AlignmentWatch, "measure", right)
+    monkeypatch.setattr(alignment_watch.AlignmentWatch, "measure", right)
     offer(check)
     until(lambda: check.measured.count == 1)
 

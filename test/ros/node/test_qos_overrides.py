@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 
 from segmif_ros.ros.node.node import SegmifNode
-from segmif_ros.ros.node.qos_overrides import qos_override_problem, topics_of
+from segmif_ros.ros.node.node_parameters import qos_override_problem, topics_of
 
 TOPICS = {"/cam": "subscription", "/segmif/output/mask": "publisher"}
 

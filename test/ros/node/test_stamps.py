@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from segmif_ros.ros.node.stamps import ClockState, ClockWatch, StampWatch
+from segmif_ros.ros.node.statistics import ClockState, ClockWatch, StampWatch
 
 S = 1_000_000_000
 MS = 1_000_000
