@@ -23,6 +23,8 @@ PATTERNS = {
     "thermal_topic": Argument("/rig{i}/thermal/image_raw", "thermal camera; {i} as above"),
     "rgb_info_topic": Argument("", "CameraInfo with {i}; empty: camera_info beside rgb_topic"),
     "thermal_info_topic": Argument("", "likewise of the thermal camera"),
+    "points_topic": Argument("", "PointCloud2 of a LiDAR, with {i}"),
+    "depth_topic": Argument("", "depth image beside the RGB camera, with {i}"),
     "calibration_file": Argument("", "calibration YAML with {i}; empty: as in params_file"),
     "params_file": Argument("", "parameter YAML, one for all or with {i}; empty: the defaults"),
 }

@@ -38,7 +38,7 @@ OUTPUTS = [
     topic.removeprefix("~/output/")
     for topic in (
         *(topic for topic, _ in qos.IMAGE_TOPICS.values()),
-        *(qos.COMPRESSED_TOPIC, qos.CAMERA_INFO_TOPIC),
+        *(qos.COMPRESSED_TOPIC, qos.CAMERA_INFO_TOPIC, *qos.DERIVED_TOPICS.values()),
         *(qos.LABELS_TOPIC, qos.LABEL_INFO_TOPIC, qos.MODE_TOPIC),
     )
 ]

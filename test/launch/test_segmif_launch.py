@@ -16,7 +16,7 @@ from segmif_ros.engines import ENGINES
 from segmif_ros.parameters import SPECS
 from segmif_ros.rig.cameras.calibration import write_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS
+from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, DEPTH_INPUT, INPUT_TOPICS, POINTS_INPUT
 
 FILE = "segmif.launch.py"
 
@@ -42,8 +42,10 @@ def test_defaults_leave_every_parameter_to_the_node(tmp_path):
 
 
 def test_what_is_remapped_are_inputs_of_the_node(tmp_path):
-    node = started(tmp_path, rgb_info_topic="/a", thermal_info_topic="/b")
-    inputs = {*INPUT_TOPICS.values(), *CAMERA_INFO_INPUTS.values()}
+    node = started(
+        tmp_path, rgb_info_topic="/a", thermal_info_topic="/b", points_topic="/c", depth_topic="/d"
+    )
+    inputs = {*INPUT_TOPICS.values(), *CAMERA_INFO_INPUTS.values(), POINTS_INPUT, DEPTH_INPUT}
     assert {old for old, _ in node["remappings"]} == inputs
 
 

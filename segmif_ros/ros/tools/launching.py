@@ -68,6 +68,8 @@ CAMERAS = {
     "rgb_info_topic": Argument("", "its CameraInfo; empty: camera_info beside rgb_topic"),
     "thermal_topic": Argument("/thermal/image_raw", "Image topic of the thermal camera"),
     "thermal_info_topic": Argument("", "its CameraInfo; empty: camera_info beside thermal_topic"),
+    "points_topic": Argument("", "PointCloud2 of a LiDAR, for ranges and labelled points"),
+    "depth_topic": Argument("", "depth image beside the RGB camera, for ranges"),
     "input_transport": Argument(
         "",
         "raw, or which cameras come compressed; empty: as in params_file",
