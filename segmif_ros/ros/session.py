@@ -53,6 +53,20 @@ def join(args: Sequence[str] = ()) -> None:
         raise RosError(_one_line(err)) from err
 
 
+def own_arguments(command: Sequence[str]) -> list[str]:
+    """Return a command line without program name and ROS arguments.
+
+    Raises:
+        RosError: the ROS arguments cannot be read, a missing parameter file among them.
+    """
+    from rclpy.utilities import remove_ros_args
+
+    try:
+        return list(remove_ros_args(list(command))[1:])
+    except Exception as err:
+        raise RosError(_one_line(err)) from err
+
+
 def _one_line(err: Exception) -> str:
     """Return rcl's words without their places in its sources, and the variables they are about."""
     text = str(err).strip() or repr(err)

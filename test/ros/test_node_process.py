@@ -360,7 +360,7 @@ def test_what_rclpy_registers_itself_cannot_end_the_active_node(start_node, tiny
     ("parameters", "words"),
     [
         ({"model": "no-such-model"}, "'models/no-such-model' is not part of this installation"),
-        ({"calibration_file": "/nowhere.yaml"}, "calibration '/nowhere.yaml' cannot be read"),
+        ({"calibration_file": "/nowhere.yaml"}, "calibration '/nowhere.yaml': cannot be read"),
         ({"tolerance_ms": 5000.0}, "tolerance_ms"),
         ({"engine": "warp"}, "engine is 'warp', expected auto, "),
         ({"queue_size": "many"}, "queue_size is 'many' of type str"),

@@ -22,7 +22,6 @@ import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.utilities import remove_ros_args
 
 from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
@@ -372,7 +371,7 @@ def _command_line(args: Sequence[str] | None) -> list[str]:
         epilog="ROS arguments follow --ros-args, for example: --ros-args -p model:=segmif-nano "
         "-r '~/input/rgb:=/rgb/image_raw' -r '~/input/thermal:=/thermal/image_raw'",
     )
-    parser.parse_args(remove_ros_args(command)[1:])
+    parser.parse_args(session.own_arguments(command))
     return command
 
 
@@ -390,10 +389,9 @@ def main(
             node's own figures there.
     """
     stop = Event()
-    command = _command_line(args)
     with stopping(stop):
         try:
-            session.join(command)
+            session.join(_command_line(args))
         except RosError as err:
             sys.stderr.write(f"segmif_node: {err}\n")
             return EXIT_USAGE

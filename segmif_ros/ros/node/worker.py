@@ -165,6 +165,8 @@ class Worker:
         ended = self._thread.close(last=self._free, patience_s=0 if self._abandoned else patience_s)
         self._alignment.close()
         self._abandoned = not ended
+        # A runtime that hangs keeps this object alive; it must not keep the node.
+        self._frames = self._lookup = self._derived = self.points = None
         return ended
 
     def _load(self, settings: Settings) -> Manifest:

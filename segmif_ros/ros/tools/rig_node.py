@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -33,7 +32,7 @@ from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.rclpy_private import guard_services
-from segmif_ros.ros.session import join
+from segmif_ros.ros.session import join, own_arguments
 from segmif_ros.ros.tools.rig_faults import FaultSwitch, spoil
 from segmif_ros.ros.tools.rig_measurements import Measurements
 from segmif_ros.ros.tools.rig_options import parser
@@ -227,10 +226,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done or interrupted, 2 wrong arguments, 3 no subscriber in time.
     """
     command = [sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-    args = parser().parse_args(remove_ros_args(command)[1:])
     stop = Event()
     with stopping(stop):
         try:
+            args = parser().parse_args(own_arguments(command))
             return _run(args, command, stop)
         except (ValueError, OSError, RuntimeError) as err:
             sys.stderr.write(f"segmif_rig: {err}\n")
