@@ -30,6 +30,7 @@ from segmif_ros.recordings.clips import ClipError, FolderPairs
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration
+from segmif_ros.registration.mounting import Transform
 from segmif_ros.thermal import ThermalNormaliser
 
 _LARGEST = 65536
@@ -249,6 +250,10 @@ def _write(
 ) -> None:
     save_calibration(calibration, args.out)
     say(f"{args.out}: {calibration.source}")
+    if isinstance(calibration, RigCalibration):
+        place = Transform(calibration.rotation, calibration.translation_m)
+        line = place.publisher_line("RGB_OPTICAL_FRAME", "THERMAL_OPTICAL_FRAME")
+        say(f"the mounting on /tf_static, which segmif_node publishes where tf2 is:\n  {line}")
     if picture is not None:
         path = args.picture or args.out.with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)

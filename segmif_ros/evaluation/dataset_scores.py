@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.frames import Image8, Pair
@@ -21,8 +23,10 @@ from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.fusion_scores import FusionScores
+from segmif_ros.metrics.objects import ObjectScores
 from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.metrics.tally import by_split
+from segmif_ros.objects.regions import find_objects
 from segmif_ros.perceiver import Perceiver
 
 PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
@@ -99,6 +103,7 @@ class DatasetScores:
         self.protocols = tuple(protocols)
         self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
         self.boxes = BoxScores()
+        self.objects = ObjectScores()
         self.calibration = CalibrationScores()
         self.fusion = FusionScores(every)
         self.pairs: list[list[Any]] = []
@@ -111,6 +116,7 @@ class DatasetScores:
         """
         self.segmentation.merge(other.segmentation)
         self.boxes.merge(other.boxes)
+        self.objects.merge(other.objects)
         self.calibration.merge(other.calibration)
         self.fusion.merge(other.fusion)
         self.pairs += other.pairs
@@ -120,6 +126,7 @@ class DatasetScores:
         return {
             "segmentation": self.segmentation.state(),
             "boxes": self.boxes.state(),
+            "objects": self.objects.state(),
             "calibration": self.calibration.state(),
             "fusion": self.fusion.state(),
             "pairs": self.pairs,
@@ -137,6 +144,7 @@ class DatasetScores:
             state["segmentation"], protocols[0].classes, *protocols
         )
         scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.objects = ObjectScores.from_state(state["objects"])
         scores.calibration = CalibrationScores.from_state(state["calibration"])
         scores.fusion = FusionScores.from_state(state["fusion"])
         scores.pairs = [list(row) for row in state["pairs"]]
@@ -172,10 +180,15 @@ class DatasetScores:
         }
 
     def _boxes(self) -> dict[str, Any] | None:
-        """Figures of those classes that somebody drew boxes around."""
+        """Figures of those classes that somebody drew boxes around, of pixels and of objects."""
+        objects = self.objects.summary()
         found = {
             row: {
-                split: {label: f for label, f in figures.items() if f["boxes"]}
+                split: {
+                    label: f | objects.get(row, {}).get(split, {}).get(label, {})
+                    for label, f in figures.items()
+                    if f["boxes"]
+                }
                 for split, figures in splits.items()
             }
             for row, splits in self.boxes.summary().items()
@@ -232,9 +245,10 @@ def _score(
     rows = scores.fusion.add(sample.thermal, sample.rgb, {"fused": fused, **made}, sample.when)
     figures = dict.fromkeys(PAIR_COLUMNS) | (rows["fused"] if rows else {})
     truth = None if sample.machine_made else sample.labels
-    masks = {"fused": mask}
+    masks = {"fused": (mask, confidence)}
     if truth is not None or sample.boxes is not None:
-        masks |= {row: translation[alone] for row, alone in _alone(sample, perceiver).items()}
+        alone = _alone(sample, perceiver)
+        masks |= {row: (translation[found], sure) for row, (found, sure) in alone.items()}
     if truth is not None or sample.boxes is not None:
         counted = scores.protocols[0].counted
         scores.calibration.add(
@@ -246,7 +260,8 @@ def _score(
             boxed=counted,
             split=sample.when,
         )
-    for row, found in masks.items():
+    heat = np.asarray(sample.thermal, np.float32)
+    for row, (found, sure) in masks.items():
         if truth is not None:
             miou = scores.segmentation.add(truth, found, row, sample.when)
             figures |= {"miou": miou} if row == "fused" else {}
@@ -254,6 +269,9 @@ def _score(
             labels = [label.id for label in scores.segmentation.classes]
             hit = scores.boxes.add(sample.boxes, found, labels, row, sample.when)
             figures |= {"hit": hit} if row == "fused" else {}
+            seen_by = None if row == "visible" else heat
+            objects = find_objects(found, sure, scores.segmentation.classes, seen_by)
+            scores.objects.add(sample.boxes, objects, row, sample.when)
     figures |= {"name": sample.name, "when": sample.when}
     scores.pairs.append([figures[column] for column in PAIR_COLUMNS])
     why, score = _rank(sample, figures)
@@ -271,12 +289,15 @@ def _score(
     )
 
 
-def _alone(sample: Sample, perceiver: Perceiver) -> dict[str, Image8]:
-    """Masks of the same network with the other camera lost, copied."""
+def _alone(sample: Sample, perceiver: Perceiver) -> dict[str, tuple[Image8, Image8]]:
+    """Masks and confidences of the same network with the other camera lost, copied."""
     size = (sample.rgb.shape[0], sample.rgb.shape[1])
-    visible = perceiver.perceive(Pair(sample.rgb, None, 1, 1)).mask.copy()
-    thermal = perceiver.perceive(Pair(None, sample.thermal, 1, 1, rgb_size=size)).mask.copy()
-    return {"visible": visible, "thermal": thermal}
+    pairs = {
+        "visible": Pair(sample.rgb, None, 1, 1),
+        "thermal": Pair(None, sample.thermal, 1, 1, rgb_size=size),
+    }
+    results = ((row, perceiver.perceive(pair)) for row, pair in pairs.items())
+    return {row: (found.mask.copy(), found.confidence.copy()) for row, found in results}
 
 
 def _rank(sample: Sample, figures: Mapping[str, Any]) -> tuple[str, float]:

@@ -91,9 +91,9 @@ class ObjectScores:
     def summary(self) -> dict[str, dict[str, dict[int, dict[str, float | None]]]]:
         """Return row -> split -> class id -> boxes, AP, precision and recall.
 
-        `ap` is the area below the precision envelope over recall, as in COCO, at an IoU of 0.5;
-        `precision` and `recall` count every object, whatever its score. Classes without a box are
-        left out: nobody said that there are none.
+        `average_precision` is the area below the precision envelope over recall, at an IoU of 0.5;
+        `object_precision` and `object_recall` count every object, whatever its score. Classes
+        without a box are left out: nobody said that there are none.
         """
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
         for row, split in table_of(self._boxes):
@@ -119,7 +119,7 @@ def _figures(boxes: int, found: Sequence[tuple[float, bool]]) -> dict[str, float
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return {
         "boxes": boxes,
-        "ap": float(envelope[right].sum()) / boxes,
-        "precision": float(right.mean()) if len(right) else None,
-        "recall": float(right.sum()) / boxes,
+        "average_precision": float(envelope[right].sum()) / boxes,
+        "object_precision": float(right.mean()) if len(right) else None,
+        "object_recall": float(right.sum()) / boxes,
     }

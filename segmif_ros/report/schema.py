@@ -252,11 +252,17 @@ class Segmentation:
 
 @dataclass(frozen=True, slots=True)
 class BoxFigures:
-    """Of one class: boxes, share of them found, share of the class's pixels inside its boxes."""
+    """Of one class: boxes, share of them found, share of the class's pixels inside its boxes.
+
+    The last three are of its objects at an IoU of 0.5 (`metrics.objects`).
+    """
 
     boxes: Count
     box_recall: Share = None
     box_precision: Share = None
+    average_precision: Share = None
+    object_precision: Share = None
+    object_recall: Share = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,17 @@ def box_lines(scores: Mapping[str, Any] | None, classes: Sequence[Mapping[str, A
     if not scores:
         return []
     names = {str(label["id"]): label["name"] for label in classes}
-    lines = ["", f"{'boxes':<14}{'class':<14}{'boxes':>7}{'recall':>8}{'precision':>11}"]
+    objects = f"{'AP@.5':>8}{'obj. recall':>13}{'obj. prec.':>12}"
+    lines = ["", f"{'boxes':<14}{'class':<14}{'boxes':>7}{'recall':>8}{'precision':>11}{objects}"]
     for row, split, found in _rows(scores):
         for label, figures in found.items():
             if figures["boxes"]:
                 cells = f"{cell(figures['box_recall']):>8}{cell(figures['box_precision']):>11}"
+                cells += (
+                    f"{cell(figures.get('average_precision')):>8}"
+                    f"{cell(figures.get('object_recall')):>13}"
+                    f"{cell(figures.get('object_precision')):>12}"
+                )
                 name = names.get(str(label), str(label))
                 lines.append(f"{_label(row, split)}{name:<14}{figures['boxes']:>7}{cells}")
     return lines

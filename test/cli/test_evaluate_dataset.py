@@ -111,6 +111,20 @@ def test_labelled_pairs_become_tables_a_file_and_pictures(
         assert cv2.imread(str(out / name)) is not None, name
 
 
+ALL_FOUND = dict.fromkeys(
+    (
+        "hit",
+        "inside",
+        "box_recall",
+        "box_precision",
+        "average_precision",
+        "object_precision",
+        "object_recall",
+    ),
+    1.0,
+)
+
+
 def test_boxes_beside_pictures_need_no_masks(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +134,7 @@ def test_boxes_beside_pictures_need_no_masks(
         (root / "boxes").mkdir(exist_ok=True)
         (root / "boxes" / f"{name}.txt").write_text("0 0.515625 0.375 0.09375 0.25\n")
     assert run(bundle, root, "--out", str(out)) == 0
-    person = {"boxes": 1, "hit": 1.0, "inside": 1.0} | {"box_recall": 1.0, "box_precision": 1.0}
+    person = {"boxes": 1, **ALL_FOUND}
     assert scores(out)["boxes"]["fused"]["night"]["person"] == person
     assert "boxes of 0 person, 1 bicycle, 2 car" in capsys.readouterr().out
     drawn = (root / "boxes").rename(tmp_path / "drawn")
@@ -218,10 +232,7 @@ def test_boxes_are_scored_and_the_masks_beside_them_are_not(
     report = scores(out)
     assert report["segmentation"] is None
     assert report["dataset"]["split"] == "val"
-    assert report["boxes"]["fused"]["all"] == {
-        "person": {"boxes": 2, "hit": 1.0, "inside": 1.0}
-        | {"box_recall": 1.0, "box_precision": 1.0}
-    }
+    assert report["boxes"]["fused"]["all"] == {"person": {"boxes": 2, **ALL_FOUND}}
     assert list(report["fusion"]["night"]) == ["visible", "thermal", "fused", "copy"]
     assert report["other_methods"] == ["copy"]
     assert {path.name for path in out.iterdir()} == {*REPORT, "worst.jpg"}

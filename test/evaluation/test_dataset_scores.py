@@ -71,6 +71,11 @@ def test_a_lost_camera_has_a_row_of_its_own(perceiver: Perceiver) -> None:
     assert list(found["fusion"]["all"]) == ["visible", "thermal", "fused"]
 
 
+def objects_found(share: float, precision: float | None) -> dict[str, float | None]:
+    names = ("average_precision", "object_recall", "object_precision")
+    return dict(zip(names, (share, share, precision), strict=True))
+
+
 def test_boxes_take_the_place_of_masks_made_by_machines(perceiver: Perceiver) -> None:
     base = street(0)
     person = Box(8, 10, 24, 20, 48)
@@ -81,8 +86,8 @@ def test_boxes_take_the_place_of_masks_made_by_machines(perceiver: Perceiver) ->
     by_row = {row: splits["day"] for row, splits in found["boxes"].items()}
     assert list(by_row) == ["visible", "thermal", "fused"]
     assert by_row["fused"] == {
-        8: {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0},
-        9: {"boxes": 1, "box_recall": 0.0, "box_precision": None},
+        8: {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0, **objects_found(1.0, 1.0)},
+        9: {"boxes": 1, "box_recall": 0.0, "box_precision": None, **objects_found(0.0, None)},
     }
     assert by_row["visible"][8]["box_recall"] == 0.0
     assert dict(zip(PAIR_COLUMNS, found["pairs"]["rows"][0], strict=True))["hit"] == 0.5

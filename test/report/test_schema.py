@@ -102,6 +102,7 @@ def test_reports_of_older_versions_have_every_field():
         "boxes": 2,
         "box_recall": 0.5,
         "box_precision": 1.0,
+        **dict.fromkeys(("average_precision", "object_precision", "object_recall")),
     }
     assert validate(checked) == checked
 

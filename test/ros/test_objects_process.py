@@ -78,7 +78,7 @@ def listen(domain: int, points_from: str) -> Heard:
     node.create_subscription(String, "/rig/objects", parse(heard.truth), qos_profile_sensor_data)
     deadline = monotonic() + DEADLINE_S
     try:
-        while min(len(heard.points), len(heard.objects), len(heard.temperature)) < WANTED:
+        while min(len(heard.points), len(heard.objects), len(heard.mask)) < WANTED:
             assert monotonic() < deadline, (
                 points_from,
                 {k: len(v) for k, v in vars(heard).items()},
@@ -100,7 +100,7 @@ def drive(tmp_path: Path, ros_domain: int) -> Iterator[Any]:
         environment = os.environ | {"ROS_DOMAIN_ID": str(ros_domain)}
         calibration = tmp_path / "calibration.yaml"
         command = [
-            *(sys.executable, "-m", "segmif_ros.ros.tools.rig_node", "--seed", "3"),
+            *(sys.executable, "-m", "segmif_ros.ros.tools.rig_node", "--seed", "11"),
             *("--rate", "5", "--thermal-rate", "5", "--prerender", "8", "--lidar", "16"),
             *("--write-calibration", str(calibration), *rig),
         ]
@@ -206,7 +206,7 @@ def test_points_objects_and_ids_agree_with_the_truth(
                 kept += ids.get(each["id"]) == number
                 ids[each["id"]] = number
     assert total >= WANTED
-    assert hits >= 0.2 * total  # how good the boxes are is measured in docs/objects.md
+    assert hits >= 0.5 * total  # how good the boxes are is measured in docs/objects.md
     assert kept >= 0.7 * again
 
 
