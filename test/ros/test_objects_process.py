@@ -32,7 +32,7 @@ from segmif_ros.rig.cameras.cameras import LIDAR_TO_RGB, Lidar, Rig
 pytestmark = pytest.mark.system
 
 DEADLINE_S = 90.0
-WANTED = 6
+WANTED = 4
 """Messages of each topic."""
 K = Rig.default().rgb.intrinsics
 
