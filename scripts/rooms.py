@@ -96,18 +96,19 @@ def room_of(module: str) -> str:
 
 def rooms() -> dict[str, set[str]]:
     """Every room and the rooms that it needs, without those that another one of them brings."""
-    needs: dict[str, set[str]] = {room_of(module): set() for module in arrows()}
-    for module, targets in arrows().items():
+    found = arrows()
+    needs: dict[str, set[str]] = {room_of(module): set() for module in found}
+    for module, targets in found.items():
         own = room_of(module)
         needs[own] |= {
             room for room in map(room_of, targets) if ORDER.index(room) < ORDER.index(own)
         }
 
-    def reach(room: str) -> set[str]:
-        return needs[room].union(*(reach(each) for each in needs[room]))
-
+    reached: dict[str, set[str]] = {}
+    for room in sorted(needs, key=ORDER.index):
+        reached[room] = needs[room].union(*(reached[each] for each in needs[room]))
     return {
-        room: targets - set().union(*(reach(each) for each in targets))
+        room: targets - set().union(*(reached[each] for each in targets))
         for room, targets in needs.items()
     }
 

@@ -14,6 +14,7 @@ import setuptools
 from optional_packages import OPTIONAL
 
 from segmif_ros.bundle import Bundle
+from segmif_ros.interrupts import STOP_SIGNALS
 
 with suppress(ImportError):  # colcon test runs without what only pip has
     from hypothesis import settings
@@ -53,6 +54,15 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
         if missing in OPTIONAL:
             report.outcome = "skipped"
             report.longrepr = (str(collector.path), 1, f"Skipped: {missing} is not installed")
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Put the handlers back: a verb that runs here leaves its own, as at the end of a process."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

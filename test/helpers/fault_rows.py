@@ -184,8 +184,8 @@ STEADY: tuple[Row, ...] = (
         says=(Expect("rgb", WARN, "clock_jumped"), Expect("thermal", WARN, "clock_jumped")),
         clocks_off_s=(0.0, 3600.0)),
     Row("one clock jumps", "the thermal clock jumps by 1 h and back", "thermal:clock=3600",
-        "rgb_only", (_mode("rgb_only", "stamps do not make pairs"),
-                     Expect("pairing", ERROR, "no_pairs"))),
+        "rgb_only", (_mode("rgb_only", "thermal stamps are 3600.0 s ahead"),
+                     Expect("pairing", ERROR, "clocks_differ", "thermal_offset_ms"))),
     Row("bag looped", "stamps go back by 20 s", "both:clock=-20",
         says=(Expect("pairing", WARN, "clock_jumped", "bag looped"),), clocks_off_s=(0.0, -20.0)),
     Row("rgb encoding", "RGB images change to an unknown encoding", "rgb:encoding", "thermal_only",
@@ -230,12 +230,15 @@ STUCK = Row(
     says=(Expect("engine", ERROR, "stuck"),), results=False, clears=True,
 )  # fmt: skip
 RAISING = Row(
-    "engine fails", "every inference fails",
-    says=(Expect("engine", ERROR, "failed", "out of memory"),), results=False,
+    "engine fails", "every inference fails", mode="stopped",
+    says=(_mode("stopped", "engine"), Expect("engine", ERROR, "failed", "out of memory")),
+    results=False,
 )  # fmt: skip
 UNEXPECTED = Row(
     "engine surprises", "every inference raises something that is no engine error",
-    says=(Expect("engine", ERROR, "failed", "ZeroDivisionError"),), results=False,
+    mode="stopped",
+    says=(_mode("stopped", "engine"), Expect("engine", ERROR, "failed", "ZeroDivisionError")),
+    results=False,
 )  # fmt: skip
 SOMETIMES = Row(
     "engine fails at times", "every third inference fails",
