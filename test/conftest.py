@@ -25,8 +25,10 @@ with suppress(ImportError):  # colcon test runs without what only pip has
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# A run that a shell started in the background ignores Ctrl-C, and so would every process that the
-# tests start; what Ctrl-C does is tested.
+# A run that a shell started in the background ignores Ctrl-C, one under nohup ignores SIGHUP, and so
+# would every process that the tests start; what these signals do is tested.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
