@@ -25,7 +25,7 @@ with suppress(ImportError):  # colcon test runs without what only pip has
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# A run that a shell started in the background ignores Ctrl-C, one under nohup ignores SIGHUP, and so
+# A run that a shell started in the background ignores Ctrl-C, one under nohup ignores SIGHUP. So
 # would every process that the tests start; what these signals do is tested.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
