@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from segmif_ros.buffers import Buffers
 from segmif_ros.engines.base import Engine
@@ -155,8 +156,11 @@ class Perceiver:
         self, rgb: Image8 | None, thermal: Image8 | None, size: tuple[int, int]
     ) -> tuple[Image8, Image8, Image8]:
         """Run the network; a missing camera is zeros, and the other one is the fused image."""
-        fused, mask, confidence = self.engine.infer(*self._inputs(rgb, thermal))
-        if thermal is None and rgb is not None:
+        seen, dark = self._inputs(rgb, thermal)
+        fused, mask, confidence = self.engine.infer(seen, dark)
+        if rgb is not None and thermal is not None:
+            fused = self._changed(rgb, seen, fused)
+        elif thermal is None and rgb is not None:
             fused = rgb
         elif rgb is None and thermal is not None:
             out = self._buffers.take("grey", (*thermal.shape, 3))
@@ -195,6 +199,19 @@ class Perceiver:
             self._blank("dark", size) if thermal is None else self._fitted("thermal", thermal),
         )
 
+    def _changed(self, rgb: Image8, seen: Image8, fused: Image8) -> Image8:
+        """Add to the camera's picture what the network changed in the one that it saw.
+
+        So fusion keeps the detail of a camera that is larger than the engine.
+        """
+        if rgb.shape == fused.shape:
+            return fused
+        change = self._buffers.take("change", fused.shape, np.int16)
+        cv2.subtract(fused, seen, change, dtype=cv2.CV_16S)
+        change = self._scaled("large change", change, rgb.shape[:2], cv2.INTER_LINEAR)
+        out = self._buffers.take("fused", rgb.shape)
+        return np.asarray(cv2.add(rgb, change, out, dtype=cv2.CV_8U), np.uint8)
+
     def _kept(self, name: str, image: Image8) -> Image8:
         """Copy what may be an array of the engine, which its next run writes over."""
         out = self._buffers.take(name, image.shape)
@@ -228,7 +245,9 @@ class Perceiver:
         np.copyto(out, image)
         return out
 
-    def _scaled(self, name: str, image: Image8, size: tuple[int, int], how: int) -> Image8:
+    def _scaled(
+        self, name: str, image: NDArray[Any], size: tuple[int, int], how: int
+    ) -> NDArray[Any]:
         if image.shape[:2] == size:
             return image
         out = self._buffers.take(name, (*size, *image.shape[2:]), image.dtype)

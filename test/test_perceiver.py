@@ -332,6 +332,30 @@ def test_a_pair_without_any_frame_is_refused() -> None:
         Pair(None, None, 1, 1)
 
 
+class BrighteningEngine(SpyEngine):
+    """Adds 40 to what it sees, as far as bytes go."""
+
+    def infer(self, rgb: Image8, thermal: Image8) -> Inference:
+        plain = super().infer(rgb, thermal)
+        return Inference(cv2.add(rgb, np.full_like(rgb, 40)), plain.mask, plain.confidence)
+
+
+@pytest.mark.parametrize("rgb_size", [(8, 12), (97, 161), (480, 640), (5, 7)])
+def test_the_fused_picture_keeps_every_pixel_of_the_camera(rgb_size: tuple[int, int]) -> None:
+    rgb = rgb_of(rgb_size) // 2
+    rgb.setflags(write=False)
+    out = Perceiver(BrighteningEngine()).perceive(pair_of(rgb, np.zeros(rgb_size, np.uint8)))
+    assert np.array_equal(out.fused, rgb + 40)
+
+
+def test_what_the_change_takes_beyond_black_and_white_is_cut() -> None:
+    rgb = np.where(np.arange(24)[None, :, None] < 12, 250, 60).astype(np.uint8)
+    rgb = np.ascontiguousarray(np.broadcast_to(rgb, (16, 24, 3)))
+    out = Perceiver(BrighteningEngine()).perceive(pair_of(rgb, np.zeros((16, 24), np.uint8)))
+    assert out.fused[:, :10].min() == 255
+    assert np.all(out.fused[:, 14:] == 100)
+
+
 class TwoRunsEngine(SpyEngine):
     """Claims class 13 with little confidence, and class 8 surely wherever thermal is above 100."""
 
