@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segmif_ros.datasets.belief import street_labels
 from segmif_ros.datasets.dataset import Dataset, Entry
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.layout import Layout, no_split, time_of_day
@@ -87,7 +88,9 @@ def folder_layout(kind: str, names: FolderNames, labels: str | None) -> Layout:
 
 
 def folder_pairs(root: Path) -> list[Callable[[], Sample]]:
-    """Unlabelled pairs under `root/visible` and `root/infrared`, matched by relative stem.
+    """Pairs under `root/visible` and `root/infrared`, matched by relative stem.
+
+    Labels are those of the street teachers (`mask_street/`, `mask_own/`), where there are any.
 
     Raises:
         DatasetError: a folder is missing or nothing matches.
@@ -98,9 +101,19 @@ def folder_pairs(root: Path) -> list[Callable[[], Sample]]:
     if not common:
         raise DatasetError(f"{root}: no pair; expected equal names under visible/ and infrared/")
     return [
-        pair_reader(visible[stem], infrared[stem], None, None, name=visible[stem].stem)
+        _with_street_labels(
+            root, stem, pair_reader(visible[stem], infrared[stem], None, None, name=stem)
+        )
         for stem in common
     ]
+
+
+def _with_street_labels(root: Path, stem: str, read: Callable[[], Sample]) -> Callable[[], Sample]:
+    def load() -> Sample:
+        sample = read()
+        return replace(sample, labels=street_labels(root, stem, sample.thermal.shape[:2]))
+
+    return load
 
 
 def pair_reader(

@@ -19,6 +19,14 @@ BACKGROUND = 254
 PERSON, CAR, BICYCLE = 8, 9, 13
 """FMB ids of what BACKGROUND is not."""
 
+POSSIBLE = {PERSON: 1, CAR: 2, BICYCLE: 4}
+"""What is subtracted from BACKGROUND for each road user that a pixel may be after all.
+
+254 is none of the three, 253 a person or none, 252 a car or none, ..., 247 tells nothing.
+"""
+VAGUE = BACKGROUND - sum(POSSIBLE.values())
+"""Ids from here to BACKGROUND are no classes: they only say which road users a pixel is not."""
+
 When: TypeAlias = Literal["day", "night"]
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 
 from segmif_ros.datasets.sample import IGNORE, Sample
 from segmif_ros.frames import Image8
+from segmif_ros.metrics.boxes import Box
 from segmif_ros.training.recipe_parts import Target
 from segmif_ros.training.target import fusion_target, saliency_target
 
 Plane = NDArray[np.float32]
+
+_SMALLEST = 4.0
+"""Sides of boxes, pixels, below which nothing can be said of rows and columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Augmentation:
             or that it has just made jump. At 0 no random number is drawn for it.
         thermal_gain: range of the contrast of thermal.
         thermal_offset: range of what is added to thermal, grey levels.
+        focus: windows that are laid over a random box of the pair, if it has boxes.
         plain: nothing changed and nothing random: the window of `crop` in the middle of every
             pair, pairs in their order, and no dropout.
     """
@@ -64,6 +70,7 @@ class Augmentation:
     ffc: float = 0.0
     thermal_gain: tuple[float, float] = (0.7, 1.4)
     thermal_offset: tuple[float, float] = (-25.0, 50.0)
+    focus: float = 0.0
     plain: bool = False
 
 
@@ -77,6 +84,7 @@ class Example:
         labels: HxW uint8, see `datasets.sample`; all 255 for unlabelled pairs.
         target: HxW float32 in [0, 255], fused luma without the sensor noise of the inputs.
         name: of the pair.
+        boxes: Mx5 float32, see `losses.box_loss`.
     """
 
     rgb: Plane
@@ -84,13 +92,14 @@ class Example:
     labels: Image8
     target: Plane
     name: str = ""
+    boxes: Plane = field(default_factory=lambda: np.zeros((0, 5), np.float32))
 
 
 def make_example(
     sample: Sample, how: Augmentation, rng: np.random.Generator, target: Target = "pyramid"
 ) -> Example:
     """Crop, degrade and label one sample; all randomness comes from `rng`."""
-    rgb, thermal, labels = _crop(sample, how, rng)
+    rgb, thermal, labels, boxes = _crop(sample, how, rng)
     rgb, thermal = _visible(rgb, how, rng), _thermal(thermal, how, rng)
     kind = rng.random()
     if kind < how.drop_visible:
@@ -100,7 +109,7 @@ def make_example(
     wanted = _target(rgb, thermal, target)
     wanted = _emphasised(wanted, how)
     rgb, thermal = _noise(rgb, how, rng, 4.0), _noise(thermal, how, rng, 2.5)
-    return Example(rgb, thermal, labels, wanted, sample.name)
+    return Example(rgb, thermal, labels, wanted, sample.name, boxes)
 
 
 def _emphasised(wanted: Plane, how: Augmentation) -> Plane:
@@ -138,7 +147,7 @@ def _target(rgb: Plane, thermal: Plane, target: Target) -> Plane:
 
 def _crop(
     sample: Sample, how: Augmentation, rng: np.random.Generator
-) -> tuple[Plane, Plane, Image8]:
+) -> tuple[Plane, Plane, Image8, Plane]:
     height, width = how.crop
     source_height, source_width = sample.thermal.shape
     lowest = max(how.scale[0], height / source_height, width / source_width)
@@ -146,21 +155,57 @@ def _crop(
     box = (min(source_height, round(height / zoom)), min(source_width, round(width / zoom)))
     top = int(rng.integers(0, source_height - box[0] + 1))
     left = int(rng.integers(0, source_width - box[1] + 1))
+    if how.focus and sample.boxes and rng.random() < how.focus:
+        seen = sample.boxes[int(rng.integers(len(sample.boxes)))]
+        top = _over(seen.top, seen.bottom, box[0], source_height, rng)
+        left = _over(seen.left, seen.right, box[1], source_width, rng)
     area = (slice(top, top + box[0]), slice(left, left + box[1]))
     labels = sample.labels
     if labels is None:
         labels = np.full(sample.thermal.shape, IGNORE, np.uint8)
+    boxes = _inside(sample.boxes or (), top, left, box)
+    boxes[:, 1::2] *= height / box[0]
+    boxes[:, 2::2] *= width / box[1]
     shrink = cv2.INTER_AREA if zoom < 1.0 else cv2.INTER_LINEAR
     rgb = cv2.resize(sample.rgb[area], (width, height), interpolation=shrink)
     thermal = cv2.resize(sample.thermal[area], (width, height), interpolation=shrink)
     labels = cv2.resize(labels[area], (width, height), interpolation=cv2.INTER_NEAREST)
     if rng.random() < 0.5:
         rgb, thermal, labels = rgb[:, ::-1], thermal[:, ::-1], labels[:, ::-1]
+        boxes[:, [2, 4]] = width - boxes[:, [4, 2]]
     return (
         np.ascontiguousarray(rgb, np.float32),
         np.ascontiguousarray(thermal, np.float32),
         np.ascontiguousarray(labels, np.uint8),
+        boxes[(boxes[:, 3] - boxes[:, 1] >= _SMALLEST) & (boxes[:, 4] - boxes[:, 2] >= _SMALLEST)],
     )
+
+
+def _over(first: int, end: int, window: int, size: int, rng: np.random.Generator) -> int:
+    """Where a window begins so that the middle of [first, end) is somewhere in it."""
+    middle = (first + end) // 2
+    start = middle - int(rng.uniform(0.15, 0.85) * window)
+    return min(max(start, 0), size - window)
+
+
+def _inside(boxes: Sequence[Box], top: int, left: int, window: tuple[int, int]) -> Plane:
+    """Boxes by their part inside a window.
+
+    Returns:
+        Mx5 float32, see `losses.box_loss`; boxes cut to less than half their area teach nothing.
+    """
+    found = [np.zeros((0, 5), np.float32)]
+    for box in boxes:
+        cut = (
+            max(box.top - top, 0),
+            max(box.left - left, 0),
+            min(box.bottom - top, window[0]),
+            min(box.right - left, window[1]),
+        )
+        seen = max(0, cut[2] - cut[0]) * max(0, cut[3] - cut[1])
+        if seen >= 0.5 * (box.bottom - box.top) * (box.right - box.left):
+            found.append(np.array([[box.label, *cut]], np.float32))
+    return np.concatenate(found)
 
 
 def _visible(rgb: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:

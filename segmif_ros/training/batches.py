@@ -17,8 +17,9 @@ from segmif_ros.training.augment import Example, make_example, plain_example
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.schedule import phase_at
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
-"""rgb Bx3xHxW and thermal Bx1xHxW in [0, 1], labels BxHxW int64, target Bx1xHxW in [0, 1]."""
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""rgb Bx3xHxW, thermal Bx1xHxW and target Bx1xHxW in [0, 1], labels BxHxW int64, and boxes
+BxMx5 as `losses.box_loss` takes them; order: rgb, thermal, labels, target, boxes."""
 
 ALL = slice(None)
 
@@ -75,7 +76,10 @@ def stack(examples: Iterable[Example]) -> Batch:
     thermal = torch.from_numpy(np.stack([e.thermal for e in examples]))[:, None] / 255.0
     labels = torch.from_numpy(np.stack([e.labels for e in examples])).long()
     target = torch.from_numpy(np.stack([e.target for e in examples]))[:, None] / 255.0
-    return rgb.contiguous(), thermal, labels, target
+    boxes = torch.full((len(examples), max(len(e.boxes) for e in examples), 5), -1.0)
+    for row, example in zip(boxes, examples, strict=True):
+        row[: len(example.boxes)] = torch.from_numpy(example.boxes)
+    return rgb.contiguous(), thermal, labels, target, boxes
 
 
 class BatchesAhead:

@@ -8,13 +8,22 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, PERSON
+from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, PERSON, POSSIBLE, VAGUE
+
+FILLED = 0.3
+"""Share of its box that an object covers at least; people do by about half, cars by more."""
+
+_ALIKE = {PERSON: (), CAR: (10, 11), BICYCLE: (12,)}
+"""FMB's truck, bus and motorcycle."""
+_RARE = (4, 5)
+"""FMB's traffic light and sign."""
 
 
 def gradient_magnitude(image: Tensor) -> Tensor:
@@ -86,9 +95,9 @@ class Known(NamedTuple):
 def count_known(labels: Tensor, weights: Tensor, *, stride: int = 2) -> Known:
     """Count what a batch's labels BxHxW teach, on every `stride`-th pixel."""
     labels = labels[:, ::stride, ::stride]
-    known = labels < BACKGROUND
+    known = labels < VAGUE
     weight = torch.where(known, weights[torch.where(known, labels, 0)], 0.0).sum()
-    return Known(weight, (labels == BACKGROUND).to(weights.dtype).sum())
+    return Known(weight, ((labels >= VAGUE) & (labels <= BACKGROUND)).to(weights.dtype).sum())
 
 
 def segmentation_loss(
@@ -98,6 +107,8 @@ def segmentation_loss(
     known: Known | None = None,
     *,
     overlap: float = 0.0,
+    boxes: Tensor | None = None,
+    boxed: float = 0.0,
 ) -> Tensor:
     """Cross entropy where the class is known; elsewhere the mass that must not be there.
 
@@ -105,11 +116,13 @@ def segmentation_loss(
 
     Args:
         logits: BxKxhxw, brought to half the label size.
-        labels: BxHxW int64; 255 ignored, 254 = neither person nor car nor bicycle.
+        labels: BxHxW int64; 255 ignored, others from 247 see `datasets.sample.POSSIBLE`.
         weights: K class weights.
         known: what to divide by where this is a part of a batch, from `count_known` of the whole;
             None: this is the whole.
         overlap: weight of `overlap_loss` beside the cross entropy.
+        boxes: see `box_loss`.
+        boxed: weight of `box_loss`.
     """
     known = known or count_known(labels, weights)
     labels = labels[:, ::2, ::2]
@@ -118,30 +131,64 @@ def segmentation_loss(
     target, weight = _weighted(labels, weights)
     picked = log_p.gather(1, target[:, None])[:, 0]
     loss = -(weight * picked).sum() / known.weight.clamp(min=1.0)
-    vague = (labels == BACKGROUND).to(log_p.dtype)
-    forbidden = log_p[:, _road_users(log_p.shape[1])].exp().sum(dim=1).clamp(max=1.0 - 1e-4)
-    loss = loss - (vague * torch.log1p(-forbidden)).sum() / known.vague.clamp(min=1.0)
-    return loss + overlap * overlap_loss(log_p.exp(), labels) if overlap else loss
+    p = log_p.exp()
+    forbidden = sum(
+        (p[:, label] * banned for label, banned in _banned(labels, p.shape[1])),
+        torch.zeros_like(weight),
+    )
+    loss = loss - torch.log1p(-forbidden.clamp(max=1.0 - 1e-4)).sum() / known.vague.clamp(min=1.0)
+    if overlap:
+        loss = loss + overlap * overlap_loss(p, labels)
+    return loss + boxed * box_loss(p, boxes, stride=2) if boxed and boxes is not None else loss
+
+
+def box_loss(p: Tensor, boxes: Tensor, *, stride: int = 1) -> Tensor:
+    """What people's boxes say, a small one as much as a large one.
+
+    Every row and column of a box holds some of its class (the projection of BoxInst, Tian et al.
+    2021, as a logarithm: near 0 a Dice overlap has hardly a gradient), and the class covers at
+    least `FILLED` of it. Mean over boxes, 0 without any.
+
+    Args:
+        p: BxKxhxw class probabilities.
+        boxes: BxMx5 float: label, top, left, bottom, right in pixels, end exclusive; a negative
+            label is no box.
+        stride: pixels of the boxes to one of `p`.
+    """
+    terms = []
+    for probabilities, mine in zip(p, boxes, strict=True):
+        for label, *sides in mine[mine[:, 0] >= 0].tolist():
+            top, left, bottom, right = (round(side / stride) for side in sides)
+            inside = probabilities[
+                int(label), top : max(bottom, top + 1), left : max(right, left + 1)
+            ]
+            if inside.numel() == 0:
+                continue
+            lines = torch.cat([inside.amax(dim=0), inside.amax(dim=1)])
+            filled = (inside.mean() / FILLED).clamp(max=1.0)
+            terms.append(-_log(lines).mean() - _log(filled))
+    return torch.stack(terms).mean() if terms else p.sum() * 0.0
 
 
 def overlap_loss(p: Tensor, labels: Tensor) -> Tensor:
     """One minus the soft Dice overlap, mean over the classes of the batch (Milletari et al. 2016).
 
     Cross entropy counts pixels; this counts areas, so a few wrong pixels beside a small object
-    weigh as much as many in a large one. Where a pixel is only known to be neither person nor car
-    nor bicycle, it counts for these three. Counted over the pixels at hand: several processes, or
+    weigh as much as many in a large one. Where a pixel is only known not to be some road users, it
+    counts for these. Counted over the pixels at hand: several processes, or
     parts of a batch, each over their own.
 
     Args:
         p: BxKxhxw class probabilities.
-        labels: Bxhxw int64; 255 ignored, 254 = neither person nor car nor bicycle.
+        labels: Bxhxw int64; 255 ignored, others from 247 see `datasets.sample.POSSIBLE`.
     """
     classes = p.shape[1]
-    known = labels < BACKGROUND
+    known = labels < VAGUE
     truth = F.one_hot(torch.where(known, labels, classes), classes + 1)[..., :classes]
     truth = truth.permute(0, 3, 1, 2).to(p.dtype)
     counted = known[:, None].expand_as(p).clone()
-    counted[:, _road_users(classes)] |= (labels == BACKGROUND)[:, None]
+    for label, banned in _banned(labels, classes):
+        counted[:, label] |= banned
     p = p * counted
     area = truth.sum(dim=(0, 2, 3))
     dice = 2.0 * (p * truth).sum(dim=(0, 2, 3)) / (p.sum(dim=(0, 2, 3)) + area).clamp(min=1.0)
@@ -152,11 +199,11 @@ def overlap_loss(p: Tensor, labels: Tensor) -> Tensor:
 def labelled_cross_entropy(
     logits: Tensor, labels: Tensor, weights: Tensor, known: Known | None = None
 ) -> Tensor:
-    """Cross entropy at full size over labelled pixels; 254 and 255 are ignored (SegMiF).
+    """Cross entropy at full size over labelled pixels (SegMiF).
 
     Args:
         logits: BxKxhxw, brought to the label size.
-        labels: BxHxW int64.
+        labels: BxHxW int64; 247 and above are ignored.
         weights: K class weights.
         known: as for `segmentation_loss`, counted with stride 1.
     """
@@ -167,13 +214,30 @@ def labelled_cross_entropy(
     return -(weight * picked).sum() / known.weight.clamp(min=1.0)
 
 
-def _road_users(classes: int) -> list[int]:
-    """What 254 excludes, in FMB's ids; class lists that lack them have no such pixels."""
-    return [label for label in (PERSON, CAR, BICYCLE) if label < classes]
+def _banned(labels: Tensor, classes: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield classes and where they are known not to be; class lists may lack some of them.
+
+    People's boxes of cars hold trucks and buses too, those of bicycles motorcycles. Close to a box
+    there is its object or the street behind it: what is rarely labelled, as lights and signs, would
+    otherwise cost least where nothing is known.
+    """
+    said = BACKGROUND - labels
+    vague = (labels >= VAGUE) & (labels <= BACKGROUND)
+    for like, possible in POSSIBLE.items():
+        for label in (like, *_ALIKE[like]):
+            if label < classes:
+                yield label, vague & ((said & possible) == 0)
+    for label in _RARE:
+        if label < classes:
+            yield label, vague & (said > 0)
+
+
+def _log(p: Tensor) -> Tensor:
+    return torch.log(p.clamp(min=1e-4))
 
 
 def _weighted(labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Labels with 0 in place of unknown ones, and the weight of every pixel."""
-    known = labels < BACKGROUND
+    known = labels < VAGUE
     target = torch.where(known, labels, torch.zeros_like(labels))
     return target, torch.where(known, weights[target], torch.zeros_like(weights[target]))

@@ -43,11 +43,12 @@ class JointObjective(nn.Module):
         precision: Precision,
         overlap: float,
         only: Sequence[str],
+        boxed: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
         self.precision = precision
-        self.overlap = overlap
+        self.overlap, self.boxed = overlap, boxed
         self.only = tuple(only)
         self.register_buffer("weights", weights, persistent=False)
 
@@ -62,13 +63,19 @@ class JointObjective(nn.Module):
 
     def forward(self, batch: Batch, known: Known) -> LossPair:
         """Return the losses of a batch or a part of it; `known` is that of the whole."""
-        rgb, thermal, labels, target = batch
+        rgb, thermal, labels, target, boxes = batch
         with self.precision.autocast():
             output = self.network(rgb, thermal)
         return (
             fusion_loss(output.luma.float(), target),
             segmentation_loss(
-                output.logits.float(), labels, self.weights, known, overlap=self.overlap
+                output.logits.float(),
+                labels,
+                self.weights,
+                known,
+                overlap=self.overlap,
+                boxes=boxes,
+                boxed=self.boxed,
             ),
         )
 
@@ -101,7 +108,7 @@ class FusionObjective(nn.Module):
 
     def forward(self, batch: Batch, known: Known) -> LossPair:
         """Return the losses of a batch or a part of it; `known` is that of the whole."""
-        rgb, thermal, labels, target = batch
+        rgb, thermal, labels, target, _ = batch
         with self.precision.autocast():
             fused = fuse(self.network, rgb, thermal)
         if self.first_round:
@@ -131,7 +138,7 @@ class SegmentationObjective(nn.Module):
 
     def forward(self, batch: Batch, known: Known) -> LossPair:
         """Return the losses of a batch or a part of it; `known` is that of the whole."""
-        rgb, thermal, labels, target = batch
+        rgb, thermal, labels, target, _ = batch
         with self.precision.autocast():
             with torch.no_grad():
                 fused = fuse(self.network, rgb, thermal)
@@ -152,6 +159,7 @@ def objective_of(
     precision: Precision,
     overlap: float,
     only: Sequence[str] = (),
+    boxed: float = 0.0,
 ) -> Objective:
     """Build what a phase minimises, and freeze what it does not train.
 
@@ -167,7 +175,7 @@ def objective_of(
             raise RecipeError(f"only names {unknown[0]!r}, the network has {sorted(parts)}")
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not only or name.split(".")[0] in only)
-        return JointObjective(network, weights, precision, overlap, only)
+        return JointObjective(network, weights, precision, overlap, only, boxed)
     if not isinstance(network, SegMiF):
         raise RecipeError(
             "objective 'paper' trains two sub-networks by turns, and this variant has its encoder "

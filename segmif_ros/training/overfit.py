@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from segmif_ros.datasets.sample import BACKGROUND, DatasetError, Sample, Source
+from segmif_ros.datasets.sample import VAGUE, DatasetError, Sample, Source
 from segmif_ros.network.mix_transformer import Block
 from segmif_ros.training.augment import Augmentation
 from segmif_ros.training.recipe import Recipe, Validation, Weighting
@@ -40,7 +40,7 @@ def overfit_recipe(recipe: Recipe, pairs: list[Sample], classes: int) -> Recipe:
     counts = np.zeros(classes)
     for pair in pairs:
         assert pair.labels is not None
-        counts += np.bincount(pair.labels[pair.labels < BACKGROUND], minlength=classes)[:classes]
+        counts += np.bincount(pair.labels[pair.labels < VAGUE], minlength=classes)[:classes]
     weights = np.sqrt(counts.max() / np.maximum(counts, 1.0))
     return replace(
         recipe,
@@ -104,4 +104,4 @@ def in_turn(pairs: list[Sample]) -> list[Callable[[], Sample]]:
 
 
 def _is_labelled(sample: Sample) -> bool:
-    return sample.labels is not None and bool((sample.labels < BACKGROUND).any())
+    return sample.labels is not None and bool((sample.labels < VAGUE).any())

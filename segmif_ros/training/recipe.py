@@ -54,6 +54,7 @@ class Recipe:
         class_weights: weight by class id where it is not 1.
         segmentation_weight: weight of the segmentation loss against the fusion loss.
         overlap_weight: weight of the Dice term inside the segmentation loss; 0 is cross entropy.
+        box_weight: weight of the term that every box counts alike in, see `losses.box_loss`.
         only: parts of the network that are trained, by the names of its modules; the others keep
             their weights and statistics. Empty trains all; for "joint" only.
         weighting: how the two losses are balanced on the way, see `Weighting`.
@@ -84,6 +85,7 @@ class Recipe:
     class_weights: dict[int, float] = field(default_factory=dict)
     segmentation_weight: float = 0.5
     overlap_weight: float = 0.0
+    box_weight: float = 0.0
     only: tuple[str, ...] = ()
     weighting: Weighting = field(default_factory=Weighting)
     target: Target = "pyramid"

@@ -5,8 +5,9 @@ The paper regresses onto "Mask2", whose making was never published; `segmif_ros.
 closest reading of it, and recipe `paper` trains towards that. Such a global saliency mix greys out
 daylight pictures, so the `joint` recipes build their target locally: each band of a Laplacian
 pyramid (Burt and Adelson, 1983) is taken from the image with more activity at that place and scale,
-and the brightness never falls below the brighter of the two images. So hot and bright things stay
-bright, and nothing gets a dark halo.
+the visible one first where it is well exposed; then the brightness is lifted towards the brighter
+of the two images, but not where that would take contrast away. So hot things shine in the dark and
+nothing gets a dark halo, while a dark coat before a bright sky stays dark.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ SHARPNESS = 5.0
 """Exponent of the activity ratio: 1 mixes the bands, infinity chooses."""
 _LIFT = 4.0
 """Sigma of the brightness correction, pixels: slow enough to leave every edge alone."""
+_AROUND = 12.0
+"""Sigma of the neighbourhood that contrast is measured in, pixels."""
+_EXPOSED = (0.8, 2.0, 160.0)
+"""How much the activity of the visible image counts in the dark and when lit, and the grey level
+from which it is lit."""
 
 _GUIDANCE_STRIDE = 4
 """As the network counts its own histograms."""
@@ -48,12 +54,18 @@ def fusion_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
         band_v = visible_pyramid[level] - cv2.pyrUp(visible_pyramid[level + 1], dstsize=size)
         band_t = thermal_pyramid[level] - cv2.pyrUp(thermal_pyramid[level + 1], dstsize=size)
         # The offsets keep sensor noise of a flat thermal image from winning over a flat sky.
-        activity_v = (cv2.GaussianBlur(np.abs(band_v), (0, 0), 1.5) + 0.5) ** SHARPNESS
+        dark, lit, level_lit = _EXPOSED
+        exposure = np.clip(cv2.GaussianBlur(visible_pyramid[level], (0, 0), 2.0) / level_lit, 0, 1)
+        seen = cv2.GaussianBlur(np.abs(band_v), (0, 0), 1.5) + 0.5
+        activity_v = ((dark + (lit - dark) * exposure) * seen) ** SHARPNESS
         activity_t = (cv2.GaussianBlur(np.abs(band_t), (0, 0), 1.5) + 0.1) ** SHARPNESS
         weight = activity_t / (activity_t + activity_v)
         fused = cv2.pyrUp(fused, dstsize=size) + weight * band_t + (1.0 - weight) * band_v
-    brighter = np.maximum(visible_pyramid[0], thermal_pyramid[0]) - fused
-    lift = cv2.GaussianBlur(np.maximum(brighter, 0.0), (0, 0), _LIFT)
+    # Up to the visible image always, or hot things get a dark halo; beyond it with care.
+    fused = fused + _lift(visible_pyramid[0] - fused)
+    lift = _lift(thermal_pyramid[0] - fused)
+    kept = np.clip(_contrast(fused + lift) / _contrast(fused), 0.0, 1.0) ** 3
+    lift *= cv2.GaussianBlur(kept, (0, 0), _AROUND / 2.0)
     return np.clip(fused + lift, 0.0, 255.0).astype(np.float32)
 
 
@@ -63,6 +75,16 @@ def saliency_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
         np.clip(np.round(plane), 0.0, 255.0).astype(np.uint8) for plane in (luma, thermal)
     )
     return guidance(thermal8, visible8, stride=_GUIDANCE_STRIDE).astype(np.float32)
+
+
+def _lift(missing: Plane) -> Plane:
+    return np.asarray(cv2.GaussianBlur(np.maximum(missing, 0.0), (0, 0), _LIFT), np.float32)
+
+
+def _contrast(image: Plane) -> Plane:
+    """Standard deviation around every pixel, with an offset that makes ratios of noise harmless."""
+    mean, square = (cv2.GaussianBlur(plane, (0, 0), _AROUND) for plane in (image, image * image))
+    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0.0)) + 2.0, np.float32)
 
 
 def _gaussian_pyramid(image: Plane) -> list[Plane]:

@@ -79,7 +79,7 @@ def score(
     stride = JointObjective.label_stride if recipe.augmentation.plain else 1
     for load in pairs[ranks.rank :: ranks.count]:
         example = _example(load(), recipe)
-        rgb, thermal, _, target = (tensor.to(ranks.device) for tensor in stack([example]))
+        rgb, thermal, _, target, _ = (tensor.to(ranks.device) for tensor in stack([example]))
         with torch.inference_mode():
             output = network(rgb, thermal)
             size = rgb.shape[2] // stride, rgb.shape[3] // stride

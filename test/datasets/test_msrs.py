@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.datasets.msrs import msrs_labels, msrs_pairs
+from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.opening import open_dataset
-from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, IGNORE, PERSON, DatasetError
+from segmif_ros.datasets.sample import CAR, PERSON, DatasetError
 
 SIZE = (40, 80)
 
@@ -35,23 +35,6 @@ def msrs(tmp_path: Path) -> Path:
     cv2.imwrite(str(tmp_path / "mask_city" / "1D.png"), city)
     cv2.imwrite(str(tmp_path / "mask_city" / "1D_conf.png"), confidence)
     return tmp_path
-
-
-def test_boxes_overrule_masks(msrs: Path) -> None:
-    labels = msrs_labels(msrs, "1D", SIZE)
-    assert labels[20, 30] == PERSON  # mask inside its box
-    assert labels[12, 22] == IGNORE  # in the person's box, off its mask
-    assert labels[10, 70] == IGNORE  # in the car's box, nobody found the car
-    assert labels[30, 50 + 2] == BACKGROUND  # daylight mask not sure
-    assert labels[30, 45] == 1  # daylight mask believed
-    assert labels[2, 2] == BACKGROUND  # a car outside every box is no car
-    assert labels[37, 2] not in (BICYCLE, CAR)
-
-
-def test_night_pairs_know_no_street(msrs: Path) -> None:
-    (msrs / "mask_city" / "1D.png").unlink()
-    labels = msrs_labels(msrs, "1D", SIZE)
-    assert set(np.unique(labels)) == {PERSON, BACKGROUND, IGNORE}
 
 
 def test_pairs_are_listed_by_split(msrs: Path) -> None:
@@ -81,4 +64,4 @@ def test_pictures_may_be_png_or_jpeg(msrs: Path) -> None:
 def test_a_mask_without_its_confidence_is_refused(msrs: Path) -> None:
     (msrs / "mask_city" / "1D_conf.png").unlink()
     with pytest.raises(DatasetError, match=r"1D\.png has no 1D_conf\.png beside it"):
-        msrs_labels(msrs, "1D", SIZE)
+        msrs_pairs(msrs, "train")[0]()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.datasets.sample import Sample
+from segmif_ros.metrics.boxes import Box
 from segmif_ros.training.augment import Augmentation, make_example, plain_example
 
 PLAIN = Augmentation(
@@ -119,3 +120,37 @@ def test_the_target_can_ask_for_more_detail_and_contrast_than_the_inputs_have() 
     assert edges(sharp) > 1.05 * edges(plain)
     assert strong.std() > 1.02 * plain.std()
     assert 0.0 <= sharp.min() <= sharp.max() <= 255.0
+
+
+BOXED = replace(
+    sample(), boxes=(Box(8, 40, 30, 50, 60), Box(9, 130, 100, 160, 120), Box(13, 0, 0, 3, 2))
+)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_go_with_the_picture(seed: int) -> None:
+    """The labels are columns of 16 pixels, so a box says which ones it must lie on."""
+    example = make_example(BOXED, replace(PLAIN, scale=(0.8, 1.2)), np.random.default_rng(seed))
+    for label, top, left, bottom, right in example.boxes:
+        assert label in (8, 9)  # the third is too small for rows and columns
+        assert 0 <= top < bottom <= 64
+        assert 0 <= left < right <= 96
+        columns = example.labels[:, int(left) : int(right)]
+        wanted = {2, 3} if label == 8 else {8, 9}
+        assert set(np.unique(columns)) <= wanted
+
+
+def test_focus_lays_windows_over_boxes() -> None:
+    def share(focus: float) -> float:
+        how = replace(PLAIN, scale=(1.6, 1.6), focus=focus)
+        drawn = [make_example(BOXED, how, np.random.default_rng(seed)) for seed in range(40)]
+        return sum(bool(len(example.boxes)) for example in drawn) / len(drawn)
+
+    assert share(1.0) > share(0.0) + 0.1
+
+
+def test_without_focus_no_random_number_is_drawn_for_it() -> None:
+    plain, boxed = (
+        make_example(pair, PLAIN, np.random.default_rng(3)) for pair in (sample(), BOXED)
+    )
+    assert np.array_equal(plain.rgb, boxed.rgb)

@@ -5,7 +5,9 @@ import math
 
 import torch
 
+from segmif_ros.datasets.sample import POSSIBLE, VAGUE
 from segmif_ros.training.losses import (
+    box_loss,
     first_round_loss,
     fusion_loss,
     gradient_magnitude,
@@ -50,14 +52,14 @@ def test_known_pixels_cost_their_cross_entropy() -> None:
     assert abs(float(loss) - math.log(15)) < 1e-5
 
 
-def test_background_forbids_three_classes_and_no_other() -> None:
+def test_background_forbids_road_users_and_no_other_class() -> None:
     def loss(label: int) -> float:
         logits = torch.zeros(1, 15, 4, 4)
         logits[:, label] = 12.0
         return float(segmentation_loss(logits, labels(254), torch.ones(15)))
 
-    assert all(loss(label) > 5.0 for label in (8, 9, 13))
-    assert all(loss(label) < 0.01 for label in (1, 3, 6, 7, 14))
+    assert all(loss(label) > 5.0 for label in (8, 9, 10, 11, 12, 13))
+    assert all(loss(label) < 0.01 for label in (1, 3, 4, 5, 6, 7, 14))
 
 
 def test_ssim_is_that_of_the_definition() -> None:
@@ -120,3 +122,52 @@ def test_overlap_counts_areas() -> None:
     # One pixel of 64, but one class of three.
     assert 0.33 < float(overlap_loss(missed, truth)) < 0.36
     assert float(overlap_loss(exact, torch.full_like(truth, 255))) == 0.0
+
+
+def test_an_id_below_254_allows_the_road_users_that_it_names() -> None:
+    def cost(label: int, winner: int) -> float:
+        logits = torch.full((1, 15, 8, 8), -10.0)
+        logits[:, winner] = 5.0
+        return float(segmentation_loss(logits, labels(label), torch.ones(15)))
+
+    person, car, bicycle = 8, 9, 13
+    for allowed in (person, car, bicycle):
+        inside = 254 - POSSIBLE[allowed]
+        for other in (person, car, bicycle):
+            assert (cost(inside, other) > 1.0) is (other != allowed)
+    assert cost(VAGUE, person) < 1e-3  # it may be any of the three
+
+
+def box(label: int) -> torch.Tensor:
+    """One box of 8x4 pixels, and a place without one."""
+    return torch.tensor([[[label, 4, 6, 12, 10], [-1, 0, 0, 0, 0]]], dtype=torch.float32)
+
+
+def test_a_box_asks_for_its_class_in_every_row_and_column() -> None:
+    p = torch.full((1, 15, 16, 16), 1e-4)
+    empty = float(box_loss(p, box(8)))
+    p[0, 8, 4:8, 6:10] = 0.99
+    half = float(box_loss(p, box(8)))
+    p[0, 8, 4:12, 7:9] = 0.99
+    p[0, 8, 8, 6:10] = 0.99
+    cross = float(box_loss(p, box(8)))
+    assert cross < 0.05 < half < empty
+    assert float(box_loss(p, box(9))) == empty  # another class
+
+
+def test_a_box_counts_alike_whatever_its_size_and_none_costs_nothing() -> None:
+    p = torch.full((1, 15, 64, 64), 0.1)
+    small = torch.tensor([[[8, 0, 0, 4, 4]]], dtype=torch.float32)
+    large = torch.tensor([[[8, 0, 0, 60, 60]]], dtype=torch.float32)
+    torch.testing.assert_close(box_loss(p, small), box_loss(p, large))
+    assert float(box_loss(p, torch.full((1, 3, 5), -1.0))) == 0.0
+
+
+def test_boxes_enter_the_loss_at_the_size_of_the_labels() -> None:
+    logits = torch.zeros(1, 15, 16, 16)
+    logits[:, 8, 2:6, 4:8] = 9.0
+    known = labels(255)
+    boxes = torch.tensor([[[8, 2, 4, 6, 8]]], dtype=torch.float32)
+    fits = segmentation_loss(logits, known, torch.ones(15), boxes=boxes, boxed=1.0)
+    moved = segmentation_loss(logits, known, torch.ones(15), boxes=boxes + 6, boxed=1.0)
+    assert float(fits) < 1.0 < float(moved)

@@ -41,6 +41,30 @@ def test_a_cold_sky_does_not_darken_a_bright_one() -> None:
     assert target[:60].min() > 185.0
 
 
+def test_a_dark_coat_before_a_bright_sky_stays_dark() -> None:
+    visible = np.full((128, 160), 200.0, np.float32)
+    visible[30:100, 60:90] = 40.0  # a coat, warm: as bright in thermal as the sky in visible
+    thermal = np.full((128, 160), 20.0, np.float32)
+    thermal[30:100, 60:90] = 200.0
+    coat = fusion_target(visible, thermal)[50:80, 70:80].mean()
+    at_night = fusion_target(np.minimum(visible, 40.0), thermal)[50:80, 70:80].mean()
+    assert coat < 130.0
+    assert at_night > 180.0
+
+
+def test_where_it_is_well_lit_the_visible_detail_wins() -> None:
+    rng = np.random.default_rng(3)
+    detail = rng.normal(0.0, 8.0, (128, 160)).astype(np.float32)
+    other = rng.normal(0.0, 8.0, (128, 160)).astype(np.float32)
+
+    def share(level: float) -> float:
+        target = fusion_target(level + detail, level + other)
+        return float(np.corrcoef(target.ravel(), detail.ravel())[0, 1])
+
+    assert share(180.0) > 0.9
+    assert share(180.0) > share(25.0) + 0.1
+
+
 def test_stays_in_range() -> None:
     rng = np.random.default_rng(1)
     noise = [rng.uniform(0, 255, (64, 96)).astype(np.float32) for _ in range(2)]
