@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="continue OUT/checkpoint.pt")
     begin.add_argument(
-        "--start", type=Path, help="checkpoint whose weights to begin with, or a bundle made of one"
+        "--start", type=Path, help="checkpoint or bundle whose weights to begin with"
     )
     begin.add_argument(
         "--encoder", type=Path, help="MiT or SegFormer checkpoint whose encoder to begin with"

@@ -12,6 +12,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from segmif_ros.export.shapes import fold_shapes
+from segmif_ros.export.weights import inline_weights
 
 _FREE = frozenset({"Constant", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Shape"})
 """Operators that move no data in any runtime."""
@@ -91,6 +92,7 @@ def part_of(name: str) -> str:
 
 class _Counter:
     def __init__(self, model: onnx.ModelProto) -> None:
+        model = inline_weights(model)
         for tensor in model.graph.initializer:
             if len(tensor.raw_data) > _HEAVY:
                 tensor.ClearField("raw_data")  # only its shape counts, and passes copy the graph

@@ -52,6 +52,8 @@ class CompactPlan:
         layers: layers of a dense block.
         heads: heads of the exchange.
         head_width: channels of the segmentation head.
+        pixels: the encoder also sees every full-size pixel of both cameras, not only the picture at
+            half its size.
     """
 
     encoder: EncoderShape
@@ -61,6 +63,7 @@ class CompactPlan:
     layers: int = 2
     heads: int = 4
     head_width: int = 48
+    pixels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class CompactSegMiF(nn.Module):
         dims, folded = plan.encoder.dims, VISIBLE_CHANNELS + THERMAL_CHANNELS
         self.folding = Folding()
         self.encoder = CompactEncoder(plan.encoder, FOLDED)
+        self.pixels = nn.Conv2d(folded, dims[0], 3, 2, 1, bias=False) if plan.pixels else None
         self.stem = nn.Conv2d(folded, plan.detail, 3, padding=1)
         self.stem_ir = nn.Conv2d(THERMAL_CHANNELS, plan.trunk, 3, 2, 1)
         self.stem_vis = nn.Conv2d(VISIBLE_CHANNELS, plan.trunk, 3, 2, 1)
@@ -119,14 +123,17 @@ class CompactSegMiF(nn.Module):
         self.detail = nn.Conv2d(plan.detail, plan.detail, 3, padding=1)
         self.share = nn.Conv2d(plan.detail, FOLDED, 3, padding=1)
         self.offset = nn.Conv2d(plan.detail, FOLDED, 3, padding=1)
+        self.lift = nn.Conv2d(plan.detail, FOLDED, 1)
         self.levels = nn.ModuleList(nn.Conv2d(dim, plan.head_width, 1) for dim in dims)
         self.fine = ConvNorm(plan.detail, plan.head_width)
         self.refine = ConvNorm(plan.head_width, plan.head_width, 3)
         self.dropout = nn.Dropout2d(0.1)
         self.predict = nn.Conv2d(plan.head_width, classes, 1)
-        for start_at_nothing in (self.share, self.offset):
+        for start_at_nothing in (self.share, self.offset, self.lift):
             nn.init.zeros_(start_at_nothing.weight)
             nn.init.zeros_(start_at_nothing.bias)
+        if self.pixels is not None:
+            nn.init.zeros_(self.pixels.weight)
 
     def forward(self, rgb: Tensor, thermal: Tensor) -> NetworkOutput:
         """Fuse and segment.
@@ -152,8 +159,8 @@ class CompactSegMiF(nn.Module):
         """The same on folded images.
 
         Args:
-            visible: Bx33xhxw, see `folding.Folding.fold_visible`.
-            thermal: Bx21xhxw, see `folding.Folding.fold_thermal`.
+            visible: Bx32xhxw, see `folding.Folding.fold_visible`.
+            thermal: Bx16xhxw, see `folding.Folding.fold_thermal`.
         """
         folded = torch.cat([visible, thermal], dim=1)
         take = self.folding.take
@@ -162,10 +169,13 @@ class CompactSegMiF(nn.Module):
         )
         guide = take(folded, "half_luma") + weight * take(folded, "half_difference")
         coloured = take(folded, "half_colour") + weight * take(folded, "half_shift")
-        maps = self.encoder(coloured * 4.0 - 2.0)
+        beside = None if self.pixels is None else self.pixels(folded)
+        maps = self.encoder(coloured * 4.0 - 2.0, beside)
         features = self._fuse(folded, visible, thermal, maps)
-        share = torch.sigmoid(self.share(features))
-        change = share * take(folded, "difference") + self.offset(features)
+        difference = take(folded, "difference")
+        # Between them these two make either camera, their mean and the brighter of the two.
+        share, lift = torch.sigmoid(self.share(features)), self.lift(features)
+        change = share * difference + lift * torch.relu(difference) + self.offset(features)
         return BlockOutput(change, self._segment(maps, features), guide)
 
     def _fuse(self, folded: Tensor, visible: Tensor, thermal: Tensor, maps: list[Tensor]) -> Tensor:

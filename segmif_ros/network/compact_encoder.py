@@ -102,11 +102,19 @@ class CompactEncoder(nn.Module):
             for i in range(4)
         )
 
-    def forward(self, folded: Tensor) -> list[Tensor]:
-        """BxCxhxw -> four maps at 1/2, 1/4, 1/8, 1/16 of the folded size."""
-        maps = []
+    def forward(self, folded: Tensor, beside: Tensor | None = None) -> list[Tensor]:
+        """BxCxhxw -> four maps at 1/2, 1/4, 1/8, 1/16 of the folded size.
+
+        Args:
+            folded: the folded picture.
+            beside: what to add to the first embedding, of its size.
+        """
+        maps: list[Tensor] = []
         features = folded
         for embed, stage in zip(self.embeds, self.stages, strict=True):
-            features = stage(embed(features))
+            embedded = embed(features)
+            if beside is not None and not maps:
+                embedded = embedded + beside
+            features = stage(embedded)
             maps.append(features)
         return maps

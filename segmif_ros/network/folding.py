@@ -17,10 +17,13 @@ BLOCK = 4
 FOLDED = BLOCK * BLOCK
 HALF = 4
 """Channels of a half-size picture: 2x2 in a block."""
-VISIBLE_CHANNELS = FOLDED + 3 * HALF + HALF + 1
-"""Luma, half-size red, green and blue, half-size luma, mean luma."""
-THERMAL_CHANNELS = FOLDED + HALF + 1
-"""Thermal, half-size thermal, mean thermal."""
+VISIBLE_CHANNELS = FOLDED + 4 * HALF
+"""Luma, half-size red, green, blue and luma.
+
+What follows from these (means, differences, half-size thermal) is not stored: runtimes lay channels
+out in blocks of 16, and one more than 48 costs as much as sixteen.
+"""
+THERMAL_CHANNELS = FOLDED
 _LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601."""
 
@@ -28,7 +31,7 @@ _LUMA = (0.299, 0.587, 0.114)
 class Folding(nn.Module):
     """Fixed 1x1 convolutions; nothing is learned.
 
-    `visible_matrix` is 33x48 and `thermal_matrix` 21x16, over the channels of
+    `visible_matrix` is 32x48 and `thermal_matrix` 16x16, over the channels of
     `torch.nn.functional.pixel_unshuffle`: colour * 16 + row * 4 + column.
     """
 
@@ -39,27 +42,25 @@ class Folding(nn.Module):
         super().__init__()
         luma = torch.cat([weight * torch.eye(FOLDED) for weight in _LUMA], dim=1)
         half = _half_matrix()
-        mean = torch.full((1, FOLDED), 1.0 / FOLDED)
-        visible = torch.cat([luma, torch.block_diag(half, half, half), half @ luma, mean @ luma])
-        thermal = torch.cat([torch.eye(FOLDED), half, mean])
+        visible = torch.cat([luma, torch.block_diag(half, half, half), half @ luma])
         self.register_buffer("visible_matrix", visible, persistent=False)
-        self.register_buffer("thermal_matrix", thermal, persistent=False)
+        self.register_buffer("thermal_matrix", torch.eye(FOLDED), persistent=False)
         for name, matrix in _selections().items():
             self.register_buffer(name, matrix[:, :, None, None], persistent=False)
 
     def fold_visible(self, blocks: Tensor) -> Tensor:
-        """Bx48xhxw blocks of RGB in [0, 1] -> Bx33xhxw."""
+        """Bx48xhxw blocks of RGB in [0, 1] -> Bx32xhxw."""
         return F.conv2d(blocks, self.visible_matrix[:, :, None, None])
 
     def fold_thermal(self, blocks: Tensor) -> Tensor:
-        """Bx16xhxw blocks of thermal in [0, 1] -> Bx21xhxw."""
+        """Bx16xhxw blocks of thermal in [0, 1] -> Bx16xhxw."""
         return F.conv2d(blocks, self.thermal_matrix[:, :, None, None])
 
     def take(self, folded: Tensor, name: str) -> Tensor:
         """Take one quantity out of both cameras' channels.
 
         Args:
-            folded: Bx54xhxw, visible then thermal.
+            folded: Bx48xhxw, visible then thermal.
             name: "difference" (thermal - luma, 16 channels), "half_colour" (12 channels of colour,
                 4 of thermal), "half_shift" (half-size thermal - luma for each colour, 0 for
                 thermal), "half_luma" (4), "half_difference" (4), "luma_mean", "thermal_mean" (1).
@@ -75,11 +76,10 @@ def _half_matrix() -> Tensor:
 
 
 def _selections() -> dict[str, Tensor]:
-    """Rows over the 54 folded channels."""
+    """Rows over the 48 folded channels."""
     one = torch.eye(VISIBLE_CHANNELS + THERMAL_CHANNELS)
-    luma, colour, half_luma, luma_mean, thermal, half_thermal, thermal_mean = one.split(
-        [FOLDED, 3 * HALF, HALF, 1, FOLDED, HALF, 1]
-    )
+    luma, colour, half_luma, thermal = one.split([FOLDED, 3 * HALF, HALF, FOLDED])
+    half_thermal = _half_matrix() @ thermal
     half_difference = half_thermal - half_luma
     return {
         "difference": thermal - luma,
@@ -87,6 +87,6 @@ def _selections() -> dict[str, Tensor]:
         "half_shift": torch.cat([*[half_difference] * 3, torch.zeros_like(half_thermal)]),
         "half_luma": half_luma,
         "half_difference": half_difference,
-        "luma_mean": luma_mean,
-        "thermal_mean": thermal_mean,
+        "luma_mean": luma.mean(dim=0, keepdim=True),
+        "thermal_mean": thermal.mean(dim=0, keepdim=True),
     }

@@ -20,8 +20,9 @@ B4 = EncoderShape(depths=(3, 8, 27, 3))
 B5 = EncoderShape(depths=(3, 6, 40, 3))
 NANO = CompactPlan(
     EncoderShape(
-        dims=(32, 64, 128, 160), heads=(0, 2, 4, 5), reductions=(1, 2, 1, 1), depths=(2, 2, 2, 2)
-    )
+        dims=(32, 64, 160, 256), heads=(0, 2, 5, 8), reductions=(1, 2, 1, 1), depths=(2, 2, 2, 2)
+    ),
+    pixels=True,
 )
 
 

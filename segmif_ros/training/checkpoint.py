@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segmif_ros.bundle import MANIFEST, BundleError, parse_manifest
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.export.bundle_weights import BundleWeightsError, read_weights
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 from segmif_ros.outputs import written_aside
 from segmif_ros.share import resolve_model
@@ -163,18 +164,30 @@ def restore(
             torch.cuda.set_rng_state(everybody["cuda"][ranks.rank])
 
 
-def load_start(network: nn.Module, start: Path) -> str:
-    """Begin with the averaged weights of an earlier run.
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a run began with.
+
+    Attributes:
+        told: for the log.
+        settled: BatchNorms know the statistics of real batches; `warm_start.settle_norms` gives
+            them to weights that were read back from a bundle.
+    """
+
+    told: str
+    settled: bool = True
+
+
+def load_start(network: nn.Module, start: Path) -> Begun:
+    """Begin with the averaged weights of an earlier run, or with those of a bundle.
 
     A class layer of another size stays fresh, so that a network can learn other classes.
 
     Args:
         network: to be filled.
-        start: checkpoint.pt, best.pt, or a bundle that was exported from one: its folder, or its
-            name if it ships.
-
-    Returns:
-        What was taken, for the log.
+        start: checkpoint.pt, best.pt, or a bundle: its folder, or its name if it ships. The
+            checkpoint that it was exported from is taken if it is still there unchanged, else what
+            its fp32 graph holds.
 
     Raises:
         CheckpointError: the weights are not to be found or belong to another network.
@@ -182,48 +195,45 @@ def load_start(network: nn.Module, start: Path) -> str:
     if not start.exists():
         with suppress(FileNotFoundError):
             start = resolve_model(str(start))
-    path = source_checkpoint(start) if start.is_dir() else start
-    weights: dict[str, Tensor] = read(path)["average"]
+    path, settled = start, True
+    if start.is_dir():
+        path, weights, settled = _bundle_weights(network, start)
+    else:
+        weights = read(path)["average"]
     own = network.state_dict()
     other = sorted(name for name in own.keys() & weights if own[name].shape != weights[name].shape)
-    foreign = own.keys() ^ weights.keys()
+    # A graph has no use for the number of batches that a BatchNorm saw.
+    foreign = {n for n in own.keys() ^ weights.keys() if not n.endswith("num_batches_tracked")}
     if foreign or any(".predict." not in f".{name}" for name in other):
         first = sorted(foreign)[0] if foreign else other[0]
         raise CheckpointError(
             f"{path} holds another network than the recipe's variant: {first!r} does not fit"
         )
-    network.load_state_dict({**weights, **{name: own[name] for name in other}})
-    if other:
-        return f"{path}: all weights but the class layer, which has another number of classes"
-    return f"{path}: all weights"
+    network.load_state_dict({**own, **weights, **{name: own[name] for name in other}})
+    what = "all weights but the class layer, which has another number of classes"
+    return Begun(f"{path}: {what if other else 'all weights'}", settled)
 
 
-def source_checkpoint(bundle: Path) -> Path:
-    """Return the checkpoint that a bundle was exported from, as its manifest names it.
-
-    Raises:
-        CheckpointError: the manifest names none, or the file is gone or another one.
-    """
+def _bundle_weights(network: nn.Module, folder: Path) -> tuple[Path, dict[str, Tensor], bool]:
+    """Return where the weights of a bundle lie, the weights, and whether norms are settled."""
     try:
-        source = parse_manifest(bundle / MANIFEST).provenance.get("checkpoint")
+        manifest = Bundle.load(folder).manifest
     except BundleError as err:
-        raise CheckpointError(f"{bundle} is no bundle ({err}); give a checkpoint.pt") from err
-    if not isinstance(source, dict) or "path" not in source:
-        raise CheckpointError(
-            f"{bundle}: its manifest names no checkpoint; a bundle holds no weights that can be "
-            "trained on, give the checkpoint.pt that it was exported from"
-        )
-    path = Path(str(source["path"]))
-    if not path.is_file():
-        raise CheckpointError(
-            f"{bundle} was exported from {path}, which is not here; give that file with --start"
-        )
-    if digest(path) != source.get("sha256"):
-        raise CheckpointError(
-            f"{path} has changed since {bundle} was exported from it; to begin with it anyway, "
-            "give the file itself"
-        )
-    return path
+        raise CheckpointError(f"{folder} is no bundle ({err}); give a checkpoint.pt") from err
+    source = manifest.provenance.get("checkpoint")
+    if isinstance(source, dict) and "path" in source:
+        path = Path(str(source["path"]))
+        if path.is_file() and digest(path) == source.get("sha256"):
+            return path, read(path)["average"], True
+    path = folder / manifest.model
+    try:
+        weights = read_weights(path, network)
+    except BundleWeightsError as err:
+        raise CheckpointError(f"{err}; or give the checkpoint.pt of {folder} itself") from err
+    names = [label.name for label in manifest.classes]
+    for name, logit in dict(manifest.provenance.get("favoured", {})).items():
+        weights["predict.bias"][names.index(name)] -= float(logit)
+    return path, weights, False
 
 
 def digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,11 @@ from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.schedule import Phase, learning_rates, phases
 from segmif_ros.training.stop import StopRequest, stop_on_signals
 from segmif_ros.training.validation import chosen, score
+from segmif_ros.training.warm_start import settle_norms
 from segmif_ros.training.weighting import LossRatioWeighting
+
+_SETTLING = 6
+"""Batches that the statistics of a bundle's BatchNorms are taken from."""
 
 __all__ = ["Options", "TrainingError", "draw_batch", "train"]
 
@@ -96,7 +100,8 @@ def train(
         part = ranks.part(recipe.batch, recipe.accumulate)
         scored = chosen(validation, recipe.validation.pairs)
         run = Run(recipe, out, classes, ranks, options, scored)
-        run.begin(resume=resume, start=start, encoder=encoder)
+        first = (draw_batch(recipe, sources, step) for step in range(_SETTLING))
+        run.begin(resume=resume, start=start, encoder=encoder, first=first)
         every, begun = phases(recipe), run.state.step
         steps = range(begun, every[-1].end)
         with (
@@ -152,13 +157,18 @@ class Run:
             LossRatioWeighting(recipe.weighting),
         )
 
-    def begin(self, *, resume: bool, start: Path | None, encoder: Path | None) -> None:
-        """Load what the run begins with."""
+    def begin(
+        self, *, resume: bool, start: Path | None, encoder: Path | None, first: Iterable[Batch]
+    ) -> None:
+        """Load what the run begins with; `first` are some batches, drawn if they are needed."""
         state, said = self.state, ""
         if encoder is not None:
             said = str(load_encoder(state.network, encoder))
         if start is not None:
-            said = checkpoint.load_start(state.network, start)
+            begun = checkpoint.load_start(state.network, start)
+            said = begun.told
+            if not begun.settled:
+                settle_norms(state.network, first)
         state.average.load_state_dict(state.network.state_dict())
         if self.ranks.count > 1:
             # The same weights everywhere, but not the same dropout.
@@ -320,8 +330,16 @@ class Run:
         )
 
     def _objective(self, phase: Phase, network: nn.Module) -> Objective:
-        overlap, only = self.recipe.overlap_weight, self.recipe.only
-        return objective_of(phase, network, self.weights, self.precision, overlap, only)
+        recipe = self.recipe
+        return objective_of(
+            phase,
+            network,
+            self.weights,
+            self.precision,
+            recipe.overlap_weight,
+            recipe.only,
+            recipe.box_weight,
+        )
 
     def _optimiser(self, network: nn.Module, phase: Phase) -> torch.optim.Optimizer:
         self._objective(phase, network)  # freezes what this phase does not train

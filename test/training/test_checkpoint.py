@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_model import fmb_classes
-from tiny_training import CLASSES, OPTIONS, RECIPE, source, tiny
+from tiny_training import CLASSES, OPTIONS, RECIPE, cascade, source, tiny
 
-from segmif_ros.bundle import MANIFEST, Manifest
+from segmif_ros.bundle import LabelClass
+from segmif_ros.export.export import write_bundle
 from segmif_ros.training.checkpoint import CheckpointError, digest, load_start, read
 from segmif_ros.training.loop import train
 
@@ -22,20 +22,25 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def bundle(tmp_path: Path, source: object) -> Path:
-    folder = tmp_path / "bundle"
-    folder.mkdir(exist_ok=True)
-    provenance = {"checkpoint": source} if source else {}
-    manifest = Manifest(
-        "tiny", "model.onnx", "00", (480, 640), fmb_classes(), provenance=provenance
+def bundle(folder: Path, network: torch.nn.Module, **provenance: object) -> Path:
+    classes = tuple(LabelClass(i, f"class {i}", (i, i, i)) for i in range(CLASSES))
+    write_bundle(
+        network.eval(),
+        folder,
+        name="tiny",
+        variant="tiny",
+        size=(64, 64),
+        classes=classes,
+        switches={"attention": "mean"},
+        provenance=provenance,
+        licence="",
     )
-    (folder / MANIFEST).write_text(manifest.to_json())
     return folder
 
 
 def test_a_run_begins_with_the_weights_of_another(weights: Path, tmp_path: Path) -> None:
     network = tiny(CLASSES)
-    assert load_start(network, weights).endswith("all weights")
+    assert load_start(network, weights).told.endswith("all weights")
     stored = read(weights)["average"]
     assert all(torch.equal(stored[name], value) for name, value in network.state_dict().items())
     recipe = replace(RECIPE, steps=1, lr=0.0)
@@ -48,20 +53,64 @@ def test_a_run_begins_with_the_weights_of_another(weights: Path, tmp_path: Path)
 def test_other_classes_begin_with_a_fresh_class_layer(weights: Path) -> None:
     network = tiny(9)
     fresh = network.predict.weight.clone()
-    assert "all weights but the class layer" in load_start(network, weights)
+    assert "all weights but the class layer" in load_start(network, weights).told
     assert torch.equal(network.predict.weight, fresh)
     assert torch.equal(network.stem.weight, read(weights)["average"]["stem.weight"])
 
 
-def test_a_bundle_leads_to_its_checkpoint(weights: Path, tmp_path: Path) -> None:
+def test_a_bundle_leads_to_its_checkpoint_while_that_is_unchanged(
+    weights: Path, tmp_path: Path
+) -> None:
     named = {"path": str(weights), "sha256": digest(weights)}
-    assert load_start(tiny(CLASSES), bundle(tmp_path, named)).endswith("all weights")
-    with pytest.raises(CheckpointError, match="has changed since"):
-        load_start(tiny(CLASSES), bundle(tmp_path, {**named, "sha256": "0"}))
-    with pytest.raises(CheckpointError, match="which is not here"):
-        load_start(tiny(CLASSES), bundle(tmp_path, {**named, "path": "gone.pt"}))
-    with pytest.raises(CheckpointError, match="names no checkpoint"):
-        load_start(tiny(CLASSES), bundle(tmp_path, None))
+    folder = bundle(tmp_path / "bundle", tiny(CLASSES), checkpoint=named)
+    begun = load_start(tiny(CLASSES), folder)
+    assert begun.settled
+    assert begun.told == f"{weights}: all weights"
+    weights_gone = bundle(tmp_path / "gone", tiny(CLASSES), checkpoint={**named, "sha256": "0"})
+    assert not load_start(tiny(CLASSES), weights_gone).settled
+
+
+def test_a_bundle_alone_gives_back_what_it_computes(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    trained = tiny(CLASSES).train()
+    pairs = torch.rand(4, 3, 64, 64), torch.rand(4, 1, 64, 64)
+    for parameter in trained.parameters():  # nothing may stay at the zero that it began with
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    for _ in range(3):
+        trained(*pairs)  # the BatchNorms learn statistics of their own
+    before = trained.eval()(*pairs)
+    trained.predict.bias.data[3] += 0.8
+    folder = bundle(tmp_path / "bundle", trained, favoured={"class 3": 0.8})
+    again = tiny(CLASSES)
+    begun = load_start(again, folder)
+    assert not begun.settled
+    after = again.eval()(*pairs)
+    torch.testing.assert_close(after.logits, before.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(after.luma, before.luma, atol=1e-4, rtol=1e-4)
+
+
+def test_a_run_begun_with_a_bundle_settles_its_norms(tmp_path: Path) -> None:
+    torch.manual_seed(6)
+    folder = bundle(tmp_path / "bundle", tiny(CLASSES))
+    recipe = replace(RECIPE, steps=1, lr=0.0)
+    average = train(
+        recipe,
+        {"blocks": source()},
+        tmp_path / "run",
+        classes=CLASSES,
+        start=folder,
+        options=OPTIONS,
+    )
+    spread = average.encoder.embeds[0][1].running_var
+    assert float((spread - 1.0).abs().max()) > 0.1  # 1 is what a graph gives back
+
+
+def test_a_bundle_without_readable_weights_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no bundle"):
+        load_start(tiny(CLASSES), tmp_path)
+    folder = bundle(tmp_path / "bundle", tiny(CLASSES))
+    with pytest.raises(CheckpointError, match=r"give the checkpoint\.pt"):
+        load_start(cascade(CLASSES), folder)
 
 
 def test_what_is_no_checkpoint_of_this_network_is_refused(tmp_path: Path) -> None:
