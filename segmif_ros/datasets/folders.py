@@ -102,7 +102,7 @@ def folder_pairs(root: Path) -> list[Callable[[], Sample]]:
         raise DatasetError(f"{root}: no pair; expected equal names under visible/ and infrared/")
     return [
         _with_street_labels(
-            root, stem, pair_reader(visible[stem], infrared[stem], None, None, name=stem)
+            root, stem, pair_reader(visible[stem], infrared[stem], None, None, name=Path(stem).name)
         )
         for stem in common
     ]

@@ -91,9 +91,9 @@ def _found(
                 yield f"{name}.running_var", np.full_like(bias, 1.0 - norm.eps)
         elif node.op_type == "MatMul" and isinstance(module, CompactInteraction):
             # The one matrix of the exchange that the export stores turned around.
-            value = stored.get(node.input[1])
-            if value is not None and value.ndim == 4:
-                yield f"{owner}.values", np.ascontiguousarray(value.swapaxes(2, 3))
+            turned = stored.get(node.input[1])
+            if turned is not None and turned.ndim == 4:
+                yield f"{owner}.values", np.ascontiguousarray(turned.swapaxes(2, 3))
 
 
 def _module_of(node: str) -> str:

@@ -231,7 +231,9 @@ def _bundle_weights(network: nn.Module, folder: Path) -> tuple[Path, dict[str, T
     except BundleWeightsError as err:
         raise CheckpointError(f"{err}; or give the checkpoint.pt of {folder} itself") from err
     names = [label.name for label in manifest.classes]
-    for name, logit in dict(manifest.provenance.get("favoured", {})).items():
+    told = manifest.provenance
+    # "favoured" is what bundles called it before.
+    for name, logit in dict(told.get("class_bias", told.get("favoured", {}))).items():
         weights["predict.bias"][names.index(name)] -= float(logit)
     return path, weights, False
 

@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 from tqdm import tqdm
 
 from segmif_ros.datasets.folders import folder_pairs
+from segmif_ros.datasets.pictures import images
 from segmif_ros.datasets.sample import IGNORE, POSSIBLE, Sample
 from segmif_ros.frames import Image8
 from segmif_ros.network.variants import build
@@ -92,13 +93,14 @@ def main(argv: Sequence[str]) -> int:
     load_start(network, args.weights)
     network.eval()
     wanted = None if args.list is None else set(args.list.read_text().split())
-    for read in tqdm(folder_pairs(args.data)):
-        sample = read()
-        if wanted is not None and sample.name not in wanted:
+    names = sorted(images(args.data / "visible").keys() & images(args.data / "infrared").keys())
+    for name, read in zip(tqdm(names), folder_pairs(args.data), strict=True):
+        if wanted is not None and name not in wanted:
             continue
+        sample = read()
         p = probabilities(network, sample, args.scales)
         mask, certainty = label(p, objects=args.objects, street=args.street)
-        path = args.out / f"{sample.name}.png"
+        path = args.out / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), mask)
         cv2.imwrite(str(path.with_name(f"{path.stem}_conf.png")), certainty)

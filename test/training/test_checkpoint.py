@@ -80,7 +80,7 @@ def test_a_bundle_alone_gives_back_what_it_computes(tmp_path: Path) -> None:
         trained(*pairs)  # the BatchNorms learn statistics of their own
     before = trained.eval()(*pairs)
     trained.predict.bias.data[3] += 0.8
-    folder = bundle(tmp_path / "bundle", trained, favoured={"class 3": 0.8})
+    folder = bundle(tmp_path / "bundle", trained, class_bias={"class 3": 0.8})
     again = tiny(CLASSES)
     begun = load_start(again, folder)
     assert not begun.settled
@@ -163,5 +163,5 @@ def test_a_run_resumes_with_its_own_recipe_only(tmp_path: Path) -> None:
 
 
 def test_a_shipped_bundle_is_known_by_its_name() -> None:
-    with pytest.raises(CheckpointError, match=r"segmif-nano.*checkpoint"):
+    with pytest.raises(CheckpointError, match=r"segmif-nano.*holds another network"):
         load_start(tiny(CLASSES), Path("segmif-nano"))
