@@ -31,7 +31,7 @@ GROUPS = {
     "dense blocks": r"/dense.*",
     "exchange": r"/(interaction|semantic).*",
     "tail, detail, sharpening": r"/(tail|detail|sharpen)/.*",
-    "share and offset": r"/(share|offset)/.*",
+    "share, lift and offset": r"/(share|lift|offset)/.*",
     "segmentation head": r"/(levels|fine|refine).*",
     "class layer": r"/predict/.*",
 }

@@ -28,7 +28,7 @@ Pair = tuple[Image8, Image8]
 ALWAYS_FLOAT = re.compile(
     r"(/network)?(/[^/]*"  # folding of bytes, saliency, the decision
     r"|/(predict|head/predict)/.*"  # the logits
-    r"|/(stem|fusion/stem)[^/]*/.*"  # the first layers see the pictures themselves
+    r"|/(stem|pixels|fusion/stem)[^/]*/.*"  # the first layers see the pictures themselves
     r"|/(guidance_)?encoder/(embeds|stages)\.0/.*"
     r"|/fusion/(interactions|tail).*"  # sums over all pixels, and the fused picture itself
     r")"
@@ -36,7 +36,7 @@ ALWAYS_FLOAT = re.compile(
 """Convolutions that stay float32: the first, the last, and those the mask suffers from most."""
 WITHOUT_FUSION = re.compile(
     rf"{ALWAYS_FLOAT.pattern}|(/network)?/fusion/.*"
-    r"|/(dense|interaction|semantic|tail|sharpen|detail|share|offset)[./].*"
+    r"|/(dense|interaction|semantic|tail|sharpen|detail|share|lift|offset)[./].*"
 )
 """The same and all of fusion, for weights whose fused picture suffers from 8 bits there."""
 WITHOUT_ENCODER = re.compile(rf"{ALWAYS_FLOAT.pattern}|(/network)?/(guidance_)?encoder/.*")
