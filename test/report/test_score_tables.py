@@ -49,8 +49,13 @@ def test_boxes_go_by_name_where_it_is_known() -> None:
     mask = np.full((64, 64), 8, np.uint8)
     scores.add([Box(8, 0, 0, 9, 9)], mask, [8, 9])
     (head, line) = box_lines(scores.summary(), [{"id": 8, "name": "person"}])[1:]
-    assert head.split() == ["boxes", "class", "boxes", "recall", "precision"]
-    assert line.split() == ["fused", "person", "1", "1.000", "0.020"]
+    shares = ["boxes", "class", "boxes", "recall", "precision"]
+    assert head.split() == [*shares, "AP@.5", "obj.", "recall", "obj.", "prec."]
+    assert line.split() == ["fused", "person", "1", "1.000", "0.020", "-", "-", "-"]
+    figures = {"boxes": 4, "box_recall": 0.5, "box_precision": 1.0, "average_precision": 0.25}
+    figures |= {"object_recall": 0.5, "object_precision": 0.75}
+    (line,) = box_lines({"fused": {"all": {"8": figures}}}, [])[2:]
+    assert line.split()[2:] == ["4", "0.500", "1.000", "0.250", "0.500", "0.750"]
     assert box_lines(scores.summary(), [])[-1].split()[:2] == ["fused", "8"]
     assert box_lines(None, []) == []
 
