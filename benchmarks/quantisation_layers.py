@@ -27,7 +27,7 @@ GROUPS = {
     "encoder, stage 1": r"/encoder/stages\.0/.*",
     "encoder, stage 2": r"/encoder/stages\.1/.*",
     "encoder, stages 3 and 4": r"/encoder/stages\.[23]/.*",
-    "first layers": r"/stem.*",
+    "first layers": r"/(stem|pixels).*",
     "dense blocks": r"/dense.*",
     "exchange": r"/(interaction|semantic).*",
     "tail, detail, sharpening": r"/(tail|detail|sharpen)/.*",
