@@ -19,11 +19,12 @@ from catkin_pkg.package import Package, parse_package
 import segmif_ros
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-MAX_BYTES = 13 * 2**20
+MAX_BYTES = 12 * 2**20
 
 EXPECTED_KEYS = {
     "builtin_interfaces",
     "diagnostic_msgs",
+    "geometry_msgs",
     "launch",
     "launch_ros",
     "lifecycle_msgs",
@@ -40,6 +41,8 @@ EXPECTED_KEYS = {
     "rosgraph_msgs",
     "sensor_msgs",
     "std_msgs",
+    "tf2_msgs",
+    "tf2_ros",
     "vision_msgs",
 }
 

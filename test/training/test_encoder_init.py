@@ -120,7 +120,7 @@ def test_key_names_of_every_published_encoder_are_known(variant: str, tmp_path: 
 
     own = [name for each in network.encoder.state_dict() for name in _names(each, "original")]
     assert set(own) == wanted
-    with pytest.raises(EncoderError, match="is no file"):
+    with pytest.raises(EncoderError, match="is missing or no file"):
         load_encoder(network, tmp_path / "absent.pth")
 
 
