@@ -44,9 +44,9 @@ def test_a_bundle_tells_what_it_is_and_costs(
     assert "14 pole" in text
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line[:1].isalpha()}
     parameters = int(rows["total"][1].replace(",", ""))
-    # BatchNorm is folded away and some kernels that fold pixels are added: within 2 %.
+    # BatchNorm is folded away; the fixed kernels that fold 8x8 pixels are added, 3.5 % of it all.
     expected = sum(p.numel() for p in network.parameters())
-    assert parameters == pytest.approx(expected, rel=0.02)
+    assert expected < parameters < 1.04 * expected
     assert float(rows["encoder"][2]) > 0.0
 
 
