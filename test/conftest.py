@@ -43,6 +43,11 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return pytest.Module.from_parent(parent, path=module_path)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests of rclpy last: in this process it leaves signal handlers behind."""
+    items.sort(key=lambda item: REPOSITORY / "test" / "ros" in item.path.parents)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     """Skip a file, and say why, where what it imports is optional and not installed."""
