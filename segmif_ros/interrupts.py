@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals that end a process: caught from its first moment, and handed to whoever listens."""
+"""Signals that end a process: caught from its start, and handed to the code that stops it."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         text="Time without a usable pair after which one camera goes on alone, or the node stops; "
              "for cameras slower than 2.5 Hz two and a half of their periods."),
     ParameterSpec("freeze_detection", True,
-        text="Take a camera that repeats one picture for lost; false for still pictures on a "
+        text="Treat a camera that repeats one picture as lost; false for still pictures on a "
              "bench."),
     ParameterSpec("overlay_alpha", 0.5, limits=(0.0, 1.0),
         text="Weight of the class colours in the overlay."),

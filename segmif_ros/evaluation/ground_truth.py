@@ -64,7 +64,7 @@ class TopicLabels:
 
     def __init__(self, bag: Path, topic: str) -> None:
         """Open the bag once more."""
-        # What is wrong with the bag is told by the reader of its cameras.
+        # The reader of the cameras reports what is wrong with the bag.
         self._reader = BagReader(bag, lambda _: None)
         self._messages = self._reader.messages([topic])
         self._held: deque[tuple[int, BagMessage]] = deque(maxlen=_HELD)

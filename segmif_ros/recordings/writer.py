@@ -185,7 +185,7 @@ class BagWriter:
         Args:
             topic: its name.
             message_type: for example "sensor_msgs/msg/Image".
-            latched: whoever plays the bag is to keep the last message for later subscribers.
+            latched: a player of the bag keeps the last message for later subscribers.
             qos: profiles of its publishers, instead of `latched`.
             definition: needed for a type that the bag does not know.
         """

@@ -211,7 +211,7 @@ def _config(
     target: str,
     timing: bytes,
 ) -> Any:
-    """Return what the builder is told, as this TensorRT takes it."""
+    """Return the settings of the builder, in the form that this TensorRT takes."""
     log = log_of(trt)
     config = builder.create_builder_config()
     if config is None:
