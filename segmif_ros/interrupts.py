@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 
@@ -20,18 +20,33 @@ def catch_early() -> None:
 
 
 @contextmanager
-def stopping(stop: Event) -> Iterator[None]:
-    """Set an event at a signal, also one that `catch_early` has seen; undone at the end."""
+def handling(action: Callable[..., object]) -> Iterator[None]:
+    """Call `action` at each signal of `STOP_SIGNALS` within the block; undone at its end.
+
+    Args:
+        action: takes the number of the signal and the frame, as `signal.signal` has it.
+    """
     previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    _handle(lambda *_: stop.set())
-    if _early.is_set():
-        _early.clear()
-        stop.set()
+    _handle(action)
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stopping(stop: Event) -> Iterator[Event]:
+    """Set an event at a signal, also one that `catch_early` has seen; undone at the end.
+
+    Args:
+        stop: the event; the block receives it.
+    """
+    with handling(lambda *_: stop.set()):
+        if _early.is_set():
+            _early.clear()
+            stop.set()
+        yield stop
 
 
 def ignore() -> None:
@@ -40,9 +55,9 @@ def ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _handle(action: object) -> None:
+def _handle(action: Callable[..., object]) -> None:
     for number in STOP_SIGNALS:
         # nohup has it ignored, and means it.
         if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
             continue
-        signal.signal(number, action)  # type: ignore[arg-type]
+        signal.signal(number, action)

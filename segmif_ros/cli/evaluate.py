@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +38,7 @@ from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import DriveSettings, SettingsError
 from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
-from segmif_ros.interrupts import STOP_SIGNALS
+from segmif_ros.interrupts import handling
 from segmif_ros.outputs import OutputError, own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError, is_bag
 from segmif_ros.registration import RegistrationError
@@ -167,12 +166,8 @@ def _patient() -> Iterator[None]:
             raise KeyboardInterrupt
         os.write(2, b"writing the report of what is done; please wait\n")
 
-    previous = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
-    try:
+    with handling(interrupt):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _evaluate(

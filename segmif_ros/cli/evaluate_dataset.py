@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from segmif_ros.bundle import Bundle, BundleError
@@ -25,7 +22,7 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation.dataset_scores import DatasetScores, WorstPairs, score_pairs
 from segmif_ros.evaluation.other_methods import fused_images
-from segmif_ros.interrupts import STOP_SIGNALS
+from segmif_ros.interrupts import stopping
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import OutputError, own_folder
 from segmif_ros.perceiver import Perceiver
@@ -79,7 +76,7 @@ def _scored(args: argparse.Namespace) -> int:
         facts, perceiver = engine.describe(), Perceiver(engine, far_pass=args.far_pass or "off")
         try:
             with (
-                stopping() as stop,
+                stopping(threading.Event()) as stop,  # the pair at hand is still counted whole
                 progress_bar(total=len(entries), unit="pair") as bar,
             ):
                 score_pairs(
@@ -113,19 +110,6 @@ def _scored(args: argparse.Namespace) -> int:
     if partial:
         return STOPPED
     return MISSED if report["verdict"]["passed"] is False else DONE
-
-
-@contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Set an event at Ctrl-C or SIGTERM, so that the pair at hand is still counted whole."""
-    event = threading.Event()
-    numbers = STOP_SIGNALS
-    before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _open(args: argparse.Namespace, bundle: Bundle) -> tuple[Dataset, tuple[Protocol, ...]]:

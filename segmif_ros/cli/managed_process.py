@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from segmif_ros.interrupts import STOP_SIGNALS
+from segmif_ros.interrupts import handling
 
 _SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
 
@@ -117,12 +117,8 @@ def terminable() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    previous = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
-    try:
+    with handling(interrupt):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -132,14 +128,8 @@ def uninterrupted() -> Iterator[None]:
     Starting a process and ending one must not be cut in half: nobody would know of the child.
     """
     pending: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda got, _: pending.append(got)) for number in STOP_SIGNALS
-    }
-    try:
+    with handling(lambda number, _: pending.append(number)):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     if pending:
         raise KeyboardInterrupt
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from segmif_ros.interrupts import STOP_SIGNALS
+from segmif_ros.interrupts import handling
 
 
 class StopRequest:
@@ -37,9 +37,5 @@ def stop_on_signals() -> Iterator[StopRequest]:
         name = signal.Signals(number).name
         print(f"\n{name}: saving after this step; once more stops at once", flush=True)
 
-    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
-    try:
+    with handling(note):
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

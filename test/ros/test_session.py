@@ -86,6 +86,7 @@ def test_a_signal_while_the_node_starts_ends_it_with_0(number, delay_s, tmp_path
 NOHUP = """
 import os, signal
 from threading import Event
+from segmif_ros.cli.managed_process import terminable, uninterrupted
 from segmif_ros.interrupts import stopping
 stop = Event()
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -94,6 +95,9 @@ with stopping(stop):
     assert not stop.is_set()
     os.kill(os.getpid(), signal.SIGTERM)
     assert stop.is_set()
+for block in (terminable, uninterrupted):
+    with block():
+        os.kill(os.getpid(), signal.SIGHUP)
 """
 
 
