@@ -36,19 +36,24 @@ def with_table(data: bytes, temperatures: Mapping[int, float], classes: int) -> 
     made_by = {output: node for node in graph.node for output in node.output}
     if not {"mask", "confidence"} <= made_by.keys():
         raise ValueError("the model has no outputs mask and confidence; export it again")
-    if f"{_FIRST}own" in made_by:
+    if f"{_FIRST}level" in made_by:
         _take_out(graph, made_by)
         made_by = {output: node for node in graph.node for output in node.output}
     if any(value != 1.0 for value in temperatures.values()):
         values = confidence_table(temperatures, classes).reshape(-1).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(values, _TABLE))
         rows = numpy_helper.from_array(np.array(256, np.int32))
-        made_by["confidence"].output[0] = f"{_FIRST}own"
-        # Whole numbers: the place in the table has more digits than bfloat16.
+        own = made_by["confidence"]
+        # TensorRT knows bytes as an output alone: the network's own cast to bytes becomes one to
+        # whole numbers. The place in the table has more digits than bfloat16.
+        if own.op_type == "Cast":
+            _retarget(own, f"{_FIRST}level", TensorProto.INT32)
+        else:
+            own.output[0] = f"{_FIRST}own"
+            graph.node.append(_node("Cast", [own.output[0]], "level", to=TensorProto.INT32))
         graph.node.extend(
             [
                 _node("Cast", [_whole(made_by["mask"])], "class", to=TensorProto.INT32),
-                _node("Cast", [_whole(made_by["confidence"])], "level", to=TensorProto.INT32),
                 _node("Constant", [], "levels", value=rows),
                 _node("Mul", [f"{_FIRST}class", f"{_FIRST}levels"], "row"),
                 _node("Add", [f"{_FIRST}row", f"{_FIRST}level"], "place"),
@@ -94,11 +99,20 @@ def set_temperatures(bundle: Bundle, temperatures: Mapping[str, float]) -> Bundl
 
 def _take_out(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> None:
     """Give the network's own confidences their name back."""
-    made_by[f"{_FIRST}own"].output[0] = "confidence"
+    if f"{_FIRST}own" in made_by:
+        made_by[f"{_FIRST}own"].output[0] = "confidence"
+    else:
+        _retarget(made_by[f"{_FIRST}level"], "confidence", TensorProto.UINT8)
     for node in [node for node in graph.node if node.name.startswith(_FIRST)]:
         graph.node.remove(node)
     for table in [each for each in graph.initializer if each.name == _TABLE]:
         graph.initializer.remove(table)
+
+
+def _retarget(cast: onnx.NodeProto, output: str, kind: int) -> None:
+    """Let a Cast give another type under another name."""
+    cast.output[0] = output
+    cast.attribute[0].i = kind
 
 
 def _whole(node: onnx.NodeProto) -> str:

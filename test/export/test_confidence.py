@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from nano_bundle import nano_onnx, smooth_pair
@@ -45,6 +46,19 @@ def test_the_graph_does_what_the_table_says(precision: str) -> None:
     assert np.array_equal(before[1], after[1])
     assert np.array_equal(table[before[1], before[2]], after[2])
     assert len(np.unique(before[1])) > 1
+
+
+def test_bytes_are_made_for_outputs_alone() -> None:
+    """TensorRT refuses them anywhere else, also where nothing reads them."""
+    graph = onnx.load_from_string(with_table(nano_onnx(), TEMPERATURES, 15)).graph
+    read = {name for node in graph.node for name in node.input}
+    made = {node.output[0] for node in graph.node if is_to_bytes(node)}
+    assert made == {output.name for output in graph.output}
+    assert not made & read
+
+
+def is_to_bytes(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.UINT8
 
 
 def test_temperatures_replace_each_other_and_can_be_taken_out() -> None:

@@ -29,6 +29,7 @@ from segmif_ros.engines.tensorrt.ahead import FOLDER, ahead_key, build_ahead, co
 from segmif_ros.engines.tensorrt.api import import_rtx, version
 from segmif_ros.engines.tensorrt.build import Recipe, build, recipes
 from segmif_ros.export.bundle_writer import add_model, store_bundle
+from segmif_ros.export.confidence import set_temperatures
 from segmif_ros.export.export import BytesInBytesOut, trace
 from segmif_ros.export.mixed_precision import to_mixed_float16
 from segmif_ros.export.quantise import PLANS, quantise
@@ -60,8 +61,9 @@ def quantised_products(path: Path) -> int:
 
 @pytest.fixture(scope="module")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The compact network, small, with a file for every precision."""
+    """The compact network, small, with fitted confidences and a file for every precision."""
     bundle = write_nano_bundle(tmp_path_factory.mktemp("nano"))
+    bundle = set_temperatures(bundle, {"person": 1.5})
     exact = bundle.model_path.read_bytes()
     bundle = add_model(bundle, "fp16", to_mixed_float16(exact), {})
     pairs = [smooth_pair(seed) for seed in range(2)]
@@ -78,6 +80,15 @@ def test_every_precision_is_what_the_file_asks_for(nano: Bundle) -> None:
     whole = products(nano, "int8")
     asked = quantised_products(nano.path / nano.manifest.files["int8"].file)
     assert whole["int8"] == asked > 30
+
+
+def test_the_bundle_that_ships_compiles(tmp_path: Path) -> None:
+    """With all that was done to its file since the export: half weights, fitted confidences."""
+    shipped = Bundle.load("segmif-nano")
+    assert set(products(shipped, "fp32")) == {"float32"}
+    bundle = Bundle.load(Path(shutil.copytree(shipped.path, tmp_path / "copy")))
+    half = to_mixed_float16(bundle.model_path.read_bytes())
+    assert products(add_model(bundle, "fp16", half, {}), "fp16")["float16"] > 50
 
 
 def cascade(variant: str, folder: Path) -> Bundle:
