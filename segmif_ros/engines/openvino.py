@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +46,7 @@ class OpenVinoEngine:
         """
         ov = _import_openvino()
         try:
-            core = ov.Core()
+            core = _core(ov)
             self._device = _described(core, device)
             config = _cpu_config(core, bundle, threads, precision) if device == "CPU" else {}
             config["PERFORMANCE_HINT"] = "LATENCY"
@@ -134,12 +135,10 @@ def _described(core: Any, device: str) -> str:
 
 
 def _cpu_config(core: Any, bundle: Bundle, threads: int, precision: str) -> dict[str, Any]:
-    config: dict[str, Any] = {"NUM_STREAMS": "1"}
+    # Pinned threads would stay on any cores of the machine, and the calling thread would get all
+    # cores back after each run; an executor that was pinned once is handed to later models, too.
+    config: dict[str, Any] = {"NUM_STREAMS": "1", "ENABLE_CPU_PINNING": False}
     restricted = restricted_cores()
-    if restricted is not None:
-        # It would bind its threads to any cores of the machine, and give the calling thread all
-        # cores back after each run.
-        config["ENABLE_CPU_PINNING"] = False
     if threads or restricted:
         config["INFERENCE_NUM_THREADS"] = threads or restricted
     if precision == "fp32" or bundle.manifest.switches.get("attention") == "sum":
@@ -165,6 +164,17 @@ def _dtype(port: Any) -> str:
 
 def _shape(port: Any) -> tuple[object, ...]:
     return tuple(d.get_length() if d.is_static else str(d) for d in port.partial_shape)
+
+
+@functools.cache
+def _core(ov: Any) -> Any:
+    """Return the one Core of this process.
+
+    Its CPU plugin gives the thread an alternate signal stack (AMX needs a larger one), and the end
+    of a plugin brings back the stack that it found. When the first of two plugins ends before the
+    second, the thread is left with a stack that is freed, and its next signal ends the process.
+    """
+    return ov.Core()
 
 
 def _import_openvino() -> Any:

@@ -153,6 +153,33 @@ def test_a_closed_engine_says_so_and_closes_twice(name: str, loaded_bundle: Bund
         engine.infer(*frames())
 
 
+_SIGNAL_AFTER_TWO = """
+import pathlib, signal, sys
+from segmif_ros.bundle import Bundle
+from segmif_ros.engines import open_engine
+bundle = Bundle.load(pathlib.Path(sys.argv[2]))
+signal.signal(signal.SIGTERM, lambda *_: print("ended in good order"))
+first = open_engine(sys.argv[1], bundle)
+second = open_engine(sys.argv[1], bundle)
+first.close()
+del first
+second.close()
+del second
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_after_two_engines(runtime: str, tiny_bundle: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNAL_AFTER_TWO, runtime, str(tiny_bundle)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "ended in good order\n"), done.stderr
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones(loaded_bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="'tensorflow' is unknown") as caught:
         open_engine("tensorflow", loaded_bundle)
@@ -348,7 +375,7 @@ def test_an_engine_stays_on_the_cores_of_its_thread(runtime: str, loaded_bundle:
     with ThreadPoolExecutor(1) as pool:
         threads, bound = pool.submit(work).result()
     assert threads == "1"
-    assert all(cores == mine for cores in bound)
+    assert all(cores == mine for cores in bound), bound
     with ThreadPoolExecutor(1) as pool:
         opened = pool.submit(open_engine, runtime, loaded_bundle).result()
     assert opened.describe()["threads"] in ("all", str(len(every)))
