@@ -144,7 +144,15 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle: `model_path` exists, has the manifest's digest and needs no other file."""
+    """A verified bundle: `model_path` exists, has the manifest's digest and needs no other file.
+
+    >>> from segmif_ros import Bundle
+    >>> bundle = Bundle.load("segmif-nano")
+    >>> bundle.manifest.size, bundle.precisions
+    ((480, 640), ('fp32',))
+    >>> [label.name for label in bundle.manifest.classes][8:10]
+    ['person', 'car']
+    """
 
     path: Path
     manifest: Manifest

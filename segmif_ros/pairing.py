@@ -192,6 +192,14 @@ class StreamPairer(Generic[Payload]):
 
     `push` and `tick` return what they decided; nothing is called back. Pairs come out in the order
     of time, each frame at most once. Not thread safe: one thread owns a pairer.
+
+    >>> from segmif_ros import Stream, StreamPairer
+    >>> pairer, ms = StreamPairer(), 1_000_000
+    >>> for stamp, stream in [(5, Stream.RGB), (8, Stream.THERMAL), (38, Stream.RGB)]:
+    ...     made = pairer.push(stream, stamp * ms, f"{stream.value} {stamp}", arrival_ns=stamp * ms)
+    ...     for match in made.pairs:
+    ...         print(match.rgb.payload, "+", match.thermal.payload, f"dt {match.dt_ns / ms:g} ms")
+    rgb 5 + thermal 8 dt 3 ms
     """
 
     def __init__(self, config: PairingConfig | None = None) -> None:

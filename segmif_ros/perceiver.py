@@ -32,6 +32,14 @@ class Perceiver:
 
     Once frames keep their size, nothing of an image's size is allocated: every stage writes into
     arrays of this object, which the next frame writes over.
+
+    >>> import numpy as np
+    >>> from segmif_ros import Bundle, Pair, Perceiver, open_engine
+    >>> perceiver = Perceiver(open_engine("null", Bundle.load("segmif-nano")))
+    >>> rgb, counts = np.zeros((720, 1280, 3), np.uint8), np.full((512, 640), 30000, np.uint16)
+    >>> result = perceiver.perceive(Pair(rgb, counts, stamp_ns=1, thermal_stamp_ns=1))
+    >>> result.fused.shape, result.mask.shape, sorted(result.timings_ms)
+    ((720, 1280, 3), (720, 1280), ['inference', 'registration', 'thermal'])
     """
 
     def __init__(

@@ -38,7 +38,16 @@ class _Found:
 
 
 class BoxScores:
-    """Scores masks against annotated boxes: are objects found, and is nothing else claimed."""
+    """Scores masks against annotated boxes: are objects found, and is nothing else claimed.
+
+    >>> import numpy as np
+    >>> from segmif_ros import Box, BoxScores
+    >>> mask = np.zeros((100, 100), np.uint8)
+    >>> mask[20:60, 30:40] = 8
+    >>> scores = BoxScores()
+    >>> scores.add([Box(8, 30, 20, 40, 60), Box(8, 70, 20, 80, 60)], mask, labels=[8])
+    0.5
+    """
 
     def __init__(self) -> None:
         self._found: dict[Key, dict[int, _Found]] = {}

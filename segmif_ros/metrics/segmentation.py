@@ -41,7 +41,16 @@ class ScoringProtocol(Protocol):
 
 
 class Confusion:
-    """Counts predicted against true classes over any number of images."""
+    """Counts predicted against true classes over any number of images.
+
+    >>> import numpy as np
+    >>> from segmif_ros import Confusion
+    >>> confusion = Confusion(classes=3)
+    >>> truth = np.array([[0, 1, 1], [2, 2, 255]], np.uint8)
+    >>> confusion.add(truth, predicted=np.array([[0, 1, 2], [2, 2, 1]], np.uint8))
+    >>> confusion.iou().round(2).tolist(), round(confusion.mean_iou(ignore=()), 2)
+    ([1.0, 0.5, 0.67], 0.72)
+    """
 
     def __init__(self, classes: int) -> None:
         self.matrix: NDArray[np.int64] = np.zeros((classes, classes), np.int64)

@@ -41,6 +41,13 @@ class ThermalNormaliser:
     Attributes:
         settings: how to render.
         freeze: what is known about the camera's shutter; only fed by frames with a stamp.
+
+    >>> import numpy as np
+    >>> from segmif_ros import ThermalNormaliser, ThermalSettings
+    >>> celsius = np.linspace(-10.0, 40.0, 6, dtype=np.float32).reshape(2, 3)
+    >>> ThermalNormaliser(ThermalSettings(mode="range", low=0.0, high=30.0)).normalise(celsius)
+    array([[  0,   0,  85],
+           [170, 255, 255]], dtype=uint8)
     """
 
     def __init__(self, settings: ThermalSettings | None = None) -> None:

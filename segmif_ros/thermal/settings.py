@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 ThermalMode = Literal["auto", "passthrough", "percentile", "range", "plateau"]
 THERMAL_MODES: tuple[str, ...] = get_args(ThermalMode)
@@ -86,6 +87,12 @@ class ThermalSettings:
         """
         scaled = (self.scale, self.offset) != (1.0, 0.0)
         return "C" if scaled or np.dtype(kind).kind == "f" else "counts"
+
+    def to_unit(self, values: NDArray[np.float32]) -> None:
+        """Turn pixel values into the unit of `scale` and `offset`, in place."""
+        if (self.scale, self.offset) != (1.0, 0.0):
+            values *= np.float32(self.scale)
+            values += np.float32(self.offset)
 
     @property
     def pixel_range(self) -> tuple[float, float]:

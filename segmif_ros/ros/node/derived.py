@@ -68,9 +68,7 @@ class Derived:
                 else np.array(result.raw_thermal, np.float32)
             )
             unit = settings.unit(result.raw_thermal.dtype)
-            if (settings.scale, settings.offset) != (1.0, 0.0):
-                values *= np.float32(settings.scale)
-                values += np.float32(settings.offset)
+            settings.to_unit(values)
         if "objects" in wanted or "detections" in wanted:
             found = find_objects(result.mask, result.confidence, self._classes, values)
             found = self._tracker.update(found, pair.stamp_ns)
