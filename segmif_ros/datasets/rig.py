@@ -24,7 +24,8 @@ SEEDS = {
     "val": range(50_000, 100_000),
     "train": range(100_000, 2**31),
 }
-"""Scenes of each split; recipes draw from those of train."""
+"""Scenes of each split; recipes draw from those of train, whose odd ones hold what is easily
+mistaken for people and cars."""
 
 NAME = "rig"
 """Stands for the path of a data set that lies nowhere."""
@@ -124,7 +125,7 @@ def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]
                 return stored["rgb"], stored["thermal"], stored["labels"]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
             raise DatasetError(f"{kept} is damaged ({err}); remove it, it is made again") from err
-    fresh = training_frame(seed)
+    fresh = training_frame(seed, distractors=seed in SEEDS["train"] and seed % 2 == 1)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         # Several processes may train side by side on one folder.

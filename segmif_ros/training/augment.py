@@ -18,6 +18,8 @@ from segmif_ros.training.target import fusion_target, saliency_target
 
 Plane = NDArray[np.float32]
 
+_ROAD, _SKY = 1, 7
+"""Ids of config/labels/fmb15.yaml; recipes with other lists leave `wet` and `overexposed` 0."""
 _SMALLEST = 4.0
 """Sides of boxes, pixels, below which nothing can be said of rows and columns."""
 
@@ -32,6 +34,8 @@ class Augmentation:
         darkness: visible pictures turned into night.
         smoke: visible pictures covered by smoke.
         glare: visible pictures with a blinding light.
+        overexposed: visible pictures whose known sky is white and shines over its edges.
+        wet: visible pictures whose known road mirrors what stands on it.
         drop_visible: visible camera blind: black, as the node gives the network a lost camera, or
             one grey.
         drop_thermal: thermal camera blind, likewise.
@@ -58,6 +62,8 @@ class Augmentation:
     darkness: float = 0.3
     smoke: float = 0.12
     glare: float = 0.08
+    overexposed: float = 0.0
+    wet: float = 0.0
     drop_visible: float = 0.08
     drop_thermal: float = 0.08
     shift_px: float = 1.5
@@ -100,6 +106,10 @@ def make_example(
 ) -> Example:
     """Crop, degrade and label one sample; all randomness comes from `rng`."""
     rgb, thermal, labels, boxes = _crop(sample, how, rng)
+    if how.wet and rng.random() < how.wet:
+        rgb = _wet(rgb, labels, rng)
+    if how.overexposed and rng.random() < how.overexposed:
+        rgb = _overexposed(rgb, labels, rng)
     rgb, thermal = _visible(rgb, how, rng), _thermal(thermal, how, rng)
     kind = rng.random()
     if kind < how.drop_visible:
@@ -227,6 +237,31 @@ def _visible(rgb: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:
     if rng.random() < how.blur_visible:
         rgb = cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 1.6))
     return np.clip(rgb, 0.0, 255.0).astype(np.float32)
+
+
+def _wet(rgb: Plane, labels: Image8, rng: np.random.Generator) -> Plane:
+    """Lay the mirror image of what is above each column of road over the road, stretched."""
+    road = labels == _ROAD
+    top = np.where(road.any(axis=0), road.argmax(axis=0), rgb.shape[0])
+    rows = np.arange(rgb.shape[0])[:, None]
+    source = np.clip(top[None, :] - (rows - top[None, :]) * rng.uniform(0.5, 1.0), 0, None)
+    columns = np.broadcast_to(np.arange(rgb.shape[1])[None, :], source.shape)
+    mirrored = cv2.remap(rgb, columns.astype(np.float32), source.astype(np.float32),
+                         cv2.INTER_LINEAR)  # fmt: skip
+    mirrored = cv2.blur(mirrored, (3, int(rng.integers(5, 25))))
+    share = (road * rng.uniform(0.25, 0.7) * _cloud(road.shape, rng, 3))[..., None]
+    darker = rgb * rng.uniform(0.6, 0.95)
+    return np.where(road[..., None], darker * (1.0 - share) + mirrored * share, rgb).astype(
+        np.float32
+    )
+
+
+def _overexposed(rgb: Plane, labels: Image8, rng: np.random.Generator) -> Plane:
+    """Burn out the sky, with a soft glow over what is in front of it."""
+    sky = (labels == _SKY).astype(np.float32)
+    glow = cv2.GaussianBlur(sky, (0, 0), rng.uniform(1.0, 8.0))[..., None]
+    light = np.maximum(sky[..., None], rng.uniform(0.3, 1.0) * glow) * rng.uniform(120.0, 255.0)
+    return np.clip(rgb + light, 0.0, 255.0).astype(np.float32)
 
 
 def _thermal(thermal: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:

@@ -59,6 +59,26 @@ def test_darkness_darkens_and_keeps_the_labels() -> None:
     assert night.labels.shape == (64, 96)
 
 
+def test_a_wet_road_mirrors_and_a_sky_burns_out_where_the_labels_say_so() -> None:
+    rgb = np.full((120, 160, 3), 60, np.uint8)
+    rgb[50:70] = 200
+    labels = np.repeat(np.array([7] * 20 + [3] * 50 + [1] * 50, np.uint8)[:, None], 160, axis=1)
+    street = Sample(rgb, np.full((120, 160), 90, np.uint8), labels, "street")
+    how = replace(PLAIN, crop=(120, 160), scale=(1.0, 1.0), blur_visible=0.0, noise=0.0)
+
+    def rows(**changes: float) -> np.ndarray:
+        made = make_example(street, replace(how, **changes), np.random.default_rng(4))
+        return made.rgb[..., 0].mean(axis=1)
+
+    dry, wet, burnt = rows(), rows(wet=1.0), rows(overexposed=1.0)
+    assert np.ptp(dry[70:]) < 0.1
+    assert wet[72:80].mean() > 1.1 * wet[115:].mean()
+    assert np.ptp(wet[:50]) < 0.1
+    assert abs(dry[:15].mean() - dry[40:50].mean()) < 0.1
+    assert burnt[:15].mean() > 1.5 * burnt[40:50].mean()
+    assert np.ptp(burnt[75:]) < 0.1
+
+
 def test_a_shutter_drift_is_slow_over_the_picture_or_a_jump_of_all_of_it() -> None:
     steady = replace(
         PLAIN, thermal_gain=(1.0, 1.0), thermal_offset=(0.0, 0.0), stripes=0, blur_thermal=0,

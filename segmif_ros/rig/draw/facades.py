@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from segmif_ros.rig.draw.items import HEAT_ZERO, Texture
 from segmif_ros.rig.draw.noise import value_noise
 from segmif_ros.rig.scene.climate import Climate
+from segmif_ros.rig.scene.distractors import BLANK
 from segmif_ros.rig.scene.scene import Building, Colour
 
 PIXELS_PER_M = 22.0
@@ -192,7 +193,8 @@ def paint_front(
         lit: share of windows with light inside.
     """
     painter = _Painter(house, length, climate, lit)
-    painter.floors()
+    if house.style != BLANK:
+        painter.floors()
     painter.eaves()
     planes = [
         cv2.convertScaleAbs(plane, alpha=float(factor))

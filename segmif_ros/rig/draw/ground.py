@@ -169,6 +169,15 @@ class Ground:
                 items.append(self._paint([cross], self.asphalt, c.road - 0.2, Label.ROAD))
                 holes.append((z - half - 4.6, z + half + 4.6))
         items += self._markings(t, holes)
+        items += [
+            self._paint(
+                [flat([(m.x, z), (m.x + m.lean, z + m.length),
+                       (m.x + m.lean + m.width, z + m.length), (m.x + m.width, z)])],
+                m.colour, c.road + c.marking, Label.ROAD,
+            )
+            for m in scene.markings
+            if -2 < (z := scene.ahead(m.z, t)) < 60
+        ]  # fmt: skip
         covers = [
             disc(x, ahead, 0.33, 0.33)
             for x, z in self.manholes

@@ -179,17 +179,46 @@ class Props:
                          -across * self._forward[0]], axis=1)  # fmt: skip
 
     def _furniture(self, thing: Furniture) -> list[Item]:
-        steel = self.climate.steel
-        if thing.kind == "lamp":
-            return self._lamp(thing)
-        if thing.kind == "signal":
-            return self._signal(thing)
-        if thing.kind == "bollard":
-            post = self._pole(thing.x, 0, thing.height, 0.06, (70, 72, 74), steel, Label.POLE)
-            return [post]
+        make = {
+            "lamp": self._lamp,
+            "signal": self._signal,
+            "sign": self._sign,
+            "cone": self._cone,
+            "cabinet": self._cabinet,
+        }
+        return make.get(thing.kind, self._post)(thing)
+
+    def _post(self, thing: Furniture) -> list[Item]:
+        steel, colour = self.climate.steel, (70.0, 72.0, 74.0)
         if thing.kind == "pole":
             return [self._pole(thing.x, 0, thing.height, 0.13, (84, 98, 112), steel + 0.4,
                                Label.POLE)]  # fmt: skip
+        radius = 0.11 if thing.variant else 0.06
+        kelvin = steel + thing.variant
+        return [self._pole(thing.x, 0, thing.height, radius, colour, kelvin, Label.POLE)]
+
+    def _cabinet(self, thing: Furniture) -> list[Item]:
+        box = self._upright(thing.x, 0.42 * thing.height, 0.0, thing.height)
+        grey = 60.0 + 17.0 * (round(thing.z * 7) % 8)
+        kelvin = self.climate.steel + thing.variant
+        return [self._flat_shape(box, (grey, grey, grey), kelvin, Label.BUILDING)]
+
+    def _cone(self, thing: Furniture) -> list[Item]:
+        items: list[Item] = []
+        kelvin, count = self.climate.steel + thing.variant, 4
+        for step in range(count):
+            low, high = (thing.height * part / count for part in (step, step + 1))
+            wide, slim = (0.2 * (1.05 - part / count) for part in (step, step + 1))
+            corners = np.concatenate([
+                self._upright(thing.x, slim, low, high)[:2],
+                self._upright(thing.x, wide, low, high)[2:],
+            ])  # fmt: skip
+            colour: Colour = (220, 224, 226) if step == 2 else (30, 80, 236)
+            items.append(self._flat_shape(corners, colour, kelvin, Label.POLE))
+        return items
+
+    def _sign(self, thing: Furniture) -> list[Item]:
+        steel = self.climate.steel
         face, alpha = textures.sign_face(textures.SIGNS[thing.variant % len(textures.SIGNS)])
         post = self._pole(thing.x, 0, thing.height, 0.04, (140, 142, 144), steel, Label.POLE)
         plate = self._upright(thing.x, 0.36, thing.height - 0.62, thing.height + 0.1)

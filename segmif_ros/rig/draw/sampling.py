@@ -7,6 +7,7 @@ import numpy as np
 
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer, RigFrame
+from segmif_ros.rig.scene.distractors import with_distractors
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
 
@@ -14,10 +15,17 @@ _LIGHTINGS = (Lighting.DAY, Lighting.DUSK, Lighting.NIGHT, Lighting.GLARE, Light
 _SHARES = (0.3, 0.15, 0.3, 0.1, 0.15)
 
 
-def training_frame(seed: int) -> RigFrame:
-    """Render one registered pair (640x480, both cameras in one place) with its true labels."""
+def training_frame(seed: int, *, distractors: bool = False) -> RigFrame:
+    """Render one registered pair (640x480, both cameras in one place) with its true labels.
+
+    Args:
+        seed: decides scene, moment and lighting.
+        distractors: put in what is mistaken for people and cars.
+    """
     lighting, moment = _conditions(seed)
-    return Renderer(random_scene(seed), Rig.aligned(), lighting).frame(moment)
+    scene = random_scene(seed)
+    scene = with_distractors(scene) if distractors else scene
+    return Renderer(scene, Rig.aligned(), lighting).frame(moment)
 
 
 def training_lighting(seed: int) -> Lighting:

@@ -217,7 +217,10 @@ class Cycle:
 
 @dataclass(frozen=True, slots=True)
 class Furniture:
-    """Things on poles: "lamp", "signal", "sign", "pole" or "bollard". `facing` -1 faces the rig."""
+    """Things at the road: "lamp", "signal", "sign", "pole", "bollard", "cone" or "cabinet".
+
+    `facing` -1 faces the rig. `variant` of the last three: Kelvin above other steel.
+    """
 
     kind: str
     x: float
@@ -225,6 +228,18 @@ class Furniture:
     height: float
     facing: int
     variant: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """Paint on the road from (x, z), metres; its far end is moved to the right by `lean`."""
+
+    x: float
+    z: float
+    width: float
+    length: float
+    lean: float
+    colour: Colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +262,7 @@ class Scene:
     people: tuple[Person, ...]
     cycles: tuple[Cycle, ...]
     furniture: tuple[Furniture, ...]
+    markings: tuple[Marking, ...] = ()
 
     def travelled(self, t: float) -> float:
         """Distance the rig has gone at time `t` seconds, metres."""
