@@ -159,8 +159,10 @@ def figures(scores: BoxScores, row: str, pixels: bool = True) -> list[str]:
             if f is None or not f["boxes"]:
                 cells.append("-")
                 continue
-            inside = "-" if f["inside"] is None else f"{100 * f['inside']:.0f}"
-            cells.append(f"{100 * f['hit']:.0f}{'/' + inside if pixels else ''} of {f['boxes']}")
+            inside = "-" if f["box_precision"] is None else f"{100 * f['box_precision']:.0f}"
+            cells.append(
+                f"{100 * f['box_recall']:.0f}{'/' + inside if pixels else ''} of {f['boxes']}"
+            )
     return cells
 
 

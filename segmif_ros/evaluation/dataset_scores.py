@@ -23,10 +23,9 @@ from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.fusion_scores import FusionScores
-from segmif_ros.metrics.objects import ObjectScores
+from segmif_ros.metrics.objects import ObjectScores, named_figures
 from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.metrics.tally import by_split
-from segmif_ros.objects.regions import find_objects
 from segmif_ros.perceiver import Perceiver
 
 PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
@@ -154,7 +153,7 @@ class DatasetScores:
         """Return the figures as in a drive's report: `segmentation`, `boxes`, `fusion`, ..."""
         return {
             "segmentation": self._segmentation(),
-            "boxes": self._boxes(),
+            "boxes": named_figures(self.boxes, self.objects, self.segmentation.classes) or None,
             "calibration": self.calibration.summary(
                 {label.id: label.name for label in self.segmentation.classes}
             ),
@@ -178,22 +177,6 @@ class DatasetScores:
             "rows": rows,
             "confusion": {"ids": ids, "matrix": matrix[ids][:, ids].tolist()},
         }
-
-    def _boxes(self) -> dict[str, Any] | None:
-        """Figures of those classes that somebody drew boxes around, of pixels and of objects."""
-        objects = self.objects.summary()
-        found = {
-            row: {
-                split: {
-                    label: f | objects.get(row, {}).get(split, {}).get(label, {})
-                    for label, f in figures.items()
-                    if f["boxes"]
-                }
-                for split, figures in splits.items()
-            }
-            for row, splits in self.boxes.summary().items()
-        }
-        return found or None
 
 
 def score_pairs(
@@ -260,8 +243,12 @@ def _score(
             boxed=counted,
             split=sample.when,
         )
-    heat = np.asarray(sample.thermal, np.float32)
-    for row, (found, sure) in masks.items():
+    if sample.boxes is not None:
+        heat = np.asarray(sample.thermal, np.float32)
+        scores.objects.add_masks(
+            sample.boxes, masks, scores.segmentation.classes, heat, sample.when
+        )
+    for row, (found, _) in masks.items():
         if truth is not None:
             miou = scores.segmentation.add(truth, found, row, sample.when)
             figures |= {"miou": miou} if row == "fused" else {}
@@ -269,9 +256,6 @@ def _score(
             labels = [label.id for label in scores.segmentation.classes]
             hit = scores.boxes.add(sample.boxes, found, labels, row, sample.when)
             figures |= {"hit": hit} if row == "fused" else {}
-            seen_by = None if row == "visible" else heat
-            objects = find_objects(found, sure, scores.segmentation.classes, seen_by)
-            scores.objects.add(sample.boxes, objects, row, sample.when)
     figures |= {"name": sample.name, "when": sample.when}
     scores.pairs.append([figures[column] for column in PAIR_COLUMNS])
     why, score = _rank(sample, figures)

@@ -37,7 +37,7 @@ from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, Evaluate
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.images.suitability import objection
 from segmif_ros.metrics.boxes import Box
-from segmif_ros.perceiver import Perceiver
+from segmif_ros.perceiver import Perceiver, thermal_values
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.drive_source import DriveSource, RecordedPair
@@ -238,17 +238,20 @@ class _Run:
         pair = item.pair
         if self._first_ns is None:
             self._first_ns = pair.stamp_ns
-        seen = both.perceive(
-            Pair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
-        )
+        given = Pair(pair.rgb, pair.thermal, pair.stamp_ns, pair.thermal_stamp_ns, pair.frame_id)
+        seen = both.perceive(given)
         times = dict(seen.timings_ms)
         images = PairImages(
             pair.rgb, *(x.copy() for x in (seen.thermal, seen.fused, seen.mask, seen.confidence))
         )
-        alone: dict[str, Image8] = {}
+        alone: dict[str, tuple[Image8, Image8]] = {}
         labelled = item.truth is not None or item.boxes is not None
         if self._settings.rows == "all" or (self._settings.scores_cameras_alone and labelled):
             alone = _alone(pair, images, single)
+        heat = None
+        if item.boxes is not None or self._out_bag is not None:
+            settings = self._settings.thermal
+            heat, _ = thermal_values(seen, given, self._bench.registration, settings)
         calibrated = self._bench.calibration is not None
         if calibrated and self._valid is None:
             size = (int(pair.thermal.shape[0]), int(pair.thermal.shape[1]))
@@ -264,6 +267,7 @@ class _Run:
             boxes=item.boxes,
             open_shutter=both.normaliser.freeze.state.is_settled,
             valid=self._valid,
+            heat=heat,
         )
         return _Result(evaluated, pair), times
 
@@ -383,13 +387,16 @@ def _source(path: Path, bench: EvaluationContext) -> DriveSource:
     )
 
 
-def _alone(pair: RecordedPair, images: PairImages, single: Perceiver) -> dict[str, Image8]:
-    """Return what the network says with either camera blanked, as the node blanks it."""
+def _alone(
+    pair: RecordedPair, images: PairImages, single: Perceiver
+) -> dict[str, tuple[Image8, Image8]]:
+    """Return mask and confidence with either camera blanked, as the node blanks it."""
     stamps = (pair.stamp_ns, pair.thermal_stamp_ns)
     masks = {}
     for row, frames in (
         ("visible", Pair(pair.rgb, None, *stamps)),
         ("thermal", Pair(None, images.thermal, *stamps)),
     ):
-        masks[row] = single.perceive(frames).mask.copy()
+        found = single.perceive(frames)
+        masks[row] = found.mask.copy(), found.confidence.copy()
     return masks

@@ -24,6 +24,7 @@ from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.metrics.flicker import BLOCK, Flicker, MaskFlicker
 from segmif_ros.metrics.fusion import METRICS, SMALLEST
 from segmif_ros.metrics.fusion_scores import FusionScores
+from segmif_ros.metrics.objects import ObjectScores
 from segmif_ros.metrics.segmentation import SegmentationScores
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.recordings.recording import Downsampler, evenly
@@ -61,22 +62,25 @@ class EvaluatedPair:
         t_s: seconds since the first pair of the bag.
         difference_ns: thermal minus RGB after the offsets, None if not known.
         images: as the node would have published them; `thermal` is normalised and registered.
-        alone: masks of the network with one camera blanked, by row; empty if it was not run so.
+        alone: mask and confidence of the network with one camera blanked, by row; empty if it was
+            not run so.
         truth: class ids of the protocol, None without.
         boxes: objects, None without.
         open_shutter: the thermal picture is a live one.
         valid: HxW, 0 where thermal has no data; None if it has data everywhere.
+        heat: HxW thermal values in the RGB image, NaN where there are none; None if nobody asks.
     """
 
     stamp_ns: int
     t_s: float
     difference_ns: int | None
     images: PairImages
-    alone: Mapping[str, Image8] = field(default_factory=dict)
+    alone: Mapping[str, tuple[Image8, Image8]] = field(default_factory=dict)
     truth: Image8 | None = None
     boxes: Sequence[Box] | None = None
     open_shutter: bool = True
     valid: Image8 | None = None
+    heat: NDArray[np.float32] | None = None
 
 
 class Histogram:
@@ -193,7 +197,7 @@ class DriveScores:
             self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
             ids = [*(label.id for label in protocols[0].classes), *protocols[0].ignored]
             self._known = np.isin(np.arange(256), [*ids, 254, UNLABELLED])
-        self.boxes = BoxScores() if settings.boxes else None
+        self.boxes, self.objects = BoxScores(), ObjectScores()
         self.box_labels: tuple[int, ...] = ()
         self.calibration = CalibrationScores()
         self.flicker = {row: Flicker() for row in ROWS}
@@ -234,7 +238,7 @@ class DriveScores:
         if scores is not None:
             values = [scores["fused"][name] for name in METRICS]
             self.fusion_frames.add([pair.t_s, None, *values, pair.stamp_ns])
-        for row, mask in pair.alone.items():
+        for row, (mask, _) in pair.alone.items():
             counts = self.same.setdefault(row, [0, 0])
             counts[0] += int(np.count_nonzero(mask == images.mask))
             counts[1] += mask.size
@@ -251,7 +255,8 @@ class DriveScores:
         return {
             "fusion": self.fusion.state(),
             "segmentation": self.segmentation.state() if self.segmentation else None,
-            "boxes": self.boxes.state() if self.boxes else None,
+            "boxes": self.boxes.state(),
+            "objects": self.objects.state(),
             "calibration": self.calibration.state(),
             "mask_flicker": self.mask_flicker.state(),
             "flicker": {row: flicker.state() for row, flicker in self.flicker.items()},
@@ -280,8 +285,8 @@ class DriveScores:
             scores.segmentation = SegmentationScores.from_state(
                 state["segmentation"], scores.protocols[0].classes, *scores.protocols
             )
-        if state["boxes"] is not None:
-            scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.boxes = BoxScores.from_state(state["boxes"])
+        scores.objects = ObjectScores.from_state(state["objects"])
         scores.calibration = CalibrationScores.from_state(state["calibration"])
         scores.mask_flicker = MaskFlicker(*state["mask_flicker"])
         scores.flicker = {row: Flicker.from_state(state["flicker"][row]) for row in ROWS}
@@ -299,8 +304,8 @@ class DriveScores:
         self.fusion.merge(other.fusion)
         if self.segmentation is not None and other.segmentation is not None:
             self.segmentation.merge(other.segmentation)
-        if self.boxes is not None and other.boxes is not None:
-            self.boxes.merge(other.boxes)
+        self.boxes.merge(other.boxes)
+        self.objects.merge(other.objects)
         for row, flicker in self.flicker.items():
             flicker.merge(other.flicker[row])
         self.mask_flicker.merge(other.mask_flicker)
@@ -322,10 +327,11 @@ class DriveScores:
 
     def _score(self, pair: EvaluatedPair, split: str) -> float | None:
         """Compare with the truth, row by row; returns this pair's mIoU of the fused row."""
-        masks = {**pair.alone, "fused": pair.images.mask}
-        if pair.boxes is not None and self.boxes is not None:
-            for row, mask in masks.items():
+        masks = {**pair.alone, "fused": (pair.images.mask, pair.images.confidence)}
+        if pair.boxes is not None:
+            for row, (mask, _) in masks.items():
                 self.boxes.add(pair.boxes, mask, self.box_labels, row, split)
+            self.objects.add_masks(pair.boxes, masks, self.classes, pair.heat, split)
             if pair.truth is None:
                 self.calibration.add(
                     pair.images.mask,
@@ -345,7 +351,7 @@ class DriveScores:
             return None
         miou = None
         try:
-            for row, mask in masks.items():
+            for row, (mask, _) in masks.items():
                 predicted = at_size_of(pair.truth, self._table[mask])
                 value = self.segmentation.add(pair.truth, predicted, row, split)
                 if row == "fused":

@@ -23,6 +23,8 @@ from segmif_ros.outputs import written_aside
 FOLDER = "state"
 _RESULT = "result.json"
 _MOST_BYTES = 256 << 20
+_FORM = "2"
+"""Counts up when what is counted of a bag changes: results of before are no part of a report."""
 _KEY = re.compile("[0-9a-f]{16}")
 
 
@@ -104,7 +106,7 @@ def evaluation_key(settings: DriveSettings, model_sha256: str) -> str:
     """
     files = (settings.labels, settings.boxes, settings.calibration)
     told = [bag_key(Path(place)) for place in files if place]
-    return _name([settings.digest(model_sha256), *told])
+    return _name([_FORM, settings.digest(model_sha256), *told])
 
 
 def bag_key(bag: Path) -> str:

@@ -7,13 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from segmif_ros.metrics.boxes import Box
+from segmif_ros.bundle import LabelClass
+from segmif_ros.frames import Image8
+from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.tally import Key, keys_of, table_of
-from segmif_ros.objects.regions import DetectedObject, iou
+from segmif_ros.objects.regions import COUNTABLE, DetectedObject, find_objects, iou
 
 IOU = 0.5
 """An object is right when it overlaps a box of its class by this, intersection over union."""
+_STEPS = 10_000
+"""Scores are counted in so many steps, so that a long drive takes no more memory than a short."""
 
 
 class ObjectScores:
@@ -21,7 +26,30 @@ class ObjectScores:
 
     def __init__(self) -> None:
         self._boxes: dict[Key, dict[int, int]] = {}
-        self._found: dict[Key, dict[int, list[tuple[float, bool]]]] = {}
+        self._found: dict[Key, dict[int, dict[int, list[int]]]] = {}
+
+    def add_masks(
+        self,
+        boxes: Sequence[Box],
+        masks: Mapping[str, tuple[Image8, Image8]],
+        classes: Sequence[LabelClass],
+        heat: NDArray[np.float32] | None,
+        split: str | None = None,
+    ) -> None:
+        """Score the objects of one picture's masks.
+
+        Args:
+            boxes: what people drew; those of classes that never are objects are passed by.
+            masks: row -> mask and confidence, HxW.
+            classes: of masks and boxes.
+            heat: HxW thermal values for every row but "visible", NaN where there are none.
+            split: see `SegmentationScores.add`.
+        """
+        countable = {each.id for each in classes if each.name in COUNTABLE}
+        theirs = [box for box in boxes if box.label in countable]
+        for row, (mask, confidence) in masks.items():
+            values = None if row == "visible" else heat
+            self.add(theirs, find_objects(mask, confidence, classes, values), row, split)
 
     def add(
         self,
@@ -55,24 +83,22 @@ class ObjectScores:
                 right = bool(len(row_of)) and bool(row_of[best] >= IOU)
                 if right:
                     overlaps[:, best] = -1.0
-                found.setdefault(label, []).append((round(each.score, 4), right))
+                _count(found.setdefault(label, {}), round(_STEPS * each.score), right, not right)
 
     def merge(self, other: ObjectScores) -> None:
         """Add what another one counted."""
         for key, counts in other._boxes.items():
-            mine = self._boxes.setdefault(key, {})
+            mine, found = self._boxes.setdefault(key, {}), self._found.setdefault(key, {})
             for label, count in counts.items():
                 mine[label] = mine.get(label, 0) + count
-        for key, found in other._found.items():
-            theirs = self._found.setdefault(key, {})
-            for label, objects in found.items():
-                theirs.setdefault(label, []).extend(objects)
+                for step, both in other._found[key].get(label, {}).items():
+                    _count(found.setdefault(label, {}), step, *both)
 
     def state(self) -> dict[str, Any]:
         """Return everything counted as JSON-able values."""
         return {
             "counts": [
-                [row, split, label, count, self._found.get((row, split), {}).get(label, [])]
+                [row, split, label, count, sorted(self._found[row, split].get(label, {}).items())]
                 for (row, split), counts in self._boxes.items()
                 for label, count in counts.items()
             ]
@@ -84,7 +110,7 @@ class ObjectScores:
         scores = cls()
         for row, split, label, count, found in state["counts"]:
             scores._boxes.setdefault((row, split), {})[int(label)] = int(count)
-            objects = [(float(score), bool(right)) for score, right in found]
+            objects = {int(step): list(both) for step, both in found}
             scores._found.setdefault((row, split), {})[int(label)] = objects
         return scores
 
@@ -98,28 +124,54 @@ class ObjectScores:
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
         for row, split in table_of(self._boxes):
             counts: dict[int, int] = {}
-            objects: dict[int, list[tuple[float, bool]]] = {}
+            objects: dict[int, dict[int, list[int]]] = {}
             for key in keys_of(self._boxes, row, split):
                 for label, count in self._boxes[key].items():
                     counts[label] = counts.get(label, 0) + count
-                for label, found in self._found.get(key, {}).items():
-                    objects.setdefault(label, []).extend(found)
+                    for step, both in self._found[key].get(label, {}).items():
+                        _count(objects.setdefault(label, {}), step, *both)
             table.setdefault(row, {})[split] = {
-                label: _figures(count, objects.get(label, []))
+                label: _figures(count, objects.get(label, {}))
                 for label, count in sorted(counts.items())
                 if count
             }
         return table
 
 
-def _figures(boxes: int, found: Sequence[tuple[float, bool]]) -> dict[str, float | None]:
-    right = np.array([hit for _, hit in sorted(found, key=lambda f: -f[0])], bool)
-    hits = np.cumsum(right)
-    precision = hits / np.arange(1, len(right) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+def named_figures(
+    boxes: BoxScores, objects: ObjectScores, classes: Sequence[LabelClass]
+) -> dict[str, dict[str, dict[str, dict[str, float | None]]]]:
+    """Return row -> split -> class name -> figures of pixels and, of countable classes, objects."""
+    names = {each.id: each.name for each in classes}
+    counted = objects.summary()
+    return {
+        row: {
+            split: {
+                names[label]: f | counted.get(row, {}).get(split, {}).get(label, {})
+                for label, f in figures.items()
+                if f["boxes"]
+            }
+            for split, figures in splits.items()
+        }
+        for row, splits in boxes.summary().items()
+    }
+
+
+def _count(found: dict[int, list[int]], step: int, right: int, wrong: int) -> None:
+    counts = found.setdefault(step, [0, 0])
+    counts[0] += right
+    counts[1] += wrong
+
+
+def _figures(boxes: int, found: Mapping[int, Sequence[int]]) -> dict[str, float | None]:
+    """Objects of equal score come together: which of them is right says nothing of their order."""
+    counts = np.array([found[step] for step in sorted(found, reverse=True)], float).reshape(-1, 2)
+    right, every = np.cumsum(counts[:, 0]), np.cumsum(counts.sum(axis=1))
+    envelope = np.maximum.accumulate((right / every)[::-1])[::-1]
+    total = float(every[-1]) if len(every) else 0.0
     return {
         "boxes": boxes,
-        "average_precision": float(envelope[right].sum()) / boxes,
-        "object_precision": float(right.mean()) if len(right) else None,
-        "object_recall": float(right.sum()) / boxes,
+        "average_precision": float(envelope @ counts[:, 0]) / boxes,
+        "object_precision": float(right[-1]) / total if total else None,
+        "object_recall": float(counts[:, 0].sum()) / boxes,
     }

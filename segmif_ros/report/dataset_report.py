@@ -76,15 +76,6 @@ def dataset_report(
     """
     found = scores.summary()
     classes = scores.protocols[0].classes
-    names = {label.id: label.name for label in classes}
-    if found["boxes"] is not None:
-        found["boxes"] = {
-            row: {
-                split: {names[label]: figures for label, figures in by_class.items()}
-                for split, by_class in splits.items()
-            }
-            for row, splits in found["boxes"].items()
-        }
     if found["segmentation"] is not None:
         found["segmentation"]["labels"] = f"data set, read as {dataset.labels}"
     table, count = found.pop("pairs"), len(scores.pairs)

@@ -100,6 +100,12 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "box precision",
         "Share of the pixels of a class that lie in a box of that class.",
     ),
+    "average_precision": (
+        "average precision",
+        "Area below precision over recall as the least score is lowered; an object is right when "
+        "it overlaps a free box of its class by an IoU of 0.5 or more. A dash: the class has no "
+        "objects, only surface.",
+    ),
     "calibration": (
         "expected calibration error",
         "Pixels of a class are sorted by confidence into 15 bins. In each, the share that is right "

@@ -25,6 +25,7 @@ from segmif_ros.evaluation.scores import (
 )
 from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST, DriveSettings
 from segmif_ros.frames import UNLABELLED
+from segmif_ros.metrics.objects import named_figures
 from segmif_ros.metrics.tally import ROWS, by_split
 from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import evenly
@@ -101,7 +102,9 @@ def summarize(
         "alignment": _alignment([each.alignment for each in scores], numbers),
         "timing": _timing(counted, numbers, total.evaluated, wall_s, live),
         "segmentation": _segmentation(total, settings, results),
-        "boxes": _boxes(total, bundle),
+        "boxes": named_figures(total.boxes, total.objects, bundle.manifest.classes)
+        if settings.boxes
+        else None,
         "calibration": total.calibration.summary({label.id: label.name for label in classes}),
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
@@ -309,19 +312,6 @@ def _problems(
     if rest:
         found["other reasons"] = sum(count for _, count in rest)
     return found
-
-
-def _boxes(total: DriveScores, bundle: Bundle) -> dict[str, Any] | None:
-    if total.boxes is None:
-        return None
-    names = {label.id: label.name for label in bundle.manifest.classes}
-    return {
-        row: {
-            split: {names[label]: figures for label, figures in by_class.items()}
-            for split, by_class in splits.items()
-        }
-        for row, splits in total.boxes.summary().items()
-    }
 
 
 def _flicker(total: DriveScores) -> dict[str, float | None]:

@@ -86,10 +86,10 @@ def test_boxes_take_the_place_of_masks_made_by_machines(perceiver: Perceiver) ->
     by_row = {row: splits["day"] for row, splits in found["boxes"].items()}
     assert list(by_row) == ["visible", "thermal", "fused"]
     assert by_row["fused"] == {
-        8: {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0, **objects_found(1.0, 1.0)},
-        9: {"boxes": 1, "box_recall": 0.0, "box_precision": None, **objects_found(0.0, None)},
+        "person": {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0, **objects_found(1.0, 1.0)},
+        "car": {"boxes": 1, "box_recall": 0.0, "box_precision": None, **objects_found(0.0, None)},
     }
-    assert by_row["visible"][8]["box_recall"] == 0.0
+    assert by_row["visible"]["person"]["box_recall"] == 0.0
     assert dict(zip(PAIR_COLUMNS, found["pairs"]["rows"][0], strict=True))["hit"] == 0.5
 
 

@@ -15,6 +15,7 @@ from segmif_ros.metrics.boundary import DILATION, boundary_distance
 from segmif_ros.metrics.boxes import BOX_HIT, Box, BoxScores
 from segmif_ros.metrics.flicker import BLOCK
 from segmif_ros.metrics.fusion import METRICS
+from segmif_ros.metrics.objects import ObjectScores
 from segmif_ros.metrics.segmentation import SegmentationScores
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
@@ -32,7 +33,10 @@ def test_every_score_has_a_definition() -> None:
     masks.add(mask, mask)
     boxes = BoxScores()
     boxes.add([Box(1, 0, 0, 9, 9)], mask, [1])
-    names = {*masks.summary()["fused"]["all"], *boxes.summary()["fused"]["all"][1], *METRICS}
+    objects = ObjectScores()
+    objects.add([Box(1, 0, 0, 9, 9)], [])
+    found = [each.summary()["fused"]["all"] for each in (masks, boxes, objects)]
+    names = {*found[0], *found[1][1], *found[2][1], *METRICS}
     assert names <= defined(), names - defined()
 
 

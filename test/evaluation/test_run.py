@@ -36,6 +36,7 @@ from segmif_ros.recordings.bags import (
 )
 from segmif_ros.recordings.writer import TOPICS, BagWriter
 from segmif_ros.report.summary import summarize
+from segmif_ros.report.text import table
 
 
 @pytest.fixture(scope="module")
@@ -240,18 +241,28 @@ def test_compressed_labels_count_where_they_keep_their_ids(
     assert any("JPEG does not keep" in note for note in report["notes"]) == (frames == 0)
 
 
-def test_boxes_are_scored_for_the_named_classes(plain, bundle, tmp_path):
+def test_boxes_score_the_pixels_and_objects_of_the_named_classes(plain, bundle, tmp_path):
     rows, columns = np.nonzero(truth(0) == PERSON)
     top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
     box = ((left + right) / 192, (top + bottom) / 128, (right - left) / 96, (bottom - top) / 64)
-    (tmp_path / "0.txt").write_text("0 " + " ".join(map(str, box)) + "\n1 0.9 0.9 0.1 0.1\n")
+    person = " ".join(map(str, box))
+    (tmp_path / "0.txt").write_text(f"0 {person}\n2 {person}\n1 0.9 0.9 0.1 0.1\n")
     (tmp_path / "1.txt").write_text("not a box\n")
-    report = report_of(plain, bundle, boxes=str(tmp_path), box_classes=("person", "-"))
-    assert report["boxes"]["fused"]["all"] == {
-        "person": {"boxes": 1, "box_recall": 1.0, "box_precision": 1.0}
+    (tmp_path / "2.txt").write_text("0 0.9 0.1 0.1 0.1\n")
+    report = report_of(plain, bundle, boxes=str(tmp_path), box_classes=("person", "-", "road"))
+    found = report["boxes"]["fused"]["all"]
+    # A square is as wide as two people, so it is cut; one of the halves overlaps the box enough.
+    assert found["person"] == {
+        **{"boxes": 2, "box_recall": 0.5, "box_precision": 0.5, "average_precision": 0.125},
+        **{"object_precision": 0.25, "object_recall": 0.5},
     }
-    assert report["boxes"]["visible"]["all"]["person"]["box_recall"] == 0.0
+    assert set(found["road"]) == {"boxes", "box_recall", "box_precision"}  # surface, no object
+    visible = report["boxes"]["visible"]["all"]["person"]
+    assert visible["box_recall"] == visible["average_precision"] == 0.0
     assert "is no box" in report["notes"][0]
+    lines = [line.split() for line in table(report).splitlines()]
+    (line,) = (line for line in lines if line[:2] == ["fused", "person"])
+    assert line[-3:] == ["0.125", "0.500", "0.250"]
 
 
 def test_stamps_out_of_order_are_counted_and_the_rest_goes_on(plain, bundle, tmp_path):

@@ -36,7 +36,7 @@ def pair(index: int, *, brightness: int = 120) -> EvaluatedPair:
         t_s=float(index),
         difference_ns=index * 1_000_000,
         images=images,
-        alone={"visible": mask, "thermal": truth},
+        alone={"visible": (mask, mask), "thermal": (truth, truth)},
         truth=truth,
     )
 

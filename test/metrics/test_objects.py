@@ -53,3 +53,19 @@ def test_parts_add_up_and_survive_json() -> None:
     one.merge(ObjectScores.from_state(json.loads(json.dumps(other.state()))))
     assert one.summary() == whole.summary()
     assert figures(whole)["average_precision"] == pytest.approx(1 / 8)
+
+
+def test_objects_of_equal_score_count_together_in_whatever_order_they_come() -> None:
+    one, other = ObjectScores(), ObjectScores()
+    one.add(BOXES, [found(0, 0.5), found(50, 0.5)])
+    other.add(BOXES, [found(50, 0.5), found(0, 0.5)])
+    assert figures(one) == figures(other)
+    assert figures(one)["average_precision"] == pytest.approx(1 / 4)
+
+
+def test_memory_does_not_grow_with_the_pictures() -> None:
+    scores = ObjectScores()
+    for number in range(300):
+        scores.add(BOXES, [found(0, number % 7 / 10), found(50, number % 5 / 10)])
+    (entry,) = (each for each in scores.state()["counts"] if each[2] == 8)
+    assert len(entry[4]) == 7

@@ -134,6 +134,19 @@ def test_light_without_pairs_is_left_out(tmp_path):
     assert "<caption>Night</caption>" not in section
 
 
+def test_boxes_are_told_with_the_objects_that_fit_them(tmp_path):
+    person = {"boxes": 40, "box_recall": 0.91, "box_precision": 0.82, "average_precision": 0.731,
+              "object_recall": 0.64, "object_precision": 0.55}  # fmt: skip
+    road = {"boxes": 3, "box_recall": 1.0}
+    text = written(tmp_path, boxes={"fused": {"all": {"person": person, "road": road}}})
+    row = re.search(r"<th scope=\"row\">fused</th><td>all</td><td>person</td>.*?</tr>", text)
+    assert re.findall(r"<td>([\d.]+)</td>", row[0]) == [
+        "40",
+        *("0.910", "0.820", "0.731", "0.640", "0.550"),
+    ]
+    assert "AP at .5" in text
+
+
 def test_every_word_that_is_linked_has_a_meaning(tmp_path):
     linked = set(re.findall(r'href="#about-([\w]+)"', written(tmp_path)))
     assert {"miou", "protocol", "flicker", "difference", "alignment", "SSIM"} <= linked

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-import numpy as np
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header, String
 
@@ -17,6 +16,7 @@ from segmif_ros.bundle import Manifest
 from segmif_ros.frames import Pair, Result
 from segmif_ros.objects.regions import DetectedObject, find_objects, objects_json
 from segmif_ros.objects.tracker import Tracker
+from segmif_ros.perceiver import thermal_values
 from segmif_ros.registration import Registration
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node.point_input import PointLabeller
@@ -58,17 +58,7 @@ class Derived:
         """
         if DERIVED_TOPICS.keys().isdisjoint(wanted):
             return
-        settings = pair.settings.thermal
-        values, unit = None, ""
-        if result.raw_thermal is not None:
-            registered = result.rgb is not None or pair.rgb_size is not None
-            values = (
-                self._registration.values(result.raw_thermal, result.mask.shape)
-                if registered
-                else np.array(result.raw_thermal, np.float32)
-            )
-            unit = settings.unit(result.raw_thermal.dtype)
-            settings.to_unit(values)
+        values, unit = thermal_values(result, pair, self._registration, pair.settings.thermal)
         if "objects" in wanted or "detections" in wanted:
             found = find_objects(result.mask, result.confidence, self._classes, values)
             found = self._tracker.update(found, pair.stamp_ns)
