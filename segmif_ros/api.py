@@ -21,7 +21,7 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Image8, Pair, ThermalImage
 from segmif_ros.objects.regions import DetectedObject, find_objects
-from segmif_ros.perceiver import FarPass, Perceiver
+from segmif_ros.perceiver import FarPass, Perceiver, thermal_values
 from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.registration.calibration import Geometry
 from segmif_ros.render import overlay, palette
@@ -173,16 +173,8 @@ class Segmif:
         if stamp_ns is None:
             self._perceiver.normaliser.reset()
         found = self._perceiver.perceive(pair)
-        temperature = None
-        if found.raw_thermal is not None:
-            raw = found.raw_thermal
-            fits = pair.rgb is not None
-            temperature = (
-                self._perceiver.registration.values(raw, found.mask.shape)
-                if fits
-                else np.array(raw, np.float32)
-            )
-            self._settings.to_unit(temperature)
+        registration = self._perceiver.registration
+        temperature, _ = thermal_values(found, pair, registration, self._settings)
         return SegmifResult(
             found.fused.copy(),
             found.mask.copy(),
