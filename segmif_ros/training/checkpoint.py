@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.datasets.sample import Source
 from segmif_ros.export.bundle_weights import BundleWeightsError, read_weights
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 from segmif_ros.outputs import written_aside
@@ -48,6 +50,7 @@ class RunState:
         weighting: balance of the losses.
         best: best validation so far.
         step: steps done.
+        taught: digest of the labels by source, see `labels_digest`.
     """
 
     network: nn.Module
@@ -57,6 +60,17 @@ class RunState:
     weighting: LossRatioWeighting
     best: Best = field(default_factory=Best)
     step: int = 0
+    taught: dict[str, str] = field(default_factory=dict)
+
+
+def labels_digest(source: Source) -> str:
+    """Return the SHA-256 of the labels and boxes of up to 32 pairs, spread over a source."""
+    found = hashlib.sha256()
+    for place in np.unique(np.linspace(0, len(source) - 1, 32).round().astype(int)):
+        sample = source[place]()
+        found.update(b"" if sample.labels is None else sample.labels.tobytes())
+        found.update(repr(sample.boxes).encode())
+    return found.hexdigest()
 
 
 def save(path: Path, state: RunState, recipe: Recipe, classes: int, ranks: Ranks) -> None:
@@ -77,6 +91,7 @@ def save(path: Path, state: RunState, recipe: Recipe, classes: int, ranks: Ranks
                 "best": {"score": state.best.score, "step": state.best.step},
                 "rng": rng,
                 "step": state.step,
+                "taught": state.taught,
             },
         )
 
@@ -158,6 +173,11 @@ def restore(
             f"{path} does not fit this recipe ({str(err).splitlines()[0]}); resume with the recipe "
             "that it was begun with, or begin anew with --start"
         ) from err
+    before = stored.get("taught", {})
+    for name in sorted(name for name, now in state.taught.items() if now != before.get(name, now)):
+        print(
+            f"{path} began with other labels of {name!r}; the run goes on with those there are now"
+        )
     if len(everybody["cpu"]) == ranks.count:
         torch.set_rng_state(everybody["cpu"][ranks.rank])
         if ranks.device.type == "cuda" and "cuda" in everybody:

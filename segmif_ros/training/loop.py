@@ -100,6 +100,11 @@ def train(
         part = ranks.part(recipe.batch, recipe.accumulate)
         scored = chosen(validation, recipe.validation.pairs)
         run = Run(recipe, out, classes, ranks, options, scored)
+        run.state.taught = {
+            name: checkpoint.labels_digest(source)
+            for name, source in sources.items()
+            if name != "rig"  # whose labels follow from its numbers
+        }
         first = (draw_batch(recipe, sources, step) for step in range(_SETTLING))
         run.begin(resume=resume, start=start, encoder=encoder, first=first)
         every, begun = phases(recipe), run.state.step

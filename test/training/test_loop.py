@@ -55,6 +55,26 @@ def test_a_finished_run_leaves_a_checkpoint_that_resumes_to_itself(tmp_path: Pat
         assert torch.equal(a, b)
 
 
+def test_a_run_that_resumes_with_other_labels_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(RECIPE, PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)
+    longer = replace(RECIPE, steps=7)
+    train(longer, PAIRS, tmp_path, classes=CLASSES, resume=True, options=OPTIONS)
+    assert "other labels" not in capsys.readouterr().out
+
+    def relabelled() -> Sample:
+        pair = blocks(0)
+        labels = np.asarray(pair.labels).copy()
+        labels[0, 0] = 255
+        return replace(pair, labels=labels)
+
+    other = {"blocks": [relabelled, *PAIRS["blocks"][1:]]}
+    longer = replace(RECIPE, steps=8)
+    train(longer, other, tmp_path, classes=CLASSES, resume=True, options=OPTIONS)
+    assert "began with other labels of 'blocks'" in capsys.readouterr().out
+
+
 MOVING = replace(
     RECIPE,
     steps=8,
