@@ -36,6 +36,8 @@ CONFIRMED_IN_ONE_SCENE_AFTER = 12
 """The same for a shift that only one scene shows: it may be parallax."""
 SAME_SCENE = 0.4
 """Likeness of pairs of one place: 0.5 and more, of a moving vehicle 0.25 and less."""
+_COARSE_SHARE = 0.1
+"""Large shifts are measured coarsely: they agree when they differ by this share at most."""
 REFERENCE_WIDTH = 640
 """Limits are in pixels of an RGB image of this width; wider ones in proportion."""
 
@@ -96,7 +98,7 @@ class AlignmentWatch:
         *,
         warn_px: float = 4.0,
     ) -> Alignment:
-        """Take in one pair: 25 ms of one core at 640x480.
+        """Take in one pair: 30 ms of one core at 640x480.
 
         Args:
             rgb: HxWx3.
@@ -133,7 +135,7 @@ class AlignmentWatch:
         agrees = judgement is self._judgement
         if moved and agrees and self._told is not None:
             apart = math.hypot(shift.dx - self._told.dx, shift.dy - self._told.dy)
-            agrees = apart <= limit
+            agrees = apart <= max(limit, _COARSE_SHARE * shift.rms_px)
         self._streak = self._streak + 1 if agrees else 1
         self._judgement = judgement
         if judgement is AlignmentState.ALIGNED and len(self._scenes()) == 1:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the edges of one registered pair agree, for every small shift: cheap enough to go along.
+"""How well the edges of one registered pair agree, for every shift: cheap enough to go along.
 
 The picture is cut into tiles, and each keeps its own scores, so that a roll of the camera, which
 shifts every tile in another direction, is found from the same scores as a shift of all. Scores of
 several pairs are averaged before anything is concluded: what agrees by chance is elsewhere in each.
+
+Pictures half as wide are compared as a whole too: cameras that were never calibrated lie further
+apart than the tiles reach.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from segmif_ros.frames import Image8
 WIDTH = 320
 """Pictures are compared at this width."""
 REACH = 24
-"""Furthest shift that is tried, pixels at that width; 7.5 % of the picture."""
+"""Furthest shift that is tried, pixels at that width; 7.5 % of the picture, twice that coarsely."""
+_FAR_PX = 18
+"""A shift of so many pixels at that width along one axis is found better at half of it."""
 _ROWS, _COLUMNS = 3, 4
 _ROLLS_DEG = np.arange(-4.0, 4.01, 0.5)
 _ROLL_GAIN = 2.0
@@ -47,17 +52,22 @@ class TileScores:
         tiles: rows x columns x Surface; their sum is the correlation of the edges, -1 to 1.
         rgb_size: (height, width) of the RGB picture.
         scene: edges of the RGB picture, a quarter as wide; of the newest pair of several.
+        coarse: the correlation at half the width; 0 for pictures that are too small for it.
     """
 
     tiles: NDArray[np.float32]
     rgb_size: tuple[int, int]
     scene: Field
+    coarse: Surface
 
     @classmethod
     def mean(cls, several: Sequence[TileScores]) -> TileScores:
         """Average pairs of one size."""
-        tiles = np.mean([each.tiles for each in several], axis=0, dtype=np.float32)
-        return cls(np.asarray(tiles, np.float32), several[-1].rgb_size, several[-1].scene)
+        tiles, coarse = (
+            np.asarray(np.mean(surfaces, axis=0, dtype=np.float32), np.float32)
+            for surfaces in zip(*((each.tiles, each.coarse) for each in several), strict=True)
+        )
+        return cls(tiles, several[-1].rgb_size, several[-1].scene, coarse)
 
     def likeness(self, other: TileScores) -> float:
         """Correlation of the RGB edges of two pairs, -1 to 1: near 0 for two places."""
@@ -123,13 +133,8 @@ def tile_scores(rgb: Image8, thermal: Image8, valid: NDArray[Any] | None = None)
         )
     factor = max(thermal.shape[1] / WIDTH, 1.0)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    field = orientation_field(shrink(grey, factor))
-    seen = _less_below(field)
     data = has_data(thermal) if valid is None else has_data(thermal) & (valid != 0)
-    whole = inside(shrink(data, factor))
-    warm = orientation_field(shrink(thermal, factor)) * whole[..., None]
-    power = cv2.norm(seen, cv2.NORM_L2) * cv2.norm(warm, cv2.NORM_L2)
-    border = np.pad(warm, ((REACH, REACH), (REACH, REACH), (0, 0)))
+    field, seen, border = _fields(grey, thermal, data, factor)
     height, width = seen.shape[:2]
     side = 2 * REACH + 1
     tiles = np.empty((_ROWS, _COLUMNS, side, side), np.float32)
@@ -138,16 +143,50 @@ def tile_scores(rgb: Image8, thermal: Image8, valid: NDArray[Any] | None = None)
         left, right = width * column // _COLUMNS, width * (column + 1) // _COLUMNS
         around = border[top : bottom + 2 * REACH, left : right + 2 * REACH]
         tiles[row, column] = _correlation(around, seen[top:bottom, left:right])
+    coarse = np.zeros((side, side), np.float32)
+    if min(height, width) >= 4 * REACH:
+        _, halved, around = _fields(grey, thermal, data, 2.0 * factor)
+        coarse = _correlation(around, halved) / _power(halved, around)
     small = (max(width // _SCENE_FACTOR, 1), max(height // _SCENE_FACTOR, 1))
     return TileScores(
-        tiles / np.float32(power + 1e-6),
+        tiles / _power(seen, border),
         (int(rgb.shape[0]), int(rgb.shape[1])),
         np.asarray(cv2.resize(field, small, interpolation=cv2.INTER_AREA), np.float32),
+        coarse,
     )
 
 
+def _fields(
+    grey: Image8, thermal: Image8, data: NDArray[np.bool_], factor: float
+) -> tuple[Field, Field, Field]:
+    """RGB edges, the same with less weight on the ground, thermal edges with a border of zeros."""
+    field = orientation_field(shrink(grey, factor))
+    warm = orientation_field(shrink(thermal, factor)) * inside(shrink(data, factor))[..., None]
+    return field, _less_below(field), np.pad(warm, ((REACH, REACH), (REACH, REACH), (0, 0)))
+
+
+def _power(seen: Field, warm: Field) -> np.float32:
+    return np.float32(cv2.norm(seen, cv2.NORM_L2) * cv2.norm(warm, cv2.NORM_L2) + 1e-6)
+
+
 def best_shift(scores: TileScores) -> Shift:
-    """Return the shift, with or without a roll, under which the edges agree best."""
+    """Return the shift under which the edges agree best: a small one with its roll, or a large one.
+
+    A large one is known to a few pixels only.
+    """
+    near, factor = _near_shift(scores), max(scores.rgb_size[1] / WIDTH, 1.0)
+    level, deviation = _chance(scores.coarse)
+    top, here = float(scores.coarse.max()), float(scores.coarse[REACH, REACH])
+    dx, dy = (2.0 * factor * each for each in _peak(scores.coarse))
+    prominence = (top - level) / deviation
+    if max(abs(dx), abs(dy)) < _FAR_PX * factor or prominence <= near.prominence:
+        return near
+    return Shift(
+        dx, dy, 0.0, math.hypot(dx, dy), top, here, prominence, loss=(top - here) / deviation
+    )
+
+
+def _near_shift(scores: TileScores) -> Shift:
     height, width = scores.rgb_size
     factor = max(width / WIDTH, 1.0)
     middle = len(_ROLLS_DEG) // 2

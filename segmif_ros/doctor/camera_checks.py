@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import re
 import sys
@@ -15,11 +14,11 @@ from typing import Any
 
 from segmif_ros.doctor.check_result import CheckResult, Verdict
 from segmif_ros.doctor.isolated_check import Answer, ask
+from segmif_ros.registration.lens import cameras_differ
 
 LOST_SHARE = 0.3
 """Less could be stamps that jitter."""
 OLD_S = 10.0
-_SAME_LENS = 0.02
 
 _MIB = 1024 * 1024
 _SECONDS_OVER = 25.0
@@ -178,18 +177,10 @@ def geometry_check(
     """
     if not (rgb and thermal and rgb.get("size") and thermal.get("size")):
         return []
-    sizes = [rgb["size"], thermal["size"]]
-    shown = [f"{width}x{height}" for width, height in sizes]
-    lenses = [rgb["focal_lengths"], thermal["focal_lengths"]]
-    differ = ""
-    if sizes[0] != sizes[1]:
-        differ = f"rgb has {shown[0]} pixels and thermal {shown[1]}"
-    elif all(lenses) and not all(
-        math.isclose(a, b, rel_tol=_SAME_LENS) for a, b in zip(*lenses, strict=True)
-    ):
-        differ = f"focal lengths differ: rgb {lenses[0][0]:.0f}, thermal {lenses[1][0]:.0f} pixels"
+    shown, other = (f"{width}x{height}" for width, height in (rgb["size"], thermal["size"]))
+    differ = cameras_differ(shown, other, rgb["focal_lengths"], thermal["focal_lengths"])
     if not differ:
-        fact = f"both have {shown[0]} pixels; needed unless the driver has registered them"
+        fact = f"both have {shown} pixels; needed unless the driver has registered them"
         return [CheckResult("geometry", Verdict.OK, fact)]
     return [
         CheckResult(

@@ -158,6 +158,13 @@ def test_a_shift_that_one_scene_shows_from_the_start_takes_longer() -> None:
     assert found == [UNKNOWN] * (needed - 1) + [MOVED]
 
 
+def test_a_rig_that_was_never_calibrated_is_told_how_far_thermal_lies_off() -> None:
+    found = feed(AlignmentWatch(), drive(FIRST, 80.0), warn_px=1.0)[-1]
+    assert found.state is MOVED
+    assert found.told is not None
+    assert found.relative_px(found.told) == pytest.approx(80.0, abs=4.0)
+
+
 def test_parking_before_a_wall_is_no_blow() -> None:
     watch = AlignmentWatch()
     feed(watch, drive(FIRST))

@@ -25,6 +25,15 @@ def test_a_shift_is_measured(dx: float, dy: float) -> None:
     assert found.prominence > 2 * LEAST_PROMINENCE
 
 
+@pytest.mark.parametrize(("dx", "dy"), [(66.0, 0.0), (-84.0, 50.0), (0.0, -90.0)])
+def test_a_shift_beyond_the_reach_of_the_tiles_is_measured_coarsely(dx: float, dy: float) -> None:
+    rgb, thermal = both_views(9)
+    found = best_shift(tile_scores(rgb, moved(thermal, dx, dy)))
+    assert (found.dx, found.dy) == pytest.approx((dx, dy), abs=2.0)
+    assert found.prominence > 2 * LEAST_PROMINENCE
+    assert found.loss > LEAST_PROMINENCE
+
+
 @pytest.mark.parametrize("roll_deg", [-2.0, 3.0])
 def test_a_roll_is_measured_with_the_shift(roll_deg: float) -> None:
     rgb, thermal = both_views(2)

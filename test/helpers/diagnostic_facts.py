@@ -21,7 +21,10 @@ from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 
 NOW = 100 * NANOSECONDS
 INPUTS = {stream: InputFacts(f"/cam/{stream.value}", 1) for stream in Stream}
-CONCERNS = ("rgb", "thermal", "pairing", "mode", "engine", "latency", "alignment", "node")
+CONCERNS = (
+    *("rgb", "thermal", "pairing", "mode", "engine", "latency"),
+    *("registration", "alignment", "node"),
+)
 
 
 def running() -> Statistics:

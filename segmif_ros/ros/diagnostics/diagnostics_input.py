@@ -33,6 +33,7 @@ class InputFacts:
         usual_hz: its expected rate, None while unknown.
         rate_is_given: whether a parameter says that rate.
         camera_info_problem: what its camera_info contradicts, empty if nothing.
+        focal_lengths: along both axes, pixels, by its camera_info; empty while unknown.
     """
 
     topic: str = ""
@@ -46,6 +47,7 @@ class InputFacts:
     camera_info_problem: str = ""
     publisher_names: tuple[str, ...] = ()
     other_users: tuple[str, ...] = ()
+    focal_lengths: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,13 @@ class AlignmentFacts:
     Attributes:
         measured: what the watch knows.
         check_s, warn_px: parameters alignment_check_s and alignment_warn_px.
+        is_calibrated: whether a calibration says where thermal lies.
     """
 
     measured: Measured = field(default_factory=Measured)
     check_s: float = 5.0
     warn_px: float = 4.0
+    is_calibrated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,7 @@ class Totals:
     singles: int
     clock_jumps: int
     replaced: int
+    skipped: int
     published: int
     failures: int
     implausible_totals: int
@@ -207,6 +212,7 @@ class Totals:
             singles=statistics.singles,
             clock_jumps=statistics.clock_jumps,
             replaced=statistics.replaced,
+            skipped=statistics.skipped,
             published=statistics.published,
             failures=statistics.failures,
             implausible_totals=statistics.implausible_totals,

@@ -134,6 +134,14 @@ BUDGET_WARN = Threshold(
     "over_budget", "latency", _WARN, math.nan, "ms", _STAMP_TO_PUBLISHED,
     parameter="latency_budget_warn_ms",
 )  # fmt: skip
+UNCALIBRATED = Threshold(
+    "uncalibrated", "registration", _WARN, 0.0, "differences",
+    "sizes or camera_infos that differ between the cameras, without a calibration_file",
+)  # fmt: skip
+UNREGISTERED = Threshold(
+    "unregistered", "registration", _WARN, 60.0, "s",
+    "time in which no picture showed thermal on RGB, without a calibration_file",
+)  # fmt: skip
 MOVED = Threshold(
     "moved", "alignment", _WARN, math.nan, "px",
     "shift of thermal against RGB that several measurements agree on, at 640 px of width",
@@ -160,7 +168,7 @@ THRESHOLDS: tuple[Threshold, ...] = (
     CLOCKS_DIFFER, NO_PAIRS, FEW_PAIRS, PAIRING_JUMPS,
     STUCK, FAILED, FAILING, SLOW,
     BUDGET_ERROR, BUDGET_WARN,
-    MOVED,
+    UNCALIBRATED, UNREGISTERED, MOVED,
     INTAKE_BLOCKED, NO_CLOCK, CLOCK_STOPPED, CLOCK_JUMPED, GROWTH,
 )  # fmt: skip
 

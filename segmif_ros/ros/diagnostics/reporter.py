@@ -119,11 +119,15 @@ class Reporter:
             stamp = self._node.get_clock().now().to_msg()
             name = self._node.get_fully_qualified_name()
             self._publisher.publish(to_message(entries, node=name, stamp=stamp))
-            # Two calls: rclpy refuses another severity from a place that has logged already.
-            for line in self._errors.errors(entries, now_ns):
-                self._node.get_logger().warning(line)
+            # Three calls: rclpy refuses another severity from a place that has logged already.
+            logger = self._node.get_logger()
+            for level, line in self._errors.problems(entries, now_ns):
+                if level >= Level.ERROR:
+                    logger.error(line)
+                else:
+                    logger.warning(line)
             for line in self._errors.recoveries(entries):
-                self._node.get_logger().info(line)
+                logger.info(line)
 
     def flush(self, seconds: float) -> None:
         """Wait until those who listen have the last report."""
@@ -200,7 +204,10 @@ class Reporter:
             offset_ns=settings.pairing.thermal_offset_ns - settings.pairing.rgb_offset_ns,
             process=self._process_facts(seen, now_ns),
             alignment=AlignmentFacts(
-                seen.measured, settings.alignment_check_s, settings.alignment_warn_px
+                seen.measured,
+                settings.alignment_check_s,
+                settings.alignment_warn_px,
+                seen.calibration is not None,
             ),
         )
         return self._with_missed(facts)
@@ -242,6 +249,7 @@ class Reporter:
             usual_hz=given or self._rates[stream].hz(),
             rate_is_given=given > 0,
             camera_info_problem=self._camera_info_problem(stream, seen),
+            focal_lengths=_focal_lengths(seen.inputs.camera_info(stream).newest),
         )
 
     def _other_transport(self, topic: str) -> str:
@@ -279,50 +287,61 @@ class Reporter:
 
 
 QUIET_NS = 10 * NANOSECONDS
-"""A status that comes and goes is told at most this often."""
-_TOLD_ELSEWHERE = "mode"
+"""A state that comes and goes is logged at most this often."""
+_LOGGED_ELSEWHERE = "mode"
 """Every change of the mode is in the log already."""
+_LOGGED_AS_WARNING = "registration"
+"""The one warning that belongs in the log: it lasts until somebody calibrates."""
 _INACTIVE = "inactive"
 
 
 class ErrorLog:
-    """Remembers what was told of each status."""
+    """Remembers what was logged of each status."""
 
     def __init__(self) -> None:
-        self._state: dict[str, str] = {}
-        self._told_ns: dict[str, int] = {}
+        self._logged: dict[str, DiagnosticEntry] = {}
+        self._logged_ns: dict[tuple[str, str], int] = {}
 
-    def errors(self, entries: Iterable[DiagnosticEntry], now_ns: int) -> list[str]:
-        """Return what is an error now and was not told yet.
+    def problems(self, entries: Iterable[DiagnosticEntry], now_ns: int) -> list[tuple[Level, str]]:
+        """Return what is wrong now and was not logged yet, with its level.
 
         Args:
             entries: of one report.
             now_ns: steady time.
         """
         lines = []
-        for entry in entries:
-            concern = entry.concern
-            if entry.level < Level.ERROR or concern == _TOLD_ELSEWHERE:
+        for entry in filter(_belongs_in_log, entries):
+            key = (entry.concern, entry.state)
+            before = self._logged.get(entry.concern)
+            quiet = now_ns - self._logged_ns.get(key, -QUIET_NS) < QUIET_NS
+            if quiet or (before is not None and before.state == entry.state):
                 continue
-            quiet = now_ns - self._told_ns.get(concern, -QUIET_NS) < QUIET_NS
-            if self._state.get(concern) == entry.state or quiet:
-                continue
-            self._state[concern], self._told_ns[concern] = entry.state, now_ns
-            lines.append(f"{concern}: {entry.text}")
+            self._logged[entry.concern], self._logged_ns[key] = entry, now_ns
+            lines.append((entry.level, f"{entry.concern}: {entry.text}"))
         return lines
 
     def recoveries(self, entries: Iterable[DiagnosticEntry]) -> list[str]:
-        """Return what was told as an error and is none any more.
+        """Return what was logged and is over.
 
         Args:
             entries: of one report.
         """
         lines = []
         for entry in entries:
-            if entry.level < Level.ERROR and entry.concern in self._state:
-                del self._state[entry.concern]
+            if entry.concern in self._logged and not _belongs_in_log(entry):
+                was = "error" if self._logged.pop(entry.concern).level >= Level.ERROR else "warning"
                 if entry.state == _INACTIVE:
                     continue  # nothing was mended, nobody looks any more
                 but = ", still a warning" if entry.level > Level.OK else ""
-                lines.append(f"{entry.concern}: no error any more{but}: {entry.text}")
+                lines.append(f"{entry.concern}: no {was} any more{but}: {entry.text}")
         return lines
+
+
+def _belongs_in_log(entry: DiagnosticEntry) -> bool:
+    if entry.concern == _LOGGED_AS_WARNING:
+        return entry.level >= Level.WARN
+    return entry.level >= Level.ERROR and entry.concern != _LOGGED_ELSEWHERE
+
+
+def _focal_lengths(info: Any) -> tuple[float, ...]:
+    return () if info is None or not info.k[0] > 0.0 else (float(info.k[0]), float(info.k[4]))

@@ -14,6 +14,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from segmif_ros.pairing import DropReason, Stream
+from segmif_ros.registration.lens import cameras_differ
 from segmif_ros.ros.diagnostics import levels
 from segmif_ros.ros.diagnostics.camera_status import camera_section
 from segmif_ros.ros.diagnostics.diagnostics_input import DiagnosticsInput
@@ -142,6 +143,8 @@ def engine_section(facts: DiagnosticsInput) -> DiagnosticEntry:
     offered = statistics.pairs - window.pairs + statistics.singles - window.singles
     replaced = statistics.replaced - window.replaced
     if offered and facts.active_since_ns is not None:
+        if statistics.skipped > window.skipped and statistics.published == window.published:
+            entry.state, entry.text = "resting", "resting: no output has a subscriber"
         entry.check(
             levels.SLOW, replaced / offered,
             f"slower than the cameras: {replaced} of {offered} pairs gave way to newer ones",
@@ -219,6 +222,35 @@ def judged_stage(facts: DiagnosticsInput) -> str:
     return "node" if implausible > totals else "total"
 
 
+_CALIBRATE = (
+    "record both cameras with `segmif bag record`, run `segmif calibrate auto BAG --out rig.yaml` "
+    "and set calibration_file"
+)
+
+
+def registration_section(facts: DiagnosticsInput) -> DiagnosticEntry:
+    """Whether anything says where thermal lies on RGB: a calibration, or the pictures."""
+    known, measured = facts.alignment, facts.alignment.measured
+    entry = DiagnosticEntry("registration", text=facts.engine.get("registration", "ok"))
+    since = measured.unsure_since_ns
+    unsure_s = 0.0 if since is None else (facts.now_ns - since) / NANOSECONDS
+    if facts.active_since_ns is None:
+        entry.state = entry.text = "inactive"
+    elif not known.is_calibrated and not measured.is_aligned:
+        rgb, thermal = (facts.statistics.streams[s].format.partition(" ")[0] for s in Stream)
+        lenses = [facts.inputs[s].focal_lengths for s in Stream]
+        differ = cameras_differ(rgb, thermal, *lenses)
+        text = f"{differ}, and no calibration_file says where thermal lies: {_CALIBRATE}"
+        entry.check(levels.UNCALIBRATED, bool(differ), text)
+        text = f"no calibration_file, and the pictures do not show thermal on RGB: {_CALIBRATE}"
+        entry.check(levels.UNREGISTERED, unsure_s, text)
+    entry.values |= {
+        "calibrated": str(known.is_calibrated).lower(),
+        "unsure_s": f"{unsure_s:.0f}",
+    }
+    return entry
+
+
 _ALIGNMENT_TEXTS = {
     "unknown": "the pictures do not tell yet whether thermal lies on RGB",
     "aligned": "ok",
@@ -293,6 +325,7 @@ SECTIONS: tuple[Callable[[DiagnosticsInput], DiagnosticEntry], ...] = (
     mode_section,
     engine_section,
     latency_section,
+    registration_section,
     alignment_section,
     node_section,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,8 @@ class Measured:
         told_ns: steady time of the newest one that told something, None before the first.
         count: measurements since the node was activated.
         cpu_ms: processor time of the newest one.
+        unsure_since_ns: steady time of the first measurement after which thermal was not known to
+            lie on RGB; None while it is, and before the first.
     """
 
     alignment: Alignment | None = None
@@ -47,6 +49,12 @@ class Measured:
     told_ns: int | None = None
     count: int = 0
     cpu_ms: float = 0.0
+    unsure_since_ns: int | None = None
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the pictures show that thermal lies on RGB."""
+        return self.alignment is not None and self.alignment.state.value == "aligned"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,9 +167,13 @@ class AlignmentCheck:
         now_ns = monotonic_ns()
         told = before.alignment is None or before.alignment.told is not found.told
         told_ns = now_ns if told and found.told is not None else before.told_ns
+        measured = Measured(found, now_ns, told_ns, before.count + 1, cpu_ms)
+        if not measured.is_aligned:
+            since = now_ns if before.unsure_since_ns is None else before.unsure_since_ns
+            measured = replace(measured, unsure_since_ns=since)
         with self._lock:
             if task.generation == self._generation:
-                self.measured = Measured(found, now_ns, told_ns, before.count + 1, cpu_ms)
+                self.measured = measured
 
 
 def alignment_values(measured: Measured, now_ns: int) -> dict[str, str]:

@@ -17,10 +17,15 @@ LATE = DiagnosticEntry("rgb", Level.WARN, "late", "old images")
 GOOD = DiagnosticEntry("rgb")
 
 
-def test_an_error_is_told_once_while_it_lasts_and_when_it_ends():
+ERROR, WARN = Level.ERROR, Level.WARN
+BARE = DiagnosticEntry("registration", Level.WARN, "uncalibrated", "no calibration_file")
+
+
+def test_an_error_is_logged_once_while_it_lasts_and_when_it_ends():
     log = ErrorLog()
-    assert log.errors([STALE, DiagnosticEntry("thermal")], 0) == ["rgb: no image for 2.1 s"]
-    assert log.errors([STALE], 60 * S) == []
+    found = log.problems([STALE, DiagnosticEntry("thermal")], 0)
+    assert found == [(ERROR, "rgb: no image for 2.1 s")]
+    assert log.problems([STALE], 60 * S) == []
     assert log.recoveries([STALE]) == []
     assert log.recoveries([LATE]) == ["rgb: no error any more, still a warning: old images"]
     assert log.recoveries([GOOD]) == []
@@ -28,28 +33,32 @@ def test_an_error_is_told_once_while_it_lasts_and_when_it_ends():
 
 def test_an_error_that_ends_with_the_activation_was_not_mended():
     log = ErrorLog()
-    log.errors([STALE], 0)
+    log.problems([STALE], 0)
     assert log.recoveries([DiagnosticEntry("rgb", state="inactive", text="inactive")]) == []
     assert log.recoveries([GOOD]) == []
 
 
-def test_another_error_of_the_same_status_is_told():
+def test_another_error_of_the_same_status_is_logged_at_once():
     log = ErrorLog()
-    log.errors([STALE], 0)
-    assert log.errors([FROZEN], 11 * S) == ["rgb: one and the same picture"]
+    log.problems([STALE], 0)
+    assert log.problems([FROZEN], 1 * S) == [(ERROR, "rgb: one and the same picture")]
 
 
-def test_a_status_that_comes_and_goes_is_told_every_ten_seconds():
-    log = ErrorLog()
-    told = []
-    for second in range(31):
-        told += log.errors([STALE if second % 2 == 0 else GOOD], second * S)
-        log.recoveries([STALE if second % 2 == 0 else GOOD])
-    assert len(told) == 4
+def test_states_that_come_and_go_are_logged_every_ten_seconds():
+    for other in (GOOD, FROZEN):
+        log, lines = ErrorLog(), []
+        for second in range(31):
+            lines += log.problems([STALE if second % 2 == 0 else other], second * S)
+            log.recoveries([STALE if second % 2 == 0 else other])
+        assert [line for _, line in lines].count("rgb: no image for 2.1 s") == 4
 
 
-def test_warnings_and_modes_are_not_told():
+def test_a_missing_calibration_is_the_one_warning_in_the_log():
     log = ErrorLog()
     stopped = DiagnosticEntry("mode", Level.ERROR, "stopped", "stopped: because")
-    assert log.errors([LATE, stopped, GOOD], 0) == []
+    assert log.problems([LATE, stopped, GOOD], 0) == []
     assert log.recoveries([stopped, GOOD]) == []
+    assert log.problems([BARE], 0) == [(WARN, "registration: no calibration_file")]
+    assert log.problems([BARE], 99 * S) == []
+    over = DiagnosticEntry("registration", text="rig (by hand)")
+    assert log.recoveries([over]) == ["registration: no warning any more: rig (by hand)"]

@@ -176,6 +176,18 @@ def thermal_moved(pixels: float) -> Scenario:
     return running(), {"alignment": AlignmentFacts(measured, warn_px=6.0)}
 
 
+def bare_rig(differences: float) -> Scenario:
+    statistics = running()
+    if differences:
+        statistics.streams[Stream.THERMAL].format = "640x512 mono16"
+    return statistics, {"alignment": AlignmentFacts(is_calibrated=False)}
+
+
+def unregistered(seconds: float) -> Scenario:
+    measured = Measured(count=20, unsure_since_ns=NOW - round(seconds * NANOSECONDS))
+    return running(), {"alignment": AlignmentFacts(measured, is_calibrated=False)}
+
+
 def blocked(seconds: float) -> Scenario:
     statistics = running()
     statistics.ticked_ns = NOW - round(seconds * NANOSECONDS)
@@ -224,6 +236,8 @@ SCENARIOS: dict[Threshold, tuple[Callable[[float], Scenario], float, float]] = {
     levels.SLOW: (slow, 0.1, 0.15),
     levels.BUDGET_ERROR: (budget(300.0, 0.0), 290, 310),
     levels.BUDGET_WARN: (budget(0.0, 300.0), 290, 310),
+    levels.UNCALIBRATED: (bare_rig, 0, 1),
+    levels.UNREGISTERED: (unregistered, 59, 61),
     levels.MOVED: (thermal_moved, 5.9, 6.1),
     levels.INTAKE_BLOCKED: (blocked, 0.85, 0.95),
     levels.NO_CLOCK: (clock(ClockState.MISSING), 1.9, 2.1),

@@ -14,12 +14,20 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from diagnostic_facts import CONCERNS, INPUTS, NOW, running, status, values
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from segmif_ros.calibration.alignment_watch import AlignmentState
 from segmif_ros.frames import PictureState
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import DropReason, Stream
-from segmif_ros.ros.diagnostics.diagnostics_input import Budget, InputFacts, ProcessFacts, Totals
+from segmif_ros.ros.diagnostics.diagnostics_input import (
+    AlignmentFacts,
+    Budget,
+    InputFacts,
+    ProcessFacts,
+    Totals,
+)
 from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.statuses import stuck_after_s
+from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, STAGES, Statistics
 
@@ -86,6 +94,43 @@ def test_two_drivers_on_one_topic_are_named_and_a_new_start_is_none():
     assert "/camera with frame_id 'l', /camera with frame_id 'r'" in found.message
     assert told(("/camera", "/camera"), ("a",) * 4 + ("b",) * 4).level == OK, "started anew"
     assert told(("/camera",), ("l", "r") * 4).level == OK, "a stereo driver may do as it likes"
+
+
+def test_two_cameras_without_a_calibration_are_no_ok_unless_the_pictures_agree():
+    def seen(rgb, thermal, lenses=((), ()), **changes):
+        statistics = running()
+        statistics.streams[Stream.RGB].format = f"{rgb} rgb8"
+        statistics.streams[Stream.THERMAL].format = f"{thermal} mono16"
+        inputs = {
+            stream: replace(INPUTS[stream], focal_lengths=lens)
+            for stream, lens in zip(Stream, lenses, strict=True)
+        }
+        known = AlignmentFacts(**({"is_calibrated": False} | changes))
+        return status(statistics, "registration", inputs=inputs, alignment=known)
+
+    found = seen("640x480", "640x512")
+    assert (found.level, values(found)["state"]) == (WARN, "uncalibrated")
+    assert "rgb has 640x480 pixels and thermal 640x512" in found.message
+    assert "segmif calibrate auto BAG --out rig.yaml" in found.message
+    found = seen("640x480", "640x480", ((610.0, 610.0), (455.0, 455.0)))
+    assert "focal lengths differ: rgb 610, thermal 455 pixels" in found.message
+    assert seen("640x480", "640x480", ((610.0, 610.0), (605.0, 605.0))).level == OK
+    assert seen("640x480", "640x480").level == OK
+    assert seen("640x480", "640x512", is_calibrated=True).level == OK
+    aligned = SimpleNamespace(state=AlignmentState.ALIGNED)
+    assert seen("640x480", "320x240", measured=Measured(aligned)).level == OK
+    waiting = status(Statistics(()), "registration", alignment=AlignmentFacts(is_calibrated=False))
+    assert waiting.level == OK, "no image came yet"
+
+
+def test_a_node_whose_outputs_nobody_reads_says_that_it_rests():
+    statistics = running()
+    statistics.published, statistics.skipped = 0, 30
+    found = status(statistics, "engine")
+    assert (found.level, found.message) == (OK, "resting: no output has a subscriber")
+    assert values(found)["state"] == "resting"
+    statistics.published = 1
+    assert values(status(statistics, "engine"))["state"] == "ok"
 
 
 def test_figures_are_machine_readable():
