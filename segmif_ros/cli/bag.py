@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif bag make | play | record | info | recover`: bags without rosbag2 installed."""
+"""`segmif bag make | extract | play | record | info | recover`: bags without rosbag2 installed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.extract import bag_arguments, extract
 from segmif_ros.recordings.bags import BagError, BagReader, BagSummary
 from segmif_ros.recordings.clips import ClipError, FolderPairs, PairSource, VideoPair
 from segmif_ros.recordings.writer import write_bag
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     _make_arguments(verbs.add_parser("make", help="write a bag from two videos or a folder"))
     _play_arguments(verbs.add_parser("play", help="publish a bag's messages"))
+    bag_arguments(verbs.add_parser("extract", help="write pairs as a folder of pictures"))
     recorder = verbs.add_parser("record", help="write topics to a bag until interrupted")
     recorder.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
     recorder.add_argument("--topics", nargs="+", metavar="TOPIC", required=True, help="full names")
@@ -43,20 +45,16 @@ def main(argv: Sequence[str]) -> int:
     saver.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
     args = parser.parse_args(argv)
     try:
-        if args.verb == "make":
-            return _make(args)
-        if args.verb == "info":
-            return _info(args)
-        if args.verb == "recover":
-            return _recover(args)
-        if args.verb == "record":
-            from segmif_ros.ros.tools.bag_recorder import record
-
-            return record(args.out, args.topics)
-        return _play(args)
+        return _VERBS[args.verb](args)
     except (BagError, ClipError) as err:
         sys.stderr.write(f"segmif bag {args.verb}: {err}\n")
         return 2
+
+
+def _record(args: argparse.Namespace) -> int:
+    from segmif_ros.ros.tools.bag_recorder import record
+
+    return record(args.out, args.topics)
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -261,3 +259,13 @@ def _remaps(rules: Sequence[str]) -> dict[str, str]:
             )
         remap["/" + old.lstrip("/")] = "/" + new.lstrip("/")
     return remap
+
+
+_VERBS = {
+    "make": _make,
+    "extract": extract,
+    "play": _play,
+    "record": _record,
+    "info": _info,
+    "recover": _recover,
+}

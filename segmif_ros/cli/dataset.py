@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 
 from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.extract import export, rig_arguments
 from segmif_ros.datasets.alignment import OFF_PX, Alignment
 from segmif_ros.datasets.bag import BagReading
 from segmif_ros.datasets.check import DatasetReport, check_dataset
@@ -29,6 +30,8 @@ _SHOWN = 8
 def main(argv: Sequence[str]) -> int:
     """Check and return the exit code: 0 sound, 1 not sound, 2 no data set or no such part of it."""
     args = _parser().parse_args(argv)
+    if args.verb == "export":
+        return export(args)
     try:
         dataset = _open(args)
     except (DatasetError, RegistrationError, OSError) as err:
@@ -56,7 +59,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="segmif dataset", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="check")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    rig_arguments(verbs.add_parser("export", help="write scenes of the virtual rig as a folder"))
     check = verbs.add_parser(
         "check",
         help="read every pair and report",

@@ -55,34 +55,74 @@ def open_bag(
     """
     if split is not None:
         raise no_split(root, split, [])
-    how = how or BagReading()
-    try:
-        summary = summarize(root)
-        labels = _label_topic(summary, how.label_topic)
-        others = [labels] if labels else []
-        rgb, thermal = camera_topics(summary, how.rgb_topic, how.thermal_topic, others=others)
-        pairs = BagPairs(root, rgb.name, thermal.name, how.pairing)
-        registration = Registration(how.calibration)
-    except BagError as err:
-        raise DatasetError(str(err)) from err
-    except RegistrationError as err:
-        raise DatasetError(f"{root}: {err}") from err
-    truth = _Truth(pairs.places(others)[labels] if labels else {})
+    opened = OpenedBag(root, how or BagReading())
     lock, entries = Lock(), []
-    for index in range(len(pairs)):
-        label = truth.take(pairs.stamp_ns(index))
-        name = f"{root.name}/{pairs.stamp_ns(index)}"
-        read = _reader(pairs, lock, (index, name, label), reading, registration)
-        entries.append(Entry(name, read, None, "", label is not None))
-    notes = [
-        f"{stream} images in no pair, {reason}: {count}"
-        for stream, reasons in sorted(pairs.dropped.items())
-        for reason, count in sorted(reasons.items())
-    ]
-    if truth.left:
-        notes.append(f"label images with the stamp of no pair: {truth.left}")
-    notes += [*summary.notes, *summary.damage]
-    return Dataset("bag", root, None, reading.wanted, entries, (), tuple(notes))
+    for index in range(len(opened.pairs)):
+        name = f"{root.name}/{opened.pairs.stamp_ns(index)}"
+        read = _reader(opened, lock, index, name, reading)
+        entries.append(Entry(name, read, None, "", opened.labels[index] is not None))
+    return Dataset("bag", root, None, reading.wanted, entries, (), tuple(opened.notes))
+
+
+class OpenedBag:
+    """A bag whose images are paired, and its labels.
+
+    Attributes:
+        pairs: what can be read.
+        registration: brings thermal onto RGB.
+        labels: where the labels of each pair lie, None for a pair without.
+        notes: what a person should know, although it is no fault.
+    """
+
+    def __init__(self, root: Path, how: BagReading) -> None:
+        """Pair the images by their stamps, without decoding one.
+
+        Raises:
+            DatasetError: no readable bag, cameras that cannot be told apart, or no pairs.
+        """
+        try:
+            summary = summarize(root)
+            topic = _label_topic(summary, how.label_topic)
+            others = [topic] if topic else []
+            rgb, thermal = camera_topics(summary, how.rgb_topic, how.thermal_topic, others=others)
+            self.pairs = BagPairs(root, rgb.name, thermal.name, how.pairing)
+            self.registration = Registration(how.calibration)
+        except BagError as err:
+            raise DatasetError(str(err)) from err
+        except RegistrationError as err:
+            raise DatasetError(f"{root}: {err}") from err
+        truth = _Truth(self.pairs.places(others)[topic] if topic else {})
+        stamps = (self.pairs.stamp_ns(index) for index in range(len(self.pairs)))
+        self.labels = [truth.take(stamp_ns) for stamp_ns in stamps]
+        self.notes = [
+            f"{stream} images in no pair, {reason}: {count}"
+            for stream, reasons in sorted(self.pairs.dropped.items())
+            for reason, count in sorted(reasons.items())
+        ]
+        if truth.left:
+            self.notes.append(f"label images with the stamp of no pair: {truth.left}")
+        self.notes += [*summary.notes, *summary.damage]
+
+    def labels_at(self, index: int, size: tuple[int, int]) -> Image8 | None:
+        """Read the ids of a pair as they are in the bag.
+
+        Raises:
+            BagError: it cannot be read, or is no picture of ids of this (height, width).
+        """
+        place = self.labels[index]
+        if place is None:
+            return None
+        ids = self.pairs.image(place, None).to_thermal()
+        if ids.shape != size or ids.dtype != "uint8":
+            raise BagError(
+                f"labels of {ids.shape} {ids.dtype}, RGB image of {size}; expected ids of 8 bits "
+                "for every RGB pixel"
+            )
+        return ids
+
+    def close(self) -> None:
+        """Close the bag."""
+        self.pairs.close()
 
 
 class _Truth:
@@ -114,32 +154,18 @@ def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
 
 
 def _reader(
-    pairs: BagPairs,
-    lock: Lock,
-    which: tuple[int, str, Place | None],
-    reading: LabelReading,
-    registration: Registration,
+    opened: OpenedBag, lock: Lock, index: int, name: str, reading: LabelReading
 ) -> Callable[[], Sample]:
-    index, name, label = which
-
     def load() -> Sample:
         try:
             with lock:
-                pair = pairs.read(index)
-                ids = None if label is None else pairs.image(label, None).to_thermal()
-            rgb, counts = pair.arrays()
-            size = (rgb.shape[0], rgb.shape[1])
-            thermal: Image8 = registration.apply(rendered(counts), size)
+                rgb, counts = opened.pairs.read(index).arrays()
+                size = (rgb.shape[0], rgb.shape[1])
+                ids = opened.labels_at(index, size)
+            thermal: Image8 = opened.registration.apply(rendered(counts), size)
         except (BagError, RegistrationError) as err:
             raise DatasetError(f"{name}: {err}") from err
-        if ids is not None:
-            if ids.shape != size or ids.dtype != "uint8":
-                raise DatasetError(
-                    f"{name}: labels of {ids.shape} {ids.dtype}, RGB image of {size}; expected "
-                    "ids of 8 bits for every RGB pixel"
-                )
-            ids = reading.translate(ids, name)
-        return Sample(rgb, thermal, ids, name)
+        return Sample(rgb, thermal, None if ids is None else reading.translate(ids, name), name)
 
     return load
 
