@@ -187,7 +187,7 @@ class ImageView:
         if self.chroma is not None and code is not None:
             return np.asarray(cv2.cvtColorTwoPlane(pixels, self.chroma, code, out), np.uint8)
         if self.chroma is not None:
-            planes = cv2.merge([cv2.max(pixels, 16), self.chroma])
+            planes = cv2.merge([np.maximum(pixels, 16), self.chroma])
             return np.asarray(cv2.transform(planes, _STUDIO_TO_RGB, out), np.uint8)
         if code is None:
             np.copyto(out, pixels)

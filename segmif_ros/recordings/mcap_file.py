@@ -156,7 +156,7 @@ class McapFile:
             self._scan(broken)
         else:
             self._take(summary)
-        self.checksums = all(self._has_checksum(block) for block in self._blocks[:1])
+        self.checksums = all(map(self._has_checksum, self._blocks))
 
     def _summary(self) -> Summary | None:
         """Return the index at the end of the file; None where the writer made none.
@@ -318,9 +318,11 @@ class McapFile:
         return memoryview(content)
 
     def _has_checksum(self, block: _Block) -> bool:
-        self._file.seek(min(block.offset + _RECORD.size + 24, self._size))
-        (crc,) = struct.unpack("<I", self._file.read(4).ljust(4, b"\0"))
-        return block.is_chunk and crc != 0
+        """Tell whether the whole block lies under a checksum; that of a chunk cut off is no use."""
+        self._file.seek(min(block.offset, self._size))
+        head = self._file.read(_RECORD.size + 28).ljust(_RECORD.size + 28, b"\0")
+        whole = block.offset + _RECORD.size + _RECORD.unpack_from(head)[1] <= self._size
+        return block.is_chunk and whole and any(head[-4:])
 
     def _note_bad(self, block: _Block, why: str) -> None:
         if block.offset in self._bad:

@@ -23,7 +23,8 @@ from segmif_ros.recordings.storage import (
 _JOURNALS = ("-journal", "-wal")
 _HEADER = b"SQLite format 3\0"
 _WHOLE_PAGES = "segmif-whole-pages"
-
+_DAMAGE = (apsw.Error, UnicodeDecodeError)
+"""What apsw raises for pages that hold something else, and for text that is none."""
 
 _MOST_GAPS = 60
 """Torn pages that are stepped over, in steps that double."""
@@ -122,7 +123,7 @@ class SqliteFile:
                 if channel in wanted and start_ns <= time_ns < stop_ns:
                     last_ns = time_ns
                     yield channel, time_ns, data
-        except apsw.Error as err:
+        except _DAMAGE as err:
             after = (last_ns - self.start_ns) / 1e9
             self.damage.append(
                 f"{self._name} is damaged ({err}): what lies behind {after:.1f} s is lost"
@@ -141,7 +142,7 @@ class SqliteFile:
                 for *row, number in self._db.execute(f"{query} ORDER BY id", (last,)):
                     last, step = number, 1
                     yield from _sound([row])
-            except apsw.Error:
+            except _DAMAGE:
                 last, step, gaps = last + step, 2 * step, gaps + 1
             else:
                 return
@@ -156,7 +157,7 @@ class SqliteFile:
                     f"{self._name} is a database without the tables of rosbag2; give a bag"
                 )
             topics = self._topics("message_definitions" in tables)
-        except apsw.Error as err:
+        except _DAMAGE as err:
             raise BagError(
                 f"{self._name} is damaged ({err}) where its topics are listed; copy it again from "
                 "the machine that recorded it"
@@ -205,7 +206,7 @@ class SqliteFile:
                     raise apsw.CorruptError(f"a recording time is {first!r}")
                 counts[topic] = count
                 start_ns, end_ns = min(start_ns, first), max(end_ns, last)
-        except apsw.Error as err:
+        except _DAMAGE as err:
             self._torn, counts, start_ns, end_ns = True, {}, END_OF_TIME_NS, 0
             for topic, time_ns, _ in self._torn_rows():
                 counts[topic] = counts.get(topic, 0) + 1
