@@ -18,7 +18,7 @@ DEMO := $(if $(BAG),--bag "$(BAG)") $(if $(PAIRS),--pairs "$(PAIRS)") \
 	$(if $(RATE),--rate "$(RATE)") $(if $(SECONDS),--seconds "$(SECONDS)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(ENGINE),--engine "$(ENGINE)") --out "$(OUT)"
 
-.PHONY: help demo test lint clean distclean
+.PHONY: help demo test test-oldest fuzz lint clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,8 @@ help:
 	@echo "             LIGHTING=day|dusk|night|glare|smoke|tour RATE=hz SECONDS=s OUT=folder"
 	@echo "make test    lint, types and all tests"
 	@echo "make lint    lint and types only"
+	@echo "make fuzz    mutated messages and files for SECONDS=60 (docs/reliability.md)"
+	@echo "make test-oldest   all tests with every dependency at its lower bound, in .venv-oldest"
 	@echo "make clean   remove what was built (distclean: also $(VENV))"
 	@echo "             PYTHON=... chooses the interpreter (3.10 to 3.13)"
 
@@ -35,6 +37,12 @@ demo: $(VENV)/.installed-demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
+
+test-oldest: $(VENV)-oldest/.installed
+	$(VENV)-oldest/bin/python -m pytest
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -46,7 +54,7 @@ clean:
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-oldest
 
 $(BIN)/python:
 	@sh scripts/check_machine.sh "$(PYTHON)"
@@ -62,3 +70,15 @@ $(VENV)/.installed-test: setup.py pyproject.toml | $(BIN)/python
 	@echo "installing what the tests need into $(VENV) (with torch: some minutes the first time)"
 	$(PIP) --editable '.[ros,cpu,train,cluster,test]' || $(PIP_FAILED)
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-fuzz: $(VENV)/.installed-test
+	$(PIP) --editable '.[fuzz]' || $(PIP_FAILED)
+	@touch $@
+
+$(VENV)-oldest/.installed: $(VENV)/.installed-test scripts/oldest.py
+	"$(PYTHON)" -m venv $(VENV)-oldest
+	$(BIN)/python scripts/oldest.py > $(VENV)-oldest/constraints.txt
+	$(VENV)-oldest/bin/python -m pip install --disable-pip-version-check \
+		--constraint $(VENV)-oldest/constraints.txt \
+		--editable '.[ros,cpu,train,cluster,test]' || $(PIP_FAILED)
+	@touch $@

@@ -274,14 +274,12 @@ def plot(record: Record) -> str:
     at = [(s["at_s"] / 60, s) for s in record.samples[::5]]
     kinds = ("descriptors", "threads", "shared_memory_files")
     figures = [
-        line_plot("memory", "MB", [Line(f"{n}, own memory, MB", [(t, s[f"{n}_own_mb"]) for t, s in at])
+        line_plot("memory", "MB", [Line(n, [(t, s[f"{n}_own_mb"]) for t, s in at])
                                    for n in ("node", "rig")], "min"),
-        line_plot("age", "ms", [Line(f"age of results, {p}, ms",
-                                     [(m["minute"], m[f"age_{p}_ms"]) for m in record.minutes])
+        line_plot("age", "ms", [Line(p, [(m["minute"], m[f"age_{p}_ms"]) for m in record.minutes])
                                 for p in ("p50", "p99")], "min"),
-        line_plot("node", "", [Line(f"node, {kind.replace('_', ' ')}",
-                                    [(t, s[f"node_{kind}"]) for t, s in at]) for kind in kinds],
-                  "min"),
+        line_plot("node", "", [Line(kind, [(t, s[f"node_{kind}"]) for t, s in at])
+                               for kind in kinds], "min"),
     ]  # fmt: skip
     names = (("node, own memory, MB", "rig, own memory, MB"),
              ("age of results p50, ms", "p99, ms"),

@@ -145,13 +145,16 @@ def repeat(path: Path) -> int:
 
 def main() -> int:
     """Fuzz; return 1 when something was found."""
-    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m fuzz",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
     parser.add_argument("--only", default="", metavar="NAMES", help="targets, with commas")
     parser.add_argument("--corpus", type=Path, metavar="FOLDER", help="go on with and add to this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    parser.add_argument("--repeat", type=Path, metavar="FILE", help="run one input and nothing else")
+    parser.add_argument("--repeat", type=Path, metavar="FILE", help="run one input only")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--told", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)

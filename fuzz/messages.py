@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from segmif_ros.images.compressed import decode
-from segmif_ros.images.raw import ENCODINGS, MOST_PIXELS, ImageRefused, ImageView, VIEWS
+from segmif_ros.images.raw import ENCODINGS, MOST_PIXELS, VIEWS, ImageRefused, ImageView
 from segmif_ros.objects.clouds import CloudRefused, PointLabels, offset_of_added, read_cloud
 from segmif_ros.pairing import Stream
 from segmif_ros.registration.calibration import RigCalibration
@@ -99,9 +99,7 @@ def _compare(message: Any, found: np.ndarray, stream: str) -> None:
     order = CHANNELS[encoding]
     kind, size = next((k for part, k in _ELEMENT.items() if part in encoding), ("B", 1))
     code = ("<>"[message.is_bigendian]) + str(message.width * len(order)) + kind
-    rows = [
-        struct.unpack_from(code, message.data, y * message.step) for y in range(message.height)
-    ]
+    rows = [struct.unpack_from(code, message.data, y * message.step) for y in range(message.height)]
     wide = np.array(rows, np.float64).reshape(message.height, message.width, len(order))
     if order == "y" and stream == "thermal":
         assert np.array_equal(found.astype(np.float64), wide[..., 0], equal_nan=True), "grey"

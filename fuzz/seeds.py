@@ -16,8 +16,19 @@ import numpy as np
 import torch
 import yaml
 
-from fuzz.messages import BIG, CLOUD_FIELD, CLOUD_HEAD, FITTING, FORMATS, IMAGE_HEAD, INFO_HEAD
-from fuzz.messages import NAMES, RIG, THERMAL, WHOLE
+from fuzz.messages import (
+    BIG,
+    CLOUD_FIELD,
+    CLOUD_HEAD,
+    FITTING,
+    FORMATS,
+    IMAGE_HEAD,
+    INFO_HEAD,
+    NAMES,
+    RIG,
+    THERMAL,
+    WHOLE,
+)
 from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.recordings.writer import image_message, new_bag
 from segmif_ros.registration.calibration import Calibration
@@ -32,7 +43,7 @@ Seeds = Iterator[tuple[str, bytes]]
 def image() -> Seeds:
     """One message of every encoding, and one of a wrong length."""
     pixels = bytes(range(0, 240, 5))
-    for index, name in enumerate(NAMES):
+    for index in range(len(NAMES)):
         for stream in (0, THERMAL):
             head = IMAGE_HEAD.pack(index, FITTING | WHOLE | stream | BIG * (index % 2), 4, 6, index)
             yield f"seed-{index}-{stream}", head + pixels

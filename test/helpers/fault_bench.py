@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns
 
@@ -28,7 +29,10 @@ SIZE = (120, 160)
 
 def own_memory(pid: int) -> set[Path]:
     """Files in /dev/shm that Fast DDS made for a process: it holds their lock files open."""
-    links = [entry.readlink() for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since the folder was listed
+            links.append(entry.readlink())
     locks = [link for link in links if link.name.startswith("fast") and link.name.endswith("_el")]
     return {lock.with_name(lock.name[:-3]) for lock in locks if "port" not in lock.name}
 
