@@ -224,7 +224,7 @@ def test_the_command_of_the_unit_starts_the_node(tmp_path: Path, tiny_bundle: Pa
     ]
     assert words.pop(0) == "/opt/segmif/bin/segmif_node"
     process = subprocess.Popen(
-        [sys.executable, "-m", "segmif_ros.ros.node.node", *words],
+        [sys.executable, "-m", "segmif_ros.ros.node.main", *words],
         env=os.environ
         | environment()
         | {

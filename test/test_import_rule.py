@@ -121,7 +121,6 @@ ABOVE_ENGINES = frozenset({"api", "perceiver", "parameters"})
 """Top-level modules that stand on rooms; all others are nouns that import none."""
 
 UPWARD = {
-    "ros.log_throttle -> ros/node",
     "ros.node.node -> ros/diagnostics",
 }
 """Arrows against the order that still exist. This list only gets shorter."""

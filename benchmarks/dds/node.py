@@ -18,7 +18,8 @@ from benchmarks.dds.processes import NAME_LENGTH, THREAD_PREFIX
 from benchmarks.dds.protocol import MARKED, READY
 from benchmarks.dds.signals import Cues, Settled, announce, boot_id, write_result
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.node import node
+from segmif_ros.ros.node import main as process
+from segmif_ros.ros.node.node import SegmifNode
 from segmif_ros.ros.node.statistics import Statistics
 
 _BEGINS = ("pairs", "singles")
@@ -53,13 +54,13 @@ class Observer:
 
     def __init__(self, cues: Cues) -> None:
         self._cues = cues
-        self._node: node.SegmifNode | None = None
+        self._node: SegmifNode | None = None
         self._settled = Settled()
         self._wanted = 0
         self.marks: list[dict[str, dict[str, int]]] = []
         self.engine: dict[str, str] = {}
 
-    def watch(self, watched: node.SegmifNode) -> None:
+    def watch(self, watched: SegmifNode) -> None:
         """Follow the cues; called by the node after each round of its executor."""
         if self._node is None:
             self._node = watched
@@ -120,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     args, rest = parser.parse_known_args(argv)
     observer = Observer(Cues())
-    code = node.main(rest, watch=observer.watch)
+    code = process.main(rest, watch=observer.watch)
     if code == 0:
         write_result(args.out, observer.result())
     return code

@@ -137,7 +137,7 @@ class DemoSession:
         self._node = self._start(
             "segmif_node",
             [
-                *(sys.executable, "-m", "segmif_ros.ros.node.node", "--ros-args"),
+                *(sys.executable, "-m", "segmif_ros.ros.node.main", "--ros-args"),
                 *("--params-file", str(settings)),
                 *("-r", f"~/input/rgb:={camera_of(self._source.rgb_topic)}"),
                 *("-r", f"~/input/thermal:={camera_of(self._source.thermal_topic)}"),

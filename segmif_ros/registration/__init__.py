@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segmif_ros.registration.calibration import Calibration, Geometry, RigCalibration
-from segmif_ros.registration.errors import RegistrationError
-from segmif_ros.registration.lens import Intrinsics
+from segmif_ros.registration.geometry import Geometry, RegistrationError
 from segmif_ros.registration.warp import Registration
 
 if TYPE_CHECKING:
+    from segmif_ros.registration.calibration import Calibration, RigCalibration
     from segmif_ros.registration.calibration_file import load_calibration, save_calibration
+    from segmif_ros.registration.lens import Intrinsics
 
 __all__ = [
     "Calibration",
@@ -23,12 +24,17 @@ __all__ = [
     "load_calibration",
     "save_calibration",
 ]
+_LATER = {
+    "Calibration": "calibration",
+    "Intrinsics": "lens",
+    "RigCalibration": "calibration",
+    "load_calibration": "calibration_file",
+    "save_calibration": "calibration_file",
+}
+"""Name -> module: a node without a calibration starts without them."""
 
 
 def __getattr__(name: str) -> Any:
-    """Load the code for files when a file is read or written: a node without one starts without."""
-    if name in ("load_calibration", "save_calibration"):
-        from segmif_ros.registration import calibration_file
-
-        return getattr(calibration_file, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

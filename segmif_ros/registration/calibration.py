@@ -1,45 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where thermal pixels lie in the RGB image: a homography, or two cameras and their mounting.
-
-Pixels are (x, y) with (0, 0) in the centre of the upper left one.
-"""
+"""Where thermal pixels lie in the RGB image: a homography, or two cameras and their mounting."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.registration.errors import RegistrationError
-from segmif_ros.registration.lens import Intrinsics, Points, check_size
+from segmif_ros.registration.geometry import Points, RegistrationError
+from segmif_ros.registration.lens import Intrinsics, check_size
 
 FURTHEST_MOUNTING_M = 10.0
 """Two cameras of one rig are never further apart: such a translation is in millimetres."""
-
-
-class Geometry(Protocol):
-    """What the remap table needs to know."""
-
-    @property
-    def rgb_size(self) -> tuple[int, int]:
-        """RGB image (height, width)."""
-
-    @property
-    def thermal_size(self) -> tuple[int, int]:
-        """Thermal image (height, width)."""
-
-    @property
-    def source(self) -> str:
-        """Where it came from, one line for people."""
-
-    def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
-        """Return where RGB pixels (N, 2) lie in the thermal image, and which it can see at all."""
-
-    def describe(self) -> str:
-        """Return one line for diagnostics."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,9 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.registration.errors import RegistrationError
-
-Points = NDArray[np.float64]
+from segmif_ros.registration.geometry import Points, RegistrationError
 
 LONGEST_SIDE = 16384
 """Pixels; a longer one is a mistake. `cv2.remap` takes no image of twice that."""

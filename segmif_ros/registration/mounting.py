@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.registration.calibration import as_rotation
-from segmif_ros.registration.errors import RegistrationError
+from segmif_ros.registration.geometry import RegistrationError
 from segmif_ros.registration.lens import Intrinsics
 
 

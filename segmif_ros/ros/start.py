@@ -11,7 +11,7 @@ from segmif_ros.interrupts import catch_early
 
 def node() -> int:
     """Run `segmif_node`."""
-    return _run("segmif_ros.ros.node.node")
+    return _run("segmif_ros.ros.node.main")
 
 
 def rig() -> int:

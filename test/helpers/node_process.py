@@ -32,7 +32,7 @@ DEADLINE_S = 30.0
 """A busy machine is slow; a wait that needs this long has failed."""
 
 
-NODE = ("-m", "segmif_ros.ros.node.node")
+NODE = ("-m", "segmif_ros.ros.node.main")
 
 
 def shared_memory_of(pid: int | str) -> set[Path]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from stand_in_gpu import stand_in_gpu
 
-from segmif_ros.ros.node import node
+from segmif_ros.ros.node import main
 
 FOLDER_VARIABLE = "SEGMIF_TEST_DRIVER"
 
 if __name__ == "__main__":
     with stand_in_gpu(Path(os.environ[FOLDER_VARIABLE])) as machine:
-        code = node.main()
+        code = main.main()
         left, retained = machine.controls.live, machine.controls.retained
         sys.stdout.write(f"left on the GPU: {left}, contexts held: {retained}\n")
     sys.exit(code)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import numpy as np
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -12,12 +12,14 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from segmif_ros.pairing import Stream
-from segmif_ros.registration import Geometry, Intrinsics, RegistrationError, RigCalibration
-from segmif_ros.registration.lens import difference_px
+from segmif_ros.registration import Geometry, RegistrationError
 from segmif_ros.ros.node.image_receiver import ReceiverGroup
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, INPUT_TOPICS, camera_info_input, overridable
 from segmif_ros.ros.rclpy_private import take_message
+
+if TYPE_CHECKING:
+    from segmif_ros.registration import Intrinsics, RigCalibration
 
 AGREEMENT_PX = 0.5
 """Two descriptions of one lens differ by less: drivers round what they publish."""
@@ -86,7 +88,7 @@ def check_camera_info(
             f"camera_info of {camera} is for {info.width}x{info.height} pixels, the calibration "
             f"for {expected[1]}x{expected[0]}; calibrate again at this resolution"
         )
-    if isinstance(calibration, RigCalibration):
+    if _knows_lenses(calibration):
         _check_lens(info, calibration.rgb if camera == "rgb" else calibration.thermal, camera)
 
 
@@ -108,7 +110,7 @@ class CameraInfoWatch:
 
         Only a rig calibration says anything about a lens; cameras without one are left alone.
         """
-        if info is None or not isinstance(calibration, RigCalibration):
+        if info is None or calibration is None or not _knows_lenses(calibration):
             return ""
         lens = (info.height, info.width, info.distortion_model, *info.k, *info.d, *info.p)
         compared = (*lens, info.binning_x, info.binning_y, str(info.roi))
@@ -121,7 +123,15 @@ class CameraInfoWatch:
         return self._problem
 
 
+def _knows_lenses(calibration: Geometry) -> TypeGuard[RigCalibration]:
+    from segmif_ros.registration import RigCalibration
+
+    return isinstance(calibration, RigCalibration)
+
+
 def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
+    from segmif_ros.registration.lens import difference_px
+
     try:
         raw = intrinsics_of(info)
     except RegistrationError as err:
@@ -141,6 +151,7 @@ def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
 def _intrinsics(
     info: CameraInfo, matrix: Any, model: str, coefficients: tuple[float, ...]
 ) -> Intrinsics:
+    from segmif_ros.registration import Intrinsics
     from segmif_ros.registration.calibration_file import check_whole_image
 
     check_whole_image(info)

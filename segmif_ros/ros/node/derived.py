@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header, String
 
 from segmif_ros.bundle import Manifest
@@ -20,25 +19,20 @@ from segmif_ros.perceiver import thermal_values
 from segmif_ros.registration import Registration
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node.point_input import PointLabeller
-from segmif_ros.ros.qos import DERIVED_TOPICS
 
 
 class Derived:
     """Makes the messages of `qos.DERIVED_TOPICS`."""
 
-    def __init__(
-        self, manifest: Manifest, registration: Registration, points: PointLabeller
-    ) -> None:
+    def __init__(self, manifest: Manifest, registration: Registration) -> None:
         """Begin without a past.
 
         Args:
             manifest: of the model whose masks come.
             registration: brings thermal values into the RGB image.
-            points: the clouds that wait for a mask, and what labels them.
         """
         self._classes = manifest.classes
         self._registration = registration
-        self._points = points
         self._tracker = Tracker()
 
     def publish(
@@ -47,6 +41,7 @@ class Derived:
         pair: Pair,
         wanted: Collection[str],
         send: Callable[[str, Any], None],
+        points: PointLabeller | None,
     ) -> None:
         """Make and send what is wanted of one result.
 
@@ -55,9 +50,8 @@ class Derived:
             pair: what it was made of, with header and settings.
             wanted: names of outputs; those of others are passed by.
             send: takes an output's name and its message.
+            points: the clouds that wait for a mask, and what labels them.
         """
-        if DERIVED_TOPICS.keys().isdisjoint(wanted):
-            return
         values, unit = thermal_values(result, pair, self._registration, pair.settings.thermal)
         if "objects" in wanted or "detections" in wanted:
             found = find_objects(result.mask, result.confidence, self._classes, values)
@@ -69,19 +63,9 @@ class Derived:
                 send("detections", detections_message(found, pair.header))
         if "temperature" in wanted and values is not None:
             send("temperature", to_message(values, "32FC1", pair.header))
-        if "points" in wanted:
-            for cloud in self._points.labelled(result, pair, values):
+        if "points" in wanted and points is not None:
+            for cloud in points.labelled(result, pair, values):
                 send("points", cloud)
-
-
-def derived_types() -> dict[str, type]:
-    """Return name -> message type; without "detections" where vision_msgs is not installed."""
-    types: dict[str, type] = {"objects": String, "temperature": Image, "points": PointCloud2}
-    try:
-        from vision_msgs.msg import Detection2DArray
-    except ImportError:
-        return types
-    return types | {"detections": Detection2DArray}
 
 
 def detections_message(objects: list[DetectedObject], header: Header) -> Any:

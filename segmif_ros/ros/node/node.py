@@ -8,28 +8,20 @@ is left with transitions and parameters.
 
 from __future__ import annotations
 
-import argparse
-import gc
-import os
-import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event
 from time import monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
-from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.pairing import Stream
-from segmif_ros.parameters import ParameterError
+from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.registration import RegistrationError
-from segmif_ros.ros import session
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
@@ -38,13 +30,14 @@ from segmif_ros.ros.node.inputs import TICK_S, Inputs
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.outputs import Outputs
-from segmif_ros.ros.node.point_input import PointInput
-from segmif_ros.ros.node.static_frames import StaticFrames, tf_lookup
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics
 from segmif_ros.ros.node.worker import GivenUpError, Worker
 from segmif_ros.ros.qos import OUTPUTS
 from segmif_ros.ros.rclpy_private import guard_services
-from segmif_ros.ros.session import EXIT_BROKEN, EXIT_CONFIGURATION, EXIT_USAGE, RosError
+
+if TYPE_CHECKING:
+    from segmif_ros.ros.node.point_input import PointInput
+    from segmif_ros.ros.node.static_frames import StaticFrames
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
@@ -53,9 +46,6 @@ ERROR = TransitionCallbackReturn.ERROR
 CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError, FileNotFoundError)
 """What a user can cause and mend: one line in the log, and the transition fails."""
 
-_POLL_S = 0.2
-_MOST_FAILURES = 100
-"""Failures of the executor in a row, without one success: it will not recover."""
 _INACTIVE = ModeStatus(Mode.STOPPED, "the node is not active")
 _ASLEEP = ModeStatus(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
 _LAST_REPORT_S = 0.5
@@ -209,15 +199,11 @@ class SegmifNode(LifecycleNode):
             clock=self.get_clock(),
             logger=self.get_logger(),
             stop=self._stop,
-            lookup=tf_lookup(self),
         )
         manifest = self._worker.load(settings)
         self._outputs = Outputs(self, manifest)
-        worker = self._worker
-        self._frames = StaticFrames(self, settings, worker.calibration, worker.mounting)
-        worker.open(self._outputs, self._frames)
-        assert worker.points is not None
-        self._points = PointInput(self, worker.points)
+        self._frames = self._static_frames(self._worker, settings)
+        self._worker.open(self._outputs, self._frames)
         self._outputs.follow(settings.confidence_threshold)
         self._outputs.announce(self._mode_status)
         self.parameters.configured = True
@@ -226,6 +212,14 @@ class SegmifNode(LifecycleNode):
             f"model {manifest.name} on {facts['name']}, {facts['size']}, "
             f"{facts['warmup_ms']} ms an inference; registration {facts['registration']}"
         )
+
+    def _static_frames(self, worker: Worker, settings: Settings) -> StaticFrames | None:
+        """Return what publishes and compares frames, None where nothing is known of them."""
+        if worker.mounting is None and not (settings.rgb_frame or settings.thermal_frame):
+            return None
+        from segmif_ros.ros.node.static_frames import StaticFrames
+
+        return StaticFrames(self, settings, worker.calibration, worker.mounting)
 
     def _activate(self) -> None:
         if self.parameters.settings().build_only:
@@ -304,6 +298,8 @@ class SegmifNode(LifecycleNode):
         """Fall asleep when lazy and nobody subscribes to an output; wake up when somebody does."""
         assert self._outputs is not None
         now_ns, wanted = monotonic_ns(), self._outputs.wanted()
+        if "points" in wanted and self._points is None:
+            self._points = self._point_input()
         if self._points is not None:
             self._points.listen("points" in wanted)
         if wanted or not self.parameters.settings().lazy:
@@ -315,6 +311,17 @@ class SegmifNode(LifecycleNode):
             self._inputs = None
             self._active_since_ns = None
             self._announce(_ASLEEP)
+
+    def _point_input(self) -> PointInput:
+        """Return the subscriptions to LiDAR and depth camera, which most rigs have not."""
+        from segmif_ros.ros.node.point_input import PointInput, PointLabeller, tf_lookup
+
+        worker = self._worker
+        assert worker is not None
+        worker.points = PointLabeller(
+            worker.mounting, self._statistics, self.get_logger(), tf_lookup(self)
+        )
+        return PointInput(self, worker.points)
 
     def _stop_looking(self) -> None:
         if self._readers_timer is not None:
@@ -360,89 +367,3 @@ class SegmifNode(LifecycleNode):
             calibration=None if worker is None else worker.calibration,
             measured=Measured() if worker is None else worker.measured,
         )
-
-
-def _command_line(args: Sequence[str] | None) -> list[str]:
-    """Return the full command line; `--help` and arguments outside --ros-args end the process."""
-    command = [sys.argv[0], *(sys.argv[1:] if args is None else args)]
-    parser = argparse.ArgumentParser(
-        prog="segmif_node",
-        description="Lifecycle node: thermal and RGB images in, fused image and class mask out.",
-        epilog="ROS arguments follow --ros-args, for example: --ros-args -p model:=segmif-nano "
-        "-r '~/input/rgb:=/rgb/image_raw' -r '~/input/thermal:=/thermal/image_raw'",
-    )
-    parser.parse_args(session.own_arguments(command))
-    return command
-
-
-def main(
-    args: Sequence[str] | None = None, *, watch: Callable[[SegmifNode], None] | None = None
-) -> int:
-    """Run the node until SIGINT, SIGTERM or SIGHUP; return the exit code.
-
-    That is 0 after a signal, 1 when it cannot be configured and 2 for wrong arguments, which
-    starting again would not mend, and 3 when it broke while it ran.
-
-    Args:
-        args: command line after the program name, default `sys.argv`.
-        watch: called after each round of the executor, on its thread; a benchmark reads the
-            node's own figures there.
-    """
-    stop = Event()
-    with stopping(stop):
-        try:
-            session.join(_command_line(args))
-        except RosError as err:
-            sys.stderr.write(f"segmif_node: {err}\n")
-            return EXIT_USAGE
-        return _run(stop, watch)
-
-
-def _run(stop: Event, watch: Callable[[SegmifNode], None] | None) -> int:
-    code = EXIT_BROKEN
-    node = SegmifNode(stop)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.get_parameter("autostart").value and not node.autostart():
-            code = EXIT_CONFIGURATION
-            return code
-        failures = 0
-        while not stop.is_set():
-            try:
-                executor.spin_once(timeout_sec=_POLL_S)
-                failures = 0
-            except Exception as err:
-                # Of callbacks that rclpy registers itself: a /clock message with a negative time.
-                failures += 1
-                node.note_callback_failure(err)
-                if failures == _MOST_FAILURES:
-                    node.get_logger().fatal("nothing can be executed any more: ending the process")
-                    return code
-            if node.is_deaf:
-                # Nothing inside can mend it; whoever started the process can start it again.
-                node.get_logger().fatal("no image can be taken any more: ending the process")
-                return code
-            if watch is not None:
-                watch(node)
-        code = 0
-        return code
-    finally:
-        ignore()
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown()
-        if node.left_behind:
-            # The DDS participant ends with its last user, and takes its shared memory with it.
-            del node, executor
-            gc.collect()
-            rclpy.get_default_context().destroy()
-            # A thread inside a runtime would hold up the interpreter's end, or crash in it.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0 if stop.is_set() else code)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
-from segmif_ros import render
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest
 from segmif_ros.frames import Image8, Pair, Result
@@ -19,7 +18,6 @@ from segmif_ros.labels import labels_json
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.images import to_jpeg, to_message
 from segmif_ros.ros.node.camera_infos import output_camera_info
-from segmif_ros.ros.node.derived import derived_types
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.qos import (
     CAMERA_INFO_TOPIC,
@@ -42,7 +40,7 @@ class Outputs:
     def __init__(self, node: LifecycleNode, manifest: Manifest) -> None:
         """Create the topics and latch the labels, so that they are there before the first mask."""
         self._node = node
-        self._table = render.palette(manifest.classes)
+        self._table: Image8 | None = None
         topics = {name: (Image, topic) for name, (topic, _) in IMAGE_TOPICS.items()}
         topics["compressed"] = (CompressedImage, COMPRESSED_TOPIC)
         topics["camera_info"] = (CameraInfo, CAMERA_INFO_TOPIC)
@@ -142,6 +140,10 @@ class Outputs:
             image: Image8 = getattr(result, name)
             return image
         # Over the fused picture: at night and in smoke the RGB frame shows nothing.
+        from segmif_ros import render
+
+        if self._table is None:
+            self._table = render.palette(self._manifest.classes)
         return render.overlay(result.fused, result.mask, self._table, alpha, self._buffers)
 
     def _message(self, name: str, image: Image8, header: Any) -> Image:
@@ -190,3 +192,13 @@ def label_info_message(manifest: Manifest, threshold: float = 0.0) -> Any | None
         return None
     classes = [VisionClass(class_id=c.id, class_name=c.name) for c in manifest.classes]
     return LabelInfo(class_map=classes, threshold=threshold)
+
+
+def derived_types() -> dict[str, type]:
+    """Return name -> message type; without "detections" where vision_msgs is not installed."""
+    types: dict[str, type] = {"objects": String, "temperature": Image, "points": PointCloud2}
+    try:
+        from vision_msgs.msg import Detection2DArray
+    except ImportError:
+        return types
+    return types | {"detections": Detection2DArray}

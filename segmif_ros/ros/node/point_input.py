@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
+from rclpy.time import Time
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -40,6 +41,7 @@ from segmif_ros.objects.points import (
     rays_of,
 )
 from segmif_ros.registration import Intrinsics, RegistrationError
+from segmif_ros.registration.calibration_file import rotation_matrix
 from segmif_ros.registration.mounting import Mounting, Transform
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.camera_infos import intrinsics_of
@@ -102,17 +104,22 @@ class PointLabeller:
     """Labels what waits. `take` may be called from any thread, the rest belongs to the worker."""
 
     def __init__(
-        self, mounting: Mounting, statistics: Statistics, logger: Any, lookup: Lookup | None = None
+        self,
+        mounting: Mounting | None,
+        statistics: Statistics,
+        logger: Any,
+        lookup: Lookup | None = None,
     ) -> None:
         """Begin with nothing.
 
         Args:
-            mounting: where LiDAR and depth camera sit.
+            mounting: where LiDAR and depth camera sit, None without a calibration.
             statistics: counts what came, was published, refused, or found no mask.
             logger: told of refusals, now and then.
             lookup: asked for the LiDAR's place when `mounting` has none.
         """
-        self._mounting, self._counts, self._logger = mounting, statistics.points, logger
+        self._mounting = mounting or Mounting()
+        self._counts, self._logger = statistics.points, logger
         self._lookup = lookup
         self._throttle = LogThrottle()
         self._waiting: deque[Any] = deque()
@@ -263,3 +270,27 @@ XYZ = [
     for place, name in enumerate("xyz")
 ]
 """Fields of a cloud that was made of a depth image."""
+
+
+def tf_lookup(node: Node) -> Lookup | None:
+    """Return what asks tf2; None where tf2_ros, which has no wheel, is not installed."""
+    try:
+        from tf2_ros import Buffer, TransformException, TransformListener
+    except ImportError:
+        return None
+    buffer = Buffer()
+    listener = TransformListener(buffer, node)
+
+    def look(target: str, source: str, _keeps: Any = listener) -> Transform | None:
+        try:
+            found = buffer.lookup_transform(target, source, Time()).transform
+        except TransformException:
+            return None
+        q, t = found.rotation, found.translation
+        try:
+            turn = rotation_matrix(np.array([q.x, q.y, q.z, q.w]))
+            return Transform(turn, np.array([t.x, t.y, t.z]))
+        except RegistrationError:
+            return None
+
+    return look

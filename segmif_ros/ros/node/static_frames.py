@@ -1,26 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames: the calibration's geometry on /tf_static, tf2's answers, and headers that disagree.
+"""Frames: the calibration's geometry on /tf_static, and headers that disagree.
 
-tf2 has no wheel: without tf2_msgs nothing is published and `segmif calibrate` prints the commands;
-without tf2_ros the LiDAR's place must be in the calibration.
+tf2 has no wheel: without tf2_msgs nothing is published and `segmif calibrate` prints the commands.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
-from rclpy.time import Time
 
 from segmif_ros.frames import Frame, Pair
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import Settings
-from segmif_ros.registration import Geometry, RegistrationError, RigCalibration
-from segmif_ros.registration.calibration_file import rotation_matrix
+from segmif_ros.registration import Geometry, RigCalibration
 from segmif_ros.registration.mounting import Mounting, Transform
-from segmif_ros.ros.node.point_input import Lookup
 from segmif_ros.ros.qos import latched
 
 
@@ -28,7 +23,11 @@ class StaticFrames:
     """Publishes once, when the first pair has told the frame ids."""
 
     def __init__(
-        self, node: Node, settings: Settings, calibration: Geometry | None, mounting: Mounting
+        self,
+        node: Node,
+        settings: Settings,
+        calibration: Geometry | None,
+        mounting: Mounting | None,
     ) -> None:
         """Make the publisher where tf2_msgs is installed and there is something to publish."""
         self._logger = node.get_logger()
@@ -37,7 +36,7 @@ class StaticFrames:
         self._places: dict[str, Transform] = {}
         if isinstance(calibration, RigCalibration):
             self._places[""] = Transform(calibration.rotation, calibration.translation_m)
-        if mounting.lidar is not None and mounting.lidar_frame:
+        if mounting is not None and mounting.lidar is not None and mounting.lidar_frame:
             self._places[mounting.lidar_frame] = mounting.lidar
         self._node, self._publisher = node, None
         if self._places and settings.publish_tf:
@@ -92,27 +91,3 @@ def _stamped(place: Transform, stamp: Any, parent: str, child: str) -> Transform
     translation.x, translation.y, translation.z = (float(v) for v in place.translation_m)
     rotation.x, rotation.y, rotation.z, rotation.w = place.quaternion
     return message
-
-
-def tf_lookup(node: Node) -> Lookup | None:
-    """Return what asks tf2, None where tf2_ros is not installed."""
-    try:
-        from tf2_ros import Buffer, TransformException, TransformListener
-    except ImportError:
-        return None
-    buffer = Buffer()
-    listener = TransformListener(buffer, node)
-
-    def look(target: str, source: str, _keeps: Any = listener) -> Transform | None:
-        try:
-            found = buffer.lookup_transform(target, source, Time()).transform
-        except TransformException:
-            return None
-        q, t = found.rotation, found.translation
-        try:
-            turn = rotation_matrix(np.array([q.x, q.y, q.z, q.w]))
-            return Transform(turn, np.array([t.x, t.y, t.z]))
-        except RegistrationError:
-            return None
-
-    return look

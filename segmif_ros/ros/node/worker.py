@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 from threading import Event
 from time import monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segmif_ros.bundle import Bundle, Manifest
 from segmif_ros.engines import open_engine
@@ -20,20 +20,22 @@ from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError
-from segmif_ros.registration.mounting import Mounting
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured
-from segmif_ros.ros.node.derived import Derived
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.outputs import Outputs
-from segmif_ros.ros.node.point_input import Lookup, PointLabeller
-from segmif_ros.ros.node.static_frames import StaticFrames
 from segmif_ros.ros.node.statistics import Statistics
 from segmif_ros.ros.qos import DERIVED_TOPICS
 from segmif_ros.ros.transport import return_memory
 from segmif_ros.scheduling import SchedulingError, bind_thread, raise_priority
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
+
+if TYPE_CHECKING:
+    from segmif_ros.registration.mounting import Mounting
+    from segmif_ros.ros.node.derived import Derived
+    from segmif_ros.ros.node.point_input import PointLabeller
+    from segmif_ros.ros.node.static_frames import StaticFrames
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 """What a pair can cause: counted, and the next pair is tried."""
@@ -60,7 +62,6 @@ class Worker:
         clock: Any,
         logger: Any,
         stop: Event,
-        lookup: Lookup | None = None,
     ) -> None:
         """Start the thread.
 
@@ -69,7 +70,6 @@ class Worker:
             clock: the node's clock.
             logger: the node's logger.
             stop: set when the process is to end.
-            lookup: asks tf2 where a LiDAR sits, None without tf2.
         """
         self._statistics = statistics
         self._clock = clock
@@ -77,9 +77,9 @@ class Worker:
         self._stop = stop
         self._perceiver: Perceiver | None = None
         self._outputs: Outputs | None = None
+        self._manifest: Manifest | None = None
         self._derived: Derived | None = None
-        self._lookup = lookup
-        self.mounting = Mounting()
+        self.mounting: Mounting | None = None
         self.points: PointLabeller | None = None
         self._frames: StaticFrames | None = None
         self._facts: dict[str, str] = {}
@@ -166,7 +166,7 @@ class Worker:
         self._alignment.close()
         self._abandoned = not ended
         # A runtime that hangs keeps this object alive; it must not keep the node.
-        self._frames = self._lookup = self._derived = self.points = None
+        self._frames = self._derived = self.points = None
         return ended
 
     def _load(self, settings: Settings) -> Manifest:
@@ -179,9 +179,10 @@ class Worker:
             raise ParameterError(str(err)) from err
         calibration = None
         if settings.calibration_file:
-            from segmif_ros.registration import load_calibration
+            from segmif_ros.registration.calibration_file import load_calibration, load_mounting
 
             calibration = load_calibration(settings.calibration_file)
+            self.mounting = load_mounting(settings.calibration_file)
         log = self._logger
         engine = open_engine(
             settings.engine,
@@ -203,14 +204,7 @@ class Worker:
             perceiver.close()
             raise
         self._facts = _facts(bundle, perceiver, settings, warmup_ms)
-        self.mounting = Mounting()
-        if calibration is not None:
-            from segmif_ros.registration.calibration_file import load_mounting
-
-            self.mounting = load_mounting(settings.calibration_file)
-        self.points = PointLabeller(self.mounting, self._statistics, log, self._lookup)
-        self._derived = Derived(bundle.manifest, perceiver.registration, self.points)
-        self._perceiver = perceiver
+        self._manifest, self._perceiver = bundle.manifest, perceiver
         return bundle.manifest
 
     def _free(self) -> None:
@@ -255,14 +249,8 @@ class Worker:
         outputs.publish(result, pair, images)
         for name in images:
             statistics.published_by_output[name] += name not in DERIVED_TOPICS
-        derived = self._derived
-        assert derived is not None
-
-        def send(name: str, message: Any) -> None:
-            outputs.send(name, message)
-            statistics.published_by_output[name] += 1
-
-        derived.publish(result, pair, images, send)
+        if not DERIVED_TOPICS.keys().isdisjoint(images):
+            self._publish_derived(result, pair, images)
         published_ns = monotonic_ns()
         stages = dict(result.timings_ms)
         stages["wait"] = (pair.decided_ns - pair.received_ns) / MILLISECOND
@@ -273,6 +261,23 @@ class Worker:
         statistics.streams[Stream.THERMAL].rendering_hint = perceiver.normaliser.hint
         statistics.add_published(published_ns, stages, total_ms)
         self._check_alignment(pair, result)
+
+    def _publish_derived(self, result: Result, pair: Pair, wanted: list[str]) -> None:
+        """Publish what is made of the masks: loaded for the first reader, most nodes have none."""
+        outputs, perceiver, manifest = self._outputs, self._perceiver, self._manifest
+        assert outputs is not None
+        assert perceiver is not None
+        assert manifest is not None
+        if self._derived is None:
+            from segmif_ros.ros.node.derived import Derived
+
+            self._derived = Derived(manifest, perceiver.registration)
+
+        def send(name: str, message: Any) -> None:
+            outputs.send(name, message)
+            self._statistics.published_by_output[name] += 1
+
+        self._derived.publish(result, pair, wanted, send, self.points)
 
     def _publish_camera_info(self, pair: Pair, wanted: tuple[str, ...]) -> None:
         """Publish where the results lie, if somebody listens and that is known."""

@@ -14,10 +14,9 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from true_calibration import rig_calibration
 
-from segmif_ros.registration import Intrinsics, RegistrationError
+from segmif_ros.registration import Intrinsics, RegistrationError, lens
 from segmif_ros.rig.cameras.calibration import homography_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.ros.node import camera_infos
 from segmif_ros.ros.node.camera_infos import (
     CameraInfoWatch,
     check_camera_info,
@@ -119,8 +118,8 @@ def test_a_camera_info_is_compared_once_and_again_when_it_changes(monkeypatch):
         compared.append(arguments)
         return difference_px(*arguments)
 
-    difference_px = camera_infos.difference_px
-    monkeypatch.setattr(camera_infos, "difference_px", counted)
+    difference_px = lens.difference_px
+    monkeypatch.setattr(lens, "difference_px", counted)
     watch = CameraInfoWatch()
     assert watch.problem(None, CALIBRATION, "rgb") == ""
     for _ in range(5):

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from segmif_ros.ros import transport
-from segmif_ros.ros.node.node import main
+from segmif_ros.ros.node.main import main
 from segmif_ros.share import resolve_model, share_path
 
 
