@@ -1,5 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guidance image in PyTorch; `segmif_ros.guidance` holds the definition and the reasons."""
+"""The image that guides the encoder: thermal and visible luma mixed by saliency.
+
+The released SegMiF code reads a third image, "Mask2", whose generator was never published; its
+authors call it a saliency map made by VSM. Training regresses the fused luma onto it, so it must
+look like a fused luma. The closest reading is the visual saliency map of Ma et al., "Infrared and
+visible image fusion based on visual saliency map and weighted least square optimization" (2017):
+
+    V(p) = sum over grey levels j of hist(j) * |I(p) - j|,   normalised to at most 1
+    G = w * thermal + (1 - w) * luma,   w = 0.5 + (V_thermal - V_luma) / 2
+
+V is divided by its largest value over all 256 levels, present in the image or not. That maximum
+moves with the mean grey value only, so G does not flicker when one hot pixel comes or goes.
+"""
 
 from __future__ import annotations
 

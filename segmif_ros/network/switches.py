@@ -19,7 +19,7 @@ class Switches:
         visible_input: what the fusion network sees of the visible image: "luma", as in training, or
             "red", the first colour channel, as in the released test scripts.
         guidance: what the encoder sees before fusion: "saliency", the mix of thermal and luma
-            defined in `segmif_ros.guidance`, or "supplied", a third image given with every pair.
+            defined in `network.guidance`, or "supplied", a third image given with every pair.
         min_max_stretch: stretch every fused image to the full range. Off by default: on video the
             brightness then jumps with the brightest pixel. The released scripts do it.
         eight_bit_hand_over: truncate the fused image to 8 bits before segmentation sees it, as the

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segmif_ros.datasets.sample import IGNORE, Sample
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box
-from segmif_ros.training.recipe_parts import Target
+from segmif_ros.training.recipe import Augmentation, Target
 from segmif_ros.training.target import fusion_target, saliency_target
 
 Plane = NDArray[np.float32]
@@ -22,62 +22,6 @@ _ROAD, _SKY = 1, 7
 """Ids of config/labels/fmb15.yaml; recipes with other lists leave `wet` and `overexposed` 0."""
 _SMALLEST = 4.0
 """Sides of boxes, pixels, below which nothing can be said of rows and columns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How often and how hard; probabilities in [0, 1].
-
-    Attributes:
-        crop: (height, width) of what the network trains on, multiples of 64.
-        scale: range of the random zoom.
-        darkness: visible pictures turned into night.
-        smoke: visible pictures covered by smoke.
-        glare: visible pictures with a blinding light.
-        overexposed: visible pictures whose known sky is white and shines over its edges.
-        wet: visible pictures whose known road mirrors what stands on it.
-        drop_visible: visible camera blind: black, as the node gives the network a lost camera, or
-            one grey.
-        drop_thermal: thermal camera blind, likewise.
-        shift_px: largest misregistration of thermal, pixels.
-        sharpen: share of its own fine detail that is added to the fusion target; makes up for what
-            a small network smooths.
-        contrast: share of its difference from the brightness around (24 px) that is added to the
-            fusion target.
-        blur_visible: visible pictures out of focus.
-        blur_thermal: thermal pictures out of focus.
-        noise: pictures of either camera with sensor noise.
-        stripes: thermal pictures with column noise.
-        ffc: thermal pictures that drifted since the camera's last shutter (flat-field correction),
-            or that it has just made jump. At 0 no random number is drawn for it.
-        thermal_gain: range of the contrast of thermal.
-        thermal_offset: range of what is added to thermal, grey levels.
-        focus: windows that are laid over a random box of the pair, if it has boxes.
-        plain: nothing changed and nothing random: the window of `crop` in the middle of every
-            pair, pairs in their order, and no dropout.
-    """
-
-    crop: tuple[int, int] = (256, 320)
-    scale: tuple[float, float] = (0.7, 1.6)
-    darkness: float = 0.3
-    smoke: float = 0.12
-    glare: float = 0.08
-    overexposed: float = 0.0
-    wet: float = 0.0
-    drop_visible: float = 0.08
-    drop_thermal: float = 0.08
-    shift_px: float = 1.5
-    sharpen: float = 0.0
-    contrast: float = 0.0
-    blur_visible: float = 0.2
-    blur_thermal: float = 0.3
-    noise: float = 0.5
-    stripes: float = 0.15
-    ffc: float = 0.0
-    thermal_gain: tuple[float, float] = (0.7, 1.4)
-    thermal_offset: tuple[float, float] = (-25.0, 50.0)
-    focus: float = 0.0
-    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,9 +19,9 @@ from segmif_ros.export.bundle_weights import BundleWeightsError, read_weights
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 from segmif_ros.outputs import written_aside
 from segmif_ros.share import resolve_model
+from segmif_ros.training.objective import LossRatioWeighting
 from segmif_ros.training.ranks import Ranks
 from segmif_ros.training.recipe import Recipe
-from segmif_ros.training.weighting import LossRatioWeighting
 
 _EXPECTED = "give a checkpoint.pt or best.pt that `segmif train` wrote"
 

@@ -11,30 +11,40 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from segmif_ros.datasets.sample import Sample, Source
+from segmif_ros.interrupts import handling
 from segmif_ros.network.variants import build
 from segmif_ros.training import checkpoint
 from segmif_ros.training.batches import Batch, BatchesAhead, draw_batch, draw_examples
 from segmif_ros.training.board import Board
 from segmif_ros.training.encoder_init import load_encoder
-from segmif_ros.training.objective import Objective, known_of, objective_of, parameter_groups
+from segmif_ros.training.objective import (
+    LossRatioWeighting,
+    Objective,
+    Precision,
+    PrecisionName,
+    known_of,
+    objective_of,
+    parameter_groups,
+)
 from segmif_ros.training.overfit import without_noise
-from segmif_ros.training.precision import Name, Precision
 from segmif_ros.training.ranks import Ranks, joined, share_batch_norms
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.schedule import Phase, learning_rates, phases
-from segmif_ros.training.stop import StopRequest, stop_on_signals
 from segmif_ros.training.validation import chosen, score
 from segmif_ros.training.warm_start import settle_norms
-from segmif_ros.training.weighting import LossRatioWeighting
 
 _SETTLING = 6
 """Batches that the statistics of a bundle's BatchNorms are taken from."""
@@ -59,7 +69,7 @@ class Options:
     """
 
     device: str = "auto"
-    precision: Name = "auto"
+    precision: PrecisionName = "auto"
     workers: int = 1
     log_every: int = 20
     save_every: int = 250
@@ -199,7 +209,7 @@ class Run:
         sources: dict[str, Source],
         board: Board | None,
         bar: tqdm,
-        stop: StopRequest,
+        stop: threading.Event,
     ) -> None:
         """Train the weights of one phase to its end, or to where the run ends before."""
         state, recipe = self.state, self.recipe
@@ -246,7 +256,7 @@ class Run:
         objective: Objective,
         batch: Batch,
         scales: tuple[float, float],
-        stop: StopRequest,
+        stop: threading.Event,
     ) -> tuple[float, float, bool]:
         """Losses and gradients of one batch.
 
@@ -266,7 +276,7 @@ class Run:
                 loss = _weighted(fusion, scales[0]) + _weighted(segmentation, scales[1])
                 state.scaler.scale(loss).backward()
             seen[:2] += torch.stack([fusion.detach(), segmentation.detach()])
-        seen[2] = float(stop.asked)
+        seen[2] = float(stop.is_set())
         mean = self.ranks.mean(seen).tolist()
         return mean[0], mean[1], mean[2] > 0.0
 
@@ -373,3 +383,25 @@ def _weighted(loss: Tensor, scale: float) -> Tensor:
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Note the first SIGINT, SIGTERM or SIGHUP; the second one interrupts at once.
+
+    Outside the main thread, where Python takes no signals, nobody is listened to.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def note(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        name = signal.Signals(number).name
+        print(f"\n{name}: saving after this step; once more stops at once", flush=True)
+
+    with handling(note):
+        yield stop

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The losses of one phase, as a module, so that several processes can share its gradients."""
+"""What is minimised: the losses of one phase, their balance, and what they are computed in."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +24,120 @@ from segmif_ros.training.losses import (
     later_round_loss,
     segmentation_loss,
 )
-from segmif_ros.training.precision import Precision
-from segmif_ros.training.recipe_parts import RecipeError
+from segmif_ros.training.recipe import RecipeError, Weighting
 from segmif_ros.training.schedule import Phase
+
+Pair = tuple[float, float]
+
+
+class LossRatioWeighting:
+    """Weights of the fusion and of the segmentation loss while they fall at different speeds.
+
+    Loss-ratio weighting (Liu, Johns and Davison, "End-to-end multi-task learning with attention",
+    2019) as SegMiF uses it:
+
+        r_i = L_i(now) / L_i(before),   w_i = K softmax(r / T)_i,   K = 2 losses
+
+    The released SegMiF code compares two single steps and has T = 1000, which keeps both weights
+    within 0.0005 |r_0 - r_1| of 1: a constant. Here two averages over a window of steps are
+    compared, because the ratio of two single batches is mostly noise, and T = 2.
+
+    Attributes:
+        weights: of the next step; they add up to 2 and begin at 1 and 1.
+    """
+
+    def __init__(self, settings: Weighting) -> None:
+        self._settings = settings
+        self.weights: Pair = (1.0, 1.0)
+        self._sums: Pair = (0.0, 0.0)
+        self._count = 0
+        self._before: Pair | None = None
+
+    def observe(self, fusion: float, segmentation: float) -> None:
+        """Take in the losses of one step, unweighted."""
+        if self._settings.kind == "constant":
+            return
+        self._sums = (self._sums[0] + fusion, self._sums[1] + segmentation)
+        self._count += 1
+        if self._count < self._settings.window:
+            return
+        now = (self._sums[0] / self._count, self._sums[1] / self._count)
+        # A batch without labels has a segmentation loss of 0: there is nothing to compare.
+        if self._before is not None and min(*self._before, *now) > 0.0:
+            ratios = (now[0] / self._before[0], now[1] / self._before[1])
+            self.weights = ratio_weights(ratios, self._settings.temperature)
+        self._before, self._sums, self._count = now, (0.0, 0.0), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next steps depend on."""
+        return {
+            "weights": list(self.weights),
+            "sums": list(self._sums),
+            "count": self._count,
+            "before": None if self._before is None else list(self._before),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.weights = _pair(state["weights"])
+        self._sums, self._count = _pair(state["sums"]), int(state["count"])
+        self._before = None if state["before"] is None else _pair(state["before"])
+
+
+def ratio_weights(ratios: Pair, temperature: float) -> Pair:
+    """Return 2 softmax(ratios / temperature)."""
+    high = max(ratios)
+    a, b = (math.exp((ratio - high) / temperature) for ratio in ratios)
+    return 2.0 * a / (a + b), 2.0 * b / (a + b)
+
+
+def _pair(values: Any) -> Pair:
+    first, second = values
+    return float(first), float(second)
+
+
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16"]
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Number format of the network's forward pass; losses and weights stay float32.
+
+    Attributes:
+        name: "fp32", "bf16" or "fp16".
+        device: type of the device, "cpu" or "cuda".
+    """
+
+    name: str
+    device: str
+
+    @classmethod
+    def choose(cls, wanted: PrecisionName, device: torch.device, *, bf16: bool) -> Precision:
+        """Choose for a device.
+
+        Args:
+            wanted: from the command line; "auto" follows the recipe.
+            device: where the network runs.
+            bf16: what the recipe says; a GPU without bfloat16 then takes float16.
+        """
+        name: str = wanted
+        if wanted == "auto":
+            name = "bf16" if bf16 else "fp32"
+            if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+                name = "fp16"
+        return cls(name, device.type)
+
+    def autocast(self) -> torch.autocast:
+        """Context in which the network is to be called."""
+        # For float32 the type is not used, but a CPU warns about types it does not know.
+        kind = _TYPES[self.name] if self.name != "fp32" else torch.bfloat16
+        return torch.autocast(self.device, kind, enabled=self.name != "fp32")
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Scale losses up so that float16 gradients do not vanish; idle in other formats."""
+        return torch.amp.GradScaler(self.device, enabled=self.name == "fp16")
+
 
 LossPair = tuple[Tensor, Tensor]
 """Fusion and segmentation loss, each a scalar."""

@@ -16,8 +16,7 @@ from torch import nn
 
 from segmif_ros.datasets.sample import VAGUE, DatasetError, Sample, Source
 from segmif_ros.network.mix_transformer import Block
-from segmif_ros.training.augment import Augmentation
-from segmif_ros.training.recipe import Recipe, Validation, Weighting
+from segmif_ros.training.recipe import Augmentation, Recipe, Validation, Weighting
 
 TARGET = 0.95
 """mIoU on the pairs themselves at which they are known by heart."""

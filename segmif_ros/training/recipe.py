@@ -5,22 +5,185 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segmif_ros.documents import DocumentError, conform, read_yaml
-from segmif_ros.training.augment import Augmentation
-from segmif_ros.training.recipe_parts import (
-    DataEntry,
-    Objective,
-    RecipeError,
-    Rounds,
-    Seeding,
-    Target,
-    Validation,
-    Weighting,
-)
 
-__all__ = ["DataEntry", "Recipe", "RecipeError", "Rounds", "Validation", "Weighting"]
+Objective = Literal["joint", "paper"]
+Target = Literal["pyramid", "saliency"]
+Seeding = Literal["batch", "example"]
+WeightingKind = Literal["constant", "loss_ratio"]
+
+
+class RecipeError(ValueError):
+    """A recipe cannot be read, or names a field or value that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataEntry:
+    """One data set on disk.
+
+    Attributes:
+        kind: layout as `datasets` knows it (`fmb`, `mfnet`, `msrs`, `pst900`, `folder`, `bag`,
+            `rig`), or "auto" to look.
+        path: below the data folder of the command line; default: the kind.
+        split: which part of it; "" for a data set that is not divided.
+        share: share in a batch, against the other entries.
+        annotated: class list of the labels of a plain folder or a bag; the others know theirs.
+        ignore: ids of the recipe's class list that teach nothing; None takes what that list says.
+    """
+
+    kind: str = "auto"
+    path: str = ""
+    split: str = "train"
+    share: float = 1.0
+    annotated: str = "fmb15"
+    ignore: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weighting:
+    """How the two losses are balanced.
+
+    Attributes:
+        kind: "constant": 1 and 1. "loss_ratio": the loss that falls more slowly gets more weight,
+            see `objective.LossRatioWeighting`.
+        temperature: how far weights may move: 2 moves them, 1000 (the released value) does not.
+        window: steps over which a loss is averaged before two averages are compared.
+    """
+
+    kind: WeightingKind = "constant"
+    temperature: float = 2.0
+    window: int = 50
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0.0 or self.window < 1:
+            raise RecipeError(
+                f"weighting has temperature {self.temperature} and window {self.window}, expected "
+                "above 0 and at least 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How the best weights are found; never on a test split.
+
+    Attributes:
+        every: steps between two scores; 0 never scores, and the last weights are the result.
+        pairs: most pairs to score, evenly spread over the data.
+        data: what to score on; None takes what `hold_out_every` keeps from training.
+        stop_at: end the run when mIoU reaches this; 0 runs to the end.
+    """
+
+    every: int = 0
+    pairs: int = 40
+    data: DataEntry | None = None
+    stop_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.data is not None and self.data.split.startswith("test"):
+            raise RecipeError(
+                f"validation.data has split {self.data.split!r}: weights chosen on a test split "
+                "cannot be scored on it any more; name a validation split, or leave data out and "
+                "set hold_out_every"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """The published schedule: in each round fusion is trained, then segmentation on what it fuses.
+
+    Learning rates fall linearly to 0 over a horizon that is longer than the training.
+
+    Attributes:
+        count: rounds k = 1 ... count.
+        first_fusion_steps: steps of fusion in round 1.
+        fusion_steps: steps of fusion in a later round.
+        segmentation_steps: steps of segmentation in every round.
+        fusion_crop: (height, width) that fusion is trained on.
+        segmentation_crop: (height, width) that segmentation is trained on.
+        fusion_lr: rate of fusion in round 1; divided by k in round k, and restarted in each.
+        fusion_horizon: steps over which it would reach 0.
+        segmentation_lr: rate of the encoder.
+        head_lr: rate of the segmentation head.
+        segmentation_horizon: steps over which both would reach 0; goes on over all rounds.
+        warmup: steps in which segmentation warms up from `warmup_lr`, once.
+        warmup_lr: see `warmup`.
+        fusion_weight: weight of the fusion loss from round 2; divided by k in round k.
+        segmentation_weight: weight of the segmentation loss in fusion, from round 2.
+    """
+
+    count: int = 7
+    first_fusion_steps: int = 6000
+    fusion_steps: int = 4000
+    segmentation_steps: int = 10_000
+    fusion_crop: tuple[int, int] = (320, 320)
+    segmentation_crop: tuple[int, int] = (480, 480)
+    fusion_lr: float = 1e-4
+    fusion_horizon: int = 20_000
+    segmentation_lr: float = 8e-5
+    head_lr: float = 8e-4
+    segmentation_horizon: int = 160_000
+    warmup: int = 3000
+    warmup_lr: float = 1e-6
+    fusion_weight: float = 0.4
+    segmentation_weight: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How often and how hard pairs are changed; probabilities in [0, 1].
+
+    Attributes:
+        crop: (height, width) of what the network trains on, multiples of 64.
+        scale: range of the random zoom.
+        darkness: visible pictures turned into night.
+        smoke: visible pictures covered by smoke.
+        glare: visible pictures with a blinding light.
+        overexposed: visible pictures whose known sky is white and shines over its edges.
+        wet: visible pictures whose known road mirrors what stands on it.
+        drop_visible: visible camera blind: black, as the node gives the network a lost camera, or
+            one grey.
+        drop_thermal: thermal camera blind, likewise.
+        shift_px: largest misregistration of thermal, pixels.
+        sharpen: share of its own fine detail that is added to the fusion target; makes up for what
+            a small network smooths.
+        contrast: share of its difference from the brightness around (24 px) that is added to the
+            fusion target.
+        blur_visible: visible pictures out of focus.
+        blur_thermal: thermal pictures out of focus.
+        noise: pictures of either camera with sensor noise.
+        stripes: thermal pictures with column noise.
+        ffc: thermal pictures that drifted since the camera's last shutter (flat-field correction),
+            or that it has just made jump. At 0 no random number is drawn for it.
+        thermal_gain: range of the contrast of thermal.
+        thermal_offset: range of what is added to thermal, grey levels.
+        focus: windows that are laid over a random box of the pair, if it has boxes.
+        plain: nothing changed and nothing random: the window of `crop` in the middle of every
+            pair, pairs in their order, and no dropout.
+    """
+
+    crop: tuple[int, int] = (256, 320)
+    scale: tuple[float, float] = (0.7, 1.6)
+    darkness: float = 0.3
+    smoke: float = 0.12
+    glare: float = 0.08
+    overexposed: float = 0.0
+    wet: float = 0.0
+    drop_visible: float = 0.08
+    drop_thermal: float = 0.08
+    shift_px: float = 1.5
+    sharpen: float = 0.0
+    contrast: float = 0.0
+    blur_visible: float = 0.2
+    blur_thermal: float = 0.3
+    noise: float = 0.5
+    stripes: float = 0.15
+    ffc: float = 0.0
+    thermal_gain: tuple[float, float] = (0.7, 1.4)
+    thermal_offset: tuple[float, float] = (-25.0, 50.0)
+    focus: float = 0.0
+    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +222,7 @@ class Recipe:
             their weights and statistics. Empty trains all; for "joint" only.
         weighting: how the two losses are balanced on the way, see `Weighting`.
         target: what the fused luma is pulled towards: "pyramid" (`target.fusion_target`) or
-            "saliency" (`segmif_ros.guidance`, what the paper's code calls Mask2).
+            "saliency" (`network.guidance`, what the paper's code calls Mask2).
         validation: see `Validation`.
         rounds: see `Rounds`; read for "paper" only.
         augmentation: see `Augmentation`.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the fused luma is trained towards.
 
-The paper regresses onto "Mask2", whose making was never published; `segmif_ros.guidance` is the
+The paper regresses onto "Mask2", whose making was never published; `network.guidance` is the
 closest reading of it, and recipe `paper` trains towards that. Such a global saliency mix greys out
 daylight pictures, so the `joint` recipes build their target locally: each band of a Laplacian
 pyramid (Burt and Adelson, 1983) is taken from the image with more activity at that place and scale,
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
-from segmif_ros.guidance import guidance
+from segmif_ros.network.guidance import guidance
 
 LEVELS = 4
 SHARPNESS = 5.0
@@ -29,9 +30,6 @@ _AROUND = 12.0
 _EXPOSED = (0.8, 2.0, 160.0)
 """How much the activity of the visible image counts in the dark and when lit, and the grey level
 from which it is lit."""
-
-_GUIDANCE_STRIDE = 4
-"""As the network counts its own histograms."""
 
 Plane = NDArray[np.float32]
 
@@ -71,10 +69,13 @@ def fusion_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
 
 def saliency_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
     """Return the saliency mix that also guides the encoder; arguments as in `fusion_target`."""
-    visible8, thermal8 = (
-        np.clip(np.round(plane), 0.0, 255.0).astype(np.uint8) for plane in (luma, thermal)
+    visible, hot = (
+        torch.from_numpy(np.clip(np.round(plane), 0.0, 255.0).astype(np.float32) / 255.0)[
+            None, None
+        ]
+        for plane in (luma, thermal)
     )
-    return guidance(thermal8, visible8, stride=_GUIDANCE_STRIDE).astype(np.float32)
+    return 255.0 * guidance(hot, visible)[0, 0].numpy()
 
 
 def _lift(missing: Plane) -> Plane:

@@ -21,9 +21,8 @@ from segmif_ros.network.compact import CompactPlan, CompactSegMiF
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import SegMiF
 from segmif_ros.network.variants import VARIANTS, Variant
-from segmif_ros.training.augment import Augmentation
 from segmif_ros.training.loop import Options, train
-from segmif_ros.training.recipe import Recipe
+from segmif_ros.training.recipe import Augmentation, Recipe
 
 CLASSES = 15
 RECIPE = Recipe(

@@ -8,7 +8,8 @@ import pytest
 
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.metrics.boxes import Box
-from segmif_ros.training.augment import Augmentation, make_example, plain_example
+from segmif_ros.training.augment import make_example, plain_example
+from segmif_ros.training.recipe import Augmentation
 
 PLAIN = Augmentation(
     crop=(64, 96), darkness=0, smoke=0, glare=0, drop_visible=0, drop_thermal=0, shift_px=0
@@ -120,12 +121,15 @@ def test_a_plain_example_is_the_window_in_the_middle() -> None:
 
 
 def test_the_saliency_target_is_the_guidance_of_the_pair() -> None:
-    from segmif_ros.guidance import guidance
+    import torch
+
+    from segmif_ros.network.guidance import guidance
 
     pair = sample()
     example = plain_example(pair, (120, 160), "saliency")
-    wanted = guidance(pair.thermal, pair.rgb[..., 0], stride=4)
-    np.testing.assert_allclose(example.target, wanted, atol=1.0)
+    planes = (pair.thermal, np.ascontiguousarray(pair.rgb[..., 0]))
+    wanted = guidance(*(torch.from_numpy(each)[None, None] / 255.0 for each in planes))
+    np.testing.assert_allclose(example.target, 255.0 * wanted[0, 0].numpy(), atol=1.0)
 
 
 def test_the_target_can_ask_for_more_detail_and_contrast_than_the_inputs_have() -> None:

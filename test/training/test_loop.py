@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from tiny_training import CLASSES, OPTIONS, RECIPE, blocks, source
 
 from segmif_ros.datasets.sample import Sample
+from segmif_ros.training import loop
 from segmif_ros.training.loop import Options, TrainingError, draw_batch, train
 from segmif_ros.training.recipe import Recipe, Rounds, Validation, Weighting
 
@@ -105,14 +108,14 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(
     average = train(recipe, PAIRS, whole, classes=CLASSES, options=options, **checked)
     asked = 0
 
-    def ask(_: Any) -> bool:
-        nonlocal asked
-        asked += 1
-        return asked == stop_after
+    class Asked(threading.Event):
+        def is_set(self) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked == stop_after
 
     with monkeypatch.context() as patch:
-        patch.setattr("segmif_ros.training.stop.StopRequest.asked", property(ask), raising=False)
-        patch.setattr("segmif_ros.training.stop.StopRequest.__init__", lambda _: None)
+        patch.setattr(loop, "stop_on_signals", lambda: contextlib.nullcontext(Asked()))
         with pytest.raises(KeyboardInterrupt):
             train(recipe, PAIRS, halves, classes=CLASSES, options=options, **checked)
     assert torch.load(halves / "checkpoint.pt", weights_only=True)["step"] == stop_after

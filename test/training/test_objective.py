@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import pytest
 import tiny_training
 import torch
@@ -9,10 +11,15 @@ from torch import Tensor, nn
 from segmif_ros.network.variants import build
 from segmif_ros.training.batches import draw_batch
 from segmif_ros.training.losses import Known, later_round_loss
-from segmif_ros.training.objective import known_of, objective_of, parameter_groups
-from segmif_ros.training.precision import Precision
-from segmif_ros.training.recipe import Recipe
-from segmif_ros.training.recipe_parts import RecipeError
+from segmif_ros.training.objective import (
+    LossRatioWeighting,
+    Precision,
+    known_of,
+    objective_of,
+    parameter_groups,
+    ratio_weights,
+)
+from segmif_ros.training.recipe import Recipe, RecipeError, Weighting
 from segmif_ros.training.schedule import phases
 
 PAPER = {phase.name: phase for phase in phases(Recipe(objective="paper"))}
@@ -109,3 +116,85 @@ def test_a_part_that_the_network_has_not_is_named() -> None:
         objective_of(phases(Recipe())[0], build("nano", 15), torch.ones(15), FULL, 0.0, ("shares",))
     with pytest.raises(RecipeError, match="joint"):
         Recipe(objective="paper", only=("fusion",))
+
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "bf16", "gpu_has_bf16", "name"),
+    [
+        ("auto", CPU, True, False, "bf16"),
+        ("auto", CPU, False, False, "fp32"),
+        ("auto", GPU, True, True, "bf16"),
+        ("auto", GPU, True, False, "fp16"),
+        ("auto", GPU, False, False, "fp32"),
+        ("fp32", GPU, True, True, "fp32"),
+        ("fp16", CPU, True, True, "fp16"),
+    ],
+)
+def test_the_recipe_decides_and_the_device_may_object(
+    wanted, device, bf16, gpu_has_bf16, name, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu_has_bf16)
+    assert Precision.choose(wanted, device, bf16=bf16).name == name
+
+
+def test_matrix_products_follow_and_only_float16_is_scaled() -> None:
+    a = torch.ones(4, 4)
+    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        precision = Precision(name, "cpu")
+        with precision.autocast():
+            assert (a @ a).dtype == kind
+        assert precision.scaler().is_enabled() == (name == "fp16")
+
+
+def test_weights_are_twice_a_softmax_of_the_ratios() -> None:
+    a, b = ratio_weights((0.5, 1.0), 2.0)
+    assert a == pytest.approx(2 * math.exp(0.25) / (math.exp(0.25) + math.exp(0.5)))
+    assert a + b == pytest.approx(2.0)
+    assert ratio_weights((3.0, 3.0), 2.0) == (1.0, 1.0)
+
+
+def test_the_released_temperature_is_a_constant() -> None:
+    a, b = ratio_weights((0.2, 1.4), 1000.0)
+    assert max(abs(a - 1.0), abs(b - 1.0)) <= 0.0005 * 1.2 + 1e-9
+
+
+def test_the_loss_that_falls_more_slowly_gets_more_weight() -> None:
+    weighting = LossRatioWeighting(Weighting("loss_ratio", temperature=2.0, window=2))
+    for fusion, segmentation in ((4.0, 2.0), (4.0, 2.0), (2.0, 2.0)):
+        weighting.observe(fusion, segmentation)
+        assert weighting.weights == (1.0, 1.0)
+    weighting.observe(2.0, 2.0)
+    assert weighting.weights == ratio_weights((0.5, 1.0), 2.0)
+    assert weighting.weights[1] > 1.1
+
+
+def test_a_constant_weighting_stays_and_a_missing_loss_moves_nothing() -> None:
+    constant = LossRatioWeighting(Weighting())
+    missing = LossRatioWeighting(Weighting("loss_ratio", window=1))
+    for value in (4.0, 2.0, 1.0):
+        constant.observe(value, 1.0)
+        missing.observe(value, 0.0)
+    assert constant.weights == missing.weights == (1.0, 1.0)
+
+
+def test_a_stored_state_goes_on() -> None:
+    settings = Weighting("loss_ratio", window=2)
+    whole, half = LossRatioWeighting(settings), LossRatioWeighting(settings)
+    losses = [(4.0, 3.0), (3.0, 2.9), (2.0, 2.5), (1.5, 2.4), (1.0, 2.3), (0.9, 2.2)]
+    for pair in losses:
+        whole.observe(*pair)
+    for pair in losses[:3]:
+        half.observe(*pair)
+    resumed = LossRatioWeighting(settings)
+    resumed.load_state_dict(half.state_dict())
+    for pair in losses[3:]:
+        resumed.observe(*pair)
+    assert resumed.weights == whole.weights != (1.0, 1.0)
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(RecipeError, match="temperature 0"):
+        Weighting("loss_ratio", temperature=0.0)
