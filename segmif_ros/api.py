@@ -22,8 +22,7 @@ from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Image8, Pair, ThermalImage
 from segmif_ros.objects.regions import DetectedObject, find_objects
 from segmif_ros.perceiver import FarPass, Perceiver, thermal_values
-from segmif_ros.registration import Registration, load_calibration
-from segmif_ros.registration.calibration import Geometry
+from segmif_ros.registration import Geometry, Registration, load_calibration
 from segmif_ros.render import overlay, palette
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
