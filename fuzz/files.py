@@ -37,9 +37,8 @@ DEFAULT_VALUES = {name: spec.default for name, spec in SPECS.items()}
 
 @cache
 def scratch() -> Path:
-    """Folder of this process in memory."""
-    place = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="segmif_fuzz_", dir=place if place.is_dir() else None))
+    """Folder of this process."""
+    return Path(tempfile.mkdtemp(prefix="segmif_fuzz_"))
 
 
 def clean() -> None:
