@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     from segmif_ros.datasets.classes import load_classes
     from segmif_ros.training.loop import Options, TrainingError, train
     from segmif_ros.training.recipe import Recipe
-    from segmif_ros.training.sources import open_sources, open_validation
+    from segmif_ros.training.sources import open_sources, open_validation, require_labels
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -38,6 +38,10 @@ def main(argv: Sequence[str]) -> int:
         recipe = Recipe.load(args.recipe)
         classes = len(load_classes(recipe.labels))
         sources = open_sources(recipe, args.data, cache)
+        if args.fusion_only:
+            print("labels are not asked for: without any, only fusion is trained")
+        elif recipe.segmentation_weight > 0.0:
+            require_labels(recipe, sources)
         if args.overfit:
             return _overfit(args, recipe, sources, classes, options)
         validation = open_validation(recipe, args.data, cache)
@@ -136,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--overfit", type=int, default=0, metavar="N", help="learn N pairs by heart, as a check"
+    )
+    parser.add_argument(
+        "--fusion-only", action="store_true", help="train although no pair has a label"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(

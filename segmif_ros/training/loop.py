@@ -322,6 +322,8 @@ class Run:
                 },
             )
             board.picture(state.step - 1, "validation", shown)
+            best = "best" if better else f"best at step {state.best.step}"
+            tqdm.write(f"step {state.step}: {found.describe()}, {best}")
         self.done = 0.0 < self.recipe.validation.stop_at <= found.mean_iou
 
     def _row(

@@ -14,13 +14,15 @@ from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.rig import SEEDS, RigScenes, rig_pairs
-from segmif_ros.datasets.sample import DatasetError, Sample, Source, cached
+from segmif_ros.datasets.sample import VAGUE, DatasetError, Sample, Source, cached
 from segmif_ros.training.recipe import DataEntry, Recipe
 
 OWN_LABELS = "fmb15"
 """Class list of the rig and of the development layout of MSRS."""
 ROADSCENE_TRAIN = 130
 """Of the sorted names the others are kept to be scored on."""
+_LOOKED_AT = 16
+"""Pairs of a data set that are read to see whether there are labels."""
 _MOST_IN_MEMORY = 2000
 """Pairs of one data set that are kept decoded: 3 GB at 640x480."""
 
@@ -43,6 +45,36 @@ def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[
         trained = [pair for i, pair in enumerate(pairs) if i not in kept]
         sources[name] = cached(trained) if len(trained) <= _MOST_IN_MEMORY else trained
     return sources
+
+
+def require_labels(recipe: Recipe, sources: dict[str, Source]) -> None:
+    """Refuse recordings that teach no class; a few pairs of each are read to see.
+
+    Scenes of the rig have labels and make up for none: they show no real camera.
+
+    Raises:
+        DatasetError: no pair has a label or a box.
+    """
+    rigs = {name for name, entry in recipe.data.items() if entry.kind == "rig"} | {"rig"}
+    recorded = {name: source for name, source in sources.items() if name not in rigs}
+    if recorded and not any(_teaches_classes(source) for source in recorded.values()):
+        raise DatasetError(
+            f"no pair of {', '.join(recorded)} has a label or a box: only fusion is trained on "
+            "them. Put label pictures beside the pairs (docs/adapt.md), or ask for it with "
+            "--fusion-only"
+        )
+
+
+def _teaches_classes(source: Source) -> bool:
+    # A cached loader hides the entry that says whether it is labelled.
+    entries = [getattr(load, "__wrapped__", load) for load in source]
+    looked = [load for load in entries if getattr(load, "labelled", True)]
+    step = max(1, len(looked) // _LOOKED_AT)
+    for load in looked[::step]:
+        sample = load()
+        if sample.boxes or (sample.labels is not None and (sample.labels < VAGUE).any()):
+            return True
+    return False
 
 
 def open_validation(

@@ -44,6 +44,13 @@ class Score:
     fusion_loss: float
     pairs: int
 
+    def describe(self) -> str:
+        """Return one line for people."""
+        text = f"fusion loss {self.fusion_loss:.3f}"
+        if np.isfinite(self.mean_iou):
+            text = f"mIoU {self.mean_iou:.3f}, accuracy {self.accuracy:.3f}, {text}"
+        return f"{text}, {self.pairs} pairs"
+
     @property
     def value(self) -> float:
         """What the best weights are chosen by, higher is better: mIoU, else the fusion loss."""

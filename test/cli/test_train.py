@@ -69,6 +69,8 @@ def test_from_a_folder_to_a_bundle_and_on_from_there(
 ) -> None:
     assert train(work, "runs") == 0
     said = capsys.readouterr().out
+    assert "step 2: mIoU" in said
+    assert ", best\n" in said
     assert "mine: 8 pairs" in said, "every second block of eight is kept for validation"
     assert f"segmif export --checkpoint {work / 'runs' / 'best.pt'}" in said
     rows = [json.loads(line) for line in (work / "runs" / "log.jsonl").read_text().splitlines()]
@@ -87,6 +89,21 @@ def test_from_a_folder_to_a_bundle_and_on_from_there(
     assert train(work, "again", "--start", str(work / "bundle")) == 0
     said = capsys.readouterr().out
     assert "bundle/model.onnx: all weights" in said, "without its checkpoint the graph has them"
+
+
+def test_data_without_a_label_is_refused_at_once_unless_only_fusion_is_wanted(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (work / "pairs" / "labels").rename(work / "kept")
+    assert train(work, "runs") == 1
+    assert "no pair of mine has a label or a box: only fusion is trained" in capsys.readouterr().err
+    assert not (work / "runs").exists()
+    assert train(work, "runs", "--fusion-only") == 0
+    said = capsys.readouterr().out
+    assert "step 2: fusion loss" in said
+    (work / "pairs" / "labels").mkdir()
+    (work / "kept" / "03.png").rename(work / "pairs" / "labels" / "03.png")
+    assert train(work, "one") == 0, "one label of sixteen pairs is found"
 
 
 def test_a_finished_run_can_be_resumed_and_a_missing_one_not(

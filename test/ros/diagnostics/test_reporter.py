@@ -159,7 +159,7 @@ def test_at_one_report_a_second_a_stuck_worker_is_told_within_two():
 def test_a_publisher_that_cannot_be_heard_is_named(start, listener, monkeypatch):
     node = start(rgb_expected_hz=15.0)
     said: list[str] = []
-    logger = SimpleNamespace(warning=said.append, info=said.append)
+    logger = SimpleNamespace(error=said.append, info=said.append)
     monkeypatch.setattr(node.node, "get_logger", lambda: logger)
     long_ago = monotonic_ns() - 10_000_000_000
     node.become(inputs=inputs(RELIABLE), active_since_ns=long_ago)
