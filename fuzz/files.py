@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from segmif_ros.registration.errors import RegistrationError
 
 from segmif_ros.bundle import BundleError, parse_manifest
 from segmif_ros.datasets.classes import load_class_list
@@ -28,7 +29,6 @@ from segmif_ros.registration.calibration_file import (
     load_calibration,
     load_mounting,
 )
-from segmif_ros.registration.errors import RegistrationError
 from segmif_ros.report.schema import ReportError, validate
 
 CORPUS = Path(__file__).parent / "corpus"
