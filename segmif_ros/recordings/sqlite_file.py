@@ -121,6 +121,11 @@ class SqliteFile:
         try:
             for channel, time_ns, data in self._torn_rows() if self._torn else self._rows(where):
                 if channel in wanted and start_ns <= time_ns < stop_ns:
+                    if time_ns < last_ns and not self.damage:
+                        self.damage.append(
+                            f"{self._name} is damaged: its index of recording times is not that "
+                            "of its messages; some may be missing, and they are out of order"
+                        )
                     last_ns = time_ns
                     yield channel, time_ns, data
         except _DAMAGE as err:
