@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from segmif_ros.registration.errors import RegistrationError
 
 from segmif_ros.bundle import BundleError, parse_manifest
 from segmif_ros.datasets.classes import load_class_list
@@ -24,6 +23,7 @@ from segmif_ros.evaluation.settings import SettingsError, node_parameters
 from segmif_ros.labels import parse_labels
 from segmif_ros.parameters import SPECS, ParameterError, Settings
 from segmif_ros.recordings.bags import BagError, BagReader
+from segmif_ros.registration import RegistrationError
 from segmif_ros.registration.calibration_file import (
     calibration_yaml,
     load_calibration,

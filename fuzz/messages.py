@@ -18,8 +18,8 @@ from segmif_ros.images.compressed import decode
 from segmif_ros.images.raw import ENCODINGS, MOST_PIXELS, VIEWS, ImageRefused, ImageView
 from segmif_ros.objects.clouds import CloudRefused, PointLabels, offset_of_added, read_cloud
 from segmif_ros.pairing import Stream
+from segmif_ros.registration import RegistrationError
 from segmif_ros.registration.calibration import RigCalibration
-from segmif_ros.registration.errors import RegistrationError
 from segmif_ros.registration.lens import COEFFICIENTS, Intrinsics
 
 MOST_DATA = 1 << 17
