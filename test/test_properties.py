@@ -203,10 +203,10 @@ def _count(scores: tuple[Any, ...], frame: tuple[int, str]) -> None:
     times.add(float(pick.uniform(0, 90)))
 
 
-@given(
-    frames=st.lists(st.tuples(st.integers(0, 99), st.sampled_from(["", "day", "night"])), max_size=8),
-    data=st.data(),
-)  # fmt: skip
+FRAMES = st.tuples(st.integers(0, 99), st.sampled_from(["", "day", "night"]))
+
+
+@given(frames=st.lists(FRAMES, max_size=8), data=st.data())
 def test_reports_of_parts_add_up_to_the_report_of_the_whole(
     frames: list[tuple[int, str]], data: st.DataObject
 ) -> None:
