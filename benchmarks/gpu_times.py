@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from segmif_ros.bundle import MANIFEST, Bundle, BundleError
-from segmif_ros.cli.export import image_size
+from segmif_ros.cli.command_line import size as image_size
 from segmif_ros.engines.base import EngineError
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.reference import reference_pairs
@@ -460,7 +460,7 @@ def _parser() -> argparse.ArgumentParser:
     for each in made.values():
         each.add_argument("folder", type=Path)
     made["prepare"].add_argument("--variants", nargs="+", default=list(VARIANTS))
-    made["prepare"].add_argument("--sizes", nargs="+", type=image_size, default=list(SIZES))
+    made["prepare"].add_argument("--sizes", nargs="+", type=image_size(64), default=list(SIZES))
     methods = list(METHODS)
     made["run"].add_argument("--methods", nargs="+", choices=methods, default=methods)
     made["run"].add_argument("--limit-s", type=float, default=540.0)

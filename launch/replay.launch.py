@@ -66,7 +66,7 @@ def player(given: dict[str, str], bag: Path, topics: list[str]):
     launching.number("rate", given["rate"], minimum=0.01)
     drained = TimerAction(period=DRAIN_S, actions=[Shutdown(reason="the bag has been played")])
     return launching.segmif(
-        *("bag", "play", str(bag), "--topics", *topics, "--rate", given["rate"]),
+        *("bag", "play", str(bag), "--topics", *topics, "--speed", given["rate"]),
         *("--wait-for-subscribers", WAIT_S),
         # The recorder finds the outputs a moment after the node has subscribed.
         *(("--start-delay", "2") if given["record"] else ()),
@@ -99,7 +99,7 @@ def recorder(given: dict[str, str]):
     node = launching.node_name(given["namespace"])
     topics = [f"{node}/output/{name}" for name in wanted]
     return launching.segmif(
-        "bag", "record", str(out), "--topics", *topics, "/diagnostics", name="recorder"
+        "bag", "record", "--out", str(out), "--topics", *topics, "/diagnostics", name="recorder"
     )
 
 

@@ -177,7 +177,7 @@ class Bundle:
         if precision not in files:
             raise BundleError(
                 f"{self.path} has no {precision!r} model, only {', '.join(files)}; make one with "
-                f"`segmif quantise {self.path} --precision {precision}`"
+                f"`segmif quantise {self.path} --write-precision {precision}`"
             )
         if precision == self.precisions[0]:
             return self

@@ -361,7 +361,7 @@ def test_a_precision_that_is_not_there_is_refused_with_the_way_to_make_it(bundle
         with_int8(bundle_dir).select("fp16")
     message = str(caught.value)
     assert "no 'fp16' model, only fp32, int8" in message
-    assert f"segmif quantise {bundle_dir} --precision fp16" in message
+    assert f"segmif quantise {bundle_dir} --write-precision fp16" in message
 
 
 def test_a_damaged_file_is_refused_when_it_is_chosen(bundle_dir: Path) -> None:

@@ -105,7 +105,7 @@ def test_two_time_bases_are_told_with_their_difference(
     name: str, told: str, offset_ms: float | None, tmp_path: Path, capsys: Any
 ) -> None:
     figures = tmp_path / "sync.json"
-    assert sync_check.main([str(case(name)), "--json", str(figures)]) == 0
+    assert sync_check.main([str(case(name)), "--out", str(figures)]) == 0
     assert f"look at: the cameras' clocks differ: {told}" in capsys.readouterr().out
     report = json.loads(figures.read_text())
     with pytest.raises(
@@ -368,7 +368,7 @@ def test_a_full_disk_leaves_no_half_file(verb: str, tmp_path: Path, capsys: Any)
     bag = str(case("41-usb-cam-yuy2/bag"))
     with small_disk(200):
         if verb == "sync-check":
-            code = sync_check.main([bag, "--json", str(tmp_path / "sync.json")])
+            code = sync_check.main([bag, "--out", str(tmp_path / "sync.json")])
         else:
             code = dataset.main(["check", bag, "--out", str(tmp_path / "sheet.png")])
     assert code == 1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segmif_ros.cli.export import image_size
+from segmif_ros.cli.command_line import size as image_size
 
 if TYPE_CHECKING:
     from benchmarks.network.measure import Measurement, Pair, Plan
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
     parser.add_argument("--variant", choices=("paper-b3", "b1"), default="paper-b3")
-    parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
+    parser.add_argument("--size", type=image_size(64), default=(480, 640), metavar="WxH")
     parser.add_argument("--threads", type=_positive, default=2, help="CPU threads of every runtime")
     parser.add_argument("--repeats", type=_positive, default=15, help="most timed runs of each")
     parser.add_argument("--classes", type=_positive, default=9, help="classes of random weights")

@@ -5,16 +5,24 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from segmif_ros.cli.command_line import (
+    FINE,
+    VERDICT,
+    Parser,
+    UsageError,
+    out_that_was_last,
+    run,
+    shared,
+)
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.extract import bag_arguments, extract
-from segmif_ros.recordings.bags import BagError, BagReader, BagSummary
-from segmif_ros.recordings.clips import ClipError, FolderPairs, PairSource, VideoPair
+from segmif_ros.cli.extract import add_extract
+from segmif_ros.recordings.bags import BagReader, BagSummary
+from segmif_ros.recordings.clips import FolderPairs, PairSource, VideoPair
 from segmif_ros.recordings.writer import write_bag
 
 _TOPIC = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
@@ -25,30 +33,53 @@ _STAMPS_END_S = 2**31
 
 def main(argv: Sequence[str]) -> int:
     """Run `segmif bag`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="segmif bag", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    _make_arguments(verbs.add_parser("make", help="write a bag from two videos or a folder"))
-    _play_arguments(verbs.add_parser("play", help="publish a bag's messages"))
-    bag_arguments(verbs.add_parser("extract", help="write pairs as a folder of pictures"))
-    recorder = verbs.add_parser("record", help="write topics to a bag until interrupted")
-    recorder.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
+    return run(parser(), lambda args: int(args.work(args)), argv)
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser("segmif bag", "segmif bag info drive.mcap", description=__doc__)
+    verbs = made.add_subparsers(required=True, metavar="VERB")
+    _make_arguments(
+        verbs.add_parser(
+            "make",
+            help="write a bag from two videos or a folder",
+            example="segmif bag make --rgb-video rgb.mp4 --thermal-video thermal.mp4 --out drive",
+        )
+    )
+    _play_arguments(
+        verbs.add_parser(
+            "play",
+            help="publish a bag's messages",
+            example="segmif bag play drive --speed 0.5 --seconds 20",
+        )
+    )
+    add_extract(verbs)
+    recorder = verbs.add_parser(
+        "record",
+        help="write topics to a bag until interrupted",
+        example="segmif bag record --out drive --topics /rgb/image_raw /thermal/image_raw",
+    )
     recorder.add_argument("--topics", nargs="+", metavar="TOPIC", required=True, help="full names")
-    info = verbs.add_parser("info", help="show what a bag holds")
-    info.add_argument("bag", type=Path, help="bag folder, or a single .mcap or .db3 file")
+    out_that_was_last(recorder, "bag folder to create")
+    recorder.set_defaults(work=_record)
+    info = verbs.add_parser(
+        "info", help="show what a bag holds", example="segmif bag info drive --check"
+    )
+    info.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
     info.add_argument(
-        "--check", action="store_true", help="read every message; exit 1 where one is damaged"
+        "--check", action="store_true", help="read every message; exit 3 where one is damaged"
     )
+    info.set_defaults(work=_info)
     saver = verbs.add_parser(
-        "recover", help="make a whole bag of what can be read of a damaged or incomplete one"
+        "recover",
+        help="make a whole bag of what can be read of a damaged or incomplete one",
+        example="segmif bag recover broken.mcap --out saved",
     )
-    saver.add_argument("bag", type=Path, metavar="IN", help="bag folder or file")
-    saver.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
-    args = parser.parse_args(argv)
-    try:
-        return _VERBS[args.verb](args)
-    except (BagError, ClipError) as err:
-        sys.stderr.write(f"segmif bag {args.verb}: {err}\n")
-        return 2
+    saver.add_argument("bag", type=Path, metavar="BAG", help="bag folder or file")
+    out_that_was_last(saver, "bag folder to create")
+    saver.set_defaults(work=_recover)
+    return made
 
 
 def _record(args: argparse.Namespace) -> int:
@@ -67,7 +98,7 @@ def _info(args: argparse.Namespace) -> int:
                     bar.update()
             summary = replace(summary, damage=reader.damage)
     say(table(summary))
-    return 1 if args.check and summary.damage else 0
+    return VERDICT if args.check and summary.damage else FINE
 
 
 def _recover(args: argparse.Namespace) -> int:
@@ -78,7 +109,7 @@ def _recover(args: argparse.Namespace) -> int:
     say(table(found.summary))
     for line in found.lost:
         say(f"lost: {line}")
-    return 0
+    return FINE
 
 
 def table(summary: BagSummary) -> str:
@@ -108,17 +139,16 @@ def table(summary: BagSummary) -> str:
 
 
 def _make_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, metavar="OUT", help="bag folder to create")
-    parser.add_argument("--visible", type=Path, metavar="VIDEO", help="colour video")
-    parser.add_argument("--thermal", type=Path, metavar="VIDEO", help="thermal video")
-    parser.add_argument(
+    assert isinstance(parser, Parser)
+    parser.add_argument("--rgb-video", type=Path, metavar="VIDEO", help="colour video")
+    parser.add_argument("--thermal-video", type=Path, metavar="VIDEO", help="thermal video")
+    shared(
+        parser,
         "--pairs",
-        type=Path,
-        metavar="FOLDER",
         help="instead of videos: FOLDER/visible/* and FOLDER/infrared/* of the same names",
     )
     parser.add_argument(
-        "--rate", type=float, metavar="HZ", help="pairs a second, for --pairs (default 10)"
+        "--rate", type=float, metavar="HZ", help="pairs a second, for --pairs (default: 10)"
     )
     parser.add_argument(
         "--labels",
@@ -126,8 +156,10 @@ def _make_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="label pictures of the same names, for --pairs",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N pairs")
-    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap")
+    shared(parser, "--limit")
+    parser.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="format of the bag"
+    )
     parser.add_argument(
         "--no-compression", action="store_true", help="plain mcap: larger, quicker to write"
     )
@@ -144,9 +176,11 @@ def _make_arguments(parser: argparse.ArgumentParser) -> None:
         "--start-time",
         type=float,
         metavar="SECONDS",
-        help="stamp of the first frame, seconds since 1970 (default now)",
+        help="stamp of the first frame, seconds since 1970 (default: now)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing bag")
+    out_that_was_last(parser, "bag folder to create")
+    parser.set_defaults(work=_make)
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -167,71 +201,68 @@ def _make(args: argparse.Namespace) -> int:
             progress=bar.update,
         )
     say(table(summary))
-    return 0
+    return FINE
 
 
 def _start_ns(seconds: float | None) -> int | None:
     if seconds is None:
         return None
     if not 0 < seconds < _STAMPS_END_S:
-        raise BagError(
+        raise UsageError(
             f"--start-time is {seconds}; give seconds since 1970, above 0 and below {_STAMPS_END_S}"
         )
     return round(seconds * 1e9)
 
 
 def _source(args: argparse.Namespace) -> PairSource:
-    if args.limit is not None and args.limit < 1:
-        raise ClipError(f"--limit is {args.limit}; give 1 or more")
     if args.pairs is not None:
-        if args.visible or args.thermal:
-            raise ClipError("give either --pairs, or --visible with --thermal, not both")
+        if args.rgb_video or args.thermal_video:
+            raise UsageError("give either --pairs, or --rgb-video with --thermal-video, not both")
         rate = 10.0 if args.rate is None else args.rate
         return FolderPairs(args.pairs, rate_hz=rate, labels=args.labels, limit=args.limit)
-    if args.visible is None or args.thermal is None:
-        raise ClipError("give --visible VIDEO and --thermal VIDEO, or --pairs FOLDER")
+    if args.rgb_video is None or args.thermal_video is None:
+        raise UsageError("give --rgb-video VIDEO and --thermal-video VIDEO, or --pairs FOLDER")
     if args.labels or args.rate is not None:
-        raise ClipError("--labels and --rate belong to --pairs; videos have their own time stamps")
-    return VideoPair(args.visible, args.thermal, limit=args.limit)
+        raise UsageError("--labels and --rate belong to --pairs; videos have their own time stamps")
+    return VideoPair(args.rgb_video, args.thermal_video, limit=args.limit)
 
 
 def _play_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bag", type=Path, help="bag folder, or a single .mcap or .db3 file")
-    parser.add_argument("--rate", type=float, default=1.0, metavar="X", help="speed (default 1)")
+    parser.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="of the replay")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
     parser.add_argument("--clock", action="store_true", help="publish the bag's time on /clock")
     parser.add_argument(
         "--remap", nargs="+", default=[], metavar="A:=B", help="publish topic A under the name B"
     )
-    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these (default all)")
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these (default: all)")
     parser.add_argument(
         "--wait-for-subscribers",
         type=float,
         metavar="SECONDS",
-        help="start when every image topic has a subscriber; exit 3 if that takes longer",
+        help="start when every image topic has a subscriber; exit 1 if that takes longer",
     )
-    parser.add_argument("--start-delay", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument(
+        "--start-delay", type=float, default=0.0, metavar="SECONDS", help="wait before the start"
+    )
     parser.add_argument(
         "--start-offset", type=float, default=0.0, metavar="SECONDS", help="skip the beginning"
     )
-    parser.add_argument(
-        "--duration", type=float, metavar="SECONDS", help="play only so much of the bag"
-    )
-    parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="only every Nth pair of images"
-    )
+    shared(parser, "--seconds", type=float, help="play only so much of the bag")
+    shared(parser, "--every", help="only every Nth pair of images")
     parser.add_argument(
         "--restamp",
         action="store_true",
         help="shift header stamps to now, so that latency can be measured",
     )
+    parser.set_defaults(work=_play)
 
 
 def _play(args: argparse.Namespace) -> int:
     from segmif_ros.ros.tools.player import Playback, play
 
     options = Playback(
-        rate=args.rate,
+        rate=args.speed,
         loop=args.loop,
         clock=args.clock,
         remap=_remaps(args.remap),
@@ -239,7 +270,7 @@ def _play(args: argparse.Namespace) -> int:
         wait_s=args.wait_for_subscribers,
         start_delay_s=args.start_delay,
         start_offset_s=args.start_offset,
-        duration_s=args.duration,
+        duration_s=args.seconds,
         every=args.every,
         restamp=args.restamp,
     )
@@ -251,21 +282,13 @@ def _remaps(rules: Sequence[str]) -> dict[str, str]:
     for rule in rules:
         old, arrow, new = rule.partition(":=")
         if not (old and arrow and new):
-            raise BagError(f"--remap {rule!r}; expected OLD:=NEW, for example /cam:=/rgb/image_raw")
+            raise UsageError(
+                f"--remap {rule!r}; expected OLD:=NEW, for example /cam:=/rgb/image_raw"
+            )
         if not _TOPIC.fullmatch("/" + new.lstrip("/")):
-            raise BagError(
+            raise UsageError(
                 f"--remap {rule!r}: {new!r} is no topic name; use letters, digits and _ between "
                 "slashes, no part beginning with a digit"
             )
         remap["/" + old.lstrip("/")] = "/" + new.lstrip("/")
     return remap
-
-
-_VERBS = {
-    "make": _make,
-    "extract": extract,
-    "play": _play,
-    "record": _record,
-    "info": _info,
-    "recover": _recover,
-}

@@ -14,17 +14,26 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from segmif_ros.bundle import PRECISIONS, Bundle, BundleError
-from segmif_ros.cli.console import progress_bar
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.cli.command_line import (
+    FAILED,
+    FINE,
+    WRONG_USE,
+    Parser,
+    as_size,
+    run,
+    shared,
+    whole,
+)
+from segmif_ros.cli.console import note, progress_bar
 from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import Engine, EngineError, EngineOptions, Inference
-from segmif_ros.engines.gate import GateError, ReferencePair
+from segmif_ros.engines.gate import ReferencePair
 from segmif_ros.engines.reference import reference_pairs
 from segmif_ros.outputs import write_whole
 
@@ -35,20 +44,19 @@ _UNTIMED = 5
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, print a table, and return the exit code: 0 done, 1 no engine opened, 2 wrong use."""
+    """Measure, print a table, and return the exit code."""
     if argv and argv[0] in _MOVED:
         sys.stderr.write(
             f"segmif bench {argv[0]} is no part of the package any more; in a checkout run "
             f"python -m {_MOVED[argv[0]]}\n"
         )
-        return 2
-    args = _parser().parse_args(argv)
-    try:
-        bundle = Bundle.load(args.bundle)
-        pairs = reference_pairs(bundle)
-    except (BundleError, GateError, OSError) as err:
-        sys.stderr.write(f"segmif bench: {str(err).splitlines()[0]}\n")
-        return 2
+        return WRONG_USE
+    return run(parser(), _measure, argv)
+
+
+def _measure(args: argparse.Namespace) -> int:
+    bundle = Bundle.load(args.bundle)
+    pairs = reference_pairs(bundle)
     options = EngineOptions(threads=args.threads, precision=args.precision)
     with ExitStack() as stack:
         engines: dict[str, Engine] = {}
@@ -57,23 +65,19 @@ def main(argv: Sequence[str]) -> int:
                 engines[name] = open_engine(name, bundle, options=options)
                 stack.callback(engines[name].close)
             except (BundleError, EngineError) as err:
-                print(f"{name} is left out: {str(err).splitlines()[0]}")
+                note(f"{name} is left out: {str(err).splitlines()[0]}")
         if not engines:
-            sys.stderr.write("segmif bench: no engine opened; see docs/engines.md\n")
-            return 1
-        try:
-            rows = measured(engines, pairs, args.rounds)
-        except EngineError as err:
-            sys.stderr.write(f"segmif bench: {str(err).splitlines()[0]}\n")
-            return 1
-    height, width = bundle.manifest.size
+            note("segmif bench: no engine opened; see docs/engines.md")
+            return FAILED
+        rows = measured(engines, pairs, args.rounds)
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    about = f"{bundle.manifest.name}, {height}x{width}, {machine}, {args.rounds} runs each"
-    print(about)
-    print(table(rows))
-    if args.json is not None:
-        write_whole(args.json, json.dumps({"about": about, "engines": rows}, indent=1) + "\n")
-    return 0
+    size = as_size(bundle.manifest.size)
+    about = f"{bundle.manifest.name}, {size}, {machine}, {args.rounds} runs each"
+    figures = json.dumps({"about": about, "engines": rows}, indent=1)
+    print(figures if args.json else f"{about}\n{table(rows)}")
+    if args.out is not None:
+        write_whole(args.out, figures + "\n")
+    return FINE
 
 
 def measured(
@@ -127,30 +131,27 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segmif bench",
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif bench",
+        "segmif bench segmif-nano --engine openvino --engine onnxruntime --threads 2",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
-    parser.add_argument(
+    shared(made, "bundle")
+    shared(
+        made,
         "--engine",
         action="append",
+        default=None,
         choices=[name for name in ENGINES if name != "auto"],
-        help=f"only this one; may be repeated ({', '.join(_USUAL)})",
+        help=f"only this one; may be repeated (default: {', '.join(_USUAL)})",
     )
-    parser.add_argument("--precision", choices=("auto", *PRECISIONS), default="auto")
-    parser.add_argument("--threads", type=_count, default=0, metavar="N", help="CPU threads (all)")
-    parser.add_argument("--rounds", type=_count, default=60, metavar="N", help="timed runs (60)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as well")
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least 1")
-    return int(text)
+    shared(made, "--precision", "--threads")
+    made.add_argument("--rounds", type=whole(1), default=60, metavar="N", help="timed runs")
+    shared(made, "--json")
+    shared(made, "--out", metavar="JSON", help="write the figures as JSON as well")
+    return made
 
 
 if __name__ == "__main__":

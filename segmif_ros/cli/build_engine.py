@@ -6,16 +6,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from time import monotonic
 
-from segmif_ros.bundle import PRECISIONS, Bundle, BundleError
-from segmif_ros.cli.console import say
-from segmif_ros.cli.export import image_size
+from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.cli.command_line import FINE, Parser, as_size, run, shared, whole
+from segmif_ros.cli.console import note, say
 from segmif_ros.engines.base import (
     OPTIMIZATION_LEVEL,
     WORKSPACE_MIB,
-    EngineError,
     EngineOptions,
 )
 from segmif_ros.engines.cache import default_folder
@@ -33,55 +31,40 @@ at the first start on a GPU, and refused or kept. docs/tensorrt.md says which GP
 """
 
 
-def whole_number(text: str, lowest: int, highest: int) -> int:
-    """Parse a whole number of a range.
-
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
-    number = int(text) if text.isdecimal() else -1
-    if not lowest <= number <= highest:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected {lowest} to {highest}")
-    return number
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
-        prog="segmif build-engine",
+    made = Parser(
+        "segmif build-engine",
+        "segmif build-engine segmif-nano --ahead --precision fp16",
         description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"\n{EPILOG}",
     )
-    made.add_argument("bundle", help="folder of a model bundle, or the name of a shipped one")
+    shared(made, "bundle")
+    shared(made, "--precision", help="auto: fp16 if it is accurate enough, else fp32")
+    shared(
+        made,
+        "--size",
+        help="size that the engine must have (default: the model's, fixed by `segmif export`)",
+    )
     made.add_argument(
-        "--precision", choices=("auto", *PRECISIONS), default="auto",
-        help="auto: fp16 if it is accurate enough, else fp32",
+        "--workspace", type=whole(16, 65536), default=WORKSPACE_MIB, metavar="MIB",
+        help="scratch memory of the GPU",
     )  # fmt: skip
     made.add_argument(
-        "--size", type=image_size,
-        help="HEIGHTxWIDTH that the engine must have; the size is fixed by `segmif export`",
+        "--optimization-level", type=whole(0, 5), metavar="0-5",
+        default=OPTIMIZATION_LEVEL, help="0 builds fastest, 5 longest",
     )  # fmt: skip
-    made.add_argument(
-        "--workspace", type=lambda text: whole_number(text, 16, 65536), default=WORKSPACE_MIB,
-        metavar="MIB", help="scratch memory of the GPU, default %(default)s",
-    )  # fmt: skip
-    made.add_argument(
-        "--optimization-level", type=lambda text: whole_number(text, 0, 5), metavar="0-5",
-        default=OPTIMIZATION_LEVEL, help="0 builds fastest, 5 longest, default %(default)s",
-    )  # fmt: skip
-    made.add_argument(
-        "--cache",
+    shared(
+        made,
         "--engine-cache",
-        type=Path,
-        help=f"folder of engines, default {default_folder()}, with --ahead BUNDLE/engines",
+        help=f"folder of engines (default: {default_folder()}, with --ahead BUNDLE/engines)",
     )
     made.add_argument(
         "--ahead", action="store_true", help="build for GPUs that need not be in this machine"
     )
     made.add_argument(
         "--for", choices=tuple(TARGETS), default="ampere+", dest="target",
-        help="GPUs that --ahead builds for, default %(default)s",
+        help="GPUs that --ahead builds for",
     )  # fmt: skip
     made.add_argument("--rebuild", action="store_true", help="build even if there is one")
     return made
@@ -89,31 +72,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Build and return the exit code."""
-    args = parser().parse_args(argv)
+    return run(parser(), _build, argv)
+
+
+def _build(args: argparse.Namespace) -> int:
     started = monotonic()
     options = EngineOptions(
         precision=args.precision,
-        cache=args.cache,
+        cache=args.engine_cache,
         workspace_mib=args.workspace,
         optimization_level=args.optimization_level,
         rebuild=args.rebuild,
     )
-    try:
-        bundle = Bundle.load(args.bundle)
-        _check_size(bundle, args.size)
-        if args.ahead:
-            _ahead(bundle, options, args.target)
-            return 0
-        engine = open_tensorrt(bundle, options, warn=_warn, tell=say)
-    except (BundleError, EngineError, OSError) as err:
-        sys.stderr.write(f"segmif build-engine: {err}\n")
-        return 1
+    bundle = Bundle.load(args.bundle)
+    _check_size(bundle, args.size)
+    if args.ahead:
+        _ahead(bundle, options, args.target)
+        return FINE
+    engine = open_tensorrt(bundle, options, warn=note, tell=say)
     facts = engine.describe()
     engine.close()
     say(f"ready after {monotonic() - started:.0f} s")
     for name in ("engine_file", "runtime", "device", "precision", "graph", "gate"):
         say(f"{name}: {facts[name]}")
-    return 0
+    return FINE
 
 
 def _ahead(bundle: Bundle, options: EngineOptions, target: str) -> None:
@@ -139,15 +121,11 @@ def _ahead(bundle: Bundle, options: EngineOptions, target: str) -> None:
 
 def _check_size(bundle: Bundle, size: tuple[int, int] | None) -> None:
     if size is not None and size != bundle.manifest.size:
-        has, asked = ("{}x{}".format(*each) for each in (bundle.manifest.size, size))
+        has, asked = map(as_size, (bundle.manifest.size, size))
         raise BundleError(
             f"{bundle.path} is a model for {has}, --size asks for {asked}; the size is part of the "
             f"model: make one with `segmif export --size {asked}`"
         )
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -20,20 +20,20 @@ from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
 from segmif_ros.calibration.boards import BoardSighting, fit_plane, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
+from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, size, whole
 from segmif_ros.cli.console import say
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.images.pictures import PictureError, read_rgb, read_thermal
+from segmif_ros.images.pictures import read_rgb, read_thermal
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import MILLISECOND, PairingConfig
-from segmif_ros.recordings.bags import BagError, is_bag, summarize
-from segmif_ros.recordings.clips import ClipError, FolderPairs
+from segmif_ros.recordings.bags import is_bag, summarize
+from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.topics import camera_topics
-from segmif_ros.registration import Calibration, RegistrationError, RigCalibration, save_calibration
+from segmif_ros.registration import Calibration, RigCalibration, save_calibration
 from segmif_ros.registration.mounting import Transform
 from segmif_ros.thermal import ThermalNormaliser
 
-_LARGEST = 65536
 _MOST_VIEWS = 200
 _PLANE_M = 15.0
 _LEAST_COVERAGE = 0.4
@@ -51,57 +51,85 @@ class Pictures(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Calibrate and return the exit code."""
-    parser = argparse.ArgumentParser(prog="segmif calibrate", description=__doc__)
-    ways = parser.add_subparsers(dest="way", required=True)
-    points = ways.add_parser("points", help="from four or more points that both cameras see")
+    return run(parser(), lambda args: int(args.work(args)), argv)
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif calibrate",
+        "segmif calibrate auto drive.mcap --out rig.yaml",
+        description=__doc__,
+    )
+    ways = made.add_subparsers(required=True, metavar="WAY")
+    points = ways.add_parser(
+        "points",
+        help="from four or more points that both cameras see",
+        example="segmif calibrate points --points points.txt --rgb-size 640x480 "
+        "--thermal-size 320x256 --out rig.yaml",
+    )
     points.add_argument(
-        "--pairs",
+        "--points",
         nargs="+",
         required=True,
-        metavar="PAIR",
-        help="a text file with thermal x, y, RGB x, y on each line; or pairs as tx,ty,rx,ry",
+        metavar="FILE|TX,TY,RX,RY",
+        help="a text file with thermal x, y, RGB x, y on each line; or such points",
     )
-    points.add_argument("--rgb-size", type=_size, required=True, metavar="WxH", help="RGB image")
-    points.add_argument(
-        "--thermal-size", type=_size, required=True, metavar="WxH", help="thermal image"
+    for camera in ("rgb", "thermal"):
+        shown = camera.upper() if camera == "rgb" else camera
+        points.add_argument(
+            f"--{camera}-size", type=size(1), required=True, metavar="WxH", help=f"{shown} image"
+        )
+        points.add_argument(
+            f"--{camera}-picture", type=Path, metavar="FILE",
+            help=f"{shown} picture, for the before/after picture",
+        )  # fmt: skip
+    points.set_defaults(work=_points)
+    board = ways.add_parser(
+        "board",
+        help="from a warm checkerboard or circle grid",
+        example="segmif calibrate board boards.mcap --pattern 8x6 --square 0.05 --out rig.yaml",
     )
-    points.add_argument("--rgb", type=Path, help="RGB picture, for the before/after picture")
-    points.add_argument("--thermal", type=Path, help="thermal picture, for the same")
-    points.set_defaults(run=_points)
-    board = ways.add_parser("board", help="from a warm checkerboard or circle grid")
     _board_arguments(board)
-    auto = ways.add_parser("auto", help="from ordinary pictures: edges only, no target")
-    auto.add_argument("--rgb-hfov", type=_hfov, metavar="DEG", help="horizontal field of view")
-    auto.add_argument("--thermal-hfov", type=_hfov, metavar="DEG", help="the same, thermal")
-    auto.set_defaults(run=_auto)
+    auto = ways.add_parser(
+        "auto",
+        help="from ordinary pictures: edges only, no target",
+        example="segmif calibrate auto pictures --rgb-hfov 60 --thermal-hfov 68 --out rig.yaml",
+    )
+    for camera in ("rgb", "thermal"):
+        auto.add_argument(
+            f"--{camera}-hfov", type=_hfov, metavar="DEG", help="horizontal field of view"
+        )
+    auto.set_defaults(work=_auto)
     for way in (board, auto):
-        way.add_argument("source", type=Path, help="folder with visible/ and infrared/, or a bag")
-        way.add_argument("--rgb-topic", help="for a bag [guessed]")
-        way.add_argument("--thermal-topic", help="for a bag [guessed]")
+        way.add_argument(
+            "source", type=Path, metavar="BAG|FOLDER",
+            help="a bag, or a folder with visible/ and infrared/",
+        )  # fmt: skip
+        shared(way, "--rgb-topic", "--thermal-topic")
     for way in (points, board, auto):
-        way.add_argument("--out", type=Path, required=True, help="YAML file to write")
-        way.add_argument("--picture", type=Path, help="before/after picture [beside the YAML]")
-    args = parser.parse_args(argv)
-    try:
-        return int(args.run(args))
-    except (CalibrationError, BagError, ClipError, PictureError, RegistrationError, OSError) as err:
-        sys.stderr.write(f"segmif calibrate: {' '.join(str(err).split())}\n")
-        return 1
+        shared(way, "--out", required=True, metavar="YAML", help="file to write")
+        way.add_argument(
+            "--write-picture", type=Path, metavar="FILE",
+            help="before/after picture (default: beside the YAML)",
+        )  # fmt: skip
+    return made
 
 
 def _points(args: argparse.Namespace) -> int:
-    if (args.rgb is None) != (args.thermal is None):
-        raise CalibrationError("a before/after picture needs both --rgb and --thermal")
-    thermal, rgb = read_pairs(args.pairs)
+    if (args.rgb_picture is None) != (args.thermal_picture is None):
+        raise UsageError("a before/after picture needs both --rgb-picture and --thermal-picture")
+    thermal, rgb = read_pairs(args.points)
     fit = fit_points(thermal, rgb, args.thermal_size, args.rgb_size)
     picture = None
-    if args.rgb is not None:
-        picture = before_after(read_rgb(args.rgb), _thermal8(args.thermal), fit.calibration)
+    if args.rgb_picture is not None:
+        thermal8 = ThermalNormaliser().normalise(read_thermal(args.thermal_picture))
+        picture = before_after(read_rgb(args.rgb_picture), thermal8, fit.calibration)
     left_out = [str(number) for number, used in enumerate(fit.used, 1) if not used]
     if left_out:
         say(f"left out, more than 3 px off: pair {', '.join(left_out)}")
     _write(args, fit.calibration, picture)
-    return 0
+    return FINE
 
 
 def _board_arguments(board: argparse.ArgumentParser) -> None:
@@ -118,8 +146,12 @@ def _board_arguments(board: argparse.ArgumentParser) -> None:
     board.add_argument(
         "--circles", action="store_true", help="circles in straight rows instead of squares"
     )
-    board.add_argument(
-        "--views", type=int, default=40, metavar="N", help="pairs to look at, evenly spaced [40]"
+    shared(
+        board,
+        "--limit",
+        type=whole(1, _MOST_VIEWS),
+        default=40,
+        help="pairs to look at, evenly spaced",
     )
     board.add_argument(
         "--flat",
@@ -128,12 +160,13 @@ def _board_arguments(board: argparse.ArgumentParser) -> None:
     )
     depth = board.add_mutually_exclusive_group()
     depth.add_argument(
-        "--plane-distance", type=float, metavar="M", help="where the scene will be, metres [15]"
-    )
+        "--plane-distance", type=float, metavar="M",
+        help=f"where the scene will be, metres (default: {_PLANE_M:g})",
+    )  # fmt: skip
     depth.add_argument(
         "--depth-range", type=float, nargs=2, metavar=("NEAR", "FAR"), help="the same as a range"
     )
-    board.set_defaults(run=_board)
+    board.set_defaults(work=_board)
 
 
 def _board(args: argparse.Namespace) -> int:
@@ -141,10 +174,8 @@ def _board(args: argparse.Namespace) -> int:
         pattern = Pattern(args.pattern[0], args.pattern[1], args.square, args.circles)
     except ValueError as err:
         raise CalibrationError(str(err)) from err
-    if not 1 <= args.views <= _MOST_VIEWS:
-        raise CalibrationError(f"--views {args.views}: expected 1 to {_MOST_VIEWS}")
     depth_m = _depth(args)
-    pairs = _read(args, args.views)
+    pairs = _read(args, args.limit)
     shown: dict[str, Pictures] = {}
     sightings = []
     for number, pair in enumerate(pairs, 1):
@@ -168,7 +199,7 @@ def _board(args: argparse.Namespace) -> int:
         for line in flat.left_out:
             say(line)
         _write(args, flat.calibration, _largest(sightings, shown, flat.calibration))
-        return 0
+        return FINE
     fit = fit_rig(sightings, pattern, sizes[0], sizes[1], depth_m)
     for view in fit.views:
         say(view.line())
@@ -182,7 +213,7 @@ def _board(args: argparse.Namespace) -> int:
     used = {view.name: view.depth_m for view in fit.views if not view.reason}
     kept = [sighting for sighting in sightings if sighting.name in used]
     _write(args, fit.calibration, _largest(kept, shown, fit.calibration, used))
-    return 0
+    return FINE
 
 
 def _depth(args: argparse.Namespace) -> tuple[float, float]:
@@ -225,7 +256,7 @@ def _read(args: argparse.Namespace, count: int) -> list[Pictures]:
 
 def _auto(args: argparse.Namespace) -> int:
     if (args.rgb_hfov is None) != (args.thermal_hfov is None):
-        raise CalibrationError("a field of view helps only with both --rgb-hfov and --thermal-hfov")
+        raise UsageError("a field of view helps only with both --rgb-hfov and --thermal-hfov")
     pairs = _read(args, MOST_FRAMES)
     scale = rgb_focal = None
     if args.rgb_hfov is not None:
@@ -242,7 +273,7 @@ def _auto(args: argparse.Namespace) -> int:
         f"prominence {fit.prominence:.1f} (needed {LEAST_PROMINENCE:g})"
     )
     _write(args, fit.calibration, picture)
-    return 0
+    return FINE
 
 
 def _write(
@@ -255,7 +286,7 @@ def _write(
         line = place.publisher_line("RGB_OPTICAL_FRAME", "THERMAL_OPTICAL_FRAME")
         say(f"the mounting on /tf_static, which segmif_node publishes where tf2 is:\n  {line}")
     if picture is not None:
-        path = args.picture or args.out.with_suffix(".png")
+        path = args.write_picture or args.out.with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             done, coded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -265,10 +296,6 @@ def _write(
             raise CalibrationError(f"picture {str(path)!r} cannot be written; name it .png or .jpg")
         write_whole(path, coded.tobytes())
         say(f"{path}: thermal edges on the RGB image, before and after")
-
-
-def _thermal8(path: Path) -> Image8:
-    return ThermalNormaliser().normalise(read_thermal(path))
 
 
 def _hfov(text: str) -> float:
@@ -287,17 +314,6 @@ def _grid(text: str) -> tuple[int, int]:
     if not (columns.isdecimal() and rows.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a pattern like 8x6")
     return int(columns), int(rows)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read "640x480" as (height, width)."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 640x480")
-    size = (int(height), int(width))
-    if not 0 < min(size) <= max(size) <= _LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to {_LARGEST} pixels a side")
-    return size
 
 
 if __name__ == "__main__":

@@ -8,56 +8,54 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, run, shared
+from segmif_ros.cli.console import note, progress_bar
+
 if TYPE_CHECKING:
     from segmif_ros.engines.gate import GateResult
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the accuracy gate and return the exit code: 0 passed, 1 failed, 2 could not run."""
-    from segmif_ros.bundle import PRECISIONS
-    from segmif_ros.engines import ENGINES
+    """Run the accuracy gate and return the exit code."""
+    return run(parser(), _check, argv)
 
-    parser = argparse.ArgumentParser(prog="segmif check-engine", description=__doc__)
-    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="default: auto")
-    parser.add_argument(
-        "--precision", choices=("auto", *PRECISIONS), default="auto",
-        help="file of the bundle (default auto)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--device", default="CPU", help="of OpenVINO: CPU, GPU, NPU or AUTO (default CPU)"
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif check-engine",
+        "segmif check-engine segmif-nano --engine openvino --precision int8",
+        description=__doc__,
     )
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all cores")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    args = parser.parse_args(argv)
-    if args.threads < 0:
-        parser.error(f"--threads is {args.threads}, expected 0 or more")
-    from segmif_ros.bundle import Bundle, BundleError
-    from segmif_ros.cli.console import progress_bar
+    shared(made, "bundle", "--engine", "--precision", "--threads")
+    made.add_argument(
+        "--device", default="CPU", metavar="DEVICE", help="of OpenVINO: CPU, GPU, NPU or AUTO"
+    )
+    shared(made, "--json")
+    return made
+
+
+def _check(args: argparse.Namespace) -> int:
+    from segmif_ros.bundle import Bundle
     from segmif_ros.engines import open_engine
-    from segmif_ros.engines.base import EngineError, EngineOptions
-    from segmif_ros.engines.gate import GateError
+    from segmif_ros.engines.base import EngineOptions
     from segmif_ros.engines.reference import check_engine
 
+    bundle = Bundle.load(args.bundle)
+    options = EngineOptions(args.threads, args.precision, args.device)
+    engine = open_engine(args.engine, bundle, options=options, warn=note, tell=note)
     try:
-        bundle = Bundle.load(args.bundle)
-        options = EngineOptions(args.threads, args.precision, args.device)
-        engine = open_engine(args.engine, bundle, options=options, warn=_note, tell=_note)
-        try:
-            with progress_bar(unit="pair", desc=engine.name) as bar:
+        with progress_bar(unit="pair", desc=engine.name) as bar:
 
-                def show(done: int, pairs: int) -> None:
-                    bar.total = pairs
-                    bar.update(done - bar.n)
+            def show(done: int, pairs: int) -> None:
+                bar.total = pairs
+                bar.update(done - bar.n)
 
-                result = check_engine(engine, bundle, threads=args.threads, progress=show)
-        finally:
-            engine.close()
-    except (BundleError, EngineError, GateError, OSError) as err:
-        sys.stderr.write(f"segmif check-engine: {str(err).splitlines()[0]}\n")
-        return 2
+            result = check_engine(engine, bundle, threads=args.threads, progress=show)
+    finally:
+        engine.close()
     print(result.to_json().rstrip() if args.json else report(result))
-    return 0 if result.passed else 1
+    return FINE if result.passed else VERDICT
 
 
 def report(result: GateResult) -> str:
@@ -93,10 +91,6 @@ def report(result: GateResult) -> str:
 def _facts(facts: Mapping[str, str]) -> str:
     words = ("runtime", "device", "precision")
     return ", ".join(facts[word] for word in words if facts.get(word))
-
-
-def _note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def note(text: str) -> None:
+    """Write a line that is no result, at once."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 def progress_bar(**options: Any) -> tqdm[Any]:
     """Return a progress bar that goes away at its end and does not flood a log file."""
     return tqdm(leave=False, mininterval=0.2 if sys.stderr.isatty() else 5.0, **options)

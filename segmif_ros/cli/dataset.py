@@ -5,102 +5,91 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, run, shared, whole
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.extract import export, rig_arguments
+from segmif_ros.cli.extract import add_export
 from segmif_ros.datasets.alignment import OFF_PX, Alignment
 from segmif_ros.datasets.bag import BagReading
 from segmif_ros.datasets.check import DatasetReport, check_dataset
 from segmif_ros.datasets.contact_sheet import draw_sheet
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
-from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.outputs import write_whole
-from segmif_ros.registration import RegistrationError, load_calibration
+from segmif_ros.registration import load_calibration
 
 _RIG_PAIRS = 50
 _SHOWN = 8
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check and return the exit code: 0 sound, 1 not sound, 2 no data set or no such part of it."""
-    args = _parser().parse_args(argv)
-    if args.verb == "export":
-        return export(args)
-    try:
-        dataset = _open(args)
-    except (DatasetError, RegistrationError, OSError) as err:
-        sys.stderr.write(f"segmif dataset check: {err}\n")
-        return 2
-    try:
-        limit = args.limit
-        if dataset.kind == "rig" and limit is None:
-            limit = _RIG_PAIRS
-        count = len(dataset) if limit is None else min(limit, len(dataset))
-        with progress_bar(total=count, unit="pair", desc="reading") as bar:
-            report = check_dataset(
-                dataset, limit=limit, measured=args.alignment, progress=bar.update
-            )
-        say(json.dumps(report.to_json(), indent=1) if args.json else _text(report))
-        if args.out is not None:
-            _write_sheet(dataset, args.out, args.pairs)
-    except (DatasetError, RegistrationError, OSError) as err:
-        sys.stderr.write(f"segmif dataset check: {err}\n")
-        return 1
-    if args.out is not None and not args.json:
-        say(f"contact sheet: {args.out}")
-    return 0 if report.sound else 1
+    """Check and return the exit code; 3: not sound."""
+    return run(parser(), lambda args: int(args.work(args)), argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="segmif dataset", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    rig_arguments(verbs.add_parser("export", help="write scenes of the virtual rig as a folder"))
+def _check(args: argparse.Namespace) -> int:
+    dataset = _open(args)
+    limit = args.limit
+    if dataset.kind == "rig" and limit is None:
+        limit = _RIG_PAIRS
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    with progress_bar(total=count, unit="pair", desc="reading") as bar:
+        report = check_dataset(dataset, limit=limit, measured=args.alignment, progress=bar.update)
+    say(json.dumps(report.to_json(), indent=1) if args.json else _text(report))
+    if args.write_sheet is not None:
+        _write_sheet(dataset, args.write_sheet, args.sheet_pairs)
+        if not args.json:
+            say(f"contact sheet: {args.write_sheet}")
+    return FINE if report.sound else VERDICT
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser("segmif dataset", "segmif dataset check DATA/fmb", description=__doc__)
+    verbs = made.add_subparsers(required=True, metavar="VERB")
     check = verbs.add_parser(
         "check",
         help="read every pair and report",
-        description="Reads every pair; exit code 1 if files have no counterpart, cannot be read "
+        description="Reads every pair; exit code 3 if files have no counterpart, cannot be read "
         "or hold ids that the class list has not.",
+        example="segmif dataset check DATA/fmb --split train --write-sheet fmb.png",
     )
-    check.add_argument("path", type=Path, help="folder or bag; the word rig for the virtual rig")
+    check.add_argument(
+        "path", type=Path, metavar="PATH", help="folder or bag; the word rig for the virtual rig"
+    )
     check.add_argument(
         "--kind", default=AUTO, choices=(AUTO, *KINDS), help="layout; auto: told by the folders"
     )
-    check.add_argument("--split", help="for example train; default: all of it")
-    check.add_argument(
-        "--labels", default="fmb15", metavar="LIST",
+    check.add_argument("--split", metavar="NAME", help="for example train (default: all of it)")
+    shared(
+        check, "--classes", default="fmb15",
         help="class list of a plain folder's or a bag's labels: under config/labels, or a .yaml",
     )  # fmt: skip
-    check.add_argument("--limit", type=_count, metavar="N", help="read N pairs, evenly spread")
+    shared(check, "--limit", help="read N pairs, evenly spread (default: all)")
     check.add_argument(
-        "--alignment", type=_count, default=200, metavar="N",
-        help="measure the alignment of N pairs (default 200)",
+        "--alignment", type=whole(1), default=200, metavar="N",
+        help="measure the alignment of N pairs",
     )  # fmt: skip
-    check.add_argument("--out", type=_picture, metavar="PNG", help="write a contact sheet")
-    check.add_argument("--pairs", type=_count, default=6, help="pairs on the sheet (default 6)")
-    check.add_argument("--json", action="store_true", help="print JSON instead of text")
+    check.add_argument(
+        "--write-sheet", type=_picture, metavar="PNG", help="write a contact sheet as well"
+    )
+    check.add_argument(
+        "--sheet-pairs", type=whole(1), default=6, metavar="N", help="pairs on the sheet"
+    )
+    shared(check, "--json")
     bag = check.add_argument_group("for a bag")
-    bag.add_argument("--rgb-topic", help="default: told by names and encodings")
-    bag.add_argument("--thermal-topic", help="default: told by names and encodings")
-    bag.add_argument("--label-topic", help="mono8 ids; default: the topic that ends in label...")
-    bag.add_argument("--calibration", type=Path, help="thermal to RGB geometry")
-    return parser
-
-
-def _count(text: str) -> int:
-    """Parse a number above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number above 0")
-    return int(text)
+    shared(bag, "--rgb-topic", "--thermal-topic")
+    bag.add_argument(
+        "--labels", metavar="TOPIC", help="mono8 ids (default: the topic that ends in label...)"
+    )
+    shared(bag, "--calibration")
+    check.set_defaults(work=_check)
+    add_export(verbs)
+    return made
 
 
 def _picture(text: str) -> Path:
@@ -119,11 +108,11 @@ def _open(args: argparse.Namespace) -> Dataset:
     bag = BagReading(
         args.rgb_topic,
         args.thermal_topic,
-        args.label_topic,
+        args.labels,
         None if args.calibration is None else load_calibration(args.calibration),
     )
     return open_dataset(
-        args.kind, args.path, args.split, annotated=args.labels, strict=False, bag=bag
+        args.kind, args.path, args.split, annotated=args.classes, strict=False, bag=bag
     )
 
 

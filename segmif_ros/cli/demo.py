@@ -18,16 +18,23 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from segmif_ros.cli.command_line import (
+    FINE,
+    VERDICT,
+    Parser,
+    UsageError,
+    run,
+    shared,
+    whole,
+)
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE, draw_sheet, draw_video
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
 from segmif_ros.cli.managed_process import private_domain, terminable
-from segmif_ros.outputs import OutputError, own_folder, write_whole
-from segmif_ros.recordings.bags import BagError
-from segmif_ros.recordings.clips import ClipError, FolderPairs
+from segmif_ros.outputs import own_folder, write_whole
+from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.recordings.recording import evenly
-from segmif_ros.recordings.video import VideoError
 from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.run_summary import NO_PARTNER, REQUIRED_SHARE, RunReport, summarize_run
 
@@ -52,63 +59,48 @@ _FILES = (*_RESULTS, "log", "pairs_bag")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `segmif demo`; returns 0 if at least 95 % of the pairs came out, else 1 or 2."""
-    args = _parser().parse_args(argv)
-    try:
-        with terminable():
-            return _run(args)
-    except (BagError, ClipError, OutputError) as err:
-        sys.stderr.write(f"segmif demo: {err}\n")
-        return 2
-    except OSError as err:
-        sys.stderr.write(f"segmif demo: {err}; choose another folder with --out, or free space\n")
-        return 1
-    except (DemoSessionError, VideoError) as err:
-        sys.stderr.write(f"segmif demo: {err}\n")
-        return 1
+    """Run `segmif demo`; exit code 3: fewer than 95 % of the pairs came out."""
+    return run(parser(), _run, argv)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segmif demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    source = parser.add_argument_group("source (default: the virtual rig)")
-    source.add_argument("--bag", type=Path, help="play a bag")
-    source.add_argument(
-        "--pairs", type=Path, metavar="FOLDER", help="FOLDER/visible/* and FOLDER/infrared/*"
-    )
-    source.add_argument("--seed", type=int, default=1, help="street of the rig (default 1)")
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser("segmif demo", "segmif demo --lighting night --seconds 10", description=__doc__)
+    source = made.add_argument_group("source (default: the virtual rig)")
+    source.add_argument("--bag", type=Path, metavar="BAG", help="play a bag")
+    shared(source, "--pairs", help="FOLDER/visible/* and FOLDER/infrared/*")
+    source.add_argument("--seed", type=whole(0), default=1, metavar="N", help="street of the rig")
     source.add_argument(
         "--lighting",
         choices=LIGHTINGS,
         default=ON_TOUR,
-        help="light of the rig's street (default: a tour through all)",
+        help="light of the rig's street; tour: all of them",
     )
-    source.add_argument("--rgb-topic", metavar="TOPIC", help="in a bag, if it cannot be guessed")
-    source.add_argument("--thermal-topic", metavar="TOPIC", help="likewise")
-    source.add_argument("--calibration", type=Path, metavar="YAML", help="for unregistered bags")
-    length = parser.add_argument_group("length and rate")
-    length.add_argument("--seconds", type=float, help="how long to run (default 15, bags 20)")
-    length.add_argument("--frames", type=int, metavar="N", help="pairs of the rig, not --seconds")
+    shared(source, "--rgb-topic", "--thermal-topic", "--calibration")
+    length = made.add_argument_group("length and rate")
+    shared(length, "--seconds", type=float, help="how long to run (default: 15, bags 20)")
+    shared(length, "--limit", type=whole(2), help="pairs of the rig, instead of --seconds")
     length.add_argument(
         "--rate", type=float, metavar="HZ", help="pairs a second (default: what the machine holds)"
     )
-    node = parser.add_argument_group("node")
-    node.add_argument("--model", default="segmif-nano", help="shipped name or bundle folder")
-    node.add_argument("--engine", default="auto", help="engine name (default auto)")
-    output = parser.add_argument_group("output")
-    output.add_argument("--out", type=Path, default=Path("demo_out"), help="default demo_out")
-    output.add_argument("--rows", type=int, default=5, help="rows of the contact sheet")
+    shared(made.add_argument_group("node"), "--model", "--engine")
+    output = made.add_argument_group("output")
+    shared(output, "--out", default=Path("demo_out"), metavar="FOLDER", help="pictures and figures")
+    output.add_argument(
+        "--rows", type=whole(1), default=5, metavar="N", help="rows of the contact sheet"
+    )
     output.add_argument("--no-video", action="store_true", help="spare the time of encoding")
-    return parser
+    return made
 
 
 def _run(args: argparse.Namespace) -> int:
     _check(args)
-    with own_folder(args.out, _FILES, (args.bag, args.pairs, args.calibration, args.model)):
-        return _demonstrate(args, args.out)
+    inputs = (args.bag, args.pairs, args.calibration, args.model)
+    try:
+        with terminable(), own_folder(args.out, _FILES, inputs):
+            return _demonstrate(args, args.out)
+    except OSError as err:
+        raise DemoSessionError(f"{err}; choose another folder with --out, or free space") from err
 
 
 def _demonstrate(args: argparse.Namespace, out: Path) -> int:
@@ -188,11 +180,11 @@ def _parameters(args: argparse.Namespace, source: Source) -> dict[str, Any]:
 
 def _check(args: argparse.Namespace) -> None:
     if args.bag is not None and args.pairs is not None:
-        raise BagError("give --bag or --pairs, not both")
-    for name, least in (("seed", 0), ("seconds", 0.5), ("rate", 0.1), ("frames", 2), ("rows", 1)):
+        raise UsageError("give --bag or --pairs, not both")
+    for name, least in (("seconds", 0.5), ("rate", 0.1)):
         value = getattr(args, name)
         if value is not None and not least <= value < math.inf:
-            raise BagError(f"--{name} is {value}; give a number of {least} or more")
+            raise UsageError(f"--{name} is {value}; give a number of {least} or more")
 
 
 def _check_shared_memory() -> None:
@@ -211,7 +203,7 @@ def _source(args: argparse.Namespace) -> Source:
             seed=args.seed,
             lighting=args.lighting,
             seconds=args.seconds or 15.0,
-            frames=args.frames,
+            frames=args.limit,
             rate_hz=args.rate,
             calibration=args.out / "log" / "rig_calibration.yaml",
         )
@@ -295,13 +287,13 @@ def _verdict(report: RunReport, out: Path, *, video: bool) -> int:
     say("")
     say("wrote " + ", ".join(written))
     if report.passed:
-        return 0
+        return FINE
     worst = max(report.dropped, key=lambda reason: report.dropped[reason], default="nothing came")
     sys.stderr.write(
         f"segmif demo: {report.pairs_out} of {report.pairs_in} pairs came out, fewer than "
         f"{100 * REQUIRED_SHARE:.0f} %; most were {worst}. {_remedy(report, worst)}\n"
     )
-    return 1
+    return VERDICT
 
 
 def _remedy(report: RunReport, worst: str) -> str:

@@ -188,7 +188,7 @@ class BagSource:
         command = (
             *(sys.executable, "-m", "segmif_ros.cli.main", "bag", "play", bag),
             *("--topics", self.rgb_topic, self.thermal_topic),
-            *("--restamp", "--every", str(every), "--duration", f"{self._seconds:.3f}"),
+            *("--restamp", "--every", str(every), "--seconds", f"{self._seconds:.3f}"),
             *("--wait-for-subscribers", WAIT_S, "--start-delay", str(_SETTLE_S)),
         )
         pairs = _count_pairs(self.path, (self.rgb_topic, self.thermal_topic), options)

@@ -8,35 +8,38 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, number, run, shared
 from segmif_ros.doctor import camera_checks, machine_checks, ros_checks
-from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text, exit_status
+from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text
 
 DESCRIPTION = (
     "Looks at ROS, the transport, both cameras' topics, engines, GPU, shared memory and Python "
     "packages. Each line is OK, WARN or FAIL, with the remedy below it."
 )
-EPILOG = "exit status: 0 all OK, 1 something to look at, 2 something will not work (or wrong use)"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="segmif doctor", description=DESCRIPTION, epilog=EPILOG)
-    add = parser.add_argument
-    add("--rgb", metavar="TOPIC", help="topic of the RGB camera (default: guessed)")
-    add("--thermal", metavar="TOPIC", help="topic of the thermal camera (default: guessed)")
-    add("--seconds", type=_seconds, default=3.0, help="how long to listen to the cameras (3)")
-    add("--json", action="store_true", help="print a JSON list instead of lines")
-    return parser
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value <= 60.0:
-        raise argparse.ArgumentTypeError(f"{text}: expected above 0 and up to 60 seconds")
-    return value
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif doctor",
+        "segmif doctor --rgb-topic /front/image_raw --thermal-topic /flir/image_raw",
+        description=DESCRIPTION,
+        epilog="\nexit code 3: a line is FAIL",
+    )
+    shared(made, "--rgb-topic", "--thermal-topic")
+    shared(
+        made,
+        "--seconds",
+        type=number(0.0, 60.0),
+        default=3.0,
+        help="how long to listen to the cameras",
+    )
+    shared(made, "--json")
+    return made
 
 
 def _cameras(args: argparse.Namespace) -> list[CheckResult]:
-    named = {"rgb": args.rgb, "thermal": args.thermal}
+    named = {"rgb": args.rgb_topic, "thermal": args.thermal_topic}
     chosen = {camera: topic for camera, topic in named.items() if topic}
     # With one topic named the other is still to be guessed, so all are listened to.
     topics = list(chosen.values()) if len(chosen) == len(named) else []
@@ -64,11 +67,14 @@ def examine(args: argparse.Namespace) -> list[CheckResult]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the results and return the exit status."""
-    args = _parser().parse_args(argv)
+    """Print the results and return the exit code."""
+    return run(parser(), _examine, argv)
+
+
+def _examine(args: argparse.Namespace) -> int:
     results = examine(args)
     print(as_json(results) if args.json else as_text(results))
-    return exit_status(results)
+    return VERDICT if any(result.verdict is Verdict.FAIL for result in results) else FINE
 
 
 if __name__ == "__main__":

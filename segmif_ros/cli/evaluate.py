@@ -9,47 +9,44 @@ every pair, with both cameras and with either one lost, blanked as the node blan
 metrics have a row for each input as well, and for other methods whose fused images are given. --out
 may be left out then. What every number means: docs/metrics.md.
 
-Exit codes: 0 passed, or no threshold given; 1 could not run; 2 wrong use; 3 a threshold was missed
-or a bag was skipped; 130 interrupted (the report holds what was done until then).
+Exit code 3: a threshold was missed or a bag was skipped. After 130, interrupted, the report holds
+what was done until then.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.evaluate_arguments import parsed, requirements, settings_of
+from segmif_ros.bundle import Bundle
+from segmif_ros.cli.command_line import FAILED, FINE, INTERRUPTED, VERDICT, run
+from segmif_ros.cli.console import note, progress_bar, say
+from segmif_ros.cli.evaluate_arguments import check, parser, requirements, settings_of
 from segmif_ros.cli.evaluate_dataset import evaluate_dataset
 from segmif_ros.cli.evaluate_live import LOG, evaluate_live
-from segmif_ros.engines.base import EngineError
+from segmif_ros.datasets.protocol import ProtocolError
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.evaluation.context import chosen_protocols
-from segmif_ros.evaluation.ground_truth import LabelError, box_classes
-from segmif_ros.evaluation.result import INTERRUPTED, BagResult
+from segmif_ros.evaluation.ground_truth import box_classes
+from segmif_ros.evaluation.result import INTERRUPTED as NOT_REACHED
+from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import DriveSettings, SettingsError
 from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
 from segmif_ros.interrupts import handling
-from segmif_ros.outputs import OutputError, own_folder, require_disjoint
+from segmif_ros.outputs import own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError, is_bag
-from segmif_ros.registration import RegistrationError
 from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, save
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.summary import chosen_pictures, remove_pictures, summarize, write_pictures
 from segmif_ros.report.text import table
 from segmif_ros.report.verdict import Requirement, RequirementError
-
-DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
-"""Exit codes."""
 
 _PATIENCE = 3
 """Signals until an interrupted evaluation leaves its report unwritten."""
@@ -57,45 +54,40 @@ _PATIENCE = 3
 
 def main(argv: Sequence[str]) -> int:
     """Run `segmif evaluate` and return the exit code."""
-    args = parsed(__doc__ or "", argv)
+    return run(
+        parser(__doc__ or ""),
+        _evaluate,
+        argv,
+        check=check,
+        expected=(ValueError,),
+        usage=(SettingsError, RequirementError, ProtocolError),
+    )
+
+
+def _evaluate(args: argparse.Namespace) -> int:
     if args.dataset is not None:
         return evaluate_dataset(args)
-    try:
-        settings = settings_of(args)
-        bags = find_bags(args.bags)
-        bundle = Bundle.load(settings.model)
-        protocols = chosen_protocols(settings, bundle)
-        wanted = requirements(args, protocols[0].name if protocols else "")
-        box_classes(settings, bundle)
-        _check_outputs(args, settings, bags)
-    except (
-        SettingsError,
-        RequirementError,
-        BundleError,
-        LabelError,
-        BagError,
-        OSError,
-        ValueError,
-    ) as err:
-        sys.stderr.write(f"segmif evaluate: {err}\n")
-        return USAGE
-    try:
-        names = (HTML_FILE, REPORT_FILE, RUN_FILE, PICTURES, STATE, *((LOG,) if args.live else ()))
-        inputs = (*bags, settings.labels, settings.boxes, settings.calibration, args.params)
-        with _patient(), own_folder(args.out, names, (*inputs, settings.model)):
+    settings = settings_of(args)
+    bags = find_bags(args.bags)
+    bundle = Bundle.load(settings.model)
+    protocols = chosen_protocols(settings, bundle)
+    wanted = requirements(args, protocols[0].name if protocols else "")
+    box_classes(settings, bundle)
+    _check_outputs(args, settings, bags)
+    names = (HTML_FILE, REPORT_FILE, RUN_FILE, PICTURES, STATE, *((LOG,) if args.live else ()))
+    inputs = (*bags, settings.labels, settings.boxes, settings.calibration, args.params)
+    with _patient(), own_folder(args.out, names, (*inputs, settings.model)):
+        try:
             if args.live:
                 report, result = evaluate_live(args, settings, bags[0], bundle, wanted)
                 return write_report(args.out, report, [result])
-            return _evaluate(args, settings, bags, bundle, wanted)
-    except (DriveError, EngineError, RegistrationError, LabelError, OutputError) as err:
-        sys.stderr.write(f"segmif evaluate: {err}\n")
-        return USAGE if isinstance(err, OutputError) else FAILED
-    except OSError as err:
-        sys.stderr.write(
-            f"segmif evaluate: {err}; free space, or choose another folder with --out. "
-            "What is done is kept there for the next try\n"
-        )
-        return FAILED
+            return _drive(args, settings, bags, bundle, wanted)
+        except OSError as err:
+            note(
+                f"segmif evaluate: {err}; free space, or choose another folder with --out. "
+                "What is done is kept there for the next try"
+            )
+            return FAILED
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -131,7 +123,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
 def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequence[Path]) -> None:
     for folder in (settings.labels, settings.boxes):
         if folder is not None and not Path(folder).is_dir():
-            raise LabelError(f"{folder!r} is no folder; give one with a file for each image")
+            raise SettingsError(f"{folder!r} is no folder; give one with a file for each image")
     if args.live and len(bags) > 1:
         raise SettingsError(f"--live plays one bag, not {len(bags)}; run it for each")
     offline = settings.has_labels or settings.write_bag or settings.limit or settings.rows == "all"
@@ -170,7 +162,7 @@ def _patient() -> Iterator[None]:
         yield
 
 
-def _evaluate(
+def _drive(
     args: argparse.Namespace,
     settings: DriveSettings,
     bags: Sequence[Path],
@@ -197,7 +189,7 @@ def _evaluate(
                 say(f"{result.status}: {result.reason}")
     except KeyboardInterrupt:
         stopped = True
-    results = [done.get(bag) or BagResult(str(bag), "skipped", INTERRUPTED) for bag in bags]
+    results = [done.get(bag) or BagResult(str(bag), "skipped", NOT_REACHED) for bag in bags]
     report = summarize(
         results,
         bundle,
@@ -210,8 +202,8 @@ def _evaluate(
     )
     code = write_report(args.out, report, results)
     if stopped:
-        sys.stderr.write("interrupted: the report holds what was done until then\n")
-        return STOPPED
+        note("interrupted: the report holds what was done until then")
+        return INTERRUPTED
     state.clear()
     return code
 
@@ -232,9 +224,9 @@ def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]
     say("")
     say("wrote " + ", ".join(str(out / name) for name in written))
     if not report["pairs"]["evaluated"]:
-        sys.stderr.write("segmif evaluate: not one pair could be evaluated\n")
+        note("segmif evaluate: not one pair could be evaluated")
         return FAILED
-    return MISSED if report["verdict"]["passed"] is False else DONE
+    return VERDICT if report["verdict"]["passed"] is False else FINE
 
 
 def _tasks(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segmif_ros.cli.command_line import Parser, UsageError, shared, whole
 from segmif_ros.datasets.opening import AUTO, KINDS
 from segmif_ros.documents import DocumentError, read_yaml
-from segmif_ros.engines import ENGINES
 from segmif_ros.evaluation.settings import (
     LIGHTS,
     METRICS_EVERY,
@@ -58,49 +58,50 @@ _OF_DRIVES = (
     *("labels", "rows", "light", "max_drop", "max_flicker", "max_skipped", "jobs", "scheduler"),
     *("fresh", "write_bag", "no_bag_inputs", "live"),
 )
-_OF_DATASETS = ("kind", "split", "annotated", "fused", "worst")
+_OF_DATASETS = ("kind", "split", "classes", "fused", "worst")
+
+_EXAMPLE = """
+segmif evaluate drive.mcap --out report --labels /rgb/labels --min-miou 0.5
+segmif evaluate --dataset DATA/fmb --model segmif-nano --out scores
+"""
 
 
-def parsed(description: str, argv: Sequence[str]) -> argparse.Namespace:
-    """Return the command line; wrong use ends the program, as argparse does.
+def check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together.
 
-    Args:
-        description: what the verb does.
-        argv: words behind the verb.
+    Raises:
+        UsageError: with the options.
     """
-    made = parser(description)
-    args = made.parse_args(argv)
     if args.dataset is not None and args.bags:
-        made.error("give bags, or a data set with --dataset, not both")
+        raise UsageError("give bags, or a data set with --dataset, not both")
     if args.dataset is None and not (args.bags and args.out):
-        made.error("give bags and --out DIR, or a data set with --dataset PATH")
+        raise UsageError("give bags and --out DIR, or a data set with --dataset PATH")
+    defaults = parser("")
     foreign, things = (_OF_DATASETS, "a data set") if args.dataset is None else (_OF_DRIVES, "bags")
     for name in foreign:
-        if getattr(args, name) != made.get_default(name):
-            made.error(f"{_option(name)} goes with {things} only")
-    return args
+        if getattr(args, name) != defaults.get_default(name):
+            raise UsageError(f"{_option(name)} goes with {things} only")
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str = "") -> Parser:
     """Return the parser.
 
     Args:
         description: what the verb does.
     """
-    made = argparse.ArgumentParser(
-        prog="segmif evaluate",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("segmif evaluate", _EXAMPLE, description=description)
     made.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bag, or folder of bags")
-    made.add_argument("--out", type=Path, metavar="DIR", help="folder of the report")
-    _add_model(made)
+    shared(made, "--out", metavar="FOLDER", help="folder of the report")
+    model = made.add_argument_group("model")
+    shared(model, "--model", default=None, help=f"folder or shipped name (default: {SHIPPED})")
+    shared(model, "--engine", default=None, help="runtime of the network (default: auto)")
+    shared(model, "--threads", default=None, help="CPU threads (default: all cores)")
     _add_dataset(made)
     _add_input(made)
     _add_truth(made)
     _add_verdict(made)
     many = made.add_argument_group("many bags")
-    many.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+    many.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="processes")
     many.add_argument(
         "--scheduler", metavar="ADDRESS", help="Dask scheduler, for example tcp://host:8786"
     )
@@ -123,23 +124,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
-def _add_model(made: argparse.ArgumentParser) -> None:
-    model = made.add_argument_group("model")
-    model.add_argument("--model", help="shipped name or bundle folder (segmif-nano)")
-    model.add_argument("--engine", choices=ENGINES, help="runtime (auto)")
-    model.add_argument("--engine-threads", type=int, metavar="N", help="CPU threads (all)")
-
-
-def _add_dataset(made: argparse.ArgumentParser) -> None:
+def _add_dataset(made: Parser) -> None:
     data = made.add_argument_group("data set, instead of bags")
     data.add_argument(
         "--dataset", type=Path, metavar="PATH", help="its folder; rig: the virtual rig"
     )
-    data.add_argument("--kind", choices=(AUTO, *KINDS), default=AUTO, help="layout (auto)")
-    data.add_argument("--split", help="part of it (test, else val, else all)")
+    data.add_argument("--kind", choices=(AUTO, *KINDS), default=AUTO, help="layout")
     data.add_argument(
-        "--annotated", metavar="LIST", help="class list of a plain folder's or a bag's labels"
+        "--split", metavar="NAME", help="part of it (default: test, else val, else all)"
     )
+    shared(data, "--classes", help="class list of a plain folder's or a bag's labels")
     data.add_argument(
         "--fused",
         action="append",
@@ -148,34 +142,32 @@ def _add_dataset(made: argparse.ArgumentParser) -> None:
         help="fused images of another method, scored as well; may be repeated",
     )
     data.add_argument(
-        "--worst", type=int, default=8, metavar="N", help="pairs with the lowest scores to show (8)"
+        "--worst", type=whole(0), default=8, metavar="N", help="pairs with the lowest scores shown"
     )
 
 
-def _add_input(made: argparse.ArgumentParser) -> None:
+def _add_input(made: Parser) -> None:
     given = made.add_argument_group("input, as the node's parameters of the same names")
-    given.add_argument("--rgb-topic", metavar="TOPIC", help="if it cannot be told by its name")
-    given.add_argument("--thermal-topic", metavar="TOPIC", help="likewise")
+    shared(given, "--rgb-topic", "--thermal-topic")
     given.add_argument("--params", type=Path, metavar="YAML", help="parameter file of the node")
     given.add_argument(
-        "--node",
-        default=NODE,
-        metavar="NAME",
-        help=f"full name of the node that --params is for ({NODE})",
+        "--node", default=NODE, metavar="NAME", help="full name of the node that --params is for"
     )
-    given.add_argument("--calibration", metavar="YAML", help="thermal to RGB geometry")
-    given.add_argument("--thermal-mode", choices=THERMAL_MODES, help="16 bits to 8 (auto)")
+    shared(given, "--calibration", type=str)
+    given.add_argument("--thermal-mode", choices=THERMAL_MODES, help="16 bits to 8 (default: auto)")
     for name in _OFTEN_GIVEN:
         spec = SPECS[name]
-        meaning = f"{spec.text.rstrip('.')} ({spec.default:g})"
+        meaning = f"{spec.text.rstrip('.')} (default: {spec.default:g})"
         given.add_argument(_option(name), type=float, metavar="X", help=meaning)
     given.add_argument(
-        "--far-pass", choices=FAR_PASSES, help="run the network on the middle at 2x as well (off)"
+        "--far-pass",
+        choices=FAR_PASSES,
+        help="run the network on the middle at 2x as well (default: off)",
     )
-    given.add_argument("--limit", type=int, metavar="N", help="at most N pairs, of each bag")
+    shared(given, "--limit", help="at most N pairs, of each bag")
 
 
-def _add_truth(made: argparse.ArgumentParser) -> None:
+def _add_truth(made: Parser) -> None:
     truth = made.add_argument_group("truth and measures")
     truth.add_argument(
         "--labels",
@@ -192,11 +184,14 @@ def _add_truth(made: argparse.ArgumentParser) -> None:
         "--box-classes",
         default="",
         metavar="NAMES",
-        help="names of the ids in box files, from 0: person,bicycle,car; - leaves one out (bags: "
-        "the ids are the model's; data sets: classes.txt beside them, else person,bicycle,car)",
+        help="names of the ids in box files, from 0: person,bicycle,car; - leaves one out "
+        "(default: bags: the ids are the model's; data sets: classes.txt beside them, else "
+        "person,bicycle,car)",
     )
     truth.add_argument(
-        "--protocol", metavar="NAMES", help="scoring protocols (those of the model's classes)"
+        "--protocol",
+        metavar="NAMES",
+        help="scoring protocols (default: those of the model's classes)",
     )
     truth.add_argument(
         "--rows",
@@ -212,13 +207,13 @@ def _add_truth(made: argparse.ArgumentParser) -> None:
     )
     truth.add_argument(
         "--metrics-every",
-        type=int,
+        type=whole(1),
         metavar="N",
-        help=f"measure fusion on every Nth pair ({METRICS_EVERY}; of a data set on each)",
+        help=f"measure fusion on every Nth pair (default: {METRICS_EVERY}; of a data set 1)",
     )
 
 
-def _add_verdict(made: argparse.ArgumentParser) -> None:
+def _add_verdict(made: Parser) -> None:
     limits = made.add_argument_group("verdict (exit code 3 if one is missed)")
     for name, _, _, _, meaning in _LIMITS:
         limits.add_argument(_option(name), type=float, metavar="X", help=meaning)
@@ -234,7 +229,7 @@ def _add_verdict(made: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="bags that may be damaged or without pairs (0)",
+        help="bags that may be damaged or without pairs",
     )
 
 
@@ -253,16 +248,16 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
             raise SettingsError(f"--params {args.params}: {err}") from err
     given = {
         name: value
-        for name in ("model", "engine", "engine_threads", "thermal_mode", "far_pass", *_OFTEN_GIVEN)
+        for name in ("model", "engine", "thermal_mode", "far_pass", *_OFTEN_GIVEN)
         if (value := getattr(args, name)) is not None
     }
     values |= given
+    if args.threads is not None:
+        values["engine_threads"] = args.threads
     calibration = args.calibration or values.get("calibration_file") or None
     labels, topic = args.labels, None
     if labels is not None and labels.startswith("/") and not Path(labels).is_dir():
         labels, topic = None, labels
-    if args.jobs < 1:
-        raise SettingsError(f"--jobs is {args.jobs}, expected 1 or more")
     return DriveSettings(
         model=str(resolve_model(str(values.get("model", SHIPPED))).resolve()),
         engine=str(values.get("engine", "auto")),

@@ -5,32 +5,26 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 import threading
 import time
 from pathlib import Path
 
-from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.bundle import Bundle
+from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, UsageError
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.evaluate_arguments import SHIPPED, requirements
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.protocol import Protocol, list_of, load_protocol, protocols_of
-from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines import open_engine
-from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation.dataset_scores import DatasetScores, WorstPairs, score_pairs
 from segmif_ros.evaluation.other_methods import fused_images
 from segmif_ros.interrupts import stopping
 from segmif_ros.metrics.tally import ROWS
-from segmif_ros.outputs import OutputError, own_folder
+from segmif_ros.outputs import own_folder
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.report.dataset_report import FILES, dataset_report, to_text, write
-from segmif_ros.report.verdict import RequirementError
-
-DONE, FAILED, USAGE, MISSED, STOPPED = 0, 1, 2, 3, 130
-"""Exit codes."""
 
 RIG_SCENES = 60
 """Scenes of the virtual rig that are scored unless --limit says otherwise; it never ends."""
@@ -43,88 +37,75 @@ def evaluate_dataset(args: argparse.Namespace) -> int:
     """Score, print tables, write files if asked, and return the exit code.
 
     Args:
-        args: as `evaluate_arguments.parsed` gives them.
+        args: that `evaluate_arguments.check` passed.
     """
     if args.out is None:
         return _scored(args)
     others = (folder.rpartition("=")[2] for folder in args.fused)
     inputs = (args.dataset, args.boxes, args.model or SHIPPED, *others)
-    try:
-        with own_folder(args.out, FILES, inputs):
-            return _scored(args)
-    except (OutputError, OSError) as err:
-        sys.stderr.write(f"segmif evaluate: --out: {err}\n")
-        return USAGE
+    with own_folder(args.out, FILES, inputs):
+        return _scored(args)
 
 
 def _scored(args: argparse.Namespace) -> int:
-    try:
-        _check(args)
-        bundle = Bundle.load(args.model or SHIPPED)
-        dataset, protocols = _open(args, bundle)
-        translation = protocols[0].prediction_table(bundle.manifest.classes)
-        wanted = requirements(args, protocols[0].name)
-        others = {name: fused_images(folder) for name, folder in map(_named, args.fused)}
-    except (RequirementError, BundleError, DatasetError, OSError, ValueError) as err:
-        sys.stderr.write(f"segmif evaluate: {err}\n")
-        return USAGE
+    bundle = Bundle.load(args.model or SHIPPED)
+    dataset, protocols = _open(args, bundle)
+    translation = protocols[0].prediction_table(bundle.manifest.classes)
+    wanted = requirements(args, protocols[0].name)
+    others = {name: fused_images(folder) for name, folder in map(_named, args.fused)}
     scores, worst = DatasetScores(protocols, args.metrics_every or 1), WorstPairs(args.worst)
     entries = dataset.entries[: _limit(args, dataset)]
     started = time.perf_counter()
+    engine = open_engine(args.engine or "auto", bundle, threads=args.threads or 0)
+    facts, perceiver = engine.describe(), Perceiver(engine, far_pass=args.far_pass or "off")
     try:
-        engine = open_engine(args.engine or "auto", bundle, threads=args.engine_threads or 0)
-        facts, perceiver = engine.describe(), Perceiver(engine, far_pass=args.far_pass or "off")
-        try:
-            with (
-                stopping(threading.Event()) as stop,  # the pair at hand is still counted whole
-                progress_bar(total=len(entries), unit="pair") as bar,
-            ):
-                score_pairs(
-                    itertools.takewhile(lambda _: not stop.is_set(), entries),
-                    perceiver,
-                    scores,
-                    translation,
-                    others=others,
-                    worst=worst,
-                    progress=bar.update,
-                )
-        finally:
-            perceiver.close()
-        partial = f"stopped after {len(scores.pairs)} of {len(entries)}" if stop.is_set() else None
-        report = dataset_report(
-            scores,
-            dataset,
-            bundle.manifest,
-            facts,
-            list(others),
-            wall_s=time.perf_counter() - started,
-            partial=partial,
-            requirements=wanted,
-        )
-        say(to_text(report))
-        if args.out is not None:
-            say("wrote " + ", ".join(map(str, write(args.out, report, scores, worst))))
-    except (DatasetError, EngineError, ValueError, OSError) as err:
-        sys.stderr.write(f"segmif evaluate: {err}\n")
-        return FAILED
+        with (
+            stopping(threading.Event()) as stop,  # the pair at hand is still counted whole
+            progress_bar(total=len(entries), unit="pair") as bar,
+        ):
+            score_pairs(
+                itertools.takewhile(lambda _: not stop.is_set(), entries),
+                perceiver,
+                scores,
+                translation,
+                others=others,
+                worst=worst,
+                progress=bar.update,
+            )
+    finally:
+        perceiver.close()
+    partial = f"stopped after {len(scores.pairs)} of {len(entries)}" if stop.is_set() else None
+    report = dataset_report(
+        scores,
+        dataset,
+        bundle.manifest,
+        facts,
+        list(others),
+        wall_s=time.perf_counter() - started,
+        partial=partial,
+        requirements=wanted,
+    )
+    say(to_text(report))
+    if args.out is not None:
+        say("wrote " + ", ".join(map(str, write(args.out, report, scores, worst))))
     if partial:
-        return STOPPED
-    return MISSED if report["verdict"]["passed"] is False else DONE
+        return INTERRUPTED
+    return VERDICT if report["verdict"]["passed"] is False else FINE
 
 
 def _open(args: argparse.Namespace, bundle: Bundle) -> tuple[Dataset, tuple[Protocol, ...]]:
     """Open the data set with labels in the class list of the protocols."""
     known = list_with(bundle.manifest.classes)
-    annotated = args.annotated or (known.name if known else "fmb15")
+    annotated = args.classes or (known.name if known else "fmb15")
     if args.protocol:
         names = [name.strip() for name in args.protocol.split(",")]
         protocols = tuple(load_protocol(name) for name in names)
         lists = sorted({list_of(name) for name in names})
         if len(lists) > 1:
-            raise ValueError(
+            raise UsageError(
                 f"protocols of {' and '.join(lists)} count other classes; score by one at a time"
             )
-        return _part(args, annotated=args.annotated or lists[0], labels=lists[0]), protocols
+        return _part(args, annotated=args.classes or lists[0], labels=lists[0]), protocols
     dataset = _part(args, annotated=annotated)
     return dataset, protocols_of(dataset.class_list)
 
@@ -161,17 +142,5 @@ def _named(given: str) -> tuple[str, Path]:
     path = Path(folder if equals else given)
     row = name if equals else path.resolve().name
     if row in ROWS:
-        raise ValueError(f"--fused {given}: {row!r} is a row of every table; write NAME={path}")
+        raise UsageError(f"--fused {given}: {row!r} is a row of every table; write NAME={path}")
     return row, path
-
-
-def _check(args: argparse.Namespace) -> None:
-    """Refuse numbers that nobody can use.
-
-    Raises:
-        ValueError: with the option and what was expected.
-    """
-    for option in ("limit", "metrics_every"):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise ValueError(f"--{option.replace('_', '-')} is {value}, expected 1 or more")

@@ -10,32 +10,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from segmif_ros.cli.command_line import FINE, Parser, require_landscape, run, shared
 from segmif_ros.cli.quantise import (
     add_calibration_options,
     add_precision,
     precisions,
     say_compiled,
 )
-
-if TYPE_CHECKING:
-    from segmif_ros.bundle import Bundle
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Parse "480x640" (height x width).
-
-    Raises:
-        argparse.ArgumentTypeError: not two positive numbers.
-    """
-    try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        height = width = 0
-    if height < 64 or width < 64:
-        raise argparse.ArgumentTypeError(f"size {text!r}, expected HEIGHTxWIDTH such as 480x640")
-    return height, width
 
 
 def class_bias(text: str) -> tuple[str, float]:
@@ -56,93 +39,94 @@ def class_bias(text: str) -> tuple[str, float]:
 
 def main(argv: Sequence[str]) -> int:
     """Export and return the exit code."""
-    parser = argparse.ArgumentParser(prog="segmif export", description=__doc__)
-    weights = parser.add_mutually_exclusive_group(required=True)
-    weights.add_argument("--checkpoint", type=Path, help="checkpoint.pt of `segmif train`")
+    return run(parser(), _export, argv, expected=(KeyError, RuntimeError, ValueError))
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif export",
+        "segmif export --checkpoint runs/mine/best.pt --size 640x480 --out models/mine",
+        description=__doc__,
+    )
+    weights = made.add_mutually_exclusive_group(required=True)
+    weights.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="checkpoint.pt of `segmif train`"
+    )
     weights.add_argument(
         "--random", type=int, metavar="SEED", help="random weights: right shapes, wrong pictures"
     )
-    parser.add_argument("--recipe", type=Path, action="append", help="recipes of the weights")
-    parser.add_argument("--variant", help="network variant, default: the recipe's or checkpoint's")
-    parser.add_argument("--labels", help="class list under config/labels, default: likewise")
-    parser.add_argument("--size", type=image_size, default=(480, 640), help="HEIGHTxWIDTH")
-    parser.add_argument("--name", help="model name, default: the folder's")
-    parser.add_argument(
-        "--class-bias", "--favour", type=class_bias, action="append", default=[],
-        metavar="CLASS=LOGIT",
+    made.add_argument(
+        "--recipe", type=Path, action="append", metavar="YAML", help="recipes of the weights"
+    )
+    made.add_argument(
+        "--variant", metavar="NAME", help="network (default: the recipe's or checkpoint's)"
+    )
+    shared(made, "--classes", help="class list under config/labels (default: likewise)")
+    shared(made, "--size", default="640x480")
+    shared(made, "--portrait")
+    made.add_argument("--name", metavar="NAME", help="model name (default: the folder's)")
+    made.add_argument(
+        "--class-bias", type=class_bias, action="append", default=[], metavar="CLASS=LOGIT",
         help="add to the score of a class: more of it is found, and more wrongly",
     )  # fmt: skip
-    parser.add_argument(
-        "--precision", type=precisions, default=("fp32",), metavar="fp32[,fp16][,int8]",
+    made.add_argument(
+        "--write-precision", type=precisions, default="fp32", metavar="fp32[,fp16][,int8]",
         help="write the weights in these as well; what the accuracy gate refuses is not written",
     )  # fmt: skip
-    add_calibration_options(parser, "int8-")
-    parser.add_argument(
+    add_calibration_options(made)
+    made.add_argument(
         "--half-weights", action="store_true",
         help="store large weights as float16, half the file; the graph still computes in float32",
     )  # fmt: skip
-    parser.add_argument("--licence", default="", help="licence of weights and training data")
-    parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
-    args = parser.parse_args(argv)
-    try:
-        import torch
-    except ImportError:
-        sys.stderr.write("export needs PyTorch: pip install 'segmif_ros[train]'\n")
-        return 1
+    made.add_argument(
+        "--licence", default="", metavar="TEXT", help="licence of weights and training data"
+    )
+    shared(made, "--out", required=True, metavar="BUNDLE", help="bundle folder to write")
+    return made
+
+
+def _export(args: argparse.Namespace) -> int:
+    require_landscape(args.size, confirmed=args.portrait)
+    import torch
+
     from segmif_ros.datasets.classes import load_classes
-    from segmif_ros.export.export import ExportError, write_bundle
+    from segmif_ros.export.export import write_bundle
     from segmif_ros.network.switches import Switches
     from segmif_ros.network.variants import build
     from segmif_ros.training.checkpoint import read
-    from segmif_ros.training.recipe import Recipe, RecipeError
+    from segmif_ros.training.recipe import Recipe
 
-    try:
-        recipes = [Recipe.load(path) for path in args.recipe or []]
-        stored = {} if args.checkpoint is None else read(args.checkpoint)
-        told = recipes[-1] if recipes else None
-        variant = args.variant or (told.variant if told else str(stored.get("variant", "")))
-        labels = args.labels or (told.labels if told else str(stored.get("labels", "fmb15")))
-        classes = load_classes(labels)
-        torch.manual_seed(args.random or 0)
-        network = build(variant, len(classes))
-        if args.checkpoint is not None:
-            _load_weights(network, stored["average"], args.checkpoint, variant)
-        _add_bias(network, [label.name for label in classes], dict(args.class_bias))
-        bundle = write_bundle(
-            network,
-            args.out,
-            name=args.name or args.out.name,
-            variant=variant,
-            size=args.size,
-            classes=classes,
-            switches={**Switches().to_manifest(), "attention": network.attention},
-            provenance=_provenance(args, torch.__version__, stored),
-            licence=args.licence,
-            half_weights=args.half_weights,
-        )
-    except (OSError, KeyError, RuntimeError, ValueError, RecipeError, ExportError) as err:
-        sys.stderr.write(f"segmif export: {str(err).splitlines()[0]}\n")
-        return 1
+    recipes = [Recipe.load(path) for path in args.recipe or []]
+    stored = {} if args.checkpoint is None else read(args.checkpoint)
+    told = recipes[-1] if recipes else None
+    variant = args.variant or (told.variant if told else str(stored.get("variant", "")))
+    labels = args.classes or (told.labels if told else str(stored.get("labels", "fmb15")))
+    classes = load_classes(labels)
+    torch.manual_seed(args.random or 0)
+    network = build(variant, len(classes))
+    if args.checkpoint is not None:
+        _load_weights(network, stored["average"], args.checkpoint, variant)
+    _add_bias(network, [label.name for label in classes], dict(args.class_bias))
+    bundle = write_bundle(
+        network,
+        args.out,
+        name=args.name or args.out.name,
+        variant=variant,
+        size=args.size,
+        classes=classes,
+        switches={**Switches().to_manifest(), "attention": network.attention},
+        provenance=_provenance(args, torch.__version__, stored),
+        licence=args.licence,
+        half_weights=args.half_weights,
+    )
     size = bundle.model_path.stat().st_size
     print(f"{bundle.path}: {bundle.manifest.name}, {size / 1e6:.1f} MB, {bundle.manifest.sha256}")
-    return _add_precisions(bundle, args)
-
-
-def _add_precisions(bundle: Bundle, args: argparse.Namespace) -> int:
-    """Write the other precisions that were asked for and return the exit code."""
-    from segmif_ros.bundle import BundleError
-    from segmif_ros.engines.base import EngineError
-    from segmif_ros.export.precision import PrecisionError
-
     say_compiled(bundle, "fp32")
-    try:
-        for precision in args.precision:
-            if precision != "fp32":
-                bundle = add_precision(bundle, precision, args)
-    except (BundleError, EngineError, PrecisionError, OSError, ValueError) as err:
-        sys.stderr.write(f"segmif export: {str(err).splitlines()[0]}\n")
-        return 1
-    return 0
+    for precision in args.write_precision:
+        if precision != "fp32":
+            bundle = add_precision(bundle, precision, args)
+    return FINE
 
 
 def _load_weights(network: Any, weights: Any, path: Path, variant: str) -> None:
@@ -154,7 +138,7 @@ def _load_weights(network: Any, weights: Any, path: Path, variant: str) -> None:
     except (RuntimeError, AttributeError, TypeError) as err:
         raise ExportError(
             f"checkpoint {str(path)!r} does not fit variant {variant!r} with the classes of "
-            "--labels; give the --variant or --recipe that it was trained with"
+            "--classes; give the --variant or --recipe that it was trained with"
         ) from err
 
 
@@ -165,7 +149,7 @@ def _add_bias(network: Any, names: list[str], biases: Mapping[str, float]) -> No
     for name, logit in biases.items():
         if name not in names:
             raise ValueError(
-                f"--class-bias {name!r} is no class of --labels, expected one of {names}"
+                f"--class-bias {name!r} is no class of --classes, expected one of {names}"
             )
         head = network.predict if hasattr(network, "predict") else network.head.predict
         with torch.no_grad():

@@ -4,131 +4,112 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from segmif_ros.cli.command_line import (
+    FINE,
+    UsageError,
+    out_that_was_last,
+    shared,
+)
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.datasets.bag import BagReading
 from segmif_ros.datasets.extract import extract_bag, rig_pairs, write_pairs
 from segmif_ros.datasets.rig import NAME, SEEDS
-from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.outputs import OutputError
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig
-from segmif_ros.registration import RegistrationError, load_calibration
+from segmif_ros.registration import load_calibration
+
+_REPLACE = "replace a folder written so before, if unchanged"
 
 
-def bag_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `segmif bag extract`."""
-    parser.description = (
-        "Writes OUT/visible, OUT/infrared (PNG of 8 or 16 bits, TIFF of floats), OUT/labels where "
-        "the bag has labels, and OUT/pairs.csv: a folder that every verb reads."
+def add_extract(verbs: Any) -> None:
+    """Add `segmif bag extract`."""
+    made = verbs.add_parser(
+        "extract",
+        help="write pairs as a folder of pictures",
+        description="Writes OUT/visible, OUT/infrared (PNG of 8 or 16 bits, TIFF of floats), "
+        "OUT/labels where the bag has labels, and OUT/pairs.csv: a folder that every verb reads.",
+        example="segmif bag extract drive.mcap --out pairs --every 30 --calibration rig.yaml",
     )
-    parser.epilog = "segmif bag extract drive.mcap pairs --every 30 --calibration rig.yaml"
-    parser.add_argument("bag", type=Path, metavar="BAG", help="bag folder or file")
-    _out_arguments(parser)
-    parser.add_argument("--start", type=int, default=0, metavar="N", help="begin at pair N")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth pair only")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N pairs")
-    parser.add_argument("--rgb-topic", metavar="TOPIC", help="visible camera, if not guessed")
-    parser.add_argument("--thermal-topic", metavar="TOPIC", help="thermal camera, likewise")
-    parser.add_argument("--labels", metavar="TOPIC", help="mono8 ids; guessed: ...label...")
-    parser.add_argument(
-        "--calibration", type=Path, metavar="YAML", help="bring thermal values onto the RGB image"
+    made.add_argument("bag", type=Path, metavar="BAG", help="bag folder or file")
+    out_that_was_last(made, "folder to make", metavar="FOLDER")
+    made.add_argument("--force", action="store_true", help=_REPLACE)
+    shared(made, "--start", "--every", "--limit", "--rgb-topic", "--thermal-topic")
+    made.add_argument(
+        "--labels", metavar="TOPIC", help="mono8 ids (default: the topic that ends in label...)"
     )
-    parser.add_argument("--tolerance-ms", type=float, default=30.0, help="of a pair (default 30)")
-    parser.add_argument(
-        "--thermal-offset-ms", type=float, default=0.0, help="added to thermal stamps (default 0)"
+    shared(made, "--calibration", help="bring thermal values onto the RGB image")
+    made.add_argument(
+        "--tolerance-ms", type=float, default=30.0, metavar="MS", help="between stamps of a pair"
     )
+    made.add_argument(
+        "--thermal-offset-ms", type=float, default=0.0, metavar="MS", help="added to thermal stamps"
+    )
+    made.set_defaults(work=extract)
 
 
-def rig_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `segmif dataset export`."""
-    parser.description = (
-        "Renders scenes of the virtual rig, both cameras in one place, with true labels (FMB ids) "
-        "and 16-bit thermal counts, as a folder of pictures."
+def add_export(verbs: Any) -> None:
+    """Add `segmif dataset export`."""
+    made = verbs.add_parser(
+        "export",
+        help="write scenes of the virtual rig as a folder",
+        description="Renders scenes of the virtual rig, both cameras in one place, with true "
+        "labels (FMB ids) and 16-bit thermal counts, as a folder of pictures.",
+        example="segmif dataset export rig --out street --limit 50 --split train",
     )
-    parser.epilog = "segmif dataset export rig street --count 50 --split train"
-    parser.add_argument("source", choices=(NAME,), help="the virtual rig")
-    _out_arguments(parser)
-    parser.add_argument("--count", type=int, default=50, metavar="N", help="pairs (default 50)")
-    parser.add_argument("--start", type=int, default=0, metavar="N", help="first scene (default 0)")
-    parser.add_argument(
-        "--split", choices=tuple(SEEDS), default="train", help="scenes of it (default train)"
-    )
+    made.add_argument("source", choices=(NAME,), help="the virtual rig")
+    out_that_was_last(made, "folder to make", metavar="FOLDER")
+    made.add_argument("--force", action="store_true", help=_REPLACE)
+    shared(made, "--limit", default=50, help="pairs")
+    shared(made, "--start", help="first scene")
+    made.add_argument("--split", choices=tuple(SEEDS), default="train", help="scenes of it")
+    made.set_defaults(work=export)
 
 
 def extract(args: argparse.Namespace) -> int:
-    """Run `segmif bag extract`; 0 done, 1 something cannot be read or written, 2 wrong use."""
-    limits = {"every": 1, "start": 0, "limit": 1, "tolerance_ms": 0.0}
-    wrong = _below(args, limits)
-    if abs(args.thermal_offset_ms) > LONGEST_OFFSET_MS:
-        wrong = f"--thermal-offset-ms is {args.thermal_offset_ms:g}; a day at most"
-    if wrong:
-        return _refused("bag extract", wrong, 2)
-
-    def work(progress: Callable[[int, int], None]) -> tuple[int, list[str]]:
-        config = PairingConfig(
-            tolerance_ns=round(args.tolerance_ms * MILLISECOND),
-            thermal_offset_ns=round(args.thermal_offset_ms * MILLISECOND),
-        )
-        calibration = load_calibration(args.calibration) if args.calibration else None
-        how = BagReading(args.rgb_topic, args.thermal_topic, args.labels, calibration, config)
-        end = None if args.limit is None else args.start + args.limit * args.every
-        which = slice(args.start, end, args.every)
-        return extract_bag(args.bag, args.out, how, which, force=args.force, progress=progress)
-
-    return _run("bag extract", args.out, work)
-
-
-def export(args: argparse.Namespace) -> int:
-    """Run `segmif dataset export`; exit codes as `extract`."""
-    if wrong := _below(args, {"count": 1, "start": 0}):
-        return _refused("dataset export", wrong, 2)
-    pairs = rig_pairs(args.split, args.count, args.start)
+    """Run `segmif bag extract`."""
+    if not args.tolerance_ms >= 0.0:
+        raise UsageError(f"--tolerance-ms is {args.tolerance_ms}; give 0 or more")
+    if not abs(args.thermal_offset_ms) <= LONGEST_OFFSET_MS:
+        raise UsageError(f"--thermal-offset-ms is {args.thermal_offset_ms:g}; a day at most")
+    config = PairingConfig(
+        tolerance_ns=round(args.tolerance_ms * MILLISECOND),
+        thermal_offset_ns=round(args.thermal_offset_ms * MILLISECOND),
+    )
+    calibration = load_calibration(args.calibration) if args.calibration else None
+    how = BagReading(args.rgb_topic, args.thermal_topic, args.labels, calibration, config)
+    end = None if args.limit is None else args.start + args.limit * args.every
+    which = slice(args.start, end, args.every)
     return _run(
-        "dataset export",
         args.out,
-        lambda progress: write_pairs(
-            args.out, pairs, force=args.force, progress=progress, total=args.count
+        lambda progress: extract_bag(
+            args.bag, args.out, how, which, force=args.force, progress=progress
         ),
     )
 
 
-def _out_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    parser.add_argument(
-        "--force", action="store_true", help="replace a folder written so before, if unchanged"
+def export(args: argparse.Namespace) -> int:
+    """Run `segmif dataset export`."""
+    pairs = rig_pairs(args.split, args.limit, args.start)
+    return _run(
+        args.out,
+        lambda progress: write_pairs(
+            args.out, pairs, force=args.force, progress=progress, total=args.limit
+        ),
     )
 
 
-def _run(
-    verb: str, out: Path, work: Callable[[Callable[[int, int], None]], tuple[int, list[str]]]
-) -> int:
-    try:
-        with progress_bar(unit="pair", desc="writing") as bar:
+def _run(out: Path, work: Callable[[Callable[[int, int], None]], tuple[int, list[str]]]) -> int:
+    with progress_bar(unit="pair", desc="writing") as bar:
 
-            def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-            count, notes = work(progress)
-    except (DatasetError, RegistrationError, OutputError, OSError) as err:
-        return _refused(verb, str(err), 1)
+        count, notes = work(progress)
     for note in notes:
         say(f"note: {note}")
-    say(f"wrote {count} pairs to {out}; next: segmif dataset check {out} --out sheet.png")
-    return 0
-
-
-def _below(args: argparse.Namespace, limits: dict[str, float]) -> str:
-    for name, least in limits.items():
-        value = getattr(args, name)
-        if value is not None and not value >= least:
-            return f"--{name.replace('_', '-')} is {value}; give {least:g} or more"
-    return ""
-
-
-def _refused(verb: str, why: str, code: int) -> int:
-    sys.stderr.write(f"segmif {verb}: {why}\n")
-    return code
+    say(f"wrote {count} pairs to {out}; next: segmif dataset check {out} --write-sheet sheet.png")
+    return FINE

@@ -3,8 +3,6 @@
 
 The temperatures are fitted on held-out blocks of training pairs, go into the bundle's graph and are
 named in its manifest. Masks and fused pictures stay as they are. Definitions: docs/metrics.md.
-
-Exit codes: 0 done; 1 could not run; 2 wrong use; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,15 +14,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.bundle import Bundle
+from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, whole
 from segmif_ros.cli.console import progress_bar
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.held_out import held_out
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
-from segmif_ros.datasets.sample import DatasetError
-from segmif_ros.engines import ENGINES, open_engine
-from segmif_ros.engines.base import EngineError
+from segmif_ros.engines import open_engine
 from segmif_ros.frames import Pair
 from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.perceiver import Perceiver
@@ -35,37 +32,32 @@ _BOXED = ("person", "car", "bicycle", "bike")
 
 def main(argv: Sequence[str]) -> int:
     """Fit, write and return the exit code."""
-    args = _parser().parse_args(argv)
-    wrong = ""
+    return run(parser(), _fit, argv, expected=(ValueError,))
+
+
+def _fit(args: argparse.Namespace) -> int:
     if args.split.startswith("test"):
-        wrong = "test pairs are for scoring; name a training split"
+        raise UsageError("test pairs are for scoring; name a training split")
     if args.out is not None and args.out.exists():
-        wrong = f"{args.out} exists already; give another folder with --out"
-    if wrong:
-        sys.stderr.write(f"segmif fit-confidence: {wrong}\n")
-        return 2
+        raise UsageError(f"{args.out} exists already; give another folder with --out")
     from segmif_ros.export.confidence import set_temperatures
 
-    try:
-        bundle = Bundle.load(args.bundle)
-        known = list_with(bundle.manifest.classes)
-        own = "fmb15" if known is None else known.name
-        dataset = open_dataset(args.kind, args.dataset, args.split, labels=own, annotated=own)
-        places = held_out(len(dataset), args.hold_out_every) or list(range(len(dataset)))
-        with tempfile.TemporaryDirectory() as scratch:
-            # Temperatures are of the network's own confidences, not of those that were changed.
-            plain = Path(scratch) / "bundle"
-            shutil.copytree(bundle.path, plain)
-            scores = counted(set_temperatures(Bundle.load(plain), {}), dataset, places, args)
-        names = {label.id: label.name for label in bundle.manifest.classes}
-        temperatures = scores.temperatures(names)
-        if args.out is not None:
-            shutil.copytree(bundle.path, args.out)
-            bundle = Bundle.load(args.out)
-        set_temperatures(bundle, temperatures)
-    except (BundleError, DatasetError, EngineError, OSError, ValueError) as err:
-        sys.stderr.write(f"segmif fit-confidence: {str(err).splitlines()[0]}\n")
-        return 1
+    bundle = Bundle.load(args.bundle)
+    known = list_with(bundle.manifest.classes)
+    own = "fmb15" if known is None else known.name
+    dataset = open_dataset(args.kind, args.dataset, args.split, labels=own, annotated=own)
+    places = held_out(len(dataset), args.hold_out_every) or list(range(len(dataset)))
+    with tempfile.TemporaryDirectory() as scratch:
+        # Temperatures are of the network's own confidences, not of those that were changed.
+        plain = Path(scratch) / "bundle"
+        shutil.copytree(bundle.path, plain)
+        scores = counted(set_temperatures(Bundle.load(plain), {}), dataset, places, args)
+    names = {label.id: label.name for label in bundle.manifest.classes}
+    temperatures = scores.temperatures(names)
+    if args.out is not None:
+        shutil.copytree(bundle.path, args.out)
+        bundle = Bundle.load(args.out)
+    set_temperatures(bundle, temperatures)
     print(f"{len(places)} of {len(dataset)} pairs; {bundle.path}:")
     for name, figures in scores.summary(names)["all"].items():
         print(
@@ -73,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
             f"{figures['error']:.3f} (accuracy {figures['accuracy']:.2f}, confidence "
             f"{figures['confidence']:.2f}, {figures['pixels']} pixels)"
         )
-    return 0
+    return FINE
 
 
 def counted(
@@ -88,7 +80,7 @@ def counted(
     known = list_with(bundle.manifest.classes)
     classes = [label.id for label in known.classes if label.id not in known.ignore] if known else []
     boxed = [label.id for label in bundle.manifest.classes if label.name in _BOXED]
-    perceiver = Perceiver(open_engine(args.engine, bundle, threads=args.engine_threads))
+    perceiver = Perceiver(open_engine(args.engine, bundle, threads=args.threads))
     try:
         with progress_bar(total=len(places), unit="pair") as bar:
             for place in places:
@@ -109,27 +101,29 @@ def counted(
     return scores
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segmif fit-confidence",
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif fit-confidence",
+        "segmif fit-confidence models/mine --dataset DATA/msrs --hold-out-every 10",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bundle", help="bundle folder, changed in place unless --out is given")
-    parser.add_argument("--dataset", type=Path, required=True, metavar="PATH", help="its folder")
-    parser.add_argument("--kind", choices=(AUTO, *KINDS), default=AUTO, help="layout (auto)")
-    parser.add_argument("--split", default="train", help="part of it (train)")
-    parser.add_argument(
+    shared(made, "bundle")
+    made.add_argument("--dataset", type=Path, required=True, metavar="PATH", help="its folder")
+    made.add_argument("--kind", choices=(AUTO, *KINDS), default=AUTO, help="layout")
+    made.add_argument("--split", default="train", metavar="NAME", help="part of it")
+    made.add_argument(
         "--hold-out-every",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="N",
-        help="only the blocks that a recipe with this hold_out_every kept from training (all)",
+        help="only the blocks that a recipe with this hold_out_every kept from training; 0: all",
     )
-    parser.add_argument("--engine", choices=ENGINES, default="auto", help="runtime (auto)")
-    parser.add_argument("--engine-threads", type=int, default=0, metavar="N", help="(all)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write a copy of the bundle")
-    return parser
+    shared(made, "--engine", "--threads")
+    shared(
+        made, "--out", metavar="BUNDLE", help="write a copy (default: the bundle itself changes)"
+    )
+    return made
 
 
 if __name__ == "__main__":

@@ -12,29 +12,38 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segmif_ros.cli.export import image_size
+from segmif_ros.cli.command_line import (
+    FINE,
+    Parser,
+    as_size,
+    require_landscape,
+    run,
+    shared,
+)
 from segmif_ros.cli.quantise import say_compiled
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import LabelClass
     from segmif_ros.export.checkpoint import Imported
 
+_USUAL = (480, 640)
 LABELS_BY_COUNT = {9: "mfnet9", 15: "fmb15"}
 """The class lists that released checkpoints were trained on, by number of classes."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Import and return the exit code."""
-    args = _parser().parse_args(argv)
-    try:
-        import torch
-    except ImportError:
-        sys.stderr.write("import-checkpoint needs PyTorch: pip install 'segmif_ros[train]'\n")
-        return 1
+    return run(parser(), _import, argv, expected=(ValueError,))
+
+
+def _import(args: argparse.Namespace) -> int:
+    sizes = args.size or [_USUAL]
+    for size in sizes:
+        require_landscape(size, confirmed=args.portrait)
+    import torch
+
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from segmif_ros.bundle import BundleError
     from segmif_ros.export.checkpoint import import_states, read_state
-    from segmif_ros.export.export import ExportError
     from segmif_ros.network.switches import Switches
 
     switches = Switches(
@@ -43,64 +52,68 @@ def main(argv: Sequence[str]) -> int:
         min_max_stretch=args.min_max_stretch,
         eight_bit_hand_over=args.eight_bit_hand_over,
     )
-    try:
-        imported = import_states(read_state(args.fusion), read_state(args.segmentation), switches)
-        classes = _classes(args.labels, imported.classes)
-        provenance = {
-            "weights": "imported from a released SegMiF checkpoint",
-            "backbone": f"mit-{imported.backbone}",
-            "fusion_sha256": _digest(args.fusion),
-            "segmentation_sha256": _digest(args.segmentation),
-            "exported": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-            "torch": str(torch.__version__),
-        }
-        for size, folder in _places(args.size, args.out):
-            _write(imported, size, folder, args, classes, provenance)
-    except (OSError, ValueError, BundleError, ExportError) as err:
-        sys.stderr.write(f"segmif import-checkpoint: {str(err).splitlines()[0]}\n")
-        return 1
-    return 0
+    imported = import_states(read_state(args.fusion), read_state(args.segmentation), switches)
+    classes = _classes(args.classes, imported.classes)
+    provenance = {
+        "weights": "imported from a released SegMiF checkpoint",
+        "backbone": f"mit-{imported.backbone}",
+        "fusion_sha256": _digest(args.fusion),
+        "segmentation_sha256": _digest(args.segmentation),
+        "exported": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "torch": str(torch.__version__),
+    }
+    for size, folder in _places(sizes, args.out):
+        _write(imported, size, folder, args, classes, provenance)
+    return FINE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="segmif import-checkpoint", description=__doc__)
-    parser.add_argument("--fusion", type=Path, required=True, help="fusion checkpoint (.pth)")
-    parser.add_argument("--segmentation", type=Path, required=True, help="segmentation checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="bundle folder to write")
-    parser.add_argument(
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif import-checkpoint",
+        "segmif import-checkpoint --fusion fusion.pth --segmentation seg.pth --out models/released",
+        description=__doc__,
+    )
+    made.add_argument("--fusion", type=Path, required=True, metavar="PTH", help="fusion checkpoint")
+    made.add_argument(
+        "--segmentation", type=Path, required=True, metavar="PTH", help="segmentation checkpoint"
+    )
+    shared(made, "--out", required=True, metavar="BUNDLE", help="bundle folder to write")
+    shared(
+        made,
         "--size",
-        type=image_size,
         action="append",
-        help="HEIGHTxWIDTH, default 480x640; given more than once, each size gets OUT-HxW",
+        help="width x height (default: 640x480); given more than once, each size gets OUT-WxH",
     )
-    parser.add_argument(
-        "--labels", help="class list: mfnet9, fmb15 or a .yaml file; default: by class count"
+    shared(made, "--portrait")
+    shared(made, "--classes", help="class list: mfnet9, fmb15 or a .yaml file (default: by count)")
+    made.add_argument("--name", metavar="NAME", help="model name (default: the folder's)")
+    made.add_argument(
+        "--licence", default="", metavar="TEXT", help="licence of weights and training data"
     )
-    parser.add_argument("--name", help="model name, default: the folder's")
-    parser.add_argument("--licence", default="", help="licence of weights and training data")
-    parser.add_argument(
+    made.add_argument(
         "--visible",
         choices=("luma", "red"),
         default="luma",
         help="what fusion sees of the visible image: luma as trained, red as the test scripts",
     )
-    parser.add_argument(
+    made.add_argument(
         "--guidance",
         choices=("saliency", "supplied"),
         default="saliency",
         help="computed from the pair, or a third input of the bundle named 'guidance'",
     )
-    parser.add_argument(
+    made.add_argument(
         "--min-max-stretch",
         action="store_true",
         help="stretch each fused image to the full range, as the scripts do; flickers on video",
     )
-    parser.add_argument(
+    made.add_argument(
         "--eight-bit-hand-over",
         action="store_true",
         help="truncate the fused image to 8 bits before segmentation, as the scripts do",
     )
-    return parser
+    return made
 
 
 def _classes(labels: str | None, count: int) -> tuple[LabelClass, ...]:
@@ -110,14 +123,14 @@ def _classes(labels: str | None, count: int) -> tuple[LabelClass, ...]:
         if count not in LABELS_BY_COUNT:
             raise ValueError(
                 f"the checkpoint has {count} classes and no known list has as many; give a class "
-                "list with --labels FILE.yaml"
+                "list with --classes FILE.yaml"
             )
         labels = LABELS_BY_COUNT[count]
         logging.getLogger(__name__).info("%d classes: class list %s", count, labels)
     classes = load_classes(labels)
     if len(classes) != count:
         hint = LABELS_BY_COUNT.get(count)
-        advice = f"--labels {hint}" if hint else "a class list of your own"
+        advice = f"--classes {hint}" if hint else "a class list of your own"
         raise ValueError(
             f"class list {labels!r} has {len(classes)} classes, the checkpoint {count}; "
             f"give {advice}"
@@ -125,12 +138,11 @@ def _classes(labels: str | None, count: int) -> tuple[LabelClass, ...]:
     return classes
 
 
-def _places(sizes: list[tuple[int, int]] | None, out: Path) -> list[tuple[tuple[int, int], Path]]:
+def _places(sizes: list[tuple[int, int]], out: Path) -> list[tuple[tuple[int, int], Path]]:
     """Which size goes where: one into `out` itself, several into folders named after them."""
-    wanted = sizes or [(480, 640)]
-    if len(wanted) == 1:
-        return [(wanted[0], out)]
-    return [((h, w), out.with_name(f"{out.name}-{h}x{w}")) for h, w in dict.fromkeys(wanted)]
+    if len(sizes) == 1:
+        return [(sizes[0], out)]
+    return [(size, out.with_name(f"{out.name}-{as_size(size)}")) for size in dict.fromkeys(sizes)]
 
 
 def _write(

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from segmif_ros.cli.command_line import FINE, Parser, as_size, run, shared
+
 if TYPE_CHECKING:
     from segmif_ros.bundle import Bundle
 
@@ -16,26 +18,29 @@ HEADER = ("part", "parameters", "GFLOP", "weights MB", "written MB")
 
 def main(argv: Sequence[str]) -> int:
     """Print and return the exit code."""
-    parser = argparse.ArgumentParser(prog="segmif info", description=__doc__)
-    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
-    args = parser.parse_args(argv)
-    from segmif_ros.bundle import Bundle, BundleError
+    return run(parser(), _show, argv, expected=(ValueError,))
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser("segmif info", "segmif info segmif-nano", description=__doc__)
+    shared(made, "bundle")
+    return made
+
+
+def _show(args: argparse.Namespace) -> int:
+    from segmif_ros.bundle import Bundle
     from segmif_ros.export.cost import graph_cost, rows
 
-    try:
-        bundle = Bundle.load(args.bundle)
-        cost = graph_cost(bundle.model_path.read_bytes())
-    except (BundleError, OSError, ValueError) as err:
-        sys.stderr.write(f"segmif info: {str(err).splitlines()[0]}\n")
-        return 1
+    bundle = Bundle.load(args.bundle)
+    cost = graph_cost(bundle.model_path.read_bytes())
     manifest = bundle.manifest
-    height, width = manifest.size
     facts = [
         ("name", manifest.name),
         ("variant", manifest.variant or "not stated"),
         ("precision", manifest.precision),
         *((f"also in {name}", _other(bundle, name)) for name in bundle.precisions[1:]),
-        ("size", f"{height}x{width} (height x width)"),
+        ("size", f"{as_size(manifest.size)} (width x height)"),
         ("sha256", manifest.sha256),
         ("licence", manifest.licence or "not stated"),
         *((f"gate {key}", str(value)) for key, value in manifest.gate.items()),
@@ -50,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         "\nGFLOP: convolutions and matrix products, 2 per multiply-add. Live tensors reach "
         f"{cost.peak_mb:.0f} MB, weights not counted."
     )
-    return 0
+    return FINE
 
 
 def _other(bundle: Bundle, precision: str) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
+from segmif_ros import __version__
 from segmif_ros.interrupts import catch_early
 
 VERBS: Mapping[str, tuple[str, str]] = {
@@ -68,25 +70,48 @@ EXTRAS: Mapping[str, str] = {
 }
 """Packages that only some verbs need, and how to get them."""
 
+_CODES = """\
+exit codes: 0 fine; 1 could not (a file is missing or damaged, no engine opens, the disk is full);
+2 wrong use (the command line); 3 the verdict is bad (a threshold missed, damage found, a check
+failed); 130 interrupted."""
+
 
 def usage() -> str:
     """Return the text of `segmif --help`."""
     width = max(len(verb) for verb in VERBS)
     lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
-    return "\n".join(
-        ["usage: segmif VERB ...", "", "verbs:", *lines, "", "segmif VERB --help tells more."]
-    )
+    tail = ["", "segmif VERB --help tells more; segmif --version", "", _CODES]
+    return "\n".join(["usage: segmif VERB ...", "", "verbs:", *lines, *tail])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    """Run one verb and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `segmif info X | head` has seen enough; what Python would flush at its end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["--version"]:
+        print(f"segmif {__version__}")
+        return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
     verb, *rest = arguments
     if verb not in VERBS:
-        sys.stderr.write(f"segmif: no verb {verb!r}\n\n{usage()}\n")
+        near = get_close_matches(verb, VERBS, n=1)
+        guess = f"; did you mean {near[0]}?" if near else ""
+        sys.stderr.write(f"segmif: no verb {verb!r}{guess}\n\n{usage()}\n")
         return 2
     # Our own messages name the file; the video library's would come in front of them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -100,17 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if remedy is None:
             raise
         sys.stderr.write(f"segmif {verb}: no Python package {err.name!r}; {remedy}\n")
-        return 2
-    except RuntimeError as err:
-        from segmif_ros.ros.session import RosError
-
-        if not isinstance(err, RosError):
-            raise
-        sys.stderr.write(f"segmif {verb}: {err}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
 
 
 if __name__ == "__main__":

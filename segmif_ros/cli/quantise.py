@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segmif_ros.cli.command_line import FINE, Parser, run, shared
+
 if TYPE_CHECKING:
     from segmif_ros.bundle import Bundle
 
@@ -27,24 +29,22 @@ def precisions(text: str) -> tuple[str, ...]:
     return names
 
 
-def add_calibration_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+def add_calibration_options(parser: Parser) -> None:
     """Add the options that say what int8 is calibrated on, and for which runtime."""
     group = parser.add_argument_group("int8")
+    shared(
+        group,
+        "--pairs",
+        help="calibrate on FOLDER/visible and FOLDER/infrared (default: pairs of the virtual rig)",
+    )
     group.add_argument(
-        f"--{prefix}pairs", type=Path, dest="pairs", metavar="FOLDER",
-        help="calibrate on FOLDER/visible and FOLDER/infrared; default: pairs of the virtual rig",
-    )  # fmt: skip
-    group.add_argument(
-        f"--{prefix}names", type=Path, dest="names", metavar="FILE",
+        "--names", type=Path, metavar="FILE",
         help="only the pairs whose names FILE lists, one a line",
     )  # fmt: skip
+    shared(group, "--limit", default=32, help="pairs to calibrate on, evenly spaced")
     group.add_argument(
-        f"--{prefix}count", type=int, default=32, dest="count", metavar="N",
-        help="pairs to calibrate on, evenly spaced (default 32)",
-    )  # fmt: skip
-    group.add_argument(
-        f"--{prefix}for", choices=("tensorrt", "cpu"), default="tensorrt", dest="runtime",
-        help="what the file is made for; any engine runs either but TensorRT (default tensorrt)",
+        "--for", choices=("tensorrt", "cpu"), default="tensorrt", dest="runtime",
+        help="what the file is made for; any engine runs either but TensorRT",
     )  # fmt: skip
 
 
@@ -66,18 +66,16 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
     """
     from segmif_ros.cli.calibration_pairs import folder_pairs, rig_pairs
     from segmif_ros.cli.console import progress_bar, say
-    from segmif_ros.export.precision import PrecisionError, add_fp16, add_int8
+    from segmif_ros.export.precision import add_fp16, add_int8
 
     if precision == "fp16":
         bundle, result = add_fp16(bundle)
     else:
         size = bundle.manifest.size
-        if args.count < 1:
-            raise PrecisionError(f"count is {args.count}, expected at least 1")
         if args.pairs is None:
-            pairs, source = rig_pairs(size, args.count), "virtual rig"
+            pairs, source = rig_pairs(size, args.limit), "virtual rig"
         else:
-            pairs = folder_pairs(args.pairs, size, args.count, args.names)
+            pairs = folder_pairs(args.pairs, size, args.limit, args.names)
             source = args.pairs.resolve().name
         with progress_bar(total=len(pairs), unit="pair", desc="calibration") as bar:
             bundle, result = add_int8(
@@ -96,36 +94,47 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the files and return the exit code: 0 written, 1 refused."""
-    parser = argparse.ArgumentParser(prog="segmif quantise", description=__doc__)
-    parser.add_argument("bundle", help="bundle folder, or the name of one that ships")
-    parser.add_argument(
-        "--precision", type=precisions, default=("int8",), help="fp16, int8 or both (default int8)"
-    )
-    parser.add_argument(
-        "--out", type=Path, help="write a new bundle there; default: add to the one given"
-    )
-    add_calibration_options(parser)
-    args = parser.parse_args(argv)
-    from segmif_ros.bundle import Bundle, BundleError
-    from segmif_ros.engines.base import EngineError
-    from segmif_ros.export.precision import PrecisionError
-    from segmif_ros.recordings.clips import ClipError
+    """Write the files and return the exit code."""
+    return run(parser(), _quantise, argv)
 
-    copy = bundle = None
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif quantise",
+        "segmif quantise segmif-nano --write-precision fp16,int8 --out models/nano-small",
+        description=__doc__,
+    )
+    shared(made, "bundle")
+    made.add_argument(
+        "--write-precision", type=precisions, default="int8", metavar="fp16[,int8]",
+        help="precisions to write",
+    )  # fmt: skip
+    shared(
+        made,
+        "--out",
+        metavar="BUNDLE",
+        help="write a new bundle there (default: add to the one given)",
+    )
+    add_calibration_options(made)
+    return made
+
+
+def _quantise(args: argparse.Namespace) -> int:
+    from segmif_ros.bundle import Bundle
+
+    copy = bundle = Bundle.load(args.bundle)
+    if args.out is not None:
+        copy = bundle = _copied(bundle, args.out)
     try:
-        bundle = Bundle.load(args.bundle)
-        if args.out is not None:
-            copy = bundle = _copied(bundle, args.out)
-        for precision in args.precision:
+        for precision in args.write_precision:
             if precision != "fp32":
                 bundle = add_precision(bundle, precision, args)
-    except (BundleError, EngineError, PrecisionError, ClipError, OSError) as err:
-        sys.stderr.write(f"segmif quantise: {str(err).splitlines()[0]}\n")
-        if copy is not None and copy is bundle:
+    except BaseException:
+        if args.out is not None and copy is bundle:
             shutil.rmtree(copy.path)  # nothing was added; the next try would find it in its way
-        return 1
-    return 0
+        raise
+    return FINE
 
 
 def _copied(bundle: Bundle, out: Path) -> Bundle:

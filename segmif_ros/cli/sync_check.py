@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segmif_ros.cli.command_line import FAILED, FINE, Parser, UsageError, run, shared
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import Stream
@@ -21,10 +22,11 @@ from segmif_ros.sync.timing import StreamTiming
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXAMPLES = """
+_EXAMPLE = """
 segmif sync-check drive.mcap
 segmif sync-check --live --rgb-topic /front/image_raw --thermal-topic /flir/image_raw
-
+"""
+_ADVICE = """
 For the clock offset, drive around a corner or tilt the rig by hand a few times while it records.
 """
 
@@ -32,20 +34,15 @@ _LONGEST_S = 1e8
 
 
 def main(argv: Sequence[str]) -> int:
-    """Look at a bag or at live topics; 0 when both cameras were seen, 1 otherwise."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    """Look at a bag or at live topics and return the exit code."""
+    return run(parser(), _check, argv, check=_check_options)
+
+
+def _check_options(args: argparse.Namespace) -> None:
     if args.live == (args.bag is not None):
-        parser.error("give either a bag or --live")
+        raise UsageError("give either a bag or --live")
     if args.live and not (args.rgb_topic and args.thermal_topic):
-        parser.error("--live needs --rgb-topic and --thermal-topic")
-    if not args.seconds > 0.0:
-        parser.error(f"--seconds is {args.seconds:g}, expected above 0")
-    try:
-        return _check(args)
-    except (BagError, OSError) as err:
-        sys.stderr.write(f"segmif sync-check: {err}\n")
-        return 1
+        raise UsageError("--live needs --rgb-topic and --thermal-topic")
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -57,12 +54,13 @@ def _check(args: argparse.Namespace) -> int:
             f"segmif sync-check: no image on {' and '.join(empty)}"
             f"{'; ' + refused if refused else ''}; `segmif doctor` tells what is there\n"
         )
-        return 1
+        return FAILED
     report = sync_report(logs[Stream.RGB], logs[Stream.THERMAL])
-    print(to_text(report, topics))
-    if args.json is not None:
-        write_whole(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
-    return 0
+    figures = json.dumps(report.to_dict(), indent=1)
+    print(figures if args.json else to_text(report, topics))
+    if args.out is not None:
+        write_whole(args.out, figures + "\n")
+    return FINE
 
 
 def to_text(report: SyncReport, topics: Mapping[Stream, str]) -> str:
@@ -128,17 +126,15 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
         raise BagError(str(err)) from err
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segmif sync-check",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser("segmif sync-check", _EXAMPLE, description=__doc__, epilog=_ADVICE)
+    made.add_argument(
+        "bag", type=Path, nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"
     )
-    parser.add_argument("bag", type=Path, nargs="?", help="rosbag2 folder, .mcap or .db3 file")
-    parser.add_argument("--live", action="store_true", help="listen to topics instead of a bag")
-    parser.add_argument("--rgb-topic", help="images of the RGB camera; guessed in a bag")
-    parser.add_argument("--thermal-topic", help="images of the thermal camera; guessed in a bag")
-    parser.add_argument("--seconds", type=float, default=60.0, help="look at most so long [60]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON too")
-    return parser
+    made.add_argument("--live", action="store_true", help="listen to topics instead of a bag")
+    shared(made, "--rgb-topic", "--thermal-topic")
+    shared(made, "--seconds", default=60.0, help="look at most so long")
+    shared(made, "--json")
+    shared(made, "--out", metavar="JSON", help="write everything as JSON as well")
+    return made

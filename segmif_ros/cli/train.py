@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, Parser, run, shared, whole
+from segmif_ros.cli.console import note
 
 if TYPE_CHECKING:
     from segmif_ros.datasets.sample import Source
@@ -18,14 +20,14 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Train and return the exit code."""
-    args = _parser().parse_args(argv)
-    try:
-        import torch
-    except ImportError:
-        sys.stderr.write("training needs PyTorch: pip install 'segmif_ros[train]'\n")
-        return 1
+    return run(parser(), _train, argv, expected=(ValueError,))
+
+
+def _train(args: argparse.Namespace) -> int:
+    import torch
+
     from segmif_ros.datasets.classes import load_classes
-    from segmif_ros.training.loop import Options, TrainingError, train
+    from segmif_ros.training.loop import Options, train
     from segmif_ros.training.recipe import Recipe
     from segmif_ros.training.sources import open_sources, open_validation, require_labels
 
@@ -59,14 +61,11 @@ def main(argv: Sequence[str]) -> int:
             validation=validation,
             options=options,
         )
-    except (OSError, ValueError, TrainingError) as err:
-        sys.stderr.write(f"segmif train: {err}\n")
-        return 1
     except KeyboardInterrupt:
-        sys.stderr.write(f"interrupted; {args.out / 'checkpoint.pt'} goes on with --resume\n")
-        return 130
+        note(f"interrupted; {args.out / 'checkpoint.pt'} goes on with --resume")
+        return INTERRUPTED
     _tell_next(args.out)
-    return 0
+    return FINE
 
 
 def _refuse_trained(args: argparse.Namespace) -> None:
@@ -110,7 +109,7 @@ def _overfit(
     best = checkpoint.read(args.out / "best.pt")
     verdict = "reached" if best["score"] >= TARGET else "missed"
     print(f"mIoU {best['score']:.3f} after {best['step']} steps: {TARGET:.2f} {verdict}")
-    return 0 if best["score"] >= TARGET else 1
+    return FINE if best["score"] >= TARGET else VERDICT
 
 
 def _tell_next(out: Path) -> None:
@@ -119,36 +118,49 @@ def _tell_next(out: Path) -> None:
     print(f"weights: {weights}; next: segmif export --checkpoint {weights} --out models/NAME")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segmif train",
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser(
+        "segmif train",
+        "segmif train --recipe config/training/fmb-nano.yaml --data DATA --out runs/mine\n"
+        "torchrun --nproc-per-node 4 -m segmif_ros.cli.main train ...    # several GPUs",
         description=__doc__,
-        epilog="several GPUs: torchrun --nproc-per-node N -m segmif_ros.cli.main train ...",
     )
-    parser.add_argument("--recipe", type=Path, required=True, help="YAML under config/training")
-    parser.add_argument(
-        "--data", type=Path, default=Path(), help="folder that the recipe's paths are below"
+    made.add_argument(
+        "--recipe", type=Path, required=True, metavar="YAML", help="under config/training"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and logs")
-    begin = parser.add_mutually_exclusive_group()
+    made.add_argument(
+        "--data", type=Path, default=Path(), metavar="FOLDER",
+        help="folder that the recipe's paths are below",
+    )  # fmt: skip
+    shared(made, "--out", required=True, metavar="FOLDER", help="folder for checkpoints and logs")
+    begin = made.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="continue OUT/checkpoint.pt")
     begin.add_argument(
-        "--start", type=Path, help="checkpoint or bundle whose weights to begin with"
+        "--start", type=Path, metavar="CHECKPOINT|BUNDLE", help="whose weights to begin with"
     )
     begin.add_argument(
-        "--encoder", type=Path, help="MiT or SegFormer checkpoint whose encoder to begin with"
-    )
-    parser.add_argument(
-        "--overfit", type=int, default=0, metavar="N", help="learn N pairs by heart, as a check"
-    )
-    parser.add_argument(
+        "--encoder", type=Path, metavar="PTH",
+        help="MiT or SegFormer checkpoint whose encoder to begin with",
+    )  # fmt: skip
+    made.add_argument(
         "--fusion-only", action="store_true", help="train although no pair has a label"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
-        help="of the forward pass; auto: the recipe's",
+    made.add_argument(
+        "--overfit", type=whole(0), default=0, metavar="N",
+        help="learn N pairs by heart, as a check; 0: train",
     )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="threads that draw batches ahead")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all cores")
-    return parser
+    made.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute"
+    )
+    shared(
+        made,
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        help="of the forward pass; auto: the recipe's",
+    )
+    made.add_argument(
+        "--workers", type=whole(0), default=1, metavar="N", help="threads that draw batches ahead"
+    )
+    shared(made, "--threads")
+    return made

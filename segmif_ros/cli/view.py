@@ -9,31 +9,26 @@ unless --model is given. --live listens to a running node.
 from __future__ import annotations
 
 import argparse
-import math
-import sys
 import webbrowser
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from segmif_ros.bundle import Bundle, BundleError
+from segmif_ros.bundle import Bundle
+from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, whole
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.managed_process import terminable
 from segmif_ros.engines import open_engine
-from segmif_ros.engines.base import EngineError
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import (
-    BagError,
     BagSummary,
     is_bag,
     summarize,
 )
-from segmif_ros.recordings.clips import ClipError
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.topics import camera_topics
-from segmif_ros.recordings.video import VideoError
-from segmif_ros.registration import Registration, RegistrationError, load_calibration
+from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.share import resolve_model
 from segmif_ros.view.bag_results import RecordedResults, result_topics
@@ -47,87 +42,84 @@ DEFAULT_MODEL = "segmif-nano"
 DEFAULT_PORT = 8765
 _PATIENCE_S = 3.0
 _LIMITS = {
-    "every": (1, math.inf),
-    "first": (0, math.inf),
-    "count": (1, math.inf),
-    "threads": (0, 256),
-    "port": (0, 65535),
     "tolerance_ms": (0, 1000),
     "thermal_offset_ms": (-LONGEST_OFFSET_MS, LONGEST_OFFSET_MS),
 }
 
-EXAMPLES = """
+_EXAMPLE = """
 segmif view drive.mcap
 segmif view pairs_folder --model models/mine
 segmif view --live --node /segmif --rgb-topic /front/image_raw --thermal-topic /flir/image_raw
-segmif view drive.mcap --video drive.mp4 --every 3
-segmif view drive.mcap --export pictures --first 100 --count 5
+segmif view drive.mcap --write-video drive.mp4 --every 3
+segmif view drive.mcap --write-pictures pictures --start 100 --limit 5
 """
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `segmif view`; 0 done, 1 something cannot be shown or written, 2 wrong use."""
-    parser = _parser()
-    args = parser.parse_args(argv)
+    """Run `segmif view` and return the exit code."""
+    return run(parser(), _view, argv, check=_check)
+
+
+def _check(args: argparse.Namespace) -> None:
     if args.live == (args.source is not None):
-        parser.error("give either a SOURCE or --live")
-    if args.live and (args.export or args.video):
-        parser.error("--export and --video need a recorded SOURCE; record with `segmif bag record`")
+        raise UsageError("give either a SOURCE or --live")
+    if args.live and (args.write_pictures or args.write_video):
+        raise UsageError(
+            "--write-pictures and --write-video need a recorded SOURCE; record with "
+            "`segmif bag record`"
+        )
     for name, (least, most) in _LIMITS.items():
         value = getattr(args, name)
         if value is not None and not least <= value <= most:
             flag = name.replace("_", "-")
-            parser.error(f"--{flag} is {value}; give {least} to {most:g}")
-    try:
-        with terminable(), closing(_live(args) if args.live else _recorded(args)) as source:
-            if args.export or args.video:
-                return _write(args, source)
-            return _serve(args, source)
-    except (ViewError, BagError, ClipError, VideoError, OSError) as err:
-        sys.stderr.write(f"segmif view: {err}\n")
-    except (BundleError, EngineError, RegistrationError) as err:
-        sys.stderr.write(f"segmif view: {err}\n")
-    return 1
+            raise UsageError(f"--{flag} is {value}; give {least} to {most:g}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="segmif view",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", nargs="?", type=Path, metavar="SOURCE")
-    parser.add_argument("--model", help=f"shipped name or bundle folder (default {DEFAULT_MODEL})")
-    parser.add_argument("--engine", default="auto", help="engine name (default auto)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 = all (default)")
-    parser.add_argument("--calibration", type=Path, metavar="YAML", help="for unregistered pairs")
-    parser.add_argument("--rgb-topic", metavar="TOPIC", help="visible camera, if not guessed")
-    parser.add_argument("--thermal-topic", metavar="TOPIC", help="thermal camera, likewise")
-    parser.add_argument(
+def _view(args: argparse.Namespace) -> int:
+    files = args.write_pictures or args.write_video
+    with terminable(), closing(_live(args) if args.live else _recorded(args)) as source:
+        return _write(args, source) if files else _serve(args, source)
+
+
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    made = Parser("segmif view", _EXAMPLE, description=__doc__)
+    made.add_argument(
+        "source", nargs="?", type=Path, metavar="SOURCE",
+        help="bag, folder with visible/ and infrared/, or report",
+    )  # fmt: skip
+    shared(
+        made, "--model", default=None,
+        help=f"folder of a model bundle, or the name of a shipped one (default: {DEFAULT_MODEL})",
+    )  # fmt: skip
+    shared(made, "--engine", "--threads", "--calibration", "--rgb-topic", "--thermal-topic")
+    made.add_argument(
         "--thermal-offset-ms",
         type=float,
-        help="added to thermal stamps (default 0; with --live what the node has)",
+        metavar="MS",
+        help="added to thermal stamps (default: 0; with --live what the node has)",
     )
-    parser.add_argument("--tolerance-ms", type=float, default=30.0, help="of a pair (default 30)")
-    live = parser.add_argument_group("live")
+    made.add_argument(
+        "--tolerance-ms", type=float, default=30.0, metavar="MS", help="between stamps of a pair"
+    )
+    live = made.add_argument_group("live")
     live.add_argument("--live", action="store_true", help="show a running node")
-    live.add_argument("--node", default="/segmif", help="its full name (default /segmif)")
-    page = parser.add_argument_group("page")
+    live.add_argument("--node", default="/segmif", metavar="NAME", help="its full name")
+    page = made.add_argument_group("page")
     page.add_argument(
-        "--port",
-        type=int,
-        default=DEFAULT_PORT,
-        help=f"on 127.0.0.1; 0 takes a free one (default {DEFAULT_PORT})",
-    )
+        "--port", type=whole(0, 65535), default=DEFAULT_PORT, metavar="N",
+        help="on 127.0.0.1; 0 takes a free one",
+    )  # fmt: skip
     page.add_argument("--open", action="store_true", help="open the page in the browser")
-    files = parser.add_argument_group("files instead of a page")
-    files.add_argument("--export", type=Path, metavar="DIR", help="write pictures of every frame")
-    files.add_argument("--video", type=Path, metavar="MP4", help="write the four panes as a video")
-    files.add_argument("--every", type=int, default=1, metavar="N", help="every Nth frame only")
-    files.add_argument("--first", type=int, default=0, metavar="N", help="start at frame N")
-    files.add_argument("--count", type=int, metavar="N", help="at most N frames")
-    return parser
+    files = made.add_argument_group("files instead of a page")
+    files.add_argument(
+        "--write-pictures", type=Path, metavar="FOLDER", help="write pictures of every frame"
+    )
+    files.add_argument(
+        "--write-video", type=Path, metavar="MP4", help="write the four panes as a video"
+    )
+    shared(files, "--start", "--limit", "--every")
+    return made
 
 
 def _recorded(args: argparse.Namespace) -> RecordedSource:
@@ -207,22 +199,22 @@ def _serve(args: argparse.Namespace, source: RecordedSource | LiveSource) -> int
         if args.open:
             webbrowser.open(server.address)
         server.serve_forever(poll_interval=0.2)
-    return 0
+    return FINE
 
 
 def _write(args: argparse.Namespace, source: RecordedSource | LiveSource) -> int:
     if not isinstance(source, PerceivedSource | RecordedResults):
         raise ViewError("a report's pictures are files already; give the bag or the folder")
-    last = len(source) if args.count is None else args.first + args.count * args.every
-    indices = range(args.first, min(last, len(source)), args.every)
+    last = len(source) if args.limit is None else args.start + args.limit * args.every
+    indices = range(args.start, min(last, len(source)), args.every)
     if not indices:
-        raise ViewError(f"--first {args.first} is behind the last of {len(source)} frames")
-    if args.export:
+        raise ViewError(f"--start {args.start} is behind the last of {len(source)} frames")
+    if args.write_pictures:
         with progress_bar(total=len(indices), unit="frame", desc="pictures") as bar:
-            count = export_pictures(source, indices, args.export, bar.update)
-        say(f"wrote {count} frames to {args.export}")
-    if args.video:
+            count = export_pictures(source, indices, args.write_pictures, bar.update)
+        say(f"wrote {count} frames to {args.write_pictures}")
+    if args.write_video:
         with progress_bar(total=len(indices), unit="frame", desc="video") as bar:
-            count = export_video(source, indices, args.video, bar.update)
-        say(f"wrote {count} frames to {args.video}")
-    return 0
+            count = export_video(source, indices, args.write_video, bar.update)
+        say(f"wrote {count} frames to {args.write_video}")
+    return FINE

@@ -20,6 +20,10 @@ from segmif_ros.datasets.sample import IGNORE
 from segmif_ros.frames import Image8
 
 
+class ProtocolError(ValueError):
+    """A scoring protocol that is none, or does not fit; the message names those that are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Protocol:
     """A named way to count.
@@ -59,14 +63,14 @@ class Protocol:
         that list, usually unlabelled; 255 stays.
 
         Raises:
-            ValueError: the classes are no shipped list, or nobody has written down how they read
+            ProtocolError: the classes are no shipped list, or nobody has written down how they read
                 in the protocol's list.
         """
         if [(c.id, c.name) for c in classes] == [(c.id, c.name) for c in self.classes]:
             return np.arange(256, dtype=np.uint8)
         theirs = list_with(classes)
         if theirs is None:
-            raise ValueError(
+            raise ProtocolError(
                 f"the network's {len(classes)} classes ({_some(classes)}) are not those of "
                 f"protocol {self.name!r} ({_some(self.classes)}), nor any list under "
                 "config/labels; write one with `reads_as`, or score with a protocol of the "
@@ -85,7 +89,7 @@ def load_protocol(name: str) -> Protocol:
             "my.yaml:strict".
 
     Raises:
-        ValueError: no such protocol, with the names that there are; or a file that is none.
+        ProtocolError: no such protocol, with the names that there are; or a file that is none.
         FileNotFoundError: no such file.
     """
     own = name.partition(".yaml:")[2]
@@ -97,7 +101,7 @@ def load_protocol(name: str) -> Protocol:
             return _protocol(load_class_list(each), name)
     if name in shipped_lists():
         return default_protocol(name)
-    raise ValueError(f"no protocol {name!r}, expected one of {', '.join(protocol_names())}")
+    raise ProtocolError(f"no protocol {name!r}, expected one of {', '.join(protocol_names())}")
 
 
 def default_protocol(labels: str) -> Protocol:
@@ -133,7 +137,7 @@ def _protocol(found: ClassList, name: str) -> Protocol:
     raw = found.protocols.get(name)
     if raw is None:
         if found.protocols:
-            raise ValueError(
+            raise ProtocolError(
                 f"class list {found.name!r} has no protocol {name!r}, only "
                 f"{', '.join(found.protocols)}"
             )
@@ -141,7 +145,7 @@ def _protocol(found: ClassList, name: str) -> Protocol:
     counted, ignored = raw.counted, set(raw.ignored)
     wrong = [label for label in counted if label not in ids or label in ignored]
     if wrong:
-        raise ValueError(
+        raise ProtocolError(
             f"protocol {name!r} counts id {wrong[0]}, which is no class of {found.name!r} or is "
             "ignored at the same time"
         )

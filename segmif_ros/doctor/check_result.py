@@ -36,11 +36,6 @@ class CheckResult:
     remedy: str = ""
 
 
-def exit_status(results: Iterable[CheckResult]) -> int:
-    """Return 0 when all is well, 1 after a WARN, 2 after a FAIL."""
-    return max((int(result.verdict) for result in results), default=0)
-
-
 def as_text(results: Iterable[CheckResult]) -> str:
     """Return one line per result, and its remedy below it."""
     lines = []

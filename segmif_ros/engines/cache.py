@@ -266,14 +266,14 @@ class EngineCache:
         except OSError as err:  # some network file systems have no locks
             raise CacheError(
                 f"the engine cache {self.folder} cannot be locked ({err}); give a folder on a "
-                "local disk (--cache, parameter engine_cache)"
+                "local disk (--engine-cache, parameter engine_cache)"
             ) from err
         return True
 
     def _unwritable(self, err: OSError) -> CacheError:
         return CacheError(
             f"the engine cache {self.folder} cannot be written ({err}); free space, or give "
-            "another folder (--cache, parameter engine_cache)"
+            "another folder (--engine-cache, parameter engine_cache)"
         )
 
 
@@ -306,7 +306,7 @@ def check_private(folder: Path) -> None:
         raise CacheError(
             f"engines in {folder} are not used: user {status.st_uid} owns the folder and its mode "
             f"is {stat.S_IMODE(status.st_mode):o}, so others can put code there; chown it, chmod "
-            "go-w, or give another folder (--cache, parameter engine_cache)"
+            "go-w, or give another folder (--engine-cache, parameter engine_cache)"
         )
 
 

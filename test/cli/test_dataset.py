@@ -20,7 +20,7 @@ def test_a_sound_data_set_gives_0_and_a_sheet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "made" / "sheet.png"
-    code = main(["dataset", "check", str(make_fmb(tmp_path / "FMB")), "--out", str(out)])
+    code = main(["dataset", "check", str(make_fmb(tmp_path / "FMB")), "--write-sheet", str(out)])
     text = capsys.readouterr().out
     assert code == 0
     assert "fmb, 5 pairs\n" in text
@@ -31,12 +31,12 @@ def test_a_sound_data_set_gives_0_and_a_sheet(
     assert cv2.imread(str(out)) is not None
 
 
-def test_faults_give_1_and_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_give_3_and_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_fmb(tmp_path)
     (root / "train" / "Visible" / "00001.png").unlink()
     write(root / "test" / "Label" / "00004.png", np.full(SIZE, 77, np.uint8))
     (root / "test" / "Infrared" / "00005.png").write_text("no picture")
-    assert main(["dataset", "check", str(root)]) == 1
+    assert main(["dataset", "check", str(root)]) == 3
     text = capsys.readouterr().out
     assert "unpaired: 1\n  train/00001: not in Visible\n" in text
     assert "unreadable: 1\n" in text
@@ -67,11 +67,11 @@ def test_what_is_no_data_set_is_told_without_a_traceback(
         make_fmb(path)
         for file in path.rglob("*.png"):
             file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(200)))
-        extra = ["--out", str(tmp_path / "sheet.png")]
+        extra = ["--write-sheet", str(tmp_path / "sheet.png")]
     elif broken != "missing":
         make_fmb(path)
         extra = {"kind": ["--kind", "mfnet"], "split": ["--split", "val"]}[broken]
-    assert main(["dataset", "check", str(path), *extra]) == (1 if broken == "junk" else 2)
+    assert main(["dataset", "check", str(path), *extra]) == 1
     error = capsys.readouterr().err
     assert "segmif dataset check: " in error
     assert "Traceback" not in error
@@ -90,7 +90,7 @@ def test_thermal_values_of_odd_types_are_listed(
         write(tmp_path / "infrared" / "b.tiff", values)
     except cv2.error:
         pytest.skip(f"this OpenCV does not write {dtype}")
-    assert main(["dataset", "check", str(tmp_path)]) == 1
+    assert main(["dataset", "check", str(tmp_path)]) == 3
     text = capsys.readouterr().out
     assert "unreadable: 1\n" in text
     assert "b.tiff: " in text
@@ -104,7 +104,7 @@ def test_float32_is_sound_and_rendered_as_the_node_does(
     write(tmp_path / "infrared" / "a.tiff", rng.normal(20.0, 5.0, SIZE).astype(np.float32))
     assert main(["dataset", "check", str(tmp_path)]) == 0
     assert "\nsound\n" in capsys.readouterr().out
-    assert main(["bag", "make", "--pairs", str(tmp_path), str(tmp_path / "bag")]) == 0
+    assert main(["bag", "make", "--pairs", str(tmp_path), "--out", str(tmp_path / "bag")]) == 0
     assert main(["bag", "info", str(tmp_path / "bag")]) == 0
     assert "/thermal/image_raw" in capsys.readouterr().out
     assert main(["dataset", "check", str(tmp_path / "bag")]) == 0
@@ -116,14 +116,14 @@ def test_pictures_that_ended_the_check_are_listed(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder,) = CASES.glob(f"25-*/{name}")
-    assert main(["dataset", "check", str(folder)]) == 1
+    assert main(["dataset", "check", str(folder)]) == 3
     text = capsys.readouterr().out
     assert "unreadable: 1\n" in text
     assert "FLIR 000" in text
 
 
 def test_wrong_use_gives_2(tmp_path: Path) -> None:
-    for wrong in ("--kind coco", "--limit 0", "--limit many", "--out sheet.txt"):
+    for wrong in ("--kind coco", "--limit 0", "--limit many", "--write-sheet sheet.txt"):
         with pytest.raises(SystemExit) as ended:
             main(["dataset", "check", str(tmp_path), *wrong.split()])
         assert ended.value.code == 2

@@ -109,7 +109,7 @@ def test_a_rate_that_the_user_gave_is_not_changed(monkeypatch, tmp_path):
 
 def test_the_verdict_says_what_to_try_next(monkeypatch, tmp_path, capsys):
     _, report = measure(monkeypatch, tmp_path, [30, 30, 30])
-    assert demo._verdict(report, tmp_path, video=False) == 1
+    assert demo._verdict(report, tmp_path, video=False) == 3
     error = capsys.readouterr().err
     assert "70 of 100 pairs came out, fewer than 95 %" in error
     assert "overtaken by a newer pair" in error
@@ -165,10 +165,6 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
         (["--rate", "-3"], "--rate is -3.0"),
         (["--rate", "inf"], "--rate is inf"),
         (["--seconds", "nan"], "--seconds is nan"),
-        (["--rows", "0"], "--rows is 0"),
-        (["--seed", "-1"], "--seed is -1"),
-        (["--bag", "nowhere"], "bag 'nowhere' does not exist"),
-        (["--pairs", "nowhere"], "nowhere/visible is not a folder"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
@@ -176,3 +172,15 @@ def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--bag", "bag 'nowhere' does not exist"),
+        ("--pairs", "nowhere/visible is not a folder"),
+    ],
+)
+def test_a_source_that_is_not_there_is_one_line(tmp_path, capsys, option, message):
+    assert demo.main([option, "nowhere", "--out", str(tmp_path / "o")]) == 1
+    assert capsys.readouterr().err.startswith(f"segmif demo: {message}; ")

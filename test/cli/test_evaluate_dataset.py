@@ -79,7 +79,7 @@ def boxed(tmp_path: Path) -> Path:
 
 def run(bundle: Path, data: Path, *more: str) -> int:
     words = ["--dataset", str(data), "--model", str(bundle), "--engine", "onnxruntime"]
-    return segmif(["evaluate", *words, "--engine-threads", "1", *more])
+    return segmif(["evaluate", *words, "--threads", "1", *more])
 
 
 def scores(out: Path) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def test_labels_of_another_list_are_scored_in_that_list(
     for name in ("001D", "002N"):
         write_labels(folder, name, 0, 2)
     out = tmp_path / "out"
-    assert run(bundle, folder, "--annotated", "mfnet9", "--out", str(out)) == 0
+    assert run(bundle, folder, "--classes", "mfnet9", "--out", str(out)) == 0
     report = scores(out)
     assert report["dataset"]["labels"] == "mfnet9"
     assert "mfnet9" in report["segmentation"]["protocols"]
@@ -204,7 +204,7 @@ def test_a_class_list_of_ones_own_is_scored_by_its_protocols(
     own = tmp_path / "plant.yaml"
     own.write_text(shipped.replace("name: fmb15", "name: plant").replace("fmb14:", "strict:"))
     out = tmp_path / "out"
-    assert run(bundle, folder, "--annotated", str(own), "--out", str(out)) == 0
+    assert run(bundle, folder, "--classes", str(own), "--out", str(out)) == 0
     report = scores(out)
     assert report["dataset"]["labels"] == "plant"
     assert list(report["segmentation"]["protocols"]) == ["strict", "fmb15", "fmb13", "fmb8"]
@@ -255,7 +255,7 @@ def test_a_method_without_all_pictures_is_not_compared(
 ) -> None:
     fused = tmp_path / "SomeNet"
     fused.mkdir()
-    assert run(bundle, boxed, "--fused", str(fused)) == 2
+    assert run(bundle, boxed, "--fused", str(fused)) == 1
     assert cv2.imwrite(str(fused / "001D.png"), np.zeros((*SIZE, 3), np.uint8))
     assert run(bundle, boxed, "--fused", str(fused), "--limit", "1") == 0
     assert "SomeNet" in capsys.readouterr().out
@@ -271,15 +271,15 @@ def test_a_method_without_all_pictures_is_not_compared(
 def test_what_cannot_be_used_is_named(
     bundle: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words, told in (
-        (["--dataset", str(tmp_path / "nowhere")], "does not exist"),
-        (["--dataset", str(folder), "--protocol", "fmb14,mfnet9"], "one at a time"),
-        (["--dataset", str(folder), "--protocol", "fmb99"], "no protocol 'fmb99'"),
-        (["--dataset", str(folder), "--split", "moon"], "moon"),
-        (["--dataset", str(folder), "--model", "no-such-model"], "no-such-model"),
-        (["--dataset", str(folder), "--out", str(folder / "visible" / "001D.png")], "001D.png"),
+    for words, code, told in (
+        (["--dataset", str(tmp_path / "nowhere")], 1, "does not exist"),
+        (["--dataset", str(folder), "--protocol", "fmb14,mfnet9"], 2, "one at a time"),
+        (["--dataset", str(folder), "--protocol", "fmb99"], 2, "no protocol 'fmb99'"),
+        (["--dataset", str(folder), "--split", "moon"], 1, "moon"),
+        (["--dataset", str(folder), "--model", "no-such-model"], 1, "no-such-model"),
+        (["--dataset", str(folder), "--out", str(folder / "visible" / "001D.png")], 2, "001D.png"),
     ):
-        assert segmif(["evaluate", "--model", str(bundle), *words]) == 2, words
+        assert segmif(["evaluate", "--model", str(bundle), *words]) == code, words
         assert told in capsys.readouterr().err
     (folder / "visible" / "002N.png").write_bytes(b"not a picture")
     assert run(bundle, folder) == 1

@@ -14,7 +14,8 @@ from tiny_model import write_tiny_bundle
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.evaluate import DONE, main
+from segmif_ros.cli.command_line import FINE
+from segmif_ros.cli.evaluate import main
 from segmif_ros.cli.evaluate_live import LiveScores
 from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of, pairing_config
@@ -29,7 +30,7 @@ def test_a_played_bag_is_counted_and_timed(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "model", (64, 96))
     bag = drive_bag(tmp_path / "drive", 40)
     words = ["--model", str(bundle), "--engine", "onnxruntime", "--live", "--metrics-every", "5"]
-    assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == DONE
+    assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == FINE
     report = load(tmp_path / "out")
     live = report["timing"]["live"]
     assert live is not None
@@ -52,7 +53,7 @@ def test_a_bag_of_compressed_images_is_played_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "late.yaml").write_text("/**: {ros__parameters: {thermal_offset_ms: -40.0}}\n")
     words = ["--model", str(bundle), "--engine", "onnxruntime", "--live", "--metrics-every", "5"]
     words += ["--params", str(tmp_path / "late.yaml")]
-    assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == DONE
+    assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == FINE
     report = load(tmp_path / "out")
     assert report["pairs"]["evaluated"] > 15
     assert report["sources"][0]["topics"] == {

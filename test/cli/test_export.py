@@ -64,7 +64,7 @@ def test_a_checkpoint_that_is_missing_is_named(tmp_path, capsys):
 def test_a_class_with_a_bias_is_found_everywhere(tmp_path, capsys):
     out = tmp_path / "bundle"
     command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
-    assert main([*command, "--favour", "car=50", "--precision", "fp32,fp16"]) == 0
+    assert main([*command, "--class-bias", "car=50", "--write-precision", "fp32,fp16"]) == 0
     bundle = Bundle.load(out)
     assert bundle.precisions == ("fp32", "fp16")
     if find_spec("tensorrt_rtx"):
@@ -85,7 +85,7 @@ def test_a_class_with_a_bias_is_found_everywhere(tmp_path, capsys):
 def test_int8_without_its_pairs_is_refused_and_the_rest_stays(tmp_path, capsys):
     out = tmp_path / "bundle"
     command = ["--random", "0", "--variant", "nano", "--size", "64x64", "--out", str(out)]
-    assert main([*command, "--precision", "int8", "--int8-pairs", str(tmp_path / "none")]) == 1
+    assert main([*command, "--write-precision", "int8", "--pairs", str(tmp_path / "none")]) == 1
     assert "none" in capsys.readouterr().err
     assert Bundle.load(out).precisions == ("fp32",)
 

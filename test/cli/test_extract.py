@@ -35,7 +35,8 @@ class Radiometric:
 
 
 def extract(*args: object) -> int:
-    return main(["bag", "extract", *map(str, args)])
+    bag, out, *options = map(str, args)
+    return main(["bag", "extract", bag, "--out", out, *options])
 
 
 def test_every_nth_pair_becomes_a_folder_that_a_dataset_reader_takes(tmp_path, capsys):
@@ -79,7 +80,9 @@ def test_degrees_stay_floats(tmp_path):
 
 def test_the_rig_is_exported_with_labels_and_counts(tmp_path):
     out = tmp_path / "street"
-    assert main(["dataset", "export", "rig", str(out), "--count", "1", "--split", "val"]) == 0
+    assert (
+        main(["dataset", "export", "rig", "--out", str(out), "--limit", "1", "--split", "val"]) == 0
+    )
     assert read_thermal(out / "infrared" / "rig-50000.png").dtype == np.uint16
     assert len(np.unique(cv2.imread(str(out / "labels" / "rig-50000.png"), -1))) > 5
     assert main(["dataset", "check", str(out)]) == 0
@@ -88,13 +91,13 @@ def test_the_rig_is_exported_with_labels_and_counts(tmp_path):
 def test_nothing_is_replaced_unless_asked_and_nothing_of_others_ever(tmp_path, capsys):
     bag, out = drive_bag(tmp_path / "drive", 4), tmp_path / "pairs"
     assert extract(bag, out) == 0
-    assert extract(bag, out, "--limit", 1) == 1
+    assert extract(bag, out, "--limit", 1) == 2
     assert "--force to replace it" in capsys.readouterr().err
     assert extract(bag, out, "--limit", 1, "--force") == 0
     assert len(list((out / "visible").iterdir())) == 1
     (out / "labels").mkdir()
     (out / "labels" / "000000.png").write_bytes(b"hours of work")
-    assert extract(bag, out, "--force") == 1
+    assert extract(bag, out, "--force") == 2
     assert "labels/000000.png" in capsys.readouterr().err
     foreign = tmp_path / "mine"
     foreign.mkdir()
@@ -113,7 +116,6 @@ def test_a_pair_that_fails_leaves_no_half_folder(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words", "code"),
     [
-        (["--every", 0], "--every is 0; give 1 or more", 2),
         (["--thermal-offset-ms", 1e9], "a day at most", 2),
         (["--tolerance-ms", "nan"], "--tolerance-ms is nan", 2),
         (["--start", 99], "has 4 pairs; begin earlier", 1),

@@ -33,7 +33,7 @@ def test_a_bundle_tells_what_it_is_and_costs(
     text = capsys.readouterr().out
     for line in (
         "name: segmif-test",
-        "size: 64x96 (height x width)",
+        "size: 96x64 (width x height)",
         f"sha256: {bundle.manifest.sha256}",
         "switch guidance: saliency",
         "switch min_max_stretch: False",

@@ -55,7 +55,7 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(monkeypatch, c
         raise ModuleNotFoundError(name="rclpy")
 
     monkeypatch.setattr("segmif_ros.cli.bag.main", without_ros)
-    assert main(["bag", "play", "x"]) == 2
+    assert main(["bag", "play", "x"]) == 1
     assert "pip install 'segmif_ros[ros]'" in capsys.readouterr().err
 
 

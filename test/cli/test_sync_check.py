@@ -51,7 +51,7 @@ def test_a_bag_gives_rates_offset_and_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_bag(TiltedPairs(60.0), tmp_path / "bag")
-    assert main([str(tmp_path / "bag"), "--json", str(tmp_path / "sync.json")]) == 0
+    assert main([str(tmp_path / "bag"), "--out", str(tmp_path / "sync.json")]) == 0
     text = capsys.readouterr().out
     assert f"{TOPICS['rgb']}: 120 images, 15.00 Hz" in text
     assert "clocks: thermal stamps are" in text
@@ -90,7 +90,7 @@ def test_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[s
 def test_a_look_of_no_length_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["bag", "--seconds", "-1"])
-    assert "--seconds is -1, expected above 0" in capsys.readouterr().err
+    assert "--seconds: '-1', expected a number above 0" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_topic_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +104,7 @@ def test_figures_that_cannot_be_written_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_bag(TiltedPairs(0.0, seconds=1.0), tmp_path / "bag")
-    assert main([str(tmp_path / "bag"), "--json", str(tmp_path / "none" / "sync.json")]) == 1
+    assert main([str(tmp_path / "bag"), "--out", str(tmp_path / "none" / "sync.json")]) == 1
     assert "sync.json" in capsys.readouterr().err
 
 
@@ -150,7 +150,7 @@ def test_live_topics(tmp_path: Path) -> None:
                 *(sys.executable, "-m", "segmif_ros.cli.main", "sync-check", "--live"),
                 *("--rgb-topic", "/rig/rgb/image_raw"),
                 *("--thermal-topic", "/rig/thermal/image_raw"),
-                *("--seconds", "4", "--json", str(result)),
+                *("--seconds", "4", "--out", str(result)),
             ],
             env=environment,
             capture_output=True,

@@ -47,8 +47,8 @@ def test_a_bag_is_served_until_ctrl_c(bag: Path, tiny_bundle: Path) -> None:
 
 def test_pictures_of_some_frames_are_written(bag, tiny_bundle, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    flags = ["--model", str(tiny_bundle), "--first", "1", "--every", "2", "--count", "2"]
-    assert main([str(bag), *flags, "--export", str(out)]) == 0
+    flags = ["--model", str(tiny_bundle), "--start", "1", "--every", "2", "--limit", "2"]
+    assert main([str(bag), *flags, "--write-pictures", str(out)]) == 0
     assert "wrote 2 frames" in capsys.readouterr().out
     assert {path.name.split("_")[0] for path in out.iterdir()} == {"000001", "000003"}
     visible = cv2.imread(str(out / "000003_visible.jpg"))
@@ -63,9 +63,12 @@ def test_pictures_of_some_frames_are_written(bag, tiny_bundle, tmp_path, capsys)
         (["{tmp}"], "no bag (.mcap, .db3"),
         (["{bag}", "--model", "no-such-model"], "no-such-model"),
         (["{bag}", "--rgb-topic", "/nowhere"], "no images on '/nowhere'"),
-        (["{bag}", "--model", "{tiny}", "--first", "9", "--export", "{tmp}/x"], "behind the last"),
-        (["{bag}", "--model", "{tiny}", "--video", "{tmp}/x.avi"], "end the name with .mp4"),
-        (["{report}", "--export", "{tmp}/x"], "files already"),
+        (
+            ["{bag}", "--model", "{tiny}", "--start", "9", "--write-pictures", "{tmp}/x"],
+            "behind the last",
+        ),
+        (["{bag}", "--model", "{tiny}", "--write-video", "{tmp}/x.avi"], "end the name with .mp4"),
+        (["{report}", "--write-pictures", "{tmp}/x"], "files already"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line(
@@ -84,7 +87,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(
     [
         [],
         ["bag", "--live"],
-        ["--live", "--export", "x"],
+        ["--live", "--write-pictures", "x"],
         ["bag", "--every", "0"],
         ["bag", "--port", "65536"],
         ["bag", "--tolerance-ms", "-1"],

@@ -68,7 +68,12 @@ def test_a_healthy_camera():
         ({"age_s": -20.0}, Verdict.WARN, "20 s in the future", "set its clock"),
         ({"age_s": 3600.0, "clocks": 1}, Verdict.OK, "use_sim_time:=true", ""),
         ({"publishers": [CAMERA, CAMERA]}, Verdict.WARN, "/driver, /driver", "all but one"),
-        ({"refused": {"rgb": "encoding 'nv99' is not known"}}, Verdict.FAIL, "'nv99' is", "--rgb"),
+        (
+            {"refused": {"rgb": "encoding 'nv99' is not known"}},
+            Verdict.FAIL,
+            "'nv99' is",
+            "--rgb-topic",
+        ),
         ({"refused": {"thermal": "encoding"}}, Verdict.OK, "30.0 Hz", ""),
     ],
 )

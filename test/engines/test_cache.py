@@ -167,7 +167,7 @@ def test_a_refusal_is_kept_without_the_engine(cache: EngineCache) -> None:
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     cache = EngineCache(tmp_path / "file" / "engines")
-    with pytest.raises(CacheError, match=r"cannot be written .*--cache"):
+    with pytest.raises(CacheError, match=r"cannot be written .*--engine-cache"):
         cache.store("nano", KEY, PLAN, GATE)
     with pytest.raises(CacheError, match="cannot be written"), cache.locked("nano", KEY):
         pass

@@ -31,7 +31,7 @@ from segmif_ros.recordings.bags import (
 from segmif_ros.recordings.pairs import nearest
 from segmif_ros.ros.transport import prepare_process
 
-EXIT_NO_SUBSCRIBER = 3
+EXIT_NO_SUBSCRIBER = 1
 
 _CLOCK_PERIOD_NS = 25_000_000
 _LINGER_S = 0.3
@@ -72,7 +72,7 @@ class Playback:
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < math.inf:
-            raise BagError(f"--rate is {self.rate}; give a speed above 0")
+            raise BagError(f"--speed is {self.rate}; give a speed above 0")
         if self.every < 1:
             raise BagError(f"--every is {self.every}; give 1 or more")
         for name in ("start_delay_s", "start_offset_s", "duration_s", "wait_s"):

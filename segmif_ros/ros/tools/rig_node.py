@@ -38,7 +38,7 @@ from segmif_ros.ros.tools.rig_measurements import Measurements
 from segmif_ros.ros.tools.rig_options import parser
 
 EXIT_USAGE = 2
-EXIT_NO_SUBSCRIBER = 3
+EXIT_NO_SUBSCRIBER = 1
 
 THERMAL_PHASE_S = 0.004
 """The cameras are not triggered together: the thermal one is this much later."""

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         help="mono16: 0.01 K; mono8: a fixed span around the air temperature")  # fmt: skip
     add("--frames", type=_count, metavar="N", help="stop after N RGB frames (default: no end)")
     add("--wait-for-subscribers", type=_seconds, metavar="SECONDS",
-        help="start when both image topics have a subscriber; exit 3 if they do not")  # fmt: skip
+        help="start when both image topics have a subscriber; exit 1 if they do not")  # fmt: skip
     add("--write-calibration", type=Path, metavar="PATH",
         help="write the true thermal to RGB geometry for the node's calibration_file")  # fmt: skip
     add("--prerender", type=_count, default=PRERENDER, metavar="N",

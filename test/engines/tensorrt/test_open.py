@@ -325,16 +325,24 @@ def test_build_engine_builds_says_how_and_refuses(
     gpu: StandInGpu, opened: Opened, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(opened.options.cache)
-    line = [str(opened.bundle.path), "--cache", folder, "--precision", "fp16", "--workspace", "64"]
+    line = [
+        str(opened.bundle.path),
+        "--engine-cache",
+        folder,
+        "--precision",
+        "fp16",
+        "--workspace",
+        "64",
+    ]
     assert main([*line, "--optimization-level", "1"]) == 0
     out = capsys.readouterr().out
     assert "precision: fp16" in out
     assert "gate: passed" in out
     assert gpu.behaviour.built[-1]["workspace"] == 64 << 20
     assert gpu.behaviour.built[-1]["level"] == 1
-    assert main([*line, "--size", "512x640"]) == 1
-    assert "segmif export --size 512x640" in capsys.readouterr().err
-    assert main([str(opened.bundle.path), "--cache", folder, "--precision", "int8"]) == 1
+    assert main([*line, "--size", "640x512"]) == 1
+    assert "segmif export --size 640x512" in capsys.readouterr().err
+    assert main([str(opened.bundle.path), "--engine-cache", folder, "--precision", "int8"]) == 1
     assert "segmif quantise" in capsys.readouterr().err
     gpu.behaviour.spoil = lambda _: True
     assert main([*line, "--rebuild"]) == 1

@@ -166,7 +166,7 @@ def test_what_cannot_be_built_for_a_gpu_is_one_line(
     """TensorRT for RTX multiplies no float32 matrices on Turing, which every file here does."""
     # No driver whatever this machine has: the stand-in of other tests stays loaded once it was.
     monkeypatch.setattr(ahead, "ask_driver", partial(ask_driver, "libcuda-of-no-machine.so.1"))
-    cache = ["--cache", str(tmp_path)]
+    cache = ["--engine-cache", str(tmp_path)]
     assert main(["build-engine", str(nano.path), "--ahead", "--for", "turing", *cache]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1

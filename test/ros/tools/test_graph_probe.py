@@ -79,7 +79,7 @@ def test_the_doctor_names_what_is_wrong(start_node, tiny_bundle, peer: Peer, tmp
     home = Path(__file__).resolve().parents[3]
     doctor = subprocess.Popen(
         [sys.executable, "-m", "segmif_ros.cli.main", "doctor", "--json", "--seconds", "3",
-         "--rgb", "/segmif/input/rgb", "--thermal", "/flir/image_raw"],
+         "--rgb-topic", "/segmif/input/rgb", "--thermal-topic", "/flir/image_raw"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=home,
         env=os.environ | {"ROS_DOMAIN_ID": str(peer.node.context.get_domain_id())},
     )  # fmt: skip

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all verbs share: one parser, one spelling of each option, one table of exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from segmif_ros.cli.spellings import OLD_SPELLINGS
+from segmif_ros.outputs import OutputError
+
+FINE, FAILED, WRONG_USE, VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes of every verb; `segmif --help` says what they mean."""
+
+_LONG_MESSAGE = 400
+
+
+class UsageError(ValueError):
+    """The options contradict each other, or one has a value that nobody can use."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that knows old spellings, guesses at mistyped ones and shows an example."""
+
+    def __init__(self, prog: str, example: str = "", **options: Any) -> None:
+        """Make a parser; its verbs are parsers of the same kind.
+
+        Args:
+            prog: what people type, for example "segmif bag make".
+            example: command lines that work.
+            options: as of `argparse.ArgumentParser`.
+        """
+        if example:
+            indented = "\n".join(f"  {line}".rstrip() for line in example.strip().splitlines())
+            options["epilog"] = f"example:\n{indented}\n" + options.get("epilog", "")
+        super().__init__(prog=prog, formatter_class=_HelpFormatter, allow_abbrev=False, **options)
+        self.set_defaults(prog=self.prog)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, old spellings included."""
+        words = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(_respelled(self.prog, words), namespace)
+        if getattr(found, "old_out", None) is not None:
+            _hint(self.prog, "the last word", "--out")
+            found.out = found.out or found.old_out
+        if hasattr(found, "old_out") and found.out is None:
+            self.error("the following arguments are required: --out")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong and what may have been meant; exit code 2."""
+        self.exit(WRONG_USE, f"{self.prog}: {message}{self._guess(message)}; see --help\n")
+
+    def _guess(self, message: str) -> str:
+        unknown = re.match(r"unrecognized arguments: .*?(-[\w-]+)", message)
+        choice = re.search(r"invalid choice: '(.*?)' \(choose from (.+)\)", message)
+        if unknown:
+            return did_you_mean(unknown[1], list(self._options()))
+        return did_you_mean(choice[1], re.findall(r"[\w.+-]+", choice[2])) if choice else ""
+
+    def _options(self) -> Iterator[str]:
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    yield from parser._options()
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        shown = action.help or ""
+        silent = (None, False, argparse.SUPPRESS)
+        if "(default" in shown or action.default in silent or not action.option_strings:
+            return shown
+        return shown + (" (default: %(default)s)" if action.default != [] else "")
+
+
+def run(
+    parser: Parser,
+    work: Callable[[argparse.Namespace], int],
+    argv: Sequence[str],
+    *,
+    check: Callable[[argparse.Namespace], None] = lambda _: None,
+    expected: tuple[type[Exception], ...] = (),
+    usage: tuple[type[Exception], ...] = (),
+) -> int:
+    """Parse, work and return the exit code; an error becomes one line.
+
+    Args:
+        parser: of the verb.
+        work: gets what was parsed.
+        argv: words behind the verb.
+        check: raises UsageError for options that do not go together.
+        expected: errors of other packages that the work may end with; our own and those of the
+            system always may.
+        usage: errors that mean wrong use.
+    """
+    args = parser.parse_args(list(argv))
+    try:
+        check(args)
+    except UsageError as err:
+        parser.error(str(err))
+    wrong: tuple[type[Exception], ...] = (UsageError, OutputError, *usage)
+    usual: tuple[type[Exception], ...] = (OSError, *expected)
+    try:
+        return work(args)
+    except BrokenPipeError:
+        raise
+    except Exception as err:
+        if isinstance(err, wrong):
+            return _failed(args.prog, err, WRONG_USE)
+        if isinstance(err, usual) or type(err).__module__.startswith("segmif_ros."):
+            return _failed(args.prog, err, FAILED)
+        raise
+
+
+def _failed(prog: str, err: Exception, code: int) -> int:
+    lines = str(err).split("\n") or [repr(err)]
+    text = " ".join(" ".join(lines).split())
+    sys.stderr.write(f"{prog}: {text if len(text) < _LONG_MESSAGE else lines[0]}\n")
+    return code
+
+
+def did_you_mean(given: str, known: Sequence[str]) -> str:
+    """Return "; did you mean X?" for a mistyped word, else nothing."""
+    longer = [name for name in known if len(given) > 2 and name.startswith(given)]
+    near = longer or get_close_matches(given, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _respelled(prog: str, words: Sequence[str]) -> list[str]:
+    """Return the words with old spellings replaced, each with a hint."""
+    found: list[str] = []
+    verb = prog.removeprefix("segmif ")
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        after = words[place + 1] if place + 1 < len(words) else ""
+        for old in OLD_SPELLINGS:
+            if flag == old.old and verb in old.verbs and old.meant(value if equals else after):
+                _hint(prog, old.old, old.new)
+                flag = old.new
+                break
+        found.append(flag + equals + value)
+    return found
+
+
+def _hint(prog: str, old: str, new: str) -> None:
+    sys.stderr.write(f"{prog}: {old} is {new} now; the old spelling ends with the next release\n")
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers of a range."""
+    expected = f"{least} or more" if most is None else f"{least} to {most}"
+
+    def parse(text: str) -> int:
+        number = int(text) if re.fullmatch(r"-?\d{1,18}", text) else None
+        if number is None or number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number, {expected}")
+        return number
+
+    return parse
+
+
+def number(above: float, most: float = math.inf) -> Callable[[str], float]:
+    """Return a parser of finite numbers above `above`, up to `most`."""
+    expected = f"above {above:g}" + (f", up to {most:g}" if math.isfinite(most) else "")
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (above < value <= most and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a number {expected}")
+        return value
+
+    return parse
+
+
+def size(least: int, most: int = 65536) -> Callable[[str], tuple[int, int]]:
+    """Return a parser of "640x480", width first as people say it, to (height, width)."""
+
+    def parse(text: str) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
+        width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not least <= min(width, height) <= max(width, height) <= most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}, expected WIDTHxHEIGHT such as 640x480, {least} to {most} pixels a side"
+            )
+        return height, width
+
+    return parse
+
+
+def as_size(shape: tuple[int, int]) -> str:
+    """Return (height, width) as people type it: "640x480"."""
+    return f"{shape[1]}x{shape[0]}"
+
+
+def require_landscape(shape: tuple[int, int], *, confirmed: bool) -> None:
+    """Ask before a model becomes higher than wide: sizes once were typed the other way round.
+
+    Raises:
+        UsageError: not confirmed.
+    """
+    height, width = shape
+    if height <= width or confirmed:
+        return
+    text = f"--size {width}x{height} is {width} wide and {height} high"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        sys.stderr.write(f"{text}. A portrait model? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+    raise UsageError(f"{text}; give --size {height}x{width}, or --portrait if that is meant")
+
+
+_LISTENED = "(default: told by names and encodings)"
+
+_SHARED: Mapping[str, Mapping[str, Any]] = {
+    "bundle": {
+        "metavar": "BUNDLE",
+        "help": "folder of a model bundle, or the name of a shipped one",
+    },
+    "--model": {
+        "metavar": "BUNDLE",
+        "default": "segmif-nano",
+        "help": "folder of a model bundle, or the name of a shipped one",
+    },
+    "--engine": {"default": "auto", "help": "runtime of the network"},
+    "--threads": {
+        "type": whole(0, 256),
+        "default": 0,
+        "metavar": "N",
+        "help": "CPU threads, 0 for all cores",
+    },
+    "--engine-cache": {"type": Path, "metavar": "FOLDER", "help": "where built engines are kept"},
+    "--precision": {
+        "default": "auto",
+        "help": "precision to compute in",
+    },
+    "--rgb-topic": {"metavar": "TOPIC", "help": f"images of the RGB camera {_LISTENED}"},
+    "--thermal-topic": {"metavar": "TOPIC", "help": f"images of the thermal camera {_LISTENED}"},
+    "--calibration": {"type": Path, "metavar": "YAML", "help": "thermal to RGB geometry"},
+    "--classes": {
+        "metavar": "LIST",
+        "help": "class list: a name under config/labels, or a .yaml file",
+    },
+    "--pairs": {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "pairs of pictures: FOLDER/visible/* and FOLDER/infrared/* of the same names",
+    },
+    "--limit": {"type": whole(1), "metavar": "N", "help": "at most N pairs"},
+    "--start": {"type": whole(0), "default": 0, "metavar": "N", "help": "leave out the first N"},
+    "--every": {"type": whole(1), "default": 1, "metavar": "N", "help": "only every Nth"},
+    "--seconds": {"type": number(0.0), "metavar": "SECONDS", "help": "at most so long"},
+    "--size": {
+        "type": size(64),
+        "metavar": "WxH",
+        "help": "width x height of the pictures that the model takes",
+    },
+    "--portrait": {"action": "store_true", "help": "a --size that is higher than wide is meant"},
+    "--json": {"action": "store_true", "help": "print JSON instead of text"},
+    "--out": {"type": Path, "metavar": "PATH", "help": "where the result goes"},
+}
+
+
+def shared(to: argparse._ActionsContainer, *names: str, **changes: Any) -> None:
+    """Add options that several verbs have, with what is different here."""
+    for name in names:
+        to.add_argument(name, **{**_SHARED[name], **_choices(name), **changes})
+
+
+def _choices(name: str) -> Mapping[str, Any]:
+    """Return the choices of an option; `segmif doctor` starts where their modules do not."""
+    if name == "--engine":
+        from segmif_ros.engines import ENGINES
+
+        return {"choices": ENGINES}
+    if name == "--precision":
+        from segmif_ros.bundle import PRECISIONS
+
+        return {"choices": ("auto", *PRECISIONS)}
+    return {}
+
+
+def out_that_was_last(parser: Parser, help: str, *, metavar: str = "BAG") -> None:  # noqa: A002
+    """Add --out, and for one release the word at the end that it was before."""
+    shared(parser, "--out", metavar=metavar, help=help)
+    parser.add_argument("old_out", nargs="?", type=Path, help=argparse.SUPPRESS)
