@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Two commands matter: `make demo` and `make test`. Both make their own environment in .venv.
+# Two commands matter: `make demo` and `make test`. All make their own environment in .venv.
 
 PYTHON ?= python3
 OUT ?= demo_out
@@ -18,19 +18,22 @@ DEMO := $(if $(BAG),--bag "$(BAG)") $(if $(PAIRS),--pairs "$(PAIRS)") \
 	$(if $(RATE),--rate "$(RATE)") $(if $(SECONDS),--seconds "$(SECONDS)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(ENGINE),--engine "$(ENGINE)") --out "$(OUT)"
 
-.PHONY: help demo test test-oldest fuzz lint clean distclean
+.PHONY: help demo test test-oldest fuzz lint docs clean distclean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    run the whole chain and write pictures and figures to $(OUT)/"
-	@echo "             options: BAG=bag PAIRS=folder SEED=number MODEL=folder ENGINE=name"
-	@echo "             LIGHTING=day|dusk|night|glare|smoke|tour RATE=hz SECONDS=s OUT=folder"
-	@echo "make test    lint, types and all tests"
-	@echo "make lint    lint and types only"
-	@echo "make fuzz    mutated messages and files for SECONDS=60 (docs/reliability.md)"
-	@echo "make test-oldest   all tests with every dependency at its lower bound, in .venv-oldest"
-	@echo "make clean   remove what was built (distclean: also $(VENV))"
-	@echo "             PYTHON=... chooses the interpreter (3.10 to 3.13)"
+	@echo "make demo         run the whole chain and write pictures and figures to $(OUT)/"
+	@echo "                  BAG=bag | PAIRS=folder   what the cameras send (default: a virtual road)"
+	@echo "                  LIGHTING=day|dusk|night|glare|smoke|tour SEED=number   of the virtual road"
+	@echo "                  RATE=hz SECONDS=s MODEL=folder ENGINE=name OUT=folder"
+	@echo "make test         lint, types and all tests"
+	@echo "make test-oldest  all tests with every dependency at its lower bound, in $(VENV)-oldest"
+	@echo "make fuzz         mutated messages and files for SECONDS=60 (docs/reliability.md)"
+	@echo "make lint         lint and types only"
+	@echo "make docs         build/docs/index.html from docs/*.md; warnings are errors"
+	@echo "make clean        remove what was built"
+	@echo "make distclean    the same, and $(VENV)"
+	@echo "PYTHON=...        chooses the interpreter (3.10 to 3.13) when $(VENV) is made"
 
 demo: $(VENV)/.installed-demo
 	@$(BIN)/segmif demo $(DEMO)
@@ -48,6 +51,10 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -c docs . build/docs
+	@echo "open build/docs/index.html"
 
 clean:
 	rm -rf demo_out build dist install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
@@ -81,4 +88,8 @@ $(VENV)-oldest/.installed: $(VENV)/.installed-test scripts/oldest.py
 	$(VENV)-oldest/bin/python -m pip install --disable-pip-version-check \
 		--constraint $(VENV)-oldest/constraints.txt \
 		--editable '.[ros,cpu,train,cluster,test]' || $(PIP_FAILED)
+	@touch $@
+
+$(VENV)/.installed-docs: setup.py pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[docs]' || $(PIP_FAILED)
 	@touch $@

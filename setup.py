@@ -80,6 +80,7 @@ setup(
         "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2", "tensorboard>=2.16,<3"],
         "cluster": ["distributed>=2024.8,<2027"],
         "fuzz": ['atheris>=3,<4; python_version >= "3.11"'],
+        "docs": ["sphinx>=8,<10", "myst-parser>=4,<6", "furo>=2024.8,<2027"],
         "test": [
             "pytest>=8,<9",
             "ruff>=0.17,<0.18",

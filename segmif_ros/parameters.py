@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every parameter of the node, declared once.
 
-The node, config/segmif.yaml, the README's table and `segmif evaluate --params` follow from
+The node, config/segmif.yaml, docs/parameters.md and `segmif evaluate --params` follow from
 `PARAMETERS`, and so do the settings that the code reads.
 """
 
@@ -43,7 +43,7 @@ class ParameterSpec:
     Attributes:
         name: ROS parameter name.
         default: default value; its type is the parameter's type.
-        text: one sentence for `ros2 param describe`, the YAML and the README.
+        text: one sentence for `ros2 param describe`, the YAML and docs/parameters.md.
         fills: the field of `Settings`, or of a part of it, that it fills; its own name if empty.
         unit: unit of the value, empty for none.
         limits: smallest and largest number, inclusive; None for any.
@@ -441,7 +441,7 @@ def parameters_yaml() -> str:
 
 
 def parameter_table_markdown() -> str:
-    """Return the README's table of parameters."""
+    """Return the table of parameters in docs/parameters.md."""
     lines = [
         "| parameter | type | default | unit | range | change | meaning |",
         "|---|---|---|---|---|---|---|",

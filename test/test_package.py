@@ -221,7 +221,7 @@ def test_every_file_that_is_used_says_what_it_is_for(tracked: list[Path]) -> Non
 _FOREIGN = {
     "a path of one machine": r"(?<![\w.$}])/(?:home|root|work|Users)/\w",
     "a package index": r"--(?:extra-)?index-url|\b(?:pypi|download\.pytorch)\.org/|/simple/",
-    "a private address": r"\b(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+\b",
+    "a private address": r"(?<!==)\b(?:10\.\d+|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d+\.\d+\b",
 }
 
 

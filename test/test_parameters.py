@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of parameters, and that the YAML and the README say the same."""
+"""The table of parameters, and that the YAML and docs/parameters.md say the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segmif_ros.parameters import (
 from segmif_ros.ros.node.node_parameters import descriptor
 from segmif_ros.share import share_path
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "parameters.md"
 BEGIN, END = "<!-- parameters -->", "<!-- /parameters -->"
 DEFAULTS = {spec.name: spec.default for spec in PARAMETERS}
 
@@ -34,8 +34,8 @@ def test_the_shipped_yaml_is_the_table():
     assert yaml.safe_load(shipped) == {"/**": {"ros__parameters": DEFAULTS}}
 
 
-def test_the_readme_shows_the_table():
-    text = README.read_text()
+def test_the_page_shows_the_table():
+    text = PAGE.read_text()
     assert BEGIN in text
     block = text.partition(BEGIN)[2].partition(END)[0].strip()
     assert block == parameter_table_markdown().strip(), "paste parameter_table_markdown() again"
