@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif compare A B`: two reports of `segmif evaluate` side by side.
+"""`segmif compare A B`: two reports of `segmif evaluate`, of drives or data sets, side by side.
 
 A is what B is measured against, for example the model in use against a candidate. Differences are
 taken pair by pair with intervals. With --max-regression it is a check for CI.
@@ -42,15 +42,16 @@ def main(argv: Sequence[str]) -> int:
 def _compare(args: argparse.Namespace) -> int:
     limits = dict(_limit(text) for text in args.max_regression)
     a, b = load(args.a), load(args.b)
+    folders = [str(args.a), str(args.b)]
     found = compare(a, b)
     unknown = [name for name in limits if found.find(name) is None]
     worse = [] if unknown else _regressions(found, limits)
     if args.out:
-        write_whole(args.out, compare_page(a, b, found))
+        write_whole(args.out, compare_page(a, b, found, folders))
     if args.json:
         say(json.dumps({**found.to_json(), "regressions": worse}, indent=1, allow_nan=False))
     else:
-        say(compare_text(found))
+        say(compare_text(a, b, found, folders))
     if found.objections:
         note(f"segmif compare: not comparable: {'; '.join(found.objections)}")
         return WRONG_USE

@@ -57,7 +57,8 @@ def _scored(args: argparse.Namespace) -> int:
     entries = dataset.entries[: _limit(args, dataset)]
     started = time.perf_counter()
     engine = open_engine(args.engine or "auto", bundle, threads=args.threads or 0)
-    facts, perceiver = engine.describe(), Perceiver(engine, far_pass=args.far_pass or "off")
+    facts = {"name": engine.name, **engine.describe()}
+    perceiver = Perceiver(engine, far_pass=args.far_pass or "off")
     try:
         with (
             stopping(threading.Event()) as stop,  # the pair at hand is still counted whole

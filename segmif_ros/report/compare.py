@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two reports of one drive side by side: differences, and how sure they are.
+"""Two reports of one drive or data set side by side: differences, and how sure they are.
 
-Frames of a drive are alike for a second or so, so they are no independent samples. Intervals come
-from a bootstrap over blocks of time instead of over frames; it is seeded, the same two reports give
-the same intervals.
+Frames of a drive are alike for a second or so, so they are no independent samples; nor are
+neighbours in a data set. Intervals come from a bootstrap over blocks of them instead of over
+frames; it is seeded, the same two reports give the same intervals.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ _OF_THE_INPUT = (
 
 BLOCK_S = 1.0
 """Frames closer than this are taken as one sample."""
+BLOCK_PAIRS = 8
+"""Neighbouring pairs of a data set that are taken as one sample."""
+SMALL_SHARE = 0.01
+"""A certain difference below this share of the value is small."""
+SMALL_GREY = 0.1
+"""Likewise below so many grey levels, of what is measured in them."""
+_IN_GREY_LEVELS = ("frame.flicker", "frame.SD", "frame.fused_SD", "frame.SF", "frame.AG")
 LEAST_BLOCKS = 8
 """With fewer blocks an interval would be a guess."""
 RESAMPLES = 2000
@@ -48,7 +55,7 @@ _DROPPED = "dropped."
 """Beginning of names of counts by reason; a reason that a report does not name has 0."""
 _METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
 HIGHER_IS_BETTER = (
-    *("segmentation.", "timing.pairs", "frame.miou", "frame.fused_SD"),
+    *("segmentation.", "boxes.", "timing.pairs", "frame.miou", "frame.hit", "frame.fused_SD"),
     *(f"fusion.{split}.fused." for split in ("all", "day", "night")),
     *(f"frame.{metric}" for metric in _METRICS),
 )
@@ -131,9 +138,18 @@ class PairedDifference:
         return f"{self.low:+.4f} to {self.high:+.4f}"
 
     @property
+    def small(self) -> bool:
+        """Whether the difference, however certain, changes nothing that anybody would notice."""
+        size = abs(self.delta)
+        grey = self.name.startswith(_IN_GREY_LEVELS) and size < SMALL_GREY
+        return grey or size < SMALL_SHARE * max(abs(self.a), abs(self.b))
+
+    @property
     def certainty(self) -> str:
         """Return what a certain difference is, "" for the others."""
-        return (self.word or "certain") if self.certain else ""
+        if not self.certain:
+            return ""
+        return "certain but small" if self.small else self.word or "certain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +167,23 @@ class Comparison:
     cautions: tuple[str, ...]
     differences: tuple[Difference, ...]
     paired: tuple[PairedDifference, ...]
+
+    @property
+    def shown(self) -> tuple[Difference, ...]:
+        """Differences worth a row: neither equal nor a repeat under another protocol's name."""
+        seen, kept = set(), []
+        for each in self.differences:
+            key = (each.name.rpartition(".")[0], each.a, each.b)
+            repeats = ".miou." in each.name and key in seen
+            seen.add(key)
+            if each.delta and not repeats:
+                kept.append(each)
+        return tuple(kept)
+
+    @property
+    def shown_pairs(self) -> tuple[PairedDifference, ...]:
+        """Differences pair by pair that are there at all."""
+        return tuple(each for each in self.paired if each.delta or each.certain)
 
     def find(self, name: str) -> Difference | None:
         """Return a difference by its name; "miou" is the first protocol's, fused, in all light."""
@@ -303,6 +336,11 @@ def _numbers(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             kept = {key: scores.get(key) for key in ("pixel_accuracy", "boundary_iou")}
             yield from _known(where, kept)
             yield from _known(f"{where}.iou", scores.get("per_class") or {})
+    for row, splits in (report["boxes"] or {}).items():
+        for split, classes in splits.items():
+            for name, figures in classes.items():
+                shares = {key: value for key, value in figures.items() if key != "boxes"}
+                yield from _known(f"boxes.{row}.{split}.{name}", shares)
     for split in ("all", "day", "night"):
         for image, metrics in (report["fusion"].get(split) or {}).items():
             yield from _known(f"fusion.{split}.{image}", metrics)
@@ -344,18 +382,37 @@ def _paired(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[PairedDiffer
 
 
 _Table = tuple[Mapping[str, Any], Sequence[str]]
-_Rows = Mapping[tuple[str, float], Mapping[str, Any]]
+_Rows = Mapping[tuple[str, Any], Mapping[str, Any]]
 
 
 def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[_Table, _Table]]:
     names = [_bag_names(report) for report in (a, b)]
     series = [
-        (report["frames"], report.get("fusion_frames"), report["timing"].get("series"))
+        (
+            *(report["frames"], report.get("fusion_frames"), report["timing"].get("series")),
+            _dataset_table(report.get("dataset")),
+        )
         for report in (a, b)
     ]
     for first, second in zip(*series, strict=True):
         if first and second:
             yield (first, names[0]), (second, names[1])
+
+
+def _dataset_table(dataset: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the pairs of a data set like a table of frames: a block of them is a second."""
+    if not (dataset and dataset.get("rows")):
+        return None
+    columns = dataset["columns"]
+    metrics = [number for number, name in enumerate(columns) if name not in ("name", "when")]
+    name = columns.index("name")
+    return {
+        "columns": ["stamp_ns", "t_s", *(columns[number] for number in metrics)],
+        "rows": [
+            [row[name], index * BLOCK_S / BLOCK_PAIRS, *(row[number] for number in metrics)]
+            for index, row in enumerate(dataset["rows"])
+        ],
+    }
 
 
 def _bag_names(report: Mapping[str, Any]) -> list[str]:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segmif_ros.report.compare import (
+    BLOCK_PAIRS,
     BLOCK_S,
     CONFIDENCE,
     LEAST_BLOCKS,
     RESAMPLES,
+    SMALL_GREY,
+    SMALL_SHARE,
     Comparison,
     PairedDifference,
 )
@@ -19,6 +22,7 @@ from segmif_ros.report.page import rendered
 
 _GROUPS = (
     ("Segmentation", "segmentation."),
+    ("Boxes", "boxes."),
     ("Fusion", "fusion."),
     ("Flicker", "flicker."),
     ("Pairs", "pairs."),
@@ -28,48 +32,85 @@ _GROUPS = (
 )
 
 
-def compare_page(a: Mapping[str, Any], b: Mapping[str, Any], found: Comparison) -> str:
+def compare_page(
+    a: Mapping[str, Any], b: Mapping[str, Any], found: Comparison, folders: Sequence[str]
+) -> str:
     """Return the whole page.
 
     Args:
         a: first report.
         b: second report.
         found: what `compare` returned for them.
+        folders: where the two lie, as people wrote it.
     """
-    sides = [
-        (name, title_of(report), report["model"]["sha256"][:12], report["created"])
-        for name, report in (("A", a), ("B", b))
-    ]
-    return rendered("compare", sides=sides, found=found, groups=_GROUPS, explanation=explanation())
+    return rendered(
+        "compare",
+        sides=_sides(a, b, folders),
+        found=found,
+        groups=_GROUPS,
+        explanation=explanation(),
+    )
 
 
 def explanation() -> str:
     """Return how the intervals come about."""
     return (
         f"Means over the pairs that both reports list. Intervals: {CONFIDENCE:.0%}, {RESAMPLES} "
-        f"seeded draws of blocks of {BLOCK_S:g} s, because neighbouring frames are alike; none "
-        f"with fewer than {LEAST_BLOCKS} blocks. A difference is certain when its interval leaves "
-        "out 0."
+        f"seeded draws of blocks of {BLOCK_S:g} s (of a data set: {BLOCK_PAIRS} pairs), because "
+        f"neighbours are alike; none with fewer than {LEAST_BLOCKS} blocks. A difference is "
+        f"certain when its interval leaves out 0, and small below {SMALL_SHARE:.0%} of the value "
+        f"or {SMALL_GREY:g} grey levels. Equal rows and repeats are left out."
     )
 
 
-def compare_text(found: Comparison) -> str:
-    """Return the comparison for a terminal: objections, paired differences, and what changed."""
-    lines = [f"NOT COMPARABLE: {objection}" for objection in found.objections]
+def compare_text(
+    a: Mapping[str, Any], b: Mapping[str, Any], found: Comparison, folders: Sequence[str]
+) -> str:
+    """Return the comparison for a terminal: objections, paired differences, and what changed.
+
+    Args:
+        a: first report.
+        b: second report.
+        found: what `compare` returned for them.
+        folders: where the two lie, as people wrote it.
+    """
+    lines = ["  ".join(side[:4]) for side in _sides(a, b, folders)]
+    lines += [f"NOT COMPARABLE: {objection}" for objection in found.objections]
     lines += [f"note: {caution}" for caution in found.cautions]
-    if found.paired:
+    if found.shown_pairs:
         lines += ["", f"{'pair by pair':<34}{'A':>11}{'B':>11}{'B - A':>12}   95 % interval"]
-        lines += [_paired_line(each) for each in found.paired]
-    changed = [each for each in found.differences if each.delta]
-    if changed:
-        lines += ["", f"{'whole drive':<44}{'A':>11}{'B':>11}{'B - A':>12}   better is"]
+        lines += [_paired_line(each) for each in found.shown_pairs]
+    if found.shown:
+        lines += ["", f"{'all together':<44}{'A':>11}{'B':>11}{'B - A':>12}   better is"]
         lines += [
             f"{each.name:<44}{each.a:>11.4g}{each.b:>11.4g}{each.delta:>+12.3g}   {each.better}"
-            for each in changed
+            for each in found.shown
         ]
-    same = len(found.differences) - len(changed)
-    lines += ["", f"{same} of {len(found.differences)} numbers of the whole drive are equal"]
+    hidden = len(found.differences) - len(found.shown)
+    lines += ["", f"{hidden} of {len(found.differences)} numbers are equal or repeats"]
     return "\n".join(lines)
+
+
+def _sides(
+    a: Mapping[str, Any], b: Mapping[str, Any], folders: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Letter, folder, what was evaluated, engine, digest of the model and date of each report."""
+    return [
+        (
+            letter,
+            folder,
+            title_of(report),
+            _engine(report["model"]["engine"]),
+            report["model"]["sha256"][:12],
+            report["created"],
+        )
+        for letter, folder, report in zip("AB", folders, (a, b), strict=True)
+    ]
+
+
+def _engine(facts: Mapping[str, Any]) -> str:
+    words = (str(facts.get(key) or "") for key in ("name", "precision", "device"))
+    return " ".join(filter(None, words))
 
 
 def _paired_line(each: PairedDifference) -> str:

@@ -200,9 +200,65 @@ def test_every_number_knows_which_way_is_better(name, better):
 def test_page_and_text_tell_the_same():
     a, b = made_report(), changed(sources=[source('<b>"x".mcap')])
     found = compare(a, b)
-    page, text = compare_page(a, b, found), compare_text(found)
+    folders = ("runs/old", "runs/new")
+    page, text = compare_page(a, b, found, folders), compare_text(a, b, found, folders)
+    for written in (page, text):
+        assert "runs/old" in written
+        assert "runs/new" in written
+        assert a["model"]["engine"]["name"] in written
     assert "Not comparable" in page
     assert "NOT COMPARABLE" in text
     assert "<b>&#34;x&#34;" not in page
     assert "&lt;b&gt;&#34;x&#34;.mcap" in page
     assert "<script" not in page
+
+
+def test_what_is_certain_and_too_small_to_see_is_not_called_worse():
+    def difference(name: str, a: float, b: float) -> PairedDifference:
+        end = (b - a) * 0.9, (b - a) * 1.1
+        return PairedDifference(name, "all", 90, a, b, *sorted(end), 20, direction(name))
+
+    assert difference("frame.fused_SD", 40.0, 39.985).certainty == "certain but small"
+    assert difference("frame.SSIM", 0.8, 0.799).certainty == "certain but small"
+    assert difference("frame.SSIM", 0.8, 0.7).certainty == "worse"
+    assert difference("frame.miou", 0.0, 0.002).certainty == "better"
+    found = Comparison((), (), (), (difference("frame.fused_SD", 40.0, 39.985),))
+    page = compare_page(made_report(), made_report(), found, ("a", "b"))
+    assert "certain but small" in page
+    assert 'class="worse"' not in page
+
+
+def test_equal_rows_and_repeats_are_left_out():
+    a, b = made_report(), made_report(shift=-0.03)
+    for report in (a, b):
+        scores = report["segmentation"]["rows"]["fused"]["all"]
+        scores["protocols"] |= {"fmb-15": scores["protocols"]["fmb-14"]}
+    found = compare(a, b)
+    names = [each.name for each in found.shown]
+    assert "segmentation.fused.all.miou.fmb-14" in names
+    assert "segmentation.fused.all.miou.fmb-15" not in names
+    assert found.find("segmentation.fused.all.miou.fmb-15") is not None
+    assert all(each.delta for each in (*found.shown, *found.shown_pairs))
+    equal = compare_text(a, a, compare(a, a), ("a", "a"))
+    assert f"{len(found.differences)} of {len(found.differences)} numbers are equal" in equal
+
+
+def test_data_sets_are_compared_pair_by_pair_in_blocks_of_neighbours():
+    def scored(shift: float) -> dict[str, Any]:
+        rows = [[f"{n:03d}", "day", 0.5 + n / 1000 + shift, 0.7] for n in range(80)]
+        facts = {"columns": ["name", "when", "miou", "hit"], "rows": rows}
+        figures = {"boxes": 20, "box_recall": 0.8 + shift, "box_precision": None}
+        return changed(
+            frames={}, fusion_frames={}, dataset=facts, sources=[source("pairs")],
+            boxes={"fused": {"all": {"person": figures}}},
+        )  # fmt: skip
+
+    first, second = scored(0.0), scored(-0.1)
+    second["dataset"]["rows"] = second["dataset"]["rows"][4:]
+    found = compare(first, second)
+    assert found.objections == ()
+    miou = paired(found, "frame.miou")
+    assert (miou.pairs, miou.blocks, miou.certainty) == (76, 10, "worse")
+    assert miou.delta == pytest.approx(-0.1)
+    assert found.find("boxes.fused.all.person.box_recall").worsening == pytest.approx(0.1)
+    assert found.find("boxes.fused.all.person.boxes") is None
