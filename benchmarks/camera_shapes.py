@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.dataset import held_out
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.engines import open_engine

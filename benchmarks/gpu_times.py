@@ -82,8 +82,7 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
     from segmif_ros.export.export import write_bundle
     from segmif_ros.export.mixed_precision import to_mixed_float16
     from segmif_ros.export.quantise import PLANS, quantise
-    from segmif_ros.network.segmif import SegMiF
-    from segmif_ros.network.switches import Switches
+    from segmif_ros.network.segmif import SegMiF, Switches
     from segmif_ros.network.variants import build
     from segmif_ros.rig.draw.sampling import training_frame
     from segmif_ros.thermal import ThermalNormaliser

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.datasets.classes import load_classes
-from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.dataset import held_out
 from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.sample import CAR, PERSON, Sample
 from segmif_ros.engines import open_engine

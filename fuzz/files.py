@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from segmif_ros.bundle import BundleError, parse_manifest
+from segmif_ros.bundle import BundleError, parse_labels, parse_manifest
 from segmif_ros.datasets.classes import load_class_list
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.sample import BACKGROUND, IGNORE, DatasetError
 from segmif_ros.documents import DocumentError, parse_json, read_yaml
 from segmif_ros.evaluation.settings import SettingsError, node_parameters
-from segmif_ros.labels import parse_labels
 from segmif_ros.parameters import SPECS, ParameterError, Settings
 from segmif_ros.recordings.bags import BagError, BagReader
 from segmif_ros.registration import RegistrationError

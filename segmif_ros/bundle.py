@@ -20,7 +20,8 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from segmif_ros.documents import DocumentError, conform, read_json
+from segmif_ros.documents import DocumentError, conform, parse_json, read_json
+from segmif_ros.frames import UNLABELLED
 from segmif_ros.share import resolve_model
 
 MANIFEST = "manifest.json"
@@ -343,3 +344,36 @@ def _files_named(message: Any) -> Iterator[str]:
         if part.message_type is not None:
             for each in (value,) if hasattr(value, "DESCRIPTOR") else value:
                 yield from _files_named(each)
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    model: str
+    classes: tuple[LabelClass, ...]
+
+
+def labels_json(manifest: Manifest) -> str:
+    """Return the class list of a model as JSON, for readers without vision_msgs."""
+    return json.dumps(
+        {
+            "model": manifest.name,
+            "unlabelled": UNLABELLED,
+            "classes": [
+                {"id": label.id, "name": label.name, "color": list(label.color)}
+                for label in manifest.classes
+            ],
+        }
+    )
+
+
+def parse_labels(text: str) -> tuple[str, tuple[LabelClass, ...]]:
+    """Return model name and classes out of what `labels_json` wrote.
+
+    Raises:
+        ValueError: it was not written by that.
+    """
+    try:
+        told = conform(parse_json(text), _Labels, extra=True)
+    except DocumentError as err:
+        raise ValueError(f"not the labels of a model: {err}") from err
+    return told.model, told.classes

@@ -23,6 +23,8 @@ from segmif_ros.bundle import (
     Manifest,
     ModelFile,
     external_data,
+    labels_json,
+    parse_labels,
     parse_manifest,
 )
 
@@ -430,3 +432,14 @@ def test_a_class_list_of_another_length_than_the_models_is_refused(bundle_dir: P
     classes = [{"id": i, "name": f"c{i}", "color": [0, 0, 0]} for i in range(9)]
     edit_manifest(bundle_dir, classes=classes)
     assert "tells 15 classes apart, the manifest names 9" in refusal(bundle_dir)
+
+
+def test_labels_come_back_as_they_were_told(loaded_bundle: Bundle) -> None:
+    manifest = loaded_bundle.manifest
+    assert parse_labels(labels_json(manifest)) == (manifest.name, manifest.classes)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "x", "classes": [{"id": "?"}]}', "7"])
+def test_other_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_labels(text)

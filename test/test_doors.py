@@ -25,18 +25,17 @@ pytest.importorskip("hypothesis", reason="pip install 'segmif_ros[test]'")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmif_ros.bundle import BundleError, parse_manifest
+from segmif_ros.bundle import BundleError, parse_labels, parse_manifest
 from segmif_ros.calibration.points import CalibrationError, read_pairs
 from segmif_ros.datasets.boxes import BoxClasses, read_boxes
 from segmif_ros.datasets.classes import load_class_list
-from segmif_ros.datasets.lists import listed
+from segmif_ros.datasets.dataset import listed
 from segmif_ros.datasets.protocol import protocols_of
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines.gate import GateError, GateResult
 from segmif_ros.images.compressed import decode
 from segmif_ros.images.pictures import PictureError, read_labels, read_rgb, read_thermal
 from segmif_ros.images.raw import ENCODINGS, ImageRefused, view_rgb, view_thermal
-from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import RegistrationError, load_calibration
 from segmif_ros.share import share_path

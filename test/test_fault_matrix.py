@@ -7,7 +7,7 @@ import pytest
 from fault_rows import FUSED, ROWS, Row
 from fault_truth import Picture, complaints, start_ms
 
-from segmif_ros.rig.draw.timecode import WRAP_MS
+from segmif_ros.rig.draw.pattern import WRAP_MS
 from segmif_ros.rig.faults.requests import parse_faults
 
 START_NS = 1_700_000_000_123_000_000

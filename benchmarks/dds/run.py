@@ -22,7 +22,7 @@ from benchmarks.dds.run_result import Observed, figures
 from benchmarks.dds.scenario import SEGMIF, Scenario
 from benchmarks.dds.source_images import SEED, scaled_rig, write_source_images
 from segmif_ros.cli.managed_process import ManagedProcess, remove_orphans, uninterrupted
-from segmif_ros.rig.cameras.calibration import write_calibration
+from segmif_ros.rig.cameras.cameras import write_calibration
 from segmif_ros.share import share_path
 
 CHECKOUT = str(Path(__file__).resolve().parents[2])

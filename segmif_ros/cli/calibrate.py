@@ -31,7 +31,7 @@ from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.registration import Calibration, RigCalibration, save_calibration
-from segmif_ros.registration.mounting import Transform
+from segmif_ros.registration.calibration import Transform
 from segmif_ros.thermal import ThermalNormaliser
 
 _MOST_VIEWS = 200

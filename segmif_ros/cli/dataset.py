@@ -15,8 +15,7 @@ from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.extract import add_export
 from segmif_ros.datasets.alignment import OFF_PX, Alignment
 from segmif_ros.datasets.bag import BagReading
-from segmif_ros.datasets.check import DatasetReport, check_dataset
-from segmif_ros.datasets.contact_sheet import draw_sheet
+from segmif_ros.datasets.check import DatasetReport, check_dataset, draw_sheet
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
 from segmif_ros.outputs import write_whole

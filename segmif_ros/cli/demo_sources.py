@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 from segmif_ros.recordings.bags import BagReader, summarize
 from segmif_ros.recordings.topics import camera_topics, input_transport
-from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig, write_calibration
 from segmif_ros.rig.draw.footage import TOUR
 
 ON_TOUR = "tour"

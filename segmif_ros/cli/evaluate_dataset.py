@@ -18,8 +18,12 @@ from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.protocol import Protocol, list_of, load_protocol, protocols_of
 from segmif_ros.engines import open_engine
-from segmif_ros.evaluation.dataset_scores import DatasetScores, WorstPairs, score_pairs
-from segmif_ros.evaluation.other_methods import fused_images
+from segmif_ros.evaluation.dataset_scores import (
+    DatasetScores,
+    WorstPairs,
+    fused_images,
+    score_pairs,
+)
 from segmif_ros.interrupts import stopping
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import own_folder

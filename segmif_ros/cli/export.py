@@ -92,7 +92,7 @@ def _export(args: argparse.Namespace) -> int:
 
     from segmif_ros.datasets.classes import load_classes
     from segmif_ros.export.export import write_bundle
-    from segmif_ros.network.switches import Switches
+    from segmif_ros.network.segmif import Switches
     from segmif_ros.network.variants import build
     from segmif_ros.training.checkpoint import read
     from segmif_ros.training.recipe import Recipe

@@ -18,8 +18,7 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, whole
 from segmif_ros.cli.console import progress_bar
 from segmif_ros.datasets.classes import list_with
-from segmif_ros.datasets.dataset import Dataset
-from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.dataset import Dataset, held_out
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
 from segmif_ros.engines import open_engine
 from segmif_ros.frames import Pair

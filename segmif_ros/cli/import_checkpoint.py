@@ -44,7 +44,7 @@ def _import(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from segmif_ros.export.checkpoint import import_states, read_state
-    from segmif_ros.network.switches import Switches
+    from segmif_ros.network.segmif import Switches
 
     switches = Switches(
         visible_input=args.visible,

@@ -33,8 +33,7 @@ from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.share import resolve_model
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
-from segmif_ros.view.folder_pairs import FolderReader
-from segmif_ros.view.frames import ImageSource, LiveSource, RecordedSource, ViewError
+from segmif_ros.view.frames import FolderReader, ImageSource, LiveSource, RecordedSource, ViewError
 from segmif_ros.view.perceived import PairReader, PerceivedSource
 from segmif_ros.view.server import ViewServer
 

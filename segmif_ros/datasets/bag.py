@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.dataset import Dataset, Entry, Layout, no_split
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.layout import Layout, no_split
 from segmif_ros.datasets.pictures import rendered
 from segmif_ros.datasets.sample import DatasetError, Sample
 from segmif_ros.frames import Image8

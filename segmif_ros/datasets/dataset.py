@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An opened data set: what there is to read, before anything is read."""
+"""An opened data set: what there is to read; and how readers tell what lies in a folder."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 from segmif_ros.datasets.classes import ClassList
-from segmif_ros.datasets.sample import Sample, When
+from segmif_ros.datasets.labels import LabelReading
+from segmif_ros.datasets.sample import DatasetError, Sample, When
+from segmif_ros.images.pictures import SUFFIXES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,3 +86,90 @@ class Dataset(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         """Go through the pairs without reading them."""
         return iter(self.entries)
+
+
+_BLOCK = 8
+
+
+def held_out(count: int, every: int) -> list[int]:
+    """Return the places that a recipe keeps from training.
+
+    Neighbouring pairs of a drive are nearly the same picture, so whole blocks are kept.
+
+    Args:
+        count: pairs in the order of the drive.
+        every: of the blocks of 8, each n-th is kept; 0 keeps none.
+    """
+    return [i for i in range(count) if every and (i // _BLOCK) % every == every - 1]
+
+
+_SUFFIX = re.compile(r"\d([DN])(?:_flip)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way in which a data set lies on disk.
+
+    Attributes:
+        kind: what users call it.
+        expects: what it looks like, in words, for messages and docs.
+        fits: tells from a path, without reading a picture, whether a data set lies there so.
+        open: opens it; arguments are the path, the split or None for all, and how to read labels.
+        labels: class list of its annotations; None where the user has to say.
+    """
+
+    kind: str
+    expects: str
+    fits: Callable[[Path], bool]
+    open: Callable[[Path, str | None, LabelReading], Dataset]
+    labels: str | None = None
+
+
+def time_of_day(name: str) -> When | None:
+    """Return day or night from a name of MFNet or MSRS ("00537D"), or from a folder in it.
+
+    Args:
+        name: relative path without suffix.
+    """
+    *folders, stem = name.split("/")
+    found = _SUFFIX.search(stem)
+    if found:
+        return "day" if found.group(1) == "D" else "night"
+    for folder in folders:
+        if folder.lower() == "day":
+            return "day"
+        if folder.lower() == "night":
+            return "night"
+    return None
+
+
+def no_split(root: Path, split: str, splits: Sequence[str]) -> DatasetError:
+    """Return the error for a split that is not there."""
+    there = ", ".join(splits)
+    return DatasetError(
+        f"{root} has no split {split!r}, "
+        + (
+            f"expected one of {there}"
+            if there
+            else 'it is not divided; leave the split out, or write split: "" in a recipe'
+        )
+    )
+
+
+def listed(listing: Path) -> list[str]:
+    """Return the names in a list, a name a line, without the suffix of a picture.
+
+    Raises:
+        DatasetError: missing, or no text.
+    """
+    try:
+        lines = listing.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        raise DatasetError(
+            f"{listing} is missing or no text; the split list belongs to the data set"
+        ) from err
+    names = [line.strip() for line in lines if line.strip()]
+    return [
+        str(Path(name).with_suffix("")) if Path(name).suffix.lower() in SUFFIXES else name
+        for name in names
+    ]

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segmif_ros.datasets.belief import street_labels
-from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.layout import Layout, no_split, time_of_day
-from segmif_ros.datasets.lists import listed
 from segmif_ros.datasets.pictures import images, read_rgb, read_thermal
 from segmif_ros.datasets.sample import DatasetError, Sample, When
 from segmif_ros.frames import Image8

@@ -6,11 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
 from segmif_ros.datasets.folders import check_sizes
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.layout import Layout, no_split, time_of_day
-from segmif_ros.datasets.lists import listed
 from segmif_ros.datasets.pictures import images, read_four
 from segmif_ros.datasets.sample import DatasetError, Sample, When
 

@@ -11,11 +11,9 @@ import numpy as np
 
 from segmif_ros.datasets.belief import msrs_labels
 from segmif_ros.datasets.boxes import BoxClasses, read_boxes
-from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
 from segmif_ros.datasets.folders import paired
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.layout import Layout, no_split, time_of_day
-from segmif_ros.datasets.lists import listed
 from segmif_ros.datasets.pictures import read_grey, read_rgb
 from segmif_ros.datasets.sample import (
     BACKGROUND,

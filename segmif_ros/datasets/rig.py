@@ -11,9 +11,8 @@ from typing import overload
 
 import numpy as np
 
-from segmif_ros.datasets.dataset import Dataset, Entry
+from segmif_ros.datasets.dataset import Dataset, Entry, Layout, no_split
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.layout import Layout, no_split
 from segmif_ros.datasets.pictures import rendered
 from segmif_ros.datasets.sample import DatasetError, Sample, When
 from segmif_ros.frames import Image8, ThermalImage

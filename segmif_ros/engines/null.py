@@ -9,8 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import check_inputs
+from segmif_ros.engines.base import EngineError, Inference, check_inputs
 from segmif_ros.frames import UNLABELLED, Image8
 
 DELAY_SWITCH = "null_delay_ms"

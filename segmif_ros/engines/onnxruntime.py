@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.cache import CacheError, default_folder, make_private
-from segmif_ros.engines.checks import (
+from segmif_ros.engines.base import (
+    EngineError,
+    Inference,
     check_inputs,
     check_signature,
     empty_inference,
     one_line,
     restricted_cores,
 )
+from segmif_ros.engines.cache import CacheError, default_folder, make_private
 from segmif_ros.engines.driver import Driver, DriverError, ask_driver
 from segmif_ros.frames import Image8
 

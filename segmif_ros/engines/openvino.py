@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import (
+from segmif_ros.engines.base import (
+    EngineError,
+    Inference,
     check_inputs,
     check_signature,
     empty_inference,

@@ -12,12 +12,14 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from segmif_ros.datasets.pictures import images, read_rgb
 from segmif_ros.datasets.protocol import Protocol
-from segmif_ros.datasets.sample import Sample
+from segmif_ros.datasets.sample import DatasetError, Sample
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.calibration import CalibrationScores
@@ -293,3 +295,28 @@ def _rank(sample: Sample, figures: Mapping[str, Any]) -> tuple[str, float]:
         column, name = "miou", "mIoU"
     value = figures[column]
     return name, math.inf if value is None else float(value)
+
+
+def fused_images(folder: Path) -> Callable[[str], Image8]:
+    """Return a reader of the pictures in a folder by the name of a pair.
+
+    The file of a pair has its name, or the last part of it, with any suffix of a picture.
+
+    Raises:
+        DatasetError: no such folder, or no picture in it; from the reader, no picture of that name.
+    """
+    found = images(folder)
+    if not found:
+        raise DatasetError(f"{folder} holds no picture; give a folder of fused images")
+
+    def read(name: str) -> Image8:
+        for wanted in (name, name.rsplit("/", 1)[-1]):
+            if wanted in found:
+                return read_rgb(found[wanted])
+        example = next(iter(found))
+        raise DatasetError(
+            f"{folder} has no picture {name!r} (it has {example!r} and {len(found) - 1} more); "
+            "a method is compared on all pairs or on none: leave pairs out with --limit or --split"
+        )
+
+    return read

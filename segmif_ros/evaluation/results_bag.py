@@ -13,9 +13,8 @@ from types import TracebackType
 
 from segmif_ros import render
 from segmif_ros.buffers import Buffers
-from segmif_ros.bundle import Manifest
+from segmif_ros.bundle import Manifest, labels_json
 from segmif_ros.evaluation.kept_pictures import PairImages
-from segmif_ros.labels import labels_json
 from segmif_ros.recordings.bags import BagMessage
 from segmif_ros.recordings.writer import (
     BagWriter,

@@ -17,8 +17,7 @@ from threading import Thread
 from time import perf_counter
 from typing import NamedTuple
 
-from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.checks import one_line
+from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.ground_truth import (
     LabelError,

@@ -17,7 +17,7 @@ import torch
 from onnx import NodeProto, numpy_helper
 from torch import Tensor, nn
 
-from segmif_ros.network.compact_interaction import CompactInteraction
+from segmif_ros.network.compact import CompactInteraction
 
 State = dict[str, Tensor]
 _PREFIX = "network."

@@ -6,12 +6,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from segmif_ros.bundle import MANIFEST, REFERENCE, Bundle, BundleError, Manifest, ModelFile
-from segmif_ros.export.reference_pictures import reference_pictures
+from segmif_ros.frames import Image8
 from segmif_ros.outputs import write_whole
+from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.render import Renderer
+from segmif_ros.rig.scene.lighting import Lighting
+from segmif_ros.rig.scene.planner import random_scene
+from segmif_ros.thermal import ThermalNormaliser
 
 
 def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
@@ -63,3 +72,38 @@ def _store(folder: Path, files: Mapping[str, bytes], manifest: Manifest) -> None
     for file, content in {**files, MANIFEST: manifest.to_json().encode()}.items():
         (folder / file).parent.mkdir(exist_ok=True)
         write_whole(folder / file, content)
+
+
+PAIRS = (
+    (Lighting.DAY, 11),
+    (Lighting.DAY, 12),
+    (Lighting.NIGHT, 13),
+    (Lighting.NIGHT, 14),
+    (Lighting.DUSK, 15),
+)
+"""Lighting and scene of each."""
+_MOMENT_S = 2.0
+_QUALITY = 40
+
+
+@cache
+def reference_pictures() -> dict[str, bytes]:
+    """Return `NAME_rgb.jpg` and `NAME_thermal.jpg` of every pair: 640x480, registered, 8 bits.
+
+    The virtual rig draws the same ones every time; together they have less than 200 kB.
+    """
+    files = {}
+    for lighting, seed in PAIRS:
+        frame = Renderer(random_scene(seed), Rig.aligned(), lighting).frame(_MOMENT_S)
+        name = f"{lighting.value}_{seed}"
+        files[f"{name}_rgb.jpg"] = _jpeg(frame.rgb[..., ::-1])
+        files[f"{name}_thermal.jpg"] = _jpeg(ThermalNormaliser().normalise(frame.thermal))
+    return files
+
+
+def _jpeg(image: Image8) -> bytes:
+    done, coded = cv2.imencode(
+        ".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    )
+    assert done, "OpenCV encodes every picture of this kind"
+    return coded.tobytes()

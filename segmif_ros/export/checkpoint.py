@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from segmif_ros.network.mix_transformer import EncoderShape
-from segmif_ros.network.segmif import SegMiF
-from segmif_ros.network.switches import Switches
+from segmif_ros.network.segmif import SegMiF, Switches
 from segmif_ros.network.variants import B0, B1, B2, B3, B4, B5
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 

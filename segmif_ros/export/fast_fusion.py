@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.network.dense_block import DilatedResidualDenseBlock
-from segmif_ros.network.fusion import FusionNetwork
+from segmif_ros.network.fusion import DilatedResidualDenseBlock, FusionNetwork
 from segmif_ros.network.interaction import HierarchicalInteractiveAttention
 
 MASKED = -1e30

@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from segmif_ros.export.fast_fusion import convolution, linear
 from segmif_ros.network.mix_transformer import Block, EfficientSelfAttention, MixTransformer
-from segmif_ros.network.segmentation_head import AllMlpHead
+from segmif_ros.network.segmif import AllMlpHead
 
 
 class FastAttention(nn.Module):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegMiF as published: guidance -> encoder -> fusion -> encoder -> head."""
+"""SegMiF as published: guidance -> encoder -> fusion -> encoder -> head; its switches."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +21,72 @@ from segmif_ros.network.colour import (
 from segmif_ros.network.fusion import FusionNetwork
 from segmif_ros.network.guidance import guidance
 from segmif_ros.network.mix_transformer import EncoderShape, MixTransformer
-from segmif_ros.network.segmentation_head import AllMlpHead
-from segmif_ros.network.switches import Switches
+
+VisibleInput = Literal["luma", "red"]
+GuidanceSource = Literal["saliency", "supplied"]
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Behaviour of the cascade; every bundle records it in its manifest.
+
+    Attributes:
+        visible_input: what the fusion network sees of the visible image: "luma", as in training, or
+            "red", the first colour channel, as in the released test scripts.
+        guidance: what the encoder sees before fusion: "saliency", the mix of thermal and luma
+            defined in `network.guidance`, or "supplied", a third image given with every pair.
+        min_max_stretch: stretch every fused image to the full range. Off by default: on video the
+            brightness then jumps with the brightest pixel. The released scripts do it.
+        eight_bit_hand_over: truncate the fused image to 8 bits before segmentation sees it, as the
+            released scripts do when they go through a file.
+    """
+
+    visible_input: VisibleInput = "luma"
+    guidance: GuidanceSource = "saliency"
+    min_max_stretch: bool = False
+    eight_bit_hand_over: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("visible_input", self.visible_input, get_args(VisibleInput)),
+            ("guidance", self.guidance, get_args(GuidanceSource)),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}, expected one of {known}")
+
+    def to_manifest(self) -> Mapping[str, Any]:
+        """Return the mapping that goes into a bundle's manifest.
+
+        `attention` is no choice but a fact that engines need: the cascade's attention logits are
+        sums over all pixels, which bf16 is too coarse for.
+        """
+        return {**asdict(self), "attention": "sum"}
+
+
+class AllMlpHead(nn.Module):
+    """Projects every stage to one width, brings all to 1/4 size, mixes them, and classifies."""
+
+    def __init__(self, dims: tuple[int, ...], width: int, classes: int) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
+        self.fuse = nn.Conv2d(len(dims) * width, width, 1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.dropout = nn.Dropout2d(0.1)
+        self.predict = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Feature maps from fine to coarse -> logits BxKxhxw at the size of the finest map."""
+        size = maps[0].shape[-2:]
+        levels = []
+        for features, projection in zip(maps, self.projections, strict=True):
+            batch, _, height, width = features.shape
+            tokens = projection(features.flatten(2).transpose(1, 2))
+            level = tokens.transpose(1, 2).reshape(batch, -1, height, width)
+            if level.shape[-2:] != size:
+                level = F.interpolate(level, size=size, mode="bilinear", align_corners=False)
+            levels.append(level)
+        mixed = torch.relu(self.norm(self.fuse(torch.cat(levels[::-1], dim=1))))
+        return self.predict(self.dropout(mixed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from segmif_ros.frames import UNLABELLED, Image8
 from segmif_ros.objects.clouds import PointLabels
+from segmif_ros.registration.calibration import Transform
 from segmif_ros.registration.lens import Intrinsics
-from segmif_ros.registration.mounting import Transform
 
 NEAREST_M = 0.1
 """Points nearer to the RGB camera's plane are not seen."""

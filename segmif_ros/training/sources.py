@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segmif_ros.datasets.classes import load_class_list
-from segmif_ros.datasets.dataset import Dataset
+from segmif_ros.datasets.dataset import Dataset, held_out
 from segmif_ros.datasets.folders import folder_pairs
-from segmif_ros.datasets.held_out import held_out
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.opening import open_dataset

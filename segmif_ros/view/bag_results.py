@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Lock
 
-from segmif_ros.bundle import LabelClass
+from segmif_ros.bundle import LabelClass, parse_labels
 from segmif_ros.frames import Image8
-from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import Stream
 from segmif_ros.recordings.bags import BagError, BagSummary
 from segmif_ros.recordings.pairs import BagPairs

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import cv2
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.frames import Image8
+from segmif_ros.frames import Image8, Pair
+from segmif_ros.recordings.clips import FolderPairs
 
 JPEG_QUALITY = 88
 MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
@@ -160,3 +162,46 @@ def _encoded(suffix: str, image: Image8, options: list[int]) -> bytes:
     if not done:
         raise ViewError(f"OpenCV cannot encode a picture of shape {image.shape} as {suffix}")
     return bytes(coded.tobytes())
+
+
+_RATE_HZ = 10.0
+"""Pictures have no stamps; so many a second are shown."""
+
+
+class FolderReader:
+    """A `PairReader` over files of the same name."""
+
+    def __init__(self, folder: Path) -> None:
+        """Match the files.
+
+        Raises:
+            ClipError: a folder is missing, or nothing matches.
+        """
+        self._pairs = FolderPairs(folder, rate_hz=_RATE_HZ)
+        self.notes = self._pairs.notes
+        self.title = folder.resolve().name
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self._pairs.names)
+
+    def time_s(self, index: int) -> float:
+        """Return the pretended time."""
+        return index / _RATE_HZ
+
+    def caption(self, index: int) -> str:
+        """Return the file's name."""
+        return self._pairs.names[index]
+
+    def read(self, index: int) -> Pair:
+        """Read both pictures.
+
+        Raises:
+            ClipError: one cannot be read.
+        """
+        rgb, thermal = self._pairs.pair(index)
+        stamp_ns = round(1e9 * (1.0 + self.time_s(index)))
+        return Pair(rgb, thermal, stamp_ns, stamp_ns)
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -9,7 +9,7 @@ from tiny_model import fmb_classes
 
 from segmif_ros.cli.main import main
 from segmif_ros.export.export import write_bundle
-from segmif_ros.network.switches import Switches
+from segmif_ros.network.segmif import Switches
 from segmif_ros.network.variants import build
 
 

@@ -11,8 +11,7 @@ import pytest
 from dataset_layouts import SIZE, make_fmb, make_mfnet, make_msrs, make_plain, write
 
 from segmif_ros.datasets.alignment import AlignmentStatistic
-from segmif_ros.datasets.check import check_dataset, spread
-from segmif_ros.datasets.contact_sheet import draw_sheet
+from segmif_ros.datasets.check import check_dataset, draw_sheet, spread
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError, Sample
 

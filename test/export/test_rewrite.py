@@ -22,13 +22,10 @@ from segmif_ros.export.fast_segmentation import (
     guidance_encoder,
 )
 from segmif_ros.export.rewrite import FastSegMiF, rewrite
-from segmif_ros.network.dense_block import DilatedResidualDenseBlock
-from segmif_ros.network.fusion import FusionNetwork
+from segmif_ros.network.fusion import DilatedResidualDenseBlock, FusionNetwork
 from segmif_ros.network.interaction import HierarchicalInteractiveAttention
 from segmif_ros.network.mix_transformer import Block, EncoderShape, MixTransformer
-from segmif_ros.network.segmentation_head import AllMlpHead
-from segmif_ros.network.segmif import SegMiF
-from segmif_ros.network.switches import Switches
+from segmif_ros.network.segmif import AllMlpHead, SegMiF, Switches
 
 SMALL = EncoderShape(dims=(16, 32, 40, 64), depths=(1, 2, 1, 1))
 ODD = [(45, 67), (64, 96)]

@@ -14,8 +14,7 @@ from fault_bench import Bench
 from fault_observer import Span
 from fault_rows import FUSED, Row
 
-from segmif_ros.rig.faults.requests import parse_faults
-from segmif_ros.rig.faults.streams import RGB, THERMAL
+from segmif_ros.rig.faults.requests import RGB, THERMAL, parse_faults
 
 _ATTEMPTS = 3
 _FRAME_MS = 40

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from itertools import product
 from typing import NamedTuple
 
-from segmif_ros.rig.draw.timecode import WRAP_MS
+from segmif_ros.rig.draw.pattern import WRAP_MS
 
 LARGEST_LAG_MS = {"fused": 1, "confidence": 31}
 """The stamp is that of the RGB picture; the thermal one may be `tolerance_ms` away. And a

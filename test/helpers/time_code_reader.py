@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.rig.draw.timecode import BAR_SHARE, COLUMNS, ROWS, check_bits
+from segmif_ros.rig.draw.pattern import BAR_SHARE, COLUMNS, ROWS, check_bits
 
 
 def read_bars(pixels: NDArray[Any]) -> tuple[int | None, int | None]:

@@ -13,8 +13,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 
 from segmif_ros.registration import load_calibration
-from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig, write_calibration
 from segmif_ros.ros.tools.rig_options import parser
 
 FILE = "multi_rig.launch.py"

@@ -14,8 +14,7 @@ import launch_stand_in
 
 from segmif_ros.engines import ENGINES
 from segmif_ros.parameters import SPECS
-from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig, write_calibration
 from segmif_ros.ros.qos import CAMERA_INFO_INPUTS, DEPTH_INPUT, INPUT_TOPICS, POINTS_INPUT
 
 FILE = "segmif.launch.py"

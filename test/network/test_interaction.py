@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import torch
 
-from segmif_ros.network.compact_interaction import CompactInteraction
+from segmif_ros.network.compact import CompactInteraction
 from segmif_ros.network.interaction import HierarchicalInteractiveAttention
 
 

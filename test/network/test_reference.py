@@ -17,8 +17,7 @@ from reference_probe import Probe, imported, run_onnx, run_torch
 from reference_weights import inputs
 
 from segmif_ros.export.rewrite import rewrite
-from segmif_ros.network.segmif import SegMiF
-from segmif_ros.network.switches import Switches
+from segmif_ros.network.segmif import SegMiF, Switches
 
 TOLERANCES = {
     "b1_96x128": {

@@ -20,7 +20,7 @@ from segmif_ros.objects.clouds import (
 )
 from segmif_ros.objects.points import LabelPicture, depth_in_rgb, label_points, organised, rays_of
 from segmif_ros.registration import Intrinsics
-from segmif_ros.registration.mounting import Transform
+from segmif_ros.registration.calibration import Transform
 from segmif_ros.rig.cameras.cameras import LIDAR_TO_RGB, Lidar, Rig
 from segmif_ros.rig.draw.render import Renderer
 from segmif_ros.rig.scene.planner import random_scene

@@ -16,7 +16,7 @@ from made_report import made_report, source, write_made_report
 
 from segmif_ros.evaluation.scores import MOST_ROWS
 from segmif_ros.report.html import PICTURE_BUDGET, fitted, write_html
-from segmif_ros.report.meanings import MEANINGS
+from segmif_ros.report.page import MEANINGS
 from segmif_ros.report.schema import ReportError
 from segmif_ros.view.frames import Picture, ViewError, ViewFrame, jpeg, png
 

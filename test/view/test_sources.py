@@ -25,8 +25,7 @@ from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
-from segmif_ros.view.folder_pairs import FolderReader
-from segmif_ros.view.frames import ViewError
+from segmif_ros.view.frames import FolderReader, ViewError
 from segmif_ros.view.perceived import PerceivedSource
 
 START = 1_700_000_000_000_000_000

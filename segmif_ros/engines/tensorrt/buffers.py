@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.engines.base import EngineError
-from segmif_ros.engines.checks import one_line
+from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.engines.driver import DriverError, check, load_driver
 
 _NON_BLOCKING = 1

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segmif_ros.bundle import PRECISIONS, Bundle, BundleError
-from segmif_ros.engines.base import EngineError, EngineOptions
-from segmif_ros.engines.checks import check_signature
+from segmif_ros.engines.base import EngineError, EngineOptions, check_signature
 from segmif_ros.engines.tensorrt.api import (
     builds_ahead,
     dtype_name,

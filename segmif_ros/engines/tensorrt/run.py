@@ -21,8 +21,7 @@ from weakref import WeakSet
 import numpy as np
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines.base import EngineError, Inference
-from segmif_ros.engines.checks import check_inputs, check_signature, one_line
+from segmif_ros.engines.base import EngineError, Inference, check_inputs, check_signature, one_line
 from segmif_ros.engines.driver import Driver, DriverError, load_driver
 from segmif_ros.engines.tensorrt.api import (
     device_memory,

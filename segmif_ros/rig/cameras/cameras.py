@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two cameras of the rig: pinhole intrinsics, mounting, and the true thermal -> RGB mapping."""
+"""The two cameras of the rig: pinhole intrinsics, mounting, and the calibrations that are true."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segmif_ros.registration import Calibration, Intrinsics, save_calibration
+from segmif_ros.registration.calibration import Mounting, Transform
 
 Matrix = NDArray[np.float64]
 Vector3 = tuple[float, float, float]
@@ -253,3 +257,43 @@ def place(camera: Camera, centre: Vector3, yaw_rad: float, pitch_rad: float) -> 
     rig = rotation_x(pitch_rad) @ rotation_y(-yaw_rad) @ flip
     offset = rig.T @ np.asarray(camera.position_m)
     return Pose(camera.intrinsics, camera.rotation @ rig, np.asarray(centre) + offset)
+
+
+PLANE_M = 18.0
+"""Distance at which the homography is exact: the middle of a street scene."""
+
+
+def homography_calibration(rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> Calibration:
+    """Return the homography of one plane.
+
+    Args:
+        rig: whose geometry.
+        seed: named in `source`, for people.
+        distance_m: the homography is exact for a plane this far in front of the RGB camera.
+
+    Raises:
+        ValueError: the plane does not lie in front of both cameras.
+    """
+    rgb, thermal = rig.rgb.intrinsics, rig.thermal.intrinsics
+    return Calibration(
+        (rgb.height, rgb.width),
+        (thermal.height, thermal.width),
+        rig.thermal_to_rgb_homography(distance_m),
+        f"virtual rig, seed {seed}, plane at {distance_m:g} m",
+    )
+
+
+def write_calibration(path: Path, rig: Rig, *, seed: int, distance_m: float = PLANE_M) -> None:
+    """Write `homography_calibration` to `path`, with the RGB camera's lens and the LiDAR's place.
+
+    A half-written file is never seen.
+
+    Raises:
+        ValueError: the plane does not lie in front of both cameras.
+        OSError: the file cannot be written.
+    """
+    lidar, rgb = Lidar(), rig.rgb.intrinsics
+    place = Transform(LIDAR_TO_RGB, np.array(lidar.position_m))
+    lens = Intrinsics((rgb.height, rgb.width), rgb.matrix)
+    found = homography_calibration(rig, seed=seed, distance_m=distance_m)
+    save_calibration(found, path, Mounting(lens, place, lidar.frame_id))

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig.draw.items import Item, Polygons
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
-from segmif_ros.rig.scene.scene import Colour, Scene
+from segmif_ros.rig.scene.scene import Colour, Label, Scene
 
 Points = NDArray[np.float64]
 

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from segmif_ros.rig.draw import textures
 from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Polygons, Sprite, Texture
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
-from segmif_ros.rig.scene.scene import Colour, Furniture, Plant, Scene
+from segmif_ros.rig.scene.scene import Colour, Furniture, Label, Plant, Scene
 
 Points = NDArray[np.float64]
 

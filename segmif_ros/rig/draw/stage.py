@@ -18,9 +18,8 @@ from segmif_ros.rig.draw.props import Prop, Props
 from segmif_ros.rig.draw.shadows import Shadows
 from segmif_ros.rig.draw.traffic import Body
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
-from segmif_ros.rig.scene.scene import BEHIND_M, Scene
+from segmif_ros.rig.scene.scene import BEHIND_M, Label, Scene
 
 Points = NDArray[np.float64]
 

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras.cameras import Pose
 from segmif_ros.rig.draw import textures
-from segmif_ros.rig.draw.backdrop import skyline
 from segmif_ros.rig.draw.noise import crop, thermal_noise_bank
 from segmif_ros.rig.draw.raster import ThermalCanvas
-from segmif_ros.rig.draw.sky import Sky
+from segmif_ros.rig.draw.sky import Sky, skyline
 from segmif_ros.rig.draw.stage import Moment, Stage
 from segmif_ros.rig.draw.surface import GroundView, shadow_map
-from segmif_ros.rig.scene.labels import Label
+from segmif_ros.rig.scene.scene import Label
 
 Centikelvin = NDArray[np.uint16]
 

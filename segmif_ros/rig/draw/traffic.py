@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from segmif_ros.rig.draw.items import Item, Polygons
 from segmif_ros.rig.draw.vehicles import Stuff, shape_of
 from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Light
-from segmif_ros.rig.scene.scene import Colour, Vehicle
+from segmif_ros.rig.scene.scene import Colour, Label, Vehicle
 
 Points = NDArray[np.float64]
 

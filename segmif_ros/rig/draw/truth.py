@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
 from segmif_ros.rig.cameras.cameras import Camera, Lidar, Pinhole, Pose, Vector3, place
-from segmif_ros.rig.draw.backdrop import skyline
 from segmif_ros.rig.draw.items import Points, Polygons, Sprite
 from segmif_ros.rig.draw.placement import SUBPIXEL, Placed
 from segmif_ros.rig.draw.raster import NEAR_M, Canvas, Shape
+from segmif_ros.rig.draw.sky import skyline
 from segmif_ros.rig.draw.stage import Moment, Stage
-from segmif_ros.rig.scene.labels import Label
+from segmif_ros.rig.scene.scene import Label
 
 _PLANE_TOLERANCE = 1e-3
 """A surface seen edge on has no plane to speak of: its mean depth is taken."""

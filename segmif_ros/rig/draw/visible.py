@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from segmif_ros.rig.cameras.cameras import Pose
 from segmif_ros.rig.draw import textures
-from segmif_ros.rig.draw.backdrop import skyline
 from segmif_ros.rig.draw.ground import disc
 from segmif_ros.rig.draw.noise import crop, visible_noise_bank
 from segmif_ros.rig.draw.raster import GLOW_DEPTH, NEAR_M, SKY_DEPTH, VisibleCanvas, depth_of_codes
-from segmif_ros.rig.draw.sky import Sky
+from segmif_ros.rig.draw.sky import Sky, skyline
 from segmif_ros.rig.draw.stage import Moment, Stage
 from segmif_ros.rig.draw.surface import FULL, GroundView, Scroller, shadow_map
-from segmif_ros.rig.scene.labels import Label
-from segmif_ros.rig.scene.scene import Colour
+from segmif_ros.rig.scene.scene import Colour, Label
 
 Image = NDArray[np.uint8]
 

@@ -7,8 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from segmif_ros.rig.faults.requests import FaultRequest
-from segmif_ros.rig.faults.streams import Event, in_order
+from segmif_ros.rig.faults.requests import Event, FaultRequest, in_order
 
 _CHUNK_NS = 1_000_000_000
 _NEVER = 1 << 62

@@ -9,7 +9,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
+
+
+class Label(IntEnum):
+    """FMB class ids."""
+
+    UNLABELLED = 0
+    ROAD = 1
+    SIDEWALK = 2
+    BUILDING = 3
+    TRAFFIC_LIGHT = 4
+    TRAFFIC_SIGN = 5
+    VEGETATION = 6
+    SKY = 7
+    PERSON = 8
+    CAR = 9
+    TRUCK = 10
+    BUS = 11
+    MOTORCYCLE = 12
+    BICYCLE = 13
+    POLE = 14
+
 
 BEHIND_M = 30.0
 """How far behind the rig the street is kept."""

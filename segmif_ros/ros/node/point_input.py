@@ -41,8 +41,8 @@ from segmif_ros.objects.points import (
     rays_of,
 )
 from segmif_ros.registration import Intrinsics, RegistrationError
+from segmif_ros.registration.calibration import Mounting, Transform
 from segmif_ros.registration.calibration_file import rotation_matrix
-from segmif_ros.registration.mounting import Mounting, Transform
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.camera_infos import intrinsics_of
 from segmif_ros.ros.node.statistics import NANOSECONDS, Statistics

@@ -15,7 +15,7 @@ from segmif_ros.frames import Frame, Pair
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import Settings
 from segmif_ros.registration import Geometry, RigCalibration
-from segmif_ros.registration.mounting import Mounting, Transform
+from segmif_ros.registration.calibration import Mounting, Transform
 from segmif_ros.ros.qos import latched
 
 

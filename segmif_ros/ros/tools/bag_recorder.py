@@ -19,9 +19,9 @@ from rosbags.typesys import get_types_from_msg
 from segmif_ros.interrupts import stopping
 from segmif_ros.recordings.bags import BagError, message_types
 from segmif_ros.recordings.writer import BagWriter
+from segmif_ros.ros.qos import check_topic_name
 from segmif_ros.ros.tools.participant import participant
 from segmif_ros.ros.tools.player import message_class
-from segmif_ros.ros.topic_names import check_topic_name
 
 EXIT_NOTHING_RECORDED = 1
 

@@ -23,10 +23,9 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.engines import ENGINES
 from segmif_ros.parameters import INPUT_TRANSPORTS, SPECS
 from segmif_ros.registration import load_calibration
-from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig, write_calibration
+from segmif_ros.ros.qos import check_namespace, check_topic_name
 from segmif_ros.ros.session import FINAL_CODES
-from segmif_ros.ros.topic_names import check_namespace, check_topic_name
 from segmif_ros.share import resolve_model
 
 

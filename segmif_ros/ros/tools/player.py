@@ -186,7 +186,7 @@ def play(path: Path, options: Playback) -> int:
 
 def _choose(summary: BagSummary, options: Playback) -> list[tuple[Topic, Any]]:
     """Find the message classes; topics that cannot be published are named and left out."""
-    from segmif_ros.ros.topic_names import check_topic_name
+    from segmif_ros.ros.qos import check_topic_name
 
     if options.topics is not None:
         names = {topic.name for topic in summary.topics}

@@ -14,9 +14,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
-from segmif_ros.bundle import LabelClass
+from segmif_ros.bundle import LabelClass, parse_labels
 from segmif_ros.images.raw import ImageRefused
-from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import PairingConfig, Stream
 from segmif_ros.recordings.recording import OUTPUTS, Downsampler, FrameSet, Output, SetAssembler
 from segmif_ros.ros.qos import latched, sensor_input

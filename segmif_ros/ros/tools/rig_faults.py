@@ -8,8 +8,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from segmif_ros.rig.faults.requests import FaultRequest, parse_faults
-from segmif_ros.rig.faults.streams import Damage
+from segmif_ros.rig.faults.requests import Damage, FaultRequest, parse_faults
 
 PARAMETER = "faults"
 _UNKNOWN_ENCODING = "64FC1"

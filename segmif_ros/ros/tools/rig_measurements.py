@@ -14,7 +14,7 @@ from std_msgs.msg import Header, String
 from segmif_ros.objects.regions import DetectedObject, objects_json
 from segmif_ros.rig.cameras.cameras import Lidar
 from segmif_ros.rig.draw.footage import Measured
-from segmif_ros.rig.scene.labels import Label
+from segmif_ros.rig.scene.scene import Label
 from segmif_ros.ros.images import to_message
 
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("true_label", "u1"), ("", "V3")])

@@ -20,13 +20,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from segmif_ros.interrupts import ignore, stopping
-from segmif_ros.rig.cameras.calibration import write_calibration
-from segmif_ros.rig.cameras.cameras import Camera, Lidar, Rig
+from segmif_ros.rig.cameras.cameras import Camera, Lidar, Rig, write_calibration
 from segmif_ros.rig.draw.footage import TOUR, Footage
-from segmif_ros.rig.draw.pattern import Pattern
-from segmif_ros.rig.draw.timecode import write_code
-from segmif_ros.rig.faults.streams import RGB, THERMAL, Damage
-from segmif_ros.rig.faults.streams import Event as Message
+from segmif_ros.rig.draw.pattern import Pattern, write_code
+from segmif_ros.rig.faults.requests import RGB, THERMAL, Damage
+from segmif_ros.rig.faults.requests import Event as Message
 from segmif_ros.rig.faults.timeline import Timeline
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene

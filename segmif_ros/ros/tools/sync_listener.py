@@ -8,9 +8,8 @@ from functools import partial
 
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.qos import sensor_input
+from segmif_ros.ros.qos import check_topic_name, sensor_input
 from segmif_ros.ros.tools.participant import Outcome, hear_images, participant
-from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.sync.check import StreamLog
 
 

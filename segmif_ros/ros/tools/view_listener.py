@@ -15,16 +15,14 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from segmif_ros.bundle import LabelClass
+from segmif_ros.bundle import LabelClass, parse_labels
 from segmif_ros.images.raw import ImageRefused
-from segmif_ros.labels import parse_labels
 from segmif_ros.pairing import MILLISECOND, PairingConfig, Stream
 from segmif_ros.recordings.recording import OUTPUTS, FrameSet, Output, SetAssembler
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.ros.node.statistics import NANOSECONDS
-from segmif_ros.ros.qos import latched, sensor_input
+from segmif_ros.ros.qos import check_topic_name, latched, sensor_input
 from segmif_ros.ros.tools.participant import Outcome, hear_images, participant
-from segmif_ros.ros.topic_names import check_topic_name
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
 

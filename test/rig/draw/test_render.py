@@ -9,10 +9,9 @@ import pytest
 
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer, RigFrame
-from segmif_ros.rig.scene.labels import Label
 from segmif_ros.rig.scene.lighting import Lighting
 from segmif_ros.rig.scene.planner import random_scene
-from segmif_ros.rig.scene.scene import Scene
+from segmif_ros.rig.scene.scene import Label, Scene
 
 SEEDS = range(16)
 SHOWN = [label for label in Label if label is not Label.UNLABELLED]

@@ -8,8 +8,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from segmif_ros.rig.faults.requests import KINDS, FaultRequest, parse_fault, parse_faults
-from segmif_ros.rig.faults.streams import RGB, THERMAL, Damage, Event
+from segmif_ros.rig.faults.requests import (
+    KINDS,
+    RGB,
+    THERMAL,
+    Damage,
+    Event,
+    FaultRequest,
+    parse_fault,
+    parse_faults,
+)
 from segmif_ros.rig.faults.timeline import Timeline
 
 MS = 1_000_000

@@ -5,9 +5,11 @@ from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
 
 import pytest
+import yaml
 
 from segmif_ros.rig.scene.planner import random_scene
-from segmif_ros.rig.scene.scene import Motion, Scene, Track
+from segmif_ros.rig.scene.scene import Label, Motion, Scene, Track
+from segmif_ros.share import share_path
 
 
 def test_same_seed_same_street_other_seed_another():
@@ -79,3 +81,9 @@ def test_nobody_is_planned_inside_the_rig_or_on_the_crossing_cars_way():
             assert scene.view.x * house.side < house.x - 0.3
         for vehicle in scene.vehicles:
             assert vehicle.track.motion is not Motion.LEAD or vehicle.track.z > 8.0
+
+
+def test_ids_and_names_are_those_of_the_shipped_label_file():
+    shipped = yaml.safe_load(share_path("config", "labels", "fmb15.yaml").read_text())
+    ours = {int(label): label.name.lower().replace("_", " ") for label in Label}
+    assert ours == {entry["id"]: entry["name"] for entry in shipped["classes"]}

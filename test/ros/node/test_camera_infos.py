@@ -15,8 +15,7 @@ from std_msgs.msg import Header
 from true_calibration import rig_calibration
 
 from segmif_ros.registration import Intrinsics, RegistrationError, lens
-from segmif_ros.rig.cameras.calibration import homography_calibration
-from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.cameras.cameras import Rig, homography_calibration
 from segmif_ros.ros.node.camera_infos import (
     CameraInfoWatch,
     check_camera_info,

@@ -21,10 +21,10 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from segmif_ros.bundle import labels_json
 from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.images.raw import ImageView
-from segmif_ros.labels import labels_json
 from segmif_ros.parameters import PARAMETERS, Settings
 from segmif_ros.ros.node.outputs import Outputs, label_info_message
 from segmif_ros.ros.node.statistics import Statistics

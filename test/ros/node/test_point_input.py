@@ -22,7 +22,7 @@ from segmif_ros.objects.clouds import native_bytes
 from segmif_ros.objects.points import LabelPicture
 from segmif_ros.parameters import DEFAULTS
 from segmif_ros.registration import Intrinsics, RigCalibration
-from segmif_ros.registration.mounting import Mounting, Transform
+from segmif_ros.registration.calibration import Mounting, Transform
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node.point_input import XYZ, PointLabeller, cloud_message
 from segmif_ros.ros.node.static_frames import StaticFrames

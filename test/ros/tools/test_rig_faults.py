@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from std_msgs.msg import Header
 
 from segmif_ros.images.raw import ImageRefused, Refusal, view_rgb, view_thermal
-from segmif_ros.rig.faults.streams import Damage
+from segmif_ros.rig.faults.requests import Damage
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.tools.rig_faults import spoil
 

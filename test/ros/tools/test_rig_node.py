@@ -30,7 +30,7 @@ from time_code_reader import read_bars
 from segmif_ros.images.raw import view_rgb, view_thermal
 from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras.cameras import Rig
-from segmif_ros.rig.scene.labels import Label
+from segmif_ros.rig.scene.scene import Label
 from segmif_ros.ros.tools.rig_node import camera_info, main
 
 TOPICS = {

@@ -20,8 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
-from segmif_ros.bundle import Bundle
-from segmif_ros.labels import labels_json
+from segmif_ros.bundle import Bundle, labels_json
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.tools.view_listener import ViewListener
 from segmif_ros.view.frames import ViewError, ViewFrame

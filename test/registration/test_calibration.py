@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from segmif_ros.registration import RegistrationError
+from segmif_ros.registration.calibration import Transform
 from segmif_ros.registration.calibration_file import load_mounting, rotation_matrix
-from segmif_ros.registration.mounting import Transform
 
 HOMOGRAPHY = "thermal: {width: 64, height: 48}\nhomography: [[1,0,0],[0,1,0],[0,0,1]]\n"
 SIZE = "rgb: {width: 64, height: 48}\n"

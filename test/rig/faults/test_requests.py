@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from segmif_ros.rig.faults.requests import KINDS, parse_fault
-from segmif_ros.rig.faults.streams import RGB, THERMAL, Event
+from segmif_ros.rig.faults.requests import KINDS, RGB, THERMAL, Event, parse_fault
 from segmif_ros.rig.faults.timeline import Timeline
 
 MS = 1_000_000

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from segmif_ros.export.rewrite import FastSegMiF, rewrite
 from segmif_ros.network.colour import hand_over
 from segmif_ros.network.mix_transformer import EncoderShape
-from segmif_ros.network.segmif import SegMiF
-from segmif_ros.network.switches import Switches
+from segmif_ros.network.segmif import SegMiF, Switches
 
 SMALL = EncoderShape(dims=(16, 32, 40, 64), depths=(1, 1, 1, 1))
 SIZE = (48, 80)

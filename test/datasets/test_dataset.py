@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from segmif_ros.datasets.held_out import held_out
+from segmif_ros.datasets.dataset import held_out
 
 
 def test_whole_blocks_are_held_out_and_none_by_default() -> None:

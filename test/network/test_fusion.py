@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segmif_ros.network.dense_block import DilatedResidualDenseBlock
+from segmif_ros.network.fusion import DilatedResidualDenseBlock
 
 
 def test_the_published_block_has_the_published_parameters() -> None:
