@@ -259,7 +259,7 @@ def verbs(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
         for described in (folder / "build-engine" / "cache").glob("*.json"):
             assert json.loads(described.read_text())
 
-    train = [sys.executable, str(HELPERS / "tiny_training.py"), "out", "30"]
+    train = [sys.executable, str(HELPERS / "tiny_training.py"), "out", "12"]
     return {
         "bag record": _record(each, pick, part("record")),
         "evaluate": _killed(
@@ -286,7 +286,7 @@ def places(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
     cases = {
         "bag save": ("bag", "recover", folder / "drive"),
         "evaluate": evaluate,
-        "export": ("export", "--random", 1, "--size", "64x96", "--out"),
+        "export": ("export", "--random", 1, "--variant", "nano", "--size", "64x96", "--out"),
     }
 
     def no_room() -> None:
