@@ -324,6 +324,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGHUP):  # a shell's background or nohup ignored them
+        signal.signal(number, signal.SIG_DFL)
     found: dict[str, Any] = {"seed": args.seed}
     broken = 0
     for name in args.part or PARTS:
