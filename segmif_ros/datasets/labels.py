@@ -155,22 +155,24 @@ def _png_palette(path: Path) -> NDArray[np.uint8] | None:
         DatasetError: two ids share a colour, so that the places are lost.
     """
     try:
-        head = path.read_bytes()[:4096]
+        content = path.read_bytes()
     except OSError as err:
         raise DatasetError(f"{path} cannot be read: {err.strerror or err}") from err
-    if not head.startswith(PNG_SIGNATURE) or len(head) < 33 or head[25] != _INDEXED:
+    if not content.startswith(PNG_SIGNATURE) or len(content) < 33 or content[25] != _INDEXED:
         return None
     at = len(PNG_SIGNATURE)
-    while at + 8 <= len(head):
-        (length,) = struct.unpack_from(">I", head, at)
-        if head[at + 4 : at + 8] == b"PLTE":
-            palette = np.frombuffer(head[at + 8 : at + 8 + length], np.uint8)
+    while at + 8 <= len(content):
+        (length,) = struct.unpack_from(">I", content, at)
+        if content[at + 4 : at + 8] == b"PLTE":
+            palette = np.frombuffer(content[at + 8 : at + 8 + length], np.uint8)
             return _unambiguous(palette[: len(palette) // 3 * 3].reshape(-1, 3), path)
         at += 12 + length
     return None
 
 
 def _unambiguous(palette: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    if not len(palette):
+        raise DatasetError(f"{path} is a palette picture without a palette; it is damaged")
     codes = _codes(palette)
     # Programs fill a palette up with one colour at its end; those places are not used.
     filled = int(np.argmax(codes[::-1] != codes[-1])) or len(codes)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -37,6 +39,15 @@ def test_a_palette_with_one_colour_for_two_ids_is_refused(
     write_palette_png(tmp_path / "a.png", IDS, [*PALETTE[:7], PALETTE[2], PALETTE[8]])
     with pytest.raises(DatasetError, match="several ids have one colour"):
         reading.read(tmp_path / "a.png")
+
+
+def test_a_palette_behind_long_text_is_found(reading: LabelReading, tmp_path: Path) -> None:
+    write_palette_png(tmp_path / "a.png", IDS, FOREIGN)
+    content = (tmp_path / "a.png").read_bytes()
+    text = b"tEXtnote\0" + b"x" * 9000
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    (tmp_path / "a.png").write_bytes(content[:33] + chunk + content[33:])
+    assert np.array_equal(reading.read(tmp_path / "a.png"), IDS)
 
 
 def test_ids_in_three_equal_channels_or_16_bits_are_ids(
