@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def export_pictures(
     for index in indices:
         images = source.images(index)
         files = {
-            f"{name}.{each.kind}": each.data for name, each in encoded(images).pictures.items()
+            f"{name}.{each.kind}": each.data
+            for name, each in encoded(replace(images, raw=None)).pictures.items()
         }
         panes = cv2.cvtColor(_panes(images, table, images.mask.shape[:2]), cv2.COLOR_RGB2BGR)
         files["panes.jpg"] = cv2.imencode(".jpg", panes)[1].tobytes()

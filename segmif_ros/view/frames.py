@@ -38,7 +38,8 @@ class ViewFrame:
         time_s: seconds since the first frame of the source.
         caption: one line for people.
         pictures: by name: "visible", "thermal", "fused" (what people look at, any format), "mask"
-            (PNG of class ids) and "confidence" (PNG, probability x 255). Some may be absent.
+            (PNG of class ids), "confidence" (PNG, probability x 255) and "raw", thermal as the
+            camera delivered it where that differs. Some may be absent.
     """
 
     time_s: float
@@ -58,6 +59,8 @@ class ViewImages:
         fused: HxWx3 uint8 RGB.
         mask: HxW uint8 class ids, 255 = unlabelled.
         confidence: HxW uint8, probability x 255.
+        raw: hxw uint8, thermal before it was brought onto the visible picture; None where that is
+            the same.
     """
 
     time_s: float
@@ -67,6 +70,7 @@ class ViewImages:
     fused: Image8
     mask: Image8
     confidence: Image8
+    raw: Image8 | None = None
 
 
 class RecordedSource(Protocol):
@@ -140,6 +144,7 @@ def encoded(images: ViewImages) -> ViewFrame:
             "fused": jpeg(images.fused),
             "mask": png(images.mask),
             "confidence": png(images.confidence),
+            **({} if images.raw is None else {"raw": jpeg(images.raw)}),
         },
     )
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.engines.base import EngineError
-from segmif_ros.frames import Pair
+from segmif_ros.frames import Image8, Pair, Result
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.clips import ClipError
@@ -94,7 +94,16 @@ class PerceivedSource:
                 found.fused.copy(),
                 found.mask.copy(),
                 found.confidence.copy(),
+                self._raw(found),
             )
+
+    def _raw(self, found: Result) -> Image8 | None:
+        """Return thermal as the camera delivered it, in which points are picked."""
+        raw = found.raw_thermal
+        registered = self._perceiver.registration.calibration is None
+        if raw is None or (registered and raw.shape == found.thermal.shape):
+            return None
+        return ThermalNormaliser(self._perceiver.normaliser.settings).normalise(raw).copy()
 
     def frame(self, index: int) -> ViewFrame:
         """Return one pair and what the engine made of it, encoded.

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_report import PERSON, ROAD, confidence, mask
-from made_view import MadeLive, MadeSource, serving
+from made_view import MadeLive, MadeSource, serving, view_images
 
 from segmif_ros.bundle import LabelClass
+from segmif_ros.calibration.points import read_pairs
+from segmif_ros.view.frames import ViewFrame, encoded
 from segmif_ros.view.server import ViewServer
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -91,6 +95,37 @@ def test_arrow_keys_move_the_cursor_on_a_focused_picture(server, watched):
     assert watched.readout() == (PERSON, 49)
     assert page.locator("#viewer-readout").get_attribute("aria-live") == "polite"
     assert page.locator("#viewer-position").inner_text() == "1 / 4", "the frame stays"
+
+
+class RawSource(MadeSource):
+    """Thermal of another size than the visible picture, as from a rig without a calibration."""
+
+    def frame(self, index: int) -> ViewFrame:
+        return encoded(replace(view_images(index), raw=np.full((100, 80), 90, np.uint8)))
+
+
+def test_points_are_picked_in_pixels_of_the_raw_thermal_picture(watched, tmp_path):
+    with serving(RawSource()) as running:
+        page = watched.open(running.address)
+        page.get_by_role("button", name="Pick points").click()
+        for thermal, visible in [((10, 20), (30, 40)), ((70, 90), (150, 110))]:
+            for pane, at in (("thermal", thermal), ("visible", visible)):
+                watched.point_at(pane, *at)
+                page.mouse.down()
+                page.mouse.up()
+        assert page.locator("#viewer-readout").inner_text().endswith("of 160x120")
+        written = page.get_by_label("Picked points").input_value()
+        assert "--rgb-size 160x120 --thermal-size 80x100" in written
+        points = tmp_path / "points.txt"
+        points.write_text(written)
+        raw, rgb = read_pairs([str(points)])
+        assert np.allclose(raw, [[10, 20], [70, 90]], atol=0.6)
+        assert np.allclose(rgb, [[30, 40], [150, 110]], atol=0.6)
+        page.get_by_role("button", name="remove the last").click()
+        assert page.get_by_label("Picked points").input_value().count("\n") == 2
+        page.keyboard.press("p")
+        assert page.get_by_label("Picked points").is_hidden()
+        assert watched.pixel("thermal", 100, 60) == (40, 40, 40)
 
 
 def test_zoom_keeps_the_pixel_under_the_cursor_and_reads_finer(server, watched):

@@ -22,6 +22,7 @@ from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.video import VideoError
 from segmif_ros.recordings.writer import write_bag
+from segmif_ros.registration import Calibration, Registration
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
@@ -81,6 +82,16 @@ def test_a_bag_is_shown_in_any_order_with_its_own_pictures(source):
         assert found.thermal[5, 5] == 10 * index
         assert found.time_s == pytest.approx(0.1 * index)
     assert found.caption.endswith("stamp 1700000000.110, thermal -10.0 ms")
+
+
+def test_raw_thermal_comes_along_where_it_is_another_picture(source, perceiver):
+    assert source.images(1).raw is None
+    perceiver.registration = Registration(Calibration((48, 64), (48, 64), np.diag([0.5, 1, 1])))
+    raw, placed = source.images(1).raw, source.images(1).thermal
+    assert raw is not None
+    assert (raw[:, 32:] == 200).all()
+    assert (placed[:, 34:] == 0).all()
+    assert "raw" in source.frame(1).pictures
 
 
 def test_what_is_shown_stays_when_the_next_frame_is_computed(source):

@@ -5,7 +5,7 @@
 
 (() => {
   const UNLABELLED = 255;
-  const KINDS = ["visible", "thermal", "fused", "mask", "confidence"];
+  const KINDS = ["visible", "thermal", "fused", "mask", "confidence", "raw"];
   const LAYERS = ["overlay", "visible", "thermal", "mask", "confidence"];
   const REPORT_GAP_MS = 900;
   const SLOWEST_GAP_MS = 2000;
@@ -175,9 +175,89 @@
     if (!state.frame) return;
     drawPlain("visible");
     drawPlain("thermal");
+    drawPicked();
     drawFused();
     drawClasses();
     readOut();
+  }
+
+  // ---- points for a calibration -----------------------------------------------------------------
+
+  /** Pairs of [thermal x, y, visible x, y]; (0, 0) is the centre of the upper left pixel. */
+  const pick = { on: false, thermal: null, pairs: [] };
+
+  function drawPicked() {
+    if (!pick.on) return;
+    const { raw, thermal } = state.frame.pictures;
+    const shown = raw || thermal;
+    const canvas = canvasOf("thermal");
+    if (shown) {
+      [canvas.width, canvas.height] = [shown.naturalWidth, shown.naturalHeight];
+      canvas.getContext("2d").drawImage(shown, 0, 0);
+    }
+    const spots = pick.pairs.concat(pick.thermal ? [[...pick.thermal, null, null]] : []);
+    spots.forEach(([tx, ty, x, y], number) => {
+      mark(canvas, tx, ty, number + 1);
+      if (x !== null) mark(canvasOf("visible"), x, y, number + 1);
+    });
+  }
+
+  function mark(canvas, x, y, number) {
+    const context = canvas.getContext("2d");
+    const size = Math.max(4, canvas.width / 100);
+    context.lineWidth = Math.max(1, canvas.width / 400);
+    context.font = `${3 * size}px sans-serif`;
+    for (const [color, by] of [["#000000", 1], ["#ffd23f", 0]]) {
+      context.strokeStyle = context.fillStyle = color;
+      context.beginPath();
+      context.arc(x + 0.5 + by, y + 0.5 + by, size, 0, 2 * Math.PI);
+      context.stroke();
+      context.fillText(String(number), x + 1.5 * size + by, y - size + by);
+    }
+  }
+
+  /** A click or move in pick mode; the coordinates are those of the camera's own picture. */
+  function pickAt(event) {
+    const canvas = event.currentTarget;
+    const name = canvas.closest(".pane").dataset.pane;
+    if (!["thermal", "visible"].includes(name) || !state.frame) return;
+    const box = canvas.getBoundingClientRect();
+    const place = [
+      ((event.clientX - box.left) * canvas.width) / box.width - 0.5,
+      ((event.clientY - box.top) * canvas.height) / box.height - 0.5,
+    ].map((value) => Math.round(10 * value) / 10);
+    const camera = name === "thermal" ? "raw thermal" : "visible";
+    byId("readout").textContent = `${camera} x ${place[0]}, y ${place[1]} of ${canvas.width}x${canvas.height}`;
+    if (event.type !== "pointerdown") return;
+    if (name === "thermal") pick.thermal = place;
+    else if (pick.thermal) {
+      pick.pairs.push([...pick.thermal, ...place]);
+      pick.thermal = null;
+    }
+    listPicked();
+  }
+
+  function listPicked() {
+    const { raw, thermal } = state.frame.pictures;
+    const own = raw || thermal;
+    const sizes = `--rgb-size ${state.frame.width}x${state.frame.height} --thermal-size ${own.naturalWidth}x${own.naturalHeight}`;
+    byId("point-list").value = [
+      "# thermal x, y, RGB x, y; keep as points.txt, then:",
+      `# segmif calibrate points --points points.txt ${sizes} --out rig.yaml`,
+      ...pick.pairs.map((pair) => pair.join(", ")),
+    ].join("\n");
+    draw();
+  }
+
+  function setPicking(on) {
+    pick.on = on;
+    pick.thermal = null;
+    byId("pick").setAttribute("aria-pressed", String(on));
+    byId("points").hidden = !on;
+    byId("panes").classList.remove("pointed");
+    if (!state.frame) return;
+    if (on) listPicked();
+    else draw();
   }
 
   // ---- cursor -----------------------------------------------------------------------------------
@@ -197,6 +277,7 @@
   }
 
   function readOut() {
+    if (pick.on) return;
     const holder = byId("panes");
     const inside = state.cursor && state.frame
       && state.cursor.x < state.frame.width && state.cursor.y < state.frame.height;
@@ -238,6 +319,10 @@
   }
 
   function pointAt(event) {
+    if (pick.on) {
+      pickAt(event);
+      return;
+    }
     const box = event.currentTarget.getBoundingClientRect();
     if (!state.frame || !box.width) return;
     const x = Math.floor(((event.clientX - box.left) * state.frame.width) / box.width);
@@ -426,6 +511,7 @@
     "[": () => setWipe(state.wipe - 5),
     "]": () => setWipe(state.wipe + 5),
     b: () => byId("blend").click(),
+    p: () => setPicking(!pick.on),
     l: () => setLayer(LAYERS[(LAYERS.indexOf(state.layer) + 1) % LAYERS.length]),
     "+": () => setZoom(2 * state.zoom),
     "-": () => setZoom(state.zoom / 2),
@@ -493,6 +579,8 @@
       canvas.addEventListener("pointerdown", pointAt);
       canvas.addEventListener("focus", () => { if (!state.cursor && state.frame) point(state.frame.width >> 1, state.frame.height >> 1, true); });
     }
+    byId("pick").addEventListener("click", () => setPicking(!pick.on));
+    byId("point-back").addEventListener("click", () => { if (!pick.thermal) pick.pairs.pop(); pick.thermal = null; listPicked(); });
     byId("previous").addEventListener("click", () => stepBy(-1));
     byId("next").addEventListener("click", () => stepBy(1));
     byId("play").addEventListener("click", () => setPlaying(!state.playing));
