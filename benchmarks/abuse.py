@@ -59,7 +59,7 @@ NEXT = {
 }
 """What the life cycle of ROS 2 allows; anything else is refused and changes nothing."""
 LABELS = ("configure", "activate", "deactivate", "cleanup")
-ENDS_S = 10.0
+ENDS_S = 60.0
 SETTLED = 100
 """Transitions after which caches are full."""
 

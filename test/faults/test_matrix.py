@@ -199,3 +199,13 @@ def test_reliability(demanding: Bench, results: Results) -> None:
         return demanding.another_rig("--reliable")
 
     run_row(demanding, RELIABILITY, results, end=end, from_start=True)
+    *_, end_of_old, back = seen = demanding.since_start.modes()
+    names = [mode.mode for mode in seen]
+    wrong = names.index("thermal_only")
+    assert set(names[:wrong]) <= {"waiting", "stopped"}
+    # Between the drivers there is none: that is said. A camera goes on alone only if the topic of
+    # the other one is discovered later than `degraded_after_ms`, and the reason names that one.
+    assert names[wrong + 1 :] in (["stopped", "fused"], ["stopped", "rgb_only", "fused"]), seen
+    if end_of_old.mode == "rgb_only":
+        assert end_of_old.reason == "no thermal image any more"
+        assert back.seen_ns - end_of_old.seen_ns < 5e9

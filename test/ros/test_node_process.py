@@ -81,15 +81,23 @@ def one_result(peer: Peer, **publish) -> dict[str, Image]:
 
 
 def test_pairs_come_back_with_their_headers_and_pixels(active):
-    sent = []
+    sent, lost = [], 0
     for _ in range(45):
+        before = {name: len(received) for name, received in active.images.items()}
         sent.append(active.publish_pair(RGB, THERMAL))
-        active.spin(1 / 15)
-    active.until(
-        lambda: all(len(received) >= 0.95 * len(sent) for received in active.images.values()),
-        "95 % of the pairs",
-        5.0,
-    )
+        # A busy worker takes the newest pair alone, so the next one waits for this one; best
+        # effort may lose it on the way.
+        try:
+            active.until(
+                lambda before=before: all(
+                    len(active.images[name]) > count for name, count in before.items()
+                ),
+                "the results of a pair",
+                3.0,
+            )
+        except AssertionError:
+            lost += 1
+    assert lost <= 0.05 * len(sent)
     for name, encoding in OUTPUTS.items():
         for message in active.images[name]:
             assert message.header in sent

