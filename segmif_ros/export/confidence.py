@@ -36,35 +36,68 @@ def with_table(data: bytes, temperatures: Mapping[int, float], classes: int) -> 
     made_by = {output: node for node in graph.node for output in node.output}
     if not {"mask", "confidence"} <= made_by.keys():
         raise ValueError("the model has no outputs mask and confidence; export it again")
-    if f"{_FIRST}level" in made_by:
-        _take_out(graph, made_by)
-        made_by = {output: node for node in graph.node for output in node.output}
+    _take_out(graph, made_by)
+    made_by = {output: node for node in graph.node for output in node.output}
     if any(value != 1.0 for value in temperatures.values()):
         values = confidence_table(temperatures, classes).reshape(-1).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(values, _TABLE))
-        rows = numpy_helper.from_array(np.array(256, np.int32))
-        own = made_by["confidence"]
-        # TensorRT knows bytes as an output alone: the network's own cast to bytes becomes one to
-        # whole numbers. The place in the table has more digits than bfloat16.
-        if own.op_type == "Cast":
-            _retarget(own, f"{_FIRST}level", TensorProto.INT32)
-        else:
-            own.output[0] = f"{_FIRST}own"
-            graph.node.append(_node("Cast", [own.output[0]], "level", to=TensorProto.INT32))
-        graph.node.extend(
-            [
-                _node("Cast", [_whole(made_by["mask"])], "class", to=TensorProto.INT32),
-                _node("Constant", [], "levels", value=rows),
-                _node("Mul", [f"{_FIRST}class", f"{_FIRST}levels"], "row"),
-                _node("Add", [f"{_FIRST}row", f"{_FIRST}level"], "place"),
-                _node("Gather", [_TABLE, f"{_FIRST}place"], "value", axis=0),
-                helper.make_node(
-                    "Cast", [f"{_FIRST}value"], ["confidence"], f"{_FIRST}out", to=TensorProto.UINT8
-                ),
-            ]
-        )
+        _put_in(graph, made_by)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def _put_in(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> None:
+    """Insert the table: before both are enlarged, where the network does that, else at the end."""
+    # TensorRT knows bytes as an output alone: the network's own cast to bytes becomes one to whole
+    # numbers. The place in the table has more digits than bfloat16.
+    mask, level = _before(graph, "mask"), _before(graph, "confidence")
+    own = made_by["confidence"]
+    if level is not None and mask is not None:
+        graph.node.append(_node("Cast", [level.input[0]], "level", to=TensorProto.INT32))
+        classes = mask.input[0]
+    elif own.op_type == "Cast":
+        _retarget(own, f"{_FIRST}level", TensorProto.INT32)
+        classes = _whole(made_by["mask"])
+    else:
+        own.output[0] = f"{_FIRST}own"
+        graph.node.append(_node("Cast", [own.output[0]], "level", to=TensorProto.INT32))
+        classes = _whole(made_by["mask"])
+    rows = numpy_helper.from_array(np.array(256, np.int32))
+    graph.node.extend(
+        [
+            _node("Cast", [classes], "class", to=TensorProto.INT32),
+            _node("Constant", [], "levels", value=rows),
+            _node("Mul", [f"{_FIRST}class", f"{_FIRST}levels"], "row"),
+            _node("Add", [f"{_FIRST}row", f"{_FIRST}level"], "place"),
+            _node("Gather", [_TABLE, f"{_FIRST}place"], "value", axis=0),
+        ]
+    )
+    if level is None:
+        out = f"{_FIRST}out"
+        graph.node.append(
+            helper.make_node("Cast", [f"{_FIRST}value"], ["confidence"], out, to=TensorProto.UINT8)
+        )
+        return
+    level.input[0] = f"{_FIRST}value"
+    _sort(graph)
+
+
+def _before(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
+    """Return the first node of those that enlarge an output (`export.Enlarge`)."""
+    prefix = f"/enlarge_{output}/"
+    return next((node for node in graph.node if node.name.startswith(prefix) and node.input), None)
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put every node behind those that it reads; ONNX asks for that."""
+    known = {value.name for value in (*graph.input, *graph.initializer)}
+    waiting = list(graph.node)
+    del graph.node[:]
+    while waiting:
+        ready = [n for n in waiting if known.issuperset(name for name in n.input if name)]
+        graph.node.extend(ready)
+        known.update(name for node in ready for name in node.output)
+        waiting = [node for node in waiting if not known.issuperset(node.output)]
 
 
 def set_temperatures(bundle: Bundle, temperatures: Mapping[str, float]) -> Bundle:
@@ -99,14 +132,19 @@ def set_temperatures(bundle: Bundle, temperatures: Mapping[str, float]) -> Bundl
 
 def _take_out(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> None:
     """Give the network's own confidences their name back."""
-    if f"{_FIRST}own" in made_by:
+    if f"{_FIRST}level" not in made_by:
+        return
+    level, table = made_by[f"{_FIRST}level"], _before(graph, "confidence")
+    if table is not None:
+        table.input[0] = level.input[0]
+    elif f"{_FIRST}own" in made_by:
         made_by[f"{_FIRST}own"].output[0] = "confidence"
     else:
-        _retarget(made_by[f"{_FIRST}level"], "confidence", TensorProto.UINT8)
+        _retarget(level, "confidence", TensorProto.UINT8)
     for node in [node for node in graph.node if node.name.startswith(_FIRST)]:
         graph.node.remove(node)
-    for table in [each for each in graph.initializer if each.name == _TABLE]:
-        graph.initializer.remove(table)
+    for tensor in [each for each in graph.initializer if each.name == _TABLE]:
+        graph.initializer.remove(tensor)
 
 
 def _retarget(cast: onnx.NodeProto, output: str, kind: int) -> None:

@@ -89,34 +89,36 @@ class BytesInBytesOut(nn.Module):
         rgb, thermal = (_extend(image, bottom, right) for image in (rgb, thermal))
         height, width = self.size[0] + bottom, self.size[1] + right
         output = self.network.forward_blocks(
-            F.conv2d(
-                rgb.reshape(1, 1, height, 3 * width), self.fold_visible, stride=(BLOCK, 3 * BLOCK)
-            ),
-            F.conv2d(thermal.reshape(1, 1, height, width), self.fold_thermal, stride=BLOCK),
+            _fold(rgb, self.fold_visible), _fold(thermal, self.fold_thermal)
         )
         change = F.pixel_shuffle(output.change * 255.0, BLOCK)
-        mask, confidence = self._decide_at_half_size(output.logits, height // 2, width // 2)
-        rows, columns = self.size
-        return (
-            _to_bytes((rgb + change.reshape(height, width, 1))[:rows, :columns]),
-            _to_bytes(mask[0, 0, :rows, :columns]),
-            _to_bytes(confidence[0, 0, :rows, :columns] * 255.0),
+        # Three times each, by a product: runtimes are slow at adding one number to three.
+        change = (change.reshape(-1, BLOCK**2) @ self.thrice).reshape(height, width, 3)
+        mask, confidence = self._decide_at_half_size(output.logits)
+        levels = torch.clamp(torch.round(confidence * 255.0), 0.0, 255.0)
+        images = (
+            _to_bytes(rgb + change),
+            self.enlarge_mask(mask).to(torch.uint8),
+            self.enlarge_confidence(torch.cat([levels] * 4)).to(torch.uint8),
         )
+        if not (bottom or right):
+            return images
+        fused, mask, confidence = (image[: self.size[0], : self.size[1]] for image in images)
+        return fused, mask, confidence
 
     def _register_folding(self, network: CompactSegMiF) -> None:
-        """Merge the network's folding with that of bytes.
-
-        Folding 4x4 blocks into channels is a strided convolution with a one-hot kernel over the
-        image seen as one channel of width 3W; runtimes do that far faster than a transposition.
-        """
+        """Merge the network's folding with that of bytes, see `_fold`."""
         eye = torch.eye(FOLDED) / 255.0
         colour = torch.zeros(3, FOLDED, BLOCK, BLOCK, 3)
         for channel in range(3):
             colour[channel, ..., channel] = eye.reshape(FOLDED, BLOCK, BLOCK)
         visible = network.folding.visible_matrix @ colour.reshape(3 * FOLDED, -1)
         thermal = network.folding.thermal_matrix @ eye
-        self.register_buffer("fold_visible", visible.reshape(-1, 1, BLOCK, 3 * BLOCK))
-        self.register_buffer("fold_thermal", thermal.reshape(-1, 1, BLOCK, BLOCK))
+        for name, matrix in (("fold_visible", visible), ("fold_thermal", thermal)):
+            kernels = matrix.reshape(matrix.shape[0], BLOCK, -1, 1)
+            self.register_buffer(name, kernels.transpose(1, 2).contiguous())
+        self.register_buffer("thrice", torch.eye(BLOCK**2).repeat_interleave(3, dim=1))
+        self.enlarge_mask, self.enlarge_confidence = Enlarge(), Enlarge()
 
     @staticmethod
     def _decide(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -133,23 +135,57 @@ class BytesInBytesOut(nn.Module):
         return mask, confidence
 
     @staticmethod
-    def _decide_at_half_size(logits: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """The same for the compact network, decided at (height, width) and doubled.
+    def _decide_at_half_size(logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for the compact network: its logits, 1/4 of the picture's size, doubled.
 
         Score and class share one float32, so that a single maximum finds both: the class takes the
         lowest bits of the 24 that are exact, the score the others. Scores count from the winner of
-        their block down to -256, beyond which no class can win. The confidence is smooth and
-        therefore computed at the logits' own size. A runtime must not compute this in 16 bits.
+        their block down to -256, beyond which no class can win. A runtime must not compute this in
+        16 bits, so no operator of those that OpenVINO computes in bf16 (Resize, MatMul) may follow.
+
+        Returns:
+            4x1xhxw: float class ids at twice the size of the logits (upper left, upper right, lower
+            left and lower right pixel of each), and 1x1xhxw probability, which is smooth.
         """
-        behind = logits - logits.amax(dim=1, keepdim=True)
+        # As one row: OpenVINO then keeps each class's numbers together, and sums them fast.
+        flat = logits.flatten(2)
+        behind = flat - flat.amax(dim=1, keepdim=True)
         confidence = 1.0 / torch.exp(behind).sum(dim=1, keepdim=True)
-        scores = upsample_logits(behind.clamp(min=-_FURTHEST), (height, width))
-        ids = float(1 << (int(scores.shape[1]) - 1).bit_length())
-        steps = _EXACT / (_FURTHEST * ids)
-        packed = (torch.floor(scores * steps) * ids + _rank(scores)).amax(dim=1, keepdim=True)
-        rank = packed - torch.floor(packed * (1.0 / ids)) * ids
-        mask = scores.shape[1] - 1 - rank
-        return _double(mask), _double(upsample_logits(confidence, (height, width)))
+        ids = float(1 << (int(logits.shape[1]) - 1).bit_length())
+        scores = behind.clamp(min=-_FURTHEST) * (_EXACT / (_FURTHEST * ids))
+        scores = scores.reshape(logits.shape)
+        rank, last = _rank(logits) * (1.0 / ids), logits.shape[1] - 1
+        quarters = []
+        for rows in _double(scores, 2):
+            for quarter in _double(rows, 3):
+                best = (torch.floor(quarter) + rank).amax(dim=1, keepdim=True)
+                quarters.append(last - ids * (best - torch.floor(best)))
+        return torch.cat(quarters), confidence.reshape(1, 1, *logits.shape[2:])
+
+
+class Enlarge(nn.Module):
+    """Brings what is decided for the quarters of a block to each of its 4x4 pixels."""
+
+    def forward(self, quarters: Tensor) -> Tensor:
+        """4x1xhxw, see `BytesInBytesOut._decide_at_half_size` -> 4hx4w."""
+        height, width = quarters.shape[-2:]
+        parts = quarters.reshape(4, height * width).split(1)
+        # By transposing and joining rows: Resize, Expand and broadcasting are several times slower.
+        upper, lower = (
+            torch.cat([left, left, right, right]).t().reshape(height, 1, 4 * width)
+            for left, right in (parts[:2], parts[2:])
+        )
+        return torch.cat([upper, upper, lower, lower], dim=1).reshape(4 * height, 4 * width)
+
+
+def _fold(image: Tensor, kernels: Tensor) -> Tensor:
+    """HxW[xC] bytes -> folded channels: a convolution whose channels are four pixels of a row.
+
+    Runtimes take it over one with the image's own one or three channels, and do it far faster than
+    a transposition of blocks.
+    """
+    rows = image.reshape(1, image.shape[0], -1, kernels.shape[1])
+    return F.conv2d(rows.permute(0, 3, 1, 2), kernels, stride=(BLOCK, 1))
 
 
 def _rank(scores: Tensor) -> Tensor:
@@ -158,12 +194,16 @@ def _rank(scores: Tensor) -> Tensor:
     return torch.arange(last, -1, -1, dtype=scores.dtype).view(1, -1, 1, 1)
 
 
-def _double(image: Tensor) -> Tensor:
-    """1x1xHxW -> 1x1x2Hx2W by repetition; a nearest Resize would pull the decision into bf16."""
-    height, width = image.shape[-2:]
-    # Multiplied by ones: runtimes are slower at concatenating channels and at Expand.
-    double = image.reshape(1, 1, height, 1, width, 1) * image.new_ones(1, 1, 1, 2, 1, 2)
-    return double.reshape(1, 1, 2 * height, 2 * width)
+def _double(scores: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """First and second halves of a bilinear enlargement by two along one axis.
+
+    Two sums where Resize, which knows no fixed factor, takes three times as long.
+    """
+    rows, columns = (1, 0) if dim == 2 else (0, 1)
+    wide = F.pad(scores, (columns, columns, rows, rows), mode="replicate")
+    before, behind = (wide.narrow(dim, start, scores.shape[dim]) for start in (0, 2))
+    near = scores * 0.75
+    return near + before * 0.25, near + behind * 0.25
 
 
 def _grey(image: Tensor) -> Tensor:

@@ -73,21 +73,28 @@ class CompactInteraction(nn.Module):
         Returns:
             2BxCxHxW, the updated pair.
         """
-        batch, channels, height, width = semantic.shape
-        shape = (-1, batch, channels, height * width)
         y, u = torch.relu(self.camera_y(pair)), torch.relu(self.camera_u(pair))
-        semantic_y = torch.relu(self.semantic_y(semantic)).reshape(shape)
+        semantic_y = torch.relu(self.semantic_y(semantic))
         semantic_u = torch.relu(self.semantic_u(semantic))
-        context = self._context(torch.cat([y, semantic_u]).reshape(shape))
-        change = (self.merge_soam @ context[:2]) @ semantic_y
-        change = change + (self.merge_moam @ context[2:]) @ u.reshape(shape)
-        return self.norm(pair + change.reshape(pair.shape))
+        batch = semantic.shape[0]
+        context = self._context(_tokens(torch.cat([y, semantic_u]), batch))
+        soam, moam = self.merge_soam @ context[:2], self.merge_moam @ context[2:]
+        change = _tokens(semantic_y, batch) @ soam.transpose(2, 3)
+        change = change + _tokens(u, batch) @ moam.transpose(2, 3)
+        _, channels, height, width = pair.shape
+        return self.norm(pair + change.reshape(-1, height, width, channels).permute(0, 3, 1, 2))
 
     def _context(self, sources: Tensor) -> Tensor:
-        """3xBxCxN -> 3xBxCxC, block diagonal over heads, transposed to act from the left."""
-        gram = (sources @ sources.transpose(2, 3)) * (1.0 / sources.shape[-1])
+        """3xBxNxC -> 3xBxCxC, block diagonal over heads, transposed to act from the left."""
+        gram = (sources.transpose(2, 3) @ sources) * (1.0 / sources.shape[2])
         logits = (self.keys @ gram @ self.values.transpose(2, 3)) * self.temperature
         return torch.softmax(logits + self.between_heads, dim=2).transpose(2, 3)
+
+
+def _tokens(maps: Tensor, batch: int) -> Tensor:
+    """(M*B)xCxHxW -> MxBxNxC, which is how OpenVINO holds the output of a convolution."""
+    channels, height, width = maps.shape[1:]
+    return maps.permute(0, 2, 3, 1).reshape(-1, batch, height * width, channels)
 
 
 _HISTOGRAM_STRIDE = 4
@@ -217,9 +224,7 @@ class CompactSegMiF(nn.Module):
         """
         folded = torch.cat([visible, thermal], dim=1)
         take = self.folding.take
-        weight = saliency_weight(
-            take(folded, "thermal_mean"), take(folded, "luma_mean"), stride=_HISTOGRAM_STRIDE
-        )
+        weight = saliency_weight(take(folded, "means"), _HISTOGRAM_STRIDE)
         guide = take(folded, "half_luma") + weight * take(folded, "half_difference")
         coloured = take(folded, "half_colour") + weight * take(folded, "half_shift")
         beside = None if self.pixels is None else self.pixels(folded)
@@ -245,8 +250,10 @@ class CompactSegMiF(nn.Module):
 
     def _segment(self, maps: list[Tensor], features: Tensor) -> Tensor:
         # Coarse to fine, doubling each time: small maps are added before they are enlarged.
-        mixed = self.levels[3](maps[3])
-        for level, m in zip(list(self.levels)[2::-1], maps[2::-1], strict=True):
+        # The coarsest is enlarged before its convolution, which comes to the same: only sums of two
+        # convolutions stay in the layout in which ONNX Runtime enlarges fast.
+        mixed = self.levels[3](_upsample(maps[3], maps[2].shape[-2:])) + self.levels[2](maps[2])
+        for level, m in zip(list(self.levels)[1::-1], maps[1::-1], strict=True):
             mixed = _upsample(mixed, m.shape[-2:]) + level(m)
         mixed = torch.relu(_upsample(mixed, features.shape[-2:]) + self.fine(features))
         mixed = mixed + torch.relu(self.refine(mixed))

@@ -56,13 +56,18 @@ class CompactAttention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """BxCxHxW -> BxCxHxW."""
         batch, dim, height, width = features.shape
-        shape = (batch, self.heads, dim // self.heads, -1)
         reduced = self.reduce(features)
-        q = (self.q(features) * self.scale).reshape(shape)
-        k, v = self.k(reduced).reshape(shape), self.v(reduced).reshape(shape)
-        attention = torch.softmax(q.transpose(2, 3) @ k, dim=-1)
-        mixed = v @ attention.transpose(2, 3)
-        return self.proj(mixed.reshape(batch, dim, height, width))
+        k = self.k(reduced).reshape(batch, self.heads, dim // self.heads, -1)
+        q, v = self._tokens(self.q(features) * self.scale), self._tokens(self.v(reduced))
+        mixed = (torch.softmax(q @ k, dim=-1) @ v).transpose(1, 2)
+        return self.proj(mixed.reshape(batch, height, width, dim).permute(0, 3, 1, 2))
+
+    def _tokens(self, features: Tensor) -> Tensor:
+        """BxCxHxW -> BxheadsxNxC/heads, which is how OpenVINO holds the output of a convolution."""
+        batch, dim, height, width = features.shape
+        tokens = features.permute(0, 2, 3, 1)
+        shape = (batch, height * width, self.heads, dim // self.heads)
+        return tokens.reshape(shape).transpose(1, 2)
 
 
 class CompactBlock(nn.Module):

@@ -63,7 +63,7 @@ class Folding(nn.Module):
             folded: Bx48xhxw, visible then thermal.
             name: "difference" (thermal - luma, 16 channels), "half_colour" (12 channels of colour,
                 4 of thermal), "half_shift" (half-size thermal - luma for each colour, 0 for
-                thermal), "half_luma" (4), "half_difference" (4), "luma_mean", "thermal_mean" (1).
+                thermal), "half_luma" (4), "half_difference" (4), "means" of thermal and luma (2).
         """
         return F.conv2d(folded, getattr(self, name))
 
@@ -87,6 +87,5 @@ def _selections() -> dict[str, Tensor]:
         "half_shift": torch.cat([*[half_difference] * 3, torch.zeros_like(half_thermal)]),
         "half_luma": half_luma,
         "half_difference": half_difference,
-        "luma_mean": luma.mean(dim=0, keepdim=True),
-        "thermal_mean": thermal.mean(dim=0, keepdim=True),
+        "means": torch.stack([thermal.mean(dim=0), luma.mean(dim=0)]),
     }

@@ -32,23 +32,36 @@ def guidance(thermal: Tensor, visible: Tensor, stride: int = 4) -> Tensor:
     Returns:
         Bx1xHxW in [0, 1].
     """
-    weight = saliency_weight(thermal, visible, stride)
+    weight = saliency_weight(torch.cat([thermal, visible], dim=1), stride)
     return weight * thermal + (1.0 - weight) * visible
 
 
-def saliency_weight(thermal: Tensor, visible: Tensor, stride: int) -> Tensor:
-    """Share of thermal in the guidance, Bx1xHxW in [0, 1]; arguments as in `guidance`."""
-    return 0.5 + 0.5 * (_saliency(thermal, stride) - _saliency(visible, stride))
+def saliency_weight(images: Tensor, stride: int) -> Tensor:
+    """Share of thermal in the guidance, Bx1xHxW in [0, 1].
+
+    Args:
+        images: Bx2xHxW in [0, 1]: thermal and visible luma.
+        stride: see `guidance`.
+    """
+    batch, _, height, width = images.shape
+    thermal, visible = _saliency(images.flatten(0, 1), stride).reshape(batch, 2, -1).unbind(1)
+    return (0.5 + 0.5 * (thermal - visible)).reshape(batch, 1, height, width)
 
 
-def _saliency(image: Tensor, stride: int) -> Tensor:
-    """Bx1xHxW in [0, 1] -> saliency in [0, 1] of each pixel's grey level."""
-    levels = torch.arange(LEVELS, dtype=image.dtype, device=image.device)
-    sample = torch.round(image[:, 0, ::stride, ::stride] * 255.0).flatten(1)
-    histogram = (sample.unsqueeze(2) == levels).to(image.dtype).mean(dim=1)
-    distance = (levels[:, None] - levels[None, :]).abs()
-    table = histogram @ distance
+def _saliency(images: Tensor, stride: int) -> Tensor:
+    """NxHxW in [0, 1] -> NxHW, saliency in [0, 1] of each pixel's grey level.
+
+    The sum over the histogram of |level - other level| is the sum over the pixels of |level -
+    pixel|, which needs no histogram.
+    """
+    levels = torch.arange(LEVELS, dtype=images.dtype, device=images.device)
+    grey = torch.round(images * 255.0)
+    sample = grey[:, ::stride, ::stride].flatten(1)
+    table = _total((sample.unsqueeze(2) - levels).abs())
     table = table / table.amax(dim=1, keepdim=True)
-    index = torch.round(image[:, 0] * 255.0).long()
-    batch, height, width = index.shape
-    return table.gather(1, index.flatten(1)).reshape(batch, 1, height, width)
+    return table.gather(1, grey.flatten(1).long())
+
+
+def _total(values: Tensor) -> Tensor:
+    """NxPxL -> NxL, summed over P by a product, which runtimes are faster at."""
+    return (values.new_ones(1, 1, values.shape[1]) @ values).squeeze(1)

@@ -11,7 +11,13 @@ import torch
 from tiny_model import fmb_classes
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.export.export import BytesInBytesOut, ExportError, export_onnx, write_bundle
+from segmif_ros.export.export import (
+    BytesInBytesOut,
+    Enlarge,
+    ExportError,
+    export_onnx,
+    write_bundle,
+)
 from segmif_ros.network.variants import build
 
 Tensor = torch.Tensor
@@ -58,16 +64,15 @@ def test_the_graph_gives_the_networks_own_answer(
             output.logits, (size[0] // factor, size[1] // factor), mode="bilinear"
         )
         labels = scores.argmax(dim=1)
-        # nano computes its confidence before it enlarges, the cascade after.
+        # nano gives one confidence for each of its logits, 4x4 pixels, the cascade one a pixel.
         decided = output.logits if factor > 1 else scores
-        sure = torch.nn.functional.interpolate(
-            decided.softmax(dim=1).amax(dim=1, keepdim=True), scores.shape[-2:], mode="bilinear"
-        )
+        sure = decided.softmax(dim=1).amax(dim=1)
     expected = (output.rgb[0].permute(1, 2, 0) * 255.0).round().numpy()
     assert np.abs(fused - expected).max() <= 1
     labels = labels[0].numpy().repeat(factor, 0).repeat(factor, 1)
     assert (mask == labels).mean() > 0.999
-    sure = (sure[0, 0] * 255.0).round().numpy().repeat(factor, 0).repeat(factor, 1)
+    side = size[0] // sure.shape[-2]
+    sure = (sure[0] * 255.0).round().numpy().repeat(side, 0).repeat(side, 1)
     assert np.abs(confidence - sure).max() <= 1
 
 
@@ -78,9 +83,13 @@ def test_sizes_off_the_grid_are_padded_and_cropped(size: tuple[int, int]) -> Non
     assert mask.shape == confidence.shape == size
 
 
-@pytest.mark.parametrize("decide", [BytesInBytesOut._decide, BytesInBytesOut._decide_at_half_size])
+def decide(logits: Tensor) -> tuple[Tensor, Tensor]:
+    return BytesInBytesOut._decide(logits, 64, 64)
+
+
+@pytest.mark.parametrize("decide", [decide, BytesInBytesOut._decide_at_half_size])
 def test_equal_scores_give_the_first_class(decide: Callable[..., tuple[Tensor, Tensor]]) -> None:
-    mask, confidence = decide(torch.zeros(1, 15, 16, 16), 64, 64)
+    mask, confidence = decide(torch.zeros(1, 15, 16, 16))
     assert float(mask.max()) == 0.0
     torch.testing.assert_close(confidence, torch.full_like(confidence, 1 / 15))
 
@@ -89,11 +98,18 @@ def test_equal_scores_give_the_first_class(decide: Callable[..., tuple[Tensor, T
 @pytest.mark.parametrize("classes", [2, 9, 15, 16, 17])
 def test_packed_scores_find_the_winner_of_any_size(classes: int, scale: float) -> None:
     torch.manual_seed(0)
-    logits = (torch.randn(1, classes, 6, 8) - 3.0) * scale
-    mask, _ = BytesInBytesOut._decide_at_half_size(logits, 6, 8)
-    expected = logits.argmax(dim=1, keepdim=True)
-    assert torch.equal(mask[..., ::2, ::2].long(), expected)
-    assert torch.equal(mask[..., 1::2, 1::2].long(), expected)
+    for logits in (torch.randn(48, 1, classes, 1, 1) - 3.0) * scale:
+        quarters, _ = BytesInBytesOut._decide_at_half_size(logits.expand(-1, -1, 6, 8))
+        assert torch.equal(quarters.long(), logits.argmax(dim=1).expand(4, 1, 6, 8))
+
+
+def test_the_mask_is_that_of_the_scores_enlarged_by_two() -> None:
+    torch.manual_seed(0)
+    logits = (torch.randn(1, 15, 6, 8) - 3.0) * 12.0
+    quarters, _ = BytesInBytesOut._decide_at_half_size(logits)
+    twice = torch.nn.functional.interpolate(logits, scale_factor=2.0, mode="bilinear")
+    expected = twice.argmax(dim=1)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert torch.equal(Enlarge()(quarters).long(), expected)
 
 
 def test_a_bundle_is_written_whole_and_verifies(tmp_path: Path) -> None:
