@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +55,9 @@ class Pace:
 
 def window_of(sample: NDArray[Any], settings: ThermalSettings, span: float) -> Window:
     """Return the percentiles of some finite values, at least `span` apart."""
-    low, middle, high = np.percentile(
+    low, middle, high = percentiles(
         sample, (settings.low_percentile, 50.0, settings.high_percentile)
-    ).tolist()
+    )
     if settings.mode != "plateau":
         # A clear sky is 50 K colder than the street and would take most of the grey levels. The
         # dark half of the picture gets no more of them than the bright half.
@@ -65,6 +66,18 @@ def window_of(sample: NDArray[Any], settings: ThermalSettings, span: float) -> W
     if lacking > 0.0:
         low, high = low - lacking / 2.0, high + lacking / 2.0
     return Window(low, middle, high)
+
+
+def percentiles(sample: NDArray[Any], shares: Sequence[float]) -> list[float]:
+    """Return what `numpy.percentile` does, of whole numbers by counting, in a third of the time."""
+    if sample.dtype.kind != "u":
+        return [float(value) for value in np.percentile(sample, shares)]
+    base = int(sample.min())
+    counted = np.cumsum(np.bincount((sample - base).ravel()))
+    ranks = np.asarray(shares) * ((sample.size - 1) / 100.0)
+    below = np.floor(ranks)
+    first, second = np.searchsorted(counted, (below, np.ceil(ranks)), side="right")
+    return [float(value) for value in base + first + (ranks - below) * (second - first)]
 
 
 def pace_of(smoothing: float, old: Window, new: Window, *, hurry: bool) -> Pace:

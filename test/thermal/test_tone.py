@@ -8,7 +8,7 @@ import pytest
 
 from segmif_ros.buffers import Buffers
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
-from segmif_ros.thermal.tone import draw_curve, stretch
+from segmif_ros.thermal.tone import draw_curve, percentiles, stretch
 
 VALUES = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
@@ -75,3 +75,13 @@ def test_a_curve_is_drawn_into_the_array_that_was_given() -> None:
     curve = np.linspace(0.0, 255.0, 65536, dtype=np.float32)
     assert np.shares_memory(draw_curve(VALUES, curve, out), out)
     np.testing.assert_array_equal(out, draw_curve(VALUES, curve))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_percentiles_are_those_of_numpy(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    top = 255 if dtype is np.uint8 else 65535
+    shares = (0.0, 0.3, 1.0, 50.0, 99.7, 100.0)
+    for spread, count in ((2, 1), (9, 2), (200, 101), (top, 5_000)):
+        sample = (top - rng.integers(0, spread, (count, 3))).astype(dtype)
+        assert percentiles(sample, shares) == pytest.approx(np.percentile(sample, shares))
