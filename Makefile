@@ -16,7 +16,7 @@ PIP_FAILED := { echo "segmif_ros: pip failed (see above); check the network and 
 DEMO := $(if $(BAG),--bag "$(BAG)") $(if $(PAIRS),--pairs "$(PAIRS)") \
 	$(if $(SEED),--seed "$(SEED)") $(if $(LIGHTING),--lighting "$(LIGHTING)") \
 	$(if $(RATE),--rate "$(RATE)") $(if $(SECONDS),--seconds "$(SECONDS)") \
-	$(if $(MODEL),--model "$(MODEL)") $(if $(ENGINE),--engine "$(ENGINE)") --out "$(OUT)"
+	$(if $(MODEL),--model "$(MODEL)") $(if $(ENGINE),--engine "$(ENGINE)") --out "$(OUT)" --force
 
 .PHONY: help demo test test-oldest fuzz lint docs clean distclean
 .DELETE_ON_ERROR:

@@ -28,9 +28,28 @@ class OutputError(ValueError):
     """Results cannot go there; the message names the place and the next step."""
 
 
+def require_absent(
+    path: Path, advice: str = "--force replaces it, or choose another place"
+) -> None:
+    """Refuse to write where something is: a file, or a folder with something in it.
+
+    Raises:
+        OutputError: with the place and the advice.
+    """
+    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+        return
+    if path.is_file() or path.is_dir() or path.is_symlink():
+        raise OutputError(f"{path} exists already; {advice}")
+
+
 @contextmanager
 def own_folder(
-    folder: Path, names: Sequence[str], inputs: Iterable[Path | str | None] = ()
+    folder: Path,
+    names: Sequence[str],
+    inputs: Iterable[Path | str | None] = (),
+    *,
+    refused: Sequence[str] = (),
+    advice: str = "",
 ) -> Iterator[None]:
     """Hold a folder for one command: no other one writes there, and nobody's files are in the way.
 
@@ -38,10 +57,12 @@ def own_folder(
         folder: made if missing.
         names: files and folders that the command makes, or replaces if they are its own.
         inputs: what the command reads; None is left out.
+        refused: names of an earlier result that is not replaced.
+        advice: what to do where there is one.
 
     Raises:
         OutputError: an input and the results would lie in each other, another command holds the
-            folder, or something of a wanted name is there that no command made.
+            folder, something of a wanted name is there that no command made, or an earlier result.
         OSError: the folder cannot be written.
     """
     require_disjoint(folder, names, inputs)
@@ -60,6 +81,8 @@ def own_folder(
             ) from err
         own = _named(folder)
         _refuse_foreign(folder, names, own)
+        for name in refused:
+            require_absent(folder / name, advice)
         held.write("\n".join([_TOLD, *sorted(own | set(names)), ""]))
         held.truncate()
         held.flush()

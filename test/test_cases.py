@@ -370,7 +370,7 @@ def test_a_full_disk_leaves_no_half_file(verb: str, tmp_path: Path, capsys: Any)
         if verb == "sync-check":
             code = sync_check.main([bag, "--out", str(tmp_path / "sync.json")])
         else:
-            code = dataset.main(["check", bag, "--out", str(tmp_path / "sheet.png")])
+            code = dataset.main(["check", bag, "--write-sheet", str(tmp_path / "sheet.png")])
     assert code == 1
     assert "File too large" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

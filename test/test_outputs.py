@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from segmif_ros.outputs import MARKER, OutputError, own_folder, require_disjoint, write_whole
+from segmif_ros.outputs import (
+    MARKER,
+    OutputError,
+    own_folder,
+    require_absent,
+    require_disjoint,
+    write_whole,
+)
 
 
 def fill(folder: Path, *names: str, inputs: tuple[Path, ...] = ()) -> None:
@@ -117,3 +124,21 @@ def test_a_file_is_written_whole_and_beside_links(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*part"))
     (tmp_path / "plain").write_text("")
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_an_earlier_result_is_refused_where_the_command_says_so(tmp_path: Path) -> None:
+    fill(tmp_path, "a")
+    with (
+        pytest.raises(OutputError, match=r"a exists already; --force"),
+        own_folder(tmp_path, ["a"], refused=["a"], advice="--force replaces it"),
+    ):
+        pass
+    with own_folder(tmp_path, ["a"]):
+        pass
+    (tmp_path / "empty").mkdir()
+    require_absent(tmp_path / "empty")
+    require_absent(tmp_path / "none")
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    for name in ("a", "link"):
+        with pytest.raises(OutputError, match="exists already"):
+            require_absent(tmp_path / name)

@@ -16,6 +16,7 @@ from segmif_ros.cli.command_line import (
     Parser,
     UsageError,
     out_that_was_last,
+    refuse_existing,
     run,
     shared,
 )
@@ -78,6 +79,7 @@ def parser() -> Parser:
     )
     saver.add_argument("bag", type=Path, metavar="BAG", help="bag folder or file")
     out_that_was_last(saver, "bag folder to create")
+    shared(saver, "--force")
     saver.set_defaults(work=_recover)
     return made
 
@@ -104,8 +106,9 @@ def _info(args: argparse.Namespace) -> int:
 def _recover(args: argparse.Namespace) -> int:
     from segmif_ros.recordings.recover import recover
 
+    refuse_existing(args, "out")
     with progress_bar(unit="msg", desc="copying") as bar:
-        found = recover(args.bag, args.out, bar.update)
+        found = recover(args.bag, args.out, bar.update, force=args.force)
     say(table(found.summary))
     for line in found.lost:
         say(f"lost: {line}")
@@ -178,12 +181,13 @@ def _make_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="stamp of the first frame, seconds since 1970 (default: now)",
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing bag")
+    shared(parser, "--force")
     out_that_was_last(parser, "bag folder to create")
     parser.set_defaults(work=_make)
 
 
 def _make(args: argparse.Namespace) -> int:
+    refuse_existing(args, "out")
     start_ns = _start_ns(args.start_time)
     source = _source(args)
     for note in source.notes:

@@ -26,6 +26,7 @@ from segmif_ros.cli.command_line import (
     WRONG_USE,
     Parser,
     as_size,
+    refuse_existing,
     run,
     shared,
     whole,
@@ -55,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
+    refuse_existing(args, "out")
     bundle = Bundle.load(args.bundle)
     pairs = reference_pairs(bundle)
     options = EngineOptions(threads=args.threads, precision=args.precision)
@@ -151,6 +153,7 @@ def parser() -> Parser:
     made.add_argument("--rounds", type=whole(1), default=60, metavar="N", help="timed runs")
     shared(made, "--json")
     shared(made, "--out", metavar="JSON", help="write the figures as JSON as well")
+    shared(made, "--force")
     return made
 
 

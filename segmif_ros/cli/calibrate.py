@@ -20,7 +20,16 @@ from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
 from segmif_ros.calibration.boards import BoardSighting, fit_plane, fit_rig
 from segmif_ros.calibration.picture import before_after
 from segmif_ros.calibration.points import CalibrationError, fit_points, read_pairs
-from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, size, whole
+from segmif_ros.cli.command_line import (
+    FINE,
+    Parser,
+    UsageError,
+    refuse_existing,
+    run,
+    shared,
+    size,
+    whole,
+)
 from segmif_ros.cli.console import say
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.pictures import read_rgb, read_thermal
@@ -51,7 +60,14 @@ class Pictures(NamedTuple):
 
 def main(argv: Sequence[str]) -> int:
     """Calibrate and return the exit code."""
-    return run(parser(), lambda args: int(args.work(args)), argv)
+    return run(parser(), _calibrate, argv)
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    if args.work is not _points or args.rgb_picture is not None:
+        args.write_picture = args.write_picture or args.out.with_suffix(".png")
+    refuse_existing(args, "out", "write_picture")
+    return int(args.work(args))
 
 
 def parser() -> Parser:
@@ -113,6 +129,7 @@ def parser() -> Parser:
             "--write-picture", type=Path, metavar="FILE",
             help="before/after picture (default: beside the YAML)",
         )  # fmt: skip
+        shared(way, "--force")
     return made
 
 
@@ -286,7 +303,7 @@ def _write(
         line = place.publisher_line("RGB_OPTICAL_FRAME", "THERMAL_OPTICAL_FRAME")
         say(f"the mounting on /tf_static, which segmif_node publishes where tf2 is:\n  {line}")
     if picture is not None:
-        path = args.write_picture or args.out.with_suffix(".png")
+        path = args.write_picture
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             done, coded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

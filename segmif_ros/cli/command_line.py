@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from segmif_ros.cli.spellings import OLD_SPELLINGS
-from segmif_ros.outputs import OutputError
+from segmif_ros.outputs import OutputError, require_absent
 
 FINE, FAILED, WRONG_USE, VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes of every verb; `segmif --help` says what they mean."""
@@ -268,6 +268,7 @@ _SHARED: Mapping[str, Mapping[str, Any]] = {
     },
     "--portrait": {"action": "store_true", "help": "a --size that is higher than wide is meant"},
     "--json": {"action": "store_true", "help": "print JSON instead of text"},
+    "--force": {"action": "store_true", "help": "replace an existing result"},
     "--out": {"type": Path, "metavar": "PATH", "help": "where the result goes"},
 }
 
@@ -289,6 +290,19 @@ def _choices(name: str) -> Mapping[str, Any]:
 
         return {"choices": ("auto", *PRECISIONS)}
     return {}
+
+
+def refuse_existing(args: argparse.Namespace, *names: str) -> None:
+    """Refuse to replace what lies where results go, unless --force is given.
+
+    Raises:
+        OutputError: with the place.
+    """
+    for name in names:
+        path = getattr(args, name)
+        if path is not None and not args.force:
+            option = f"--{name.replace('_', '-')}"
+            require_absent(path, f"--force replaces it, or choose another place with {option}")
 
 
 def out_that_was_last(parser: Parser, help: str, *, metavar: str = "BAG") -> None:  # noqa: A002

@@ -18,6 +18,7 @@ from segmif_ros.cli.command_line import (
     WRONG_USE,
     Parser,
     UsageError,
+    refuse_existing,
     run,
     shared,
 )
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
+    refuse_existing(args, "out")
     limits = dict(_limit(text) for text in args.max_regression)
     a, b = load(args.a), load(args.b)
     folders = [str(args.a), str(args.b)]
@@ -70,6 +72,7 @@ def parser() -> Parser:
     made.add_argument("b", type=Path, metavar="B", help="likewise")
     shared(made, "--json")
     shared(made, "--out", metavar="HTML", help="write a page as well")
+    shared(made, "--force")
     made.add_argument(
         "--max-regression",
         action="append",

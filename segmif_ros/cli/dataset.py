@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, run, shared, whole
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, refuse_existing, run, shared, whole
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.extract import add_export
 from segmif_ros.datasets.alignment import OFF_PX, Alignment
@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    refuse_existing(args, "write_sheet")
     dataset = _open(args)
     limit = args.limit
     if dataset.kind == "rig" and limit is None:
@@ -76,6 +77,7 @@ def parser() -> Parser:
     check.add_argument(
         "--write-sheet", type=_picture, metavar="PNG", help="write a contact sheet as well"
     )
+    shared(check, "--force")
     check.add_argument(
         "--sheet-pairs", type=whole(1), default=6, metavar="N", help="pairs on the sheet"
     )

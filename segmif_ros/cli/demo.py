@@ -86,6 +86,7 @@ def parser() -> Parser:
     shared(made.add_argument_group("node"), "--model", "--engine")
     output = made.add_argument_group("output")
     shared(output, "--out", default=Path("demo_out"), metavar="FOLDER", help="pictures and figures")
+    shared(output, "--force")
     output.add_argument(
         "--rows", type=whole(1), default=5, metavar="N", help="rows of the contact sheet"
     )
@@ -96,8 +97,10 @@ def parser() -> Parser:
 def _run(args: argparse.Namespace) -> int:
     _check(args)
     inputs = (args.bag, args.pairs, args.calibration, args.model)
+    refused = () if args.force else _RESULTS
+    advice = "--force replaces it, or choose another folder with --out"
     try:
-        with terminable(), own_folder(args.out, _FILES, inputs):
+        with terminable(), own_folder(args.out, _FILES, inputs, refused=refused, advice=advice):
             return _demonstrate(args, args.out)
     except OSError as err:
         raise DemoSessionError(f"{err}; choose another folder with --out, or free space") from err

@@ -26,7 +26,7 @@ from typing import Any
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.command_line import FAILED, FINE, INTERRUPTED, VERDICT, run
 from segmif_ros.cli.console import note, progress_bar, say
-from segmif_ros.cli.evaluate_arguments import check, parser, requirements, settings_of
+from segmif_ros.cli.evaluate_arguments import check, parser, refusal, requirements, settings_of
 from segmif_ros.cli.evaluate_dataset import evaluate_dataset
 from segmif_ros.cli.evaluate_live import LOG, evaluate_live
 from segmif_ros.datasets.protocol import ProtocolError
@@ -76,7 +76,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     _check_outputs(args, settings, bags)
     names = (HTML_FILE, REPORT_FILE, RUN_FILE, PICTURES, STATE, *((LOG,) if args.live else ()))
     inputs = (*bags, settings.labels, settings.boxes, settings.calibration, args.params)
-    with _patient(), own_folder(args.out, names, (*inputs, settings.model)):
+    with _patient(), own_folder(args.out, names, (*inputs, settings.model), **refusal(args, names)):
         try:
             if args.live:
                 report, result = evaluate_live(args, settings, bags[0], bundle, wanted)
@@ -173,7 +173,7 @@ def _drive(
     state = StateFolder(args.out, evaluation_key(settings, bundle.manifest.sha256))
     started = time.perf_counter()
     done: dict[Path, BagResult] = {}
-    if not args.fresh:
+    if not args.force:
         done = {bag: result for bag in bags if (result := state.known(bag)) is not None}
         if done:
             say(f"{len(done)} of {len(bags)} bags are done already, by an evaluation before")

@@ -56,7 +56,7 @@ _OF_DRIVES = (
     *("rgb_topic", "thermal_topic", "params", "node", "calibration", "thermal_mode"),
     *_OFTEN_GIVEN,
     *("labels", "rows", "light", "max_drop", "max_flicker", "max_skipped", "jobs", "scheduler"),
-    *("fresh", "write_bag", "no_bag_inputs", "live"),
+    *("resume", "write_bag", "no_bag_inputs", "live"),
 )
 _OF_DATASETS = ("kind", "split", "classes", "fused", "worst")
 
@@ -76,11 +76,24 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError("give bags, or a data set with --dataset, not both")
     if args.dataset is None and not (args.bags and args.out):
         raise UsageError("give bags and --out DIR, or a data set with --dataset PATH")
+    if args.force and args.resume:
+        raise UsageError(
+            "give --force or --resume: one does all again, the other keeps what is done"
+        )
     defaults = parser("")
     foreign, things = (_OF_DATASETS, "a data set") if args.dataset is None else (_OF_DRIVES, "bags")
     for name in foreign:
         if getattr(args, name) != defaults.get_default(name):
             raise UsageError(f"{_option(name)} goes with {things} only")
+
+
+def refusal(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return what `own_folder` is told about an earlier result."""
+    if args.force or args.resume:
+        return {}
+    resume = "" if args.dataset else "--resume goes on with it, "
+    advice = f"{resume}--force replaces it, or choose another folder with --out"
+    return {"refused": names, "advice": advice}
 
 
 def parser(description: str = "") -> Parser:
@@ -105,7 +118,10 @@ def parser(description: str = "") -> Parser:
     many.add_argument(
         "--scheduler", metavar="ADDRESS", help="Dask scheduler, for example tcp://host:8786"
     )
-    many.add_argument("--fresh", action="store_true", help="do again what an earlier try has done")
+    shared(many, "--force")
+    many.add_argument(
+        "--resume", action="store_true", help="go on: bags that an earlier try has done are kept"
+    )
     out = made.add_argument_group("more output")
     out.add_argument(
         "--write-bag",

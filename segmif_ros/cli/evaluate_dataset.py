@@ -12,7 +12,7 @@ from pathlib import Path
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, UsageError
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.evaluate_arguments import SHIPPED, requirements
+from segmif_ros.cli.evaluate_arguments import SHIPPED, refusal, requirements
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import open_dataset
@@ -47,7 +47,7 @@ def evaluate_dataset(args: argparse.Namespace) -> int:
         return _scored(args)
     others = (folder.rpartition("=")[2] for folder in args.fused)
     inputs = (args.dataset, args.boxes, args.model or SHIPPED, *others)
-    with own_folder(args.out, FILES, inputs):
+    with own_folder(args.out, FILES, inputs, **refusal(args, FILES)):
         return _scored(args)
 
 

@@ -12,7 +12,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.cli.command_line import FINE, Parser, require_landscape, run, shared
+from segmif_ros.cli.command_line import (
+    FINE,
+    Parser,
+    refuse_existing,
+    require_landscape,
+    run,
+    shared,
+)
 from segmif_ros.cli.quantise import (
     add_calibration_options,
     add_precision,
@@ -83,11 +90,13 @@ def parser() -> Parser:
         "--licence", default="", metavar="TEXT", help="licence of weights and training data"
     )
     shared(made, "--out", required=True, metavar="BUNDLE", help="bundle folder to write")
+    shared(made, "--force")
     return made
 
 
 def _export(args: argparse.Namespace) -> int:
     require_landscape(args.size, confirmed=args.portrait)
+    refuse_existing(args, "out")
     import torch
 
     from segmif_ros.datasets.classes import load_classes

@@ -15,7 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, whole
+from segmif_ros.cli.command_line import (
+    FINE,
+    Parser,
+    UsageError,
+    refuse_existing,
+    run,
+    shared,
+    whole,
+)
 from segmif_ros.cli.console import progress_bar
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset, held_out
@@ -37,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
 def _fit(args: argparse.Namespace) -> int:
     if args.split.startswith("test"):
         raise UsageError("test pairs are for scoring; name a training split")
-    if args.out is not None and args.out.exists():
-        raise UsageError(f"{args.out} exists already; give another folder with --out")
+    refuse_existing(args, "out")
+    from segmif_ros.export.bundle_writer import place_bundle
     from segmif_ros.export.confidence import set_temperatures
 
     bundle = Bundle.load(args.bundle)
@@ -54,8 +62,7 @@ def _fit(args: argparse.Namespace) -> int:
     names = {label.id: label.name for label in bundle.manifest.classes}
     temperatures = scores.temperatures(names)
     if args.out is not None:
-        shutil.copytree(bundle.path, args.out)
-        bundle = Bundle.load(args.out)
+        bundle = place_bundle(bundle, args.out)
     set_temperatures(bundle, temperatures)
     print(f"{len(places)} of {len(dataset)} pairs; {bundle.path}:")
     for name, figures in scores.summary(names)["all"].items():
@@ -122,6 +129,7 @@ def parser() -> Parser:
     shared(
         made, "--out", metavar="BUNDLE", help="write a copy (default: the bundle itself changes)"
     )
+    shared(made, "--force")
     return made
 
 

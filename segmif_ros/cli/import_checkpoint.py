@@ -21,6 +21,7 @@ from segmif_ros.cli.command_line import (
     shared,
 )
 from segmif_ros.cli.quantise import say_compiled
+from segmif_ros.outputs import require_absent
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import LabelClass
@@ -40,6 +41,10 @@ def _import(args: argparse.Namespace) -> int:
     sizes = args.size or [_USUAL]
     for size in sizes:
         require_landscape(size, confirmed=args.portrait)
+    for _, folder in _places(sizes, args.out):
+        for place in (folder, _halved(folder)):
+            if not args.force:
+                require_absent(place)
     import torch
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -79,6 +84,7 @@ def parser() -> Parser:
         "--segmentation", type=Path, required=True, metavar="PTH", help="segmentation checkpoint"
     )
     shared(made, "--out", required=True, metavar="BUNDLE", help="bundle folder to write")
+    shared(made, "--force")
     shared(
         made,
         "--size",
@@ -173,7 +179,7 @@ def _write(
     )
     half = to_mixed_float16(bundle.model_path.read_bytes())
     halved = store_bundle(
-        folder.with_name(f"{folder.name}-fp16"),
+        _halved(folder),
         half,
         replace(
             bundle.manifest,
@@ -188,6 +194,10 @@ def _write(
             f"{written.model_path.stat().st_size / 1e6:.1f} MB, {written.manifest.sha256}"
         )
         say_compiled(written, written.precisions[0])
+
+
+def _halved(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-fp16")
 
 
 def _digest(path: Path) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, Parser, run, shared
+from segmif_ros.cli.command_line import FINE, Parser, refuse_existing, run, shared
+from segmif_ros.outputs import OutputError
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import Bundle
@@ -116,34 +117,36 @@ def parser() -> Parser:
         metavar="BUNDLE",
         help="write a new bundle there (default: add to the one given)",
     )
+    shared(made, "--force")
     add_calibration_options(made)
     return made
 
 
 def _quantise(args: argparse.Namespace) -> int:
     from segmif_ros.bundle import Bundle
+    from segmif_ros.export.bundle_writer import place_bundle
 
-    copy = bundle = Bundle.load(args.bundle)
+    refuse_existing(args, "out")
+    bundle = Bundle.load(args.bundle)
+    wanted = [precision for precision in args.write_precision if precision != "fp32"]
+    there = [precision for precision in wanted if precision in bundle.precisions[1:]]
+    if args.out is None and there and not args.force:
+        raise OutputError(
+            f"{bundle.path} has a model in {there[0]} already; --force replaces it, --out writes a "
+            "copy of the bundle"
+        )
+    existed, added = args.out is not None and args.out.exists(), list[str]()
     if args.out is not None:
-        copy = bundle = _copied(bundle, args.out)
+        bundle = place_bundle(bundle, args.out)
     try:
-        for precision in args.write_precision:
-            if precision != "fp32":
-                bundle = add_precision(bundle, precision, args)
+        for precision in wanted:
+            bundle = add_precision(bundle, precision, args)
+            added.append(precision)
     except BaseException:
-        if args.out is not None and copy is bundle:
-            shutil.rmtree(copy.path)  # nothing was added; the next try would find it in its way
+        if args.out is not None and not added and not existed:
+            shutil.rmtree(args.out)  # the next try would find it in its way
         raise
     return FINE
-
-
-def _copied(bundle: Bundle, out: Path) -> Bundle:
-    from segmif_ros.bundle import Bundle, BundleError
-
-    if out.exists():
-        raise BundleError(f"{out} exists already; give a folder that does not, or leave --out out")
-    shutil.copytree(bundle.path, out)
-    return Bundle.load(out)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ OLD_SPELLINGS = (
     OldSpelling(("dataset check",), "--pairs", "--sheet-pairs"),
     OldSpelling(("dataset export",), "--count", "--limit"),
     OldSpelling(("evaluate",), "--annotated", "--classes"),
+    OldSpelling(("evaluate",), "--fresh", "--force"),
     OldSpelling(("demo",), "--frames", "--limit"),
     OldSpelling(("export", "import-checkpoint"), "--labels", "--classes"),
     OldSpelling(("export", "quantise"), "--precision", "--write-precision"),

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FAILED, FINE, Parser, UsageError, run, shared
+from segmif_ros.cli.command_line import (
+    FAILED,
+    FINE,
+    Parser,
+    UsageError,
+    refuse_existing,
+    run,
+    shared,
+)
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import Stream
@@ -46,6 +54,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
+    refuse_existing(args, "out")
     topics, logs = _live(args) if args.live else _recorded(args)
     empty = [topics[stream] for stream, log in logs.items() if not log.stamps_ns]
     if empty:
@@ -137,4 +146,5 @@ def parser() -> Parser:
     shared(made, "--seconds", default=60.0, help="look at most so long")
     shared(made, "--json")
     shared(made, "--out", metavar="JSON", help="write everything as JSON as well")
+    shared(made, "--force")
     return made

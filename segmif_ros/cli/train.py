@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, Parser, run, shared, whole
 from segmif_ros.cli.console import note
+from segmif_ros.outputs import require_absent
 
 if TYPE_CHECKING:
     from segmif_ros.datasets.sample import Source
@@ -36,7 +37,6 @@ def _train(args: argparse.Namespace) -> int:
     options = Options(device=args.device, precision=args.precision, workers=args.workers)
     cache = args.out / "rig-frames"
     try:
-        _refuse_trained(args)
         recipe = Recipe.load(args.recipe)
         classes = len(load_classes(recipe.labels))
         sources = open_sources(recipe, args.data, cache)
@@ -44,6 +44,7 @@ def _train(args: argparse.Namespace) -> int:
             print("labels are not asked for: without any, only fusion is trained")
         elif recipe.segmentation_weight > 0.0:
             require_labels(recipe, sources)
+        _refuse_trained(args)
         if args.overfit:
             return _overfit(args, recipe, sources, classes, options)
         validation = open_validation(recipe, args.data, cache)
@@ -69,17 +70,20 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _refuse_trained(args: argparse.Namespace) -> None:
-    """Refuse to begin anew where a run lies: its weights are hours of somebody's time.
+    """Refuse to begin anew where a run lies, unless told: its weights are hours of somebody's time.
 
     Raises:
-        FileExistsError: with the file and what to do.
+        OutputError: with the file and what to do.
     """
-    there = [name for name in ("checkpoint.pt", "best.pt") if (args.out / name).exists()]
-    if there and not args.resume:
-        raise FileExistsError(
-            f"{args.out / there[0]} is of an earlier run; go on with --resume, or give another "
-            "folder with --out"
-        )
+    for path in [args.out / name for name in ("checkpoint.pt", "best.pt", "log.jsonl")]:
+        if args.force:
+            path.unlink(missing_ok=True)
+        elif not args.resume:
+            require_absent(
+                path,
+                "it is of an earlier run; go on with --resume, replace it with --force, or give "
+                "another folder with --out",
+            )
 
 
 def _overfit(
@@ -134,6 +138,7 @@ def parser() -> Parser:
         help="folder that the recipe's paths are below",
     )  # fmt: skip
     shared(made, "--out", required=True, metavar="FOLDER", help="folder for checkpoints and logs")
+    shared(made, "--force")
     begin = made.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="continue OUT/checkpoint.pt")
     begin.add_argument(

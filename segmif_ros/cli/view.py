@@ -15,7 +15,15 @@ from contextlib import closing
 from pathlib import Path
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.command_line import FINE, Parser, UsageError, run, shared, whole
+from segmif_ros.cli.command_line import (
+    FINE,
+    Parser,
+    UsageError,
+    refuse_existing,
+    run,
+    shared,
+    whole,
+)
 from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.managed_process import terminable
 from segmif_ros.engines import open_engine
@@ -76,6 +84,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _view(args: argparse.Namespace) -> int:
     files = args.write_pictures or args.write_video
+    refuse_existing(args, "write_pictures", "write_video")
     with terminable(), closing(_live(args) if args.live else _recorded(args)) as source:
         return _write(args, source) if files else _serve(args, source)
 
@@ -117,7 +126,7 @@ def parser() -> Parser:
     files.add_argument(
         "--write-video", type=Path, metavar="MP4", help="write the four panes as a video"
     )
-    shared(files, "--start", "--limit", "--every")
+    shared(files, "--start", "--limit", "--every", "--force")
     return made
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -13,9 +14,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segmif_ros.bundle import MANIFEST, REFERENCE, Bundle, BundleError, Manifest, ModelFile
+from segmif_ros.bundle import (
+    MANIFEST,
+    REFERENCE,
+    Bundle,
+    BundleError,
+    Manifest,
+    ModelFile,
+    parse_manifest,
+)
 from segmif_ros.frames import Image8
-from segmif_ros.outputs import write_whole
+from segmif_ros.outputs import OutputError, write_whole
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer
 from segmif_ros.rig.scene.lighting import Lighting
@@ -32,8 +41,40 @@ def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
     pictures = reference_pictures()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in pictures.items()}
     files = {f"{REFERENCE}/{name}": content for name, content in pictures.items()}
+    before = own_files(folder)
     _store(folder, {manifest.model: data, **files}, replace(manifest, reference=digests))
+    for path in before - own_files(folder):
+        path.unlink(missing_ok=True)  # the old weights in another precision
     return Bundle.load(folder)
+
+
+def place_bundle(made: Bundle, folder: Path) -> Bundle:
+    """Copy a bundle's folder; of a bundle that is there, its own files go and all else stays.
+
+    Raises:
+        OutputError: what is there is no bundle.
+    """
+    for path in own_files(folder):
+        path.unlink(missing_ok=True)
+    shutil.copytree(made.path, folder, dirs_exist_ok=True)
+    return Bundle.load(folder)
+
+
+def own_files(folder: Path) -> set[Path]:
+    """Return the files of the bundle in a folder; none where there is nothing.
+
+    Raises:
+        OutputError: something is there that is no bundle.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return set()
+    try:
+        manifest = parse_manifest(folder / MANIFEST)
+    except (BundleError, OSError) as err:
+        raise OutputError(f"{folder} is there and no bundle; choose another place: {err}") from err
+    models = [manifest.model, *(entry.file for entry in manifest.models.values())]
+    pictures = [f"{REFERENCE}/{name}" for name in manifest.reference]
+    return {folder / name for name in (MANIFEST, *models, *pictures)}
 
 
 def add_model(bundle: Bundle, precision: str, data: bytes, made: Mapping[str, Any]) -> Bundle:

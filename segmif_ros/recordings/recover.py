@@ -27,18 +27,25 @@ class Recovered(NamedTuple):
     lost: tuple[str, ...]
 
 
-def recover(path: Path, out: Path, progress: Callable[[int], Any] = lambda _: None) -> Recovered:
+def recover(
+    path: Path,
+    out: Path,
+    progress: Callable[[int], Any] = lambda _: None,
+    *,
+    force: bool = False,
+) -> Recovered:
     """Copy every message that can be read into a new mcap bag, byte by byte, with its checksums.
 
     Args:
         path: the damaged bag.
         out: folder to make.
         progress: called with 1 after each message.
+        force: replace an existing bag (a folder with nothing but a bag's files in it).
 
     Raises:
         BagError: nothing can be read, or `out` exists or cannot be written.
     """
-    check_output(out, replace=False, advice="give another name")
+    check_output(out, replace=force, advice="give another name")
     lost: list[str] = []
     with BagReader(path, lambda _: None) as reader:
         kinds: dict[str, list[Channel]] = {}

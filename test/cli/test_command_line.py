@@ -166,3 +166,37 @@ def test_the_document_lists_every_old_spelling() -> None:
     text = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
     rows = re.findall(r"^\| ([a-z, -]+) \| `(--[\w-]+)` \| `(--[\w-]+)` \|$", text, re.M)
     assert rows == [(", ".join(each.verbs), each.old, each.new) for each in OLD_SPELLINGS]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "bench segmif-nano --out {out}",
+        "sync-check nowhere --out {out}",
+        "compare a b --out {out}",
+        "dataset check nowhere --write-sheet {out}",
+        "dataset export rig --out {out}",
+        "calibrate auto nowhere --out {out}",
+        "calibrate auto nowhere --out {folder}/rig.yaml",
+        "view nowhere --write-video {out}",
+        "view nowhere --write-pictures {folder}",
+        "bag make --pairs nowhere --out {folder}",
+        "bag recover nowhere --out {folder}",
+        "export --random 0 --out {folder}",
+        "import-checkpoint --fusion f --segmentation s --out {folder}",
+        "quantise segmif-nano --out {folder}",
+        "fit-confidence segmif-nano --dataset d --out {folder}",
+    ],
+)
+def test_nothing_is_replaced_silently(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("sheet.png", "rig.png"):
+        (tmp_path / name).write_text("mine")
+    places = {"out": tmp_path / "sheet.png", "folder": tmp_path}
+    assert main(words.format(**places).split()) == 2
+    err = capsys.readouterr().err
+    assert "exist" in err
+    assert "--force" in err
+    assert err.count("\n") == 1
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}

@@ -45,7 +45,8 @@ def run(bundle, tmp_path):
 
     def runs(*words: object) -> int:
         model = ("--model", str(bundle), "--engine", "onnxruntime", "--threads", "1")
-        return main([*map(str, words), "--out", str(tmp_path / "out"), *model])
+        again = () if "--resume" in words else ("--force",)
+        return main([*map(str, words), "--out", str(tmp_path / "out"), *model, *again])
 
     return runs
 
@@ -188,7 +189,7 @@ def test_what_an_earlier_try_did_is_taken_over(run, tmp_path, capsys, monkeypatc
     assert [s["status"] for s in report["sources"]] == ["ok", "skipped"]
     monkeypatch.setattr(drive_jobs, "evaluate_task", real)
     capsys.readouterr()
-    assert run(folder) == whole == FINE
+    assert run(folder, "--resume") == whole == FINE
     assert "1 of 2 bags are done already" in capsys.readouterr().out
     assert (tmp_path / "out" / "report.json").read_bytes() == expected
     assert not (tmp_path / "out" / "state").exists()
@@ -357,7 +358,7 @@ def test_an_earlier_try_with_other_labels_is_not_taken_over(run, tmp_path, capsy
     monkeypatch.setattr(drive_jobs, "evaluate_task", real)
     cv2.imwrite(str(labels / "0000.png"), truth(0))
     capsys.readouterr()
-    assert run(folder, "--labels", labels) == FINE
+    assert run(folder, "--labels", labels, "--resume") == FINE
     assert "done already" not in capsys.readouterr().out
 
 
@@ -379,7 +380,7 @@ def test_a_damaged_bag_is_taken_over_with_its_results(run, tmp_path, monkeypatch
     monkeypatch.setattr(drive_jobs, "evaluate_task", stops)
     assert run(folder, "--write-bag", results) == INTERRUPTED
     monkeypatch.setattr(drive_jobs, "evaluate_task", real)
-    assert run(folder, "--write-bag", results) == VERDICT
+    assert run(folder, "--write-bag", results, "--resume") == VERDICT
     report = drive_report.load(tmp_path / "out")
     assert [s["status"] for s in report["sources"]] == ["partial", "ok"]
     assert sorted(f.name for f in results.iterdir()) == ["one", "two"]

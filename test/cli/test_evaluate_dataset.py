@@ -79,7 +79,7 @@ def boxed(tmp_path: Path) -> Path:
 
 def run(bundle: Path, data: Path, *more: str) -> int:
     words = ["--dataset", str(data), "--model", str(bundle), "--engine", "onnxruntime"]
-    return segmif(["evaluate", *words, "--threads", "1", *more])
+    return segmif(["evaluate", *words, "--threads", "1", "--force", *more])
 
 
 def scores(out: Path) -> dict[str, Any]:

@@ -81,6 +81,14 @@ def test_a_class_with_a_bias_is_found_everywhere(tmp_path, capsys):
     assert [pair.name for pair in pairs[:2]] == ["day_11", "day_12"]
     assert pairs[0].rgb.shape == (64, 64, 3)
 
+    (out / "notes.txt").write_text("mine")
+    assert main(command) == 2
+    assert Bundle.load(out).precisions == ("fp32", "fp16")
+    assert main([*command, "--force"]) == 0
+    assert Bundle.load(out).precisions == ("fp32",)
+    names = {path.name for path in out.iterdir()}
+    assert names == {"manifest.json", "model.onnx", "reference", "notes.txt"}
+
 
 def test_int8_without_its_pairs_is_refused_and_the_rest_stays(tmp_path, capsys):
     out = tmp_path / "bundle"

@@ -52,7 +52,7 @@ def test_an_output_that_is_there_is_not_written_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundle = write_nano_bundle(tmp_path / "bundle")
-    assert main(["quantise", str(bundle.path), "--out", str(tmp_path)]) == 1
+    assert main(["quantise", str(bundle.path), "--out", str(tmp_path)]) == 2
     assert "exists already" in capsys.readouterr().err
 
 

@@ -169,9 +169,9 @@ def test_a_run_is_neither_replaced_nor_spread(
 ) -> None:
     assert train(work, "run") == 0
     before = {path: path.read_bytes() for path in (work / "run").glob("*.pt")}
-    assert train(work, "run") == 1
+    assert train(work, "run") == 2
     assert "is of an earlier run; go on with --resume" in capsys.readouterr().err
-    assert train(work, "run", "--overfit", "2") == 1
+    assert train(work, "run", "--overfit", "2") == 2
     assert {path: path.read_bytes() for path in (work / "run").glob("*.pt")} == before
     assert sorted(p.name for p in work.iterdir()) == ["pairs", "recipe.yaml", "run"]
     assert train(work, "run", "--resume") == 0
