@@ -84,7 +84,7 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
     from segmif_ros.export.quantise import PLANS, quantise
     from segmif_ros.network.segmif import SegMiF, Switches
     from segmif_ros.network.variants import build
-    from segmif_ros.rig.draw.sampling import training_frame
+    from segmif_ros.rig.draw.render import training_frame
     from segmif_ros.thermal import ThermalNormaliser
 
     classes = load_classes(_CLASSES)

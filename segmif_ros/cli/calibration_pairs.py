@@ -10,7 +10,7 @@ import numpy as np
 
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.recordings.clips import ClipError, FolderPairs
-from segmif_ros.rig.draw.sampling import training_frame
+from segmif_ros.rig.draw.render import training_frame
 from segmif_ros.thermal import ThermalNormaliser
 
 Pair = tuple[Image8, Image8]

@@ -78,7 +78,7 @@ def rig_pairs(split: str, count: int, start: int = 0) -> Iterator[RawPair]:
         count: how many.
         start: the first one.
     """
-    from segmif_ros.rig.draw.sampling import training_frame
+    from segmif_ros.rig.draw.render import training_frame
 
     for seed in SEEDS[split][start : start + count]:
         frame = training_frame(seed)

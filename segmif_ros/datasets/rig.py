@@ -93,7 +93,7 @@ class RigScenes(Sequence[Entry]):
 
 
 def _time_of_day(seed: int) -> When | None:
-    from segmif_ros.rig.draw.sampling import training_lighting
+    from segmif_ros.rig.draw.render import training_lighting
     from segmif_ros.rig.scene.lighting import Lighting
 
     lighting = training_lighting(seed)
@@ -115,7 +115,7 @@ def _reader(
 
 
 def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]:
-    from segmif_ros.rig.draw.sampling import training_frame
+    from segmif_ros.rig.draw.render import training_frame
 
     kept = None if cache is None else cache / f"{seed}.npz"
     if kept is not None and kept.is_file():

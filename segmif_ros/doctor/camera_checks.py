@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segmif_ros.doctor.check_result import CheckResult, Verdict
-from segmif_ros.doctor.isolated_check import Answer, ask
+from segmif_ros.doctor.check_result import Answer, CheckResult, Verdict, ask
 from segmif_ros.registration.lens import cameras_differ
 
 LOST_SHARE = 0.3

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line of `segmif doctor`: what was looked at, how it is, and what to do about it."""
+"""One line of `segmif doctor`: what was looked at, how it is, and what to do about it.
+
+A question that a broken library may crash on is asked in a process of its own.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -53,3 +60,72 @@ def as_json(results: Iterable[CheckResult]) -> str:
         for f in results
     ]
     return json.dumps(rows, indent=2)
+
+
+_ROS_NOISE = re.compile(r"^\[\w+\] \[[\d.]+\] \[[\w.]+\]: |, at /\S+:\d+$")
+"""Level, time and logger before a message of ROS, and the source line behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a process said.
+
+    Attributes:
+        code: exit status; negative is the signal that ended it, None for no end in time or no
+            program of that name.
+        out: standard output.
+        err: standard error, or why there was no answer.
+    """
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the error output: where Python names the exception."""
+        lines = [line.strip() for line in self.err.splitlines() if line.strip()]
+        if lines:
+            return _ROS_NOISE.sub("", lines[-1])
+        return f"ended by signal {-self.code}" if self.code is not None and self.code < 0 else ""
+
+
+def ask(
+    command: Sequence[str], *, seconds: float = 20.0, environment: Mapping[str, str] | None = None
+) -> Answer:
+    """Run a program and return what it said; never raises for what the program does.
+
+    Args:
+        command: program and arguments.
+        seconds: longest wait.
+        environment: variables to add to ours.
+    """
+    try:
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            cwd="/",  # Python would import from our folder else
+            env={**os.environ, **(environment or {})},
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(None, "", f"no answer in {seconds:g} s")
+    except OSError as err:
+        return Answer(None, "", str(err))
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def ask_python(code: str, *arguments: str, python: str = "", seconds: float = 20.0) -> Answer:
+    """Run a piece of Python; see `ask`.
+
+    Args:
+        code: the program.
+        arguments: its `sys.argv[1:]`.
+        python: interpreter, default the one that runs this.
+        seconds: longest wait.
+    """
+    return ask([python or sys.executable, "-c", code, *arguments], seconds=seconds)

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from segmif_ros.doctor.check_result import CheckResult, Verdict
-from segmif_ros.doctor.isolated_check import ask_python
+from segmif_ros.doctor.check_result import CheckResult, Verdict, ask_python
 
 RUNTIMES = {
     "openvino": "pip install 'segmif_ros[cpu]'",

@@ -11,8 +11,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from xml.etree import ElementTree
 
-from segmif_ros.doctor.check_result import CheckResult, Verdict
-from segmif_ros.doctor.isolated_check import Answer, ask_python
+from segmif_ros.doctor.check_result import Answer, CheckResult, Verdict, ask_python
 
 OPT_ROS = Path("/opt/ros")
 SEGMENT_WANTED_MIB = 4

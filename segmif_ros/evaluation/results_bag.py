@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from segmif_ros import render
 from segmif_ros.buffers import Buffers
@@ -73,14 +73,9 @@ class ResultBag:
         """Begin; without results there will be no bag."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: Any) -> None:
         """Complete the bag and give it its name, or remove it."""
-        self._stack.__exit__(kind, value, trace)
+        self._stack.__exit__(*failure)
 
     def write(
         self,

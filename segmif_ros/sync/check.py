@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.pairing import MILLISECOND
 from segmif_ros.sync.clock_difference import ClockDifference
-from segmif_ros.sync.clock_offset import ClockOffset, clock_offset
-from segmif_ros.sync.motion import Motion, MotionMeter
+from segmif_ros.sync.clock_offset import ClockOffset, Motion, MotionMeter, clock_offset
 from segmif_ros.sync.timing import StreamTiming, stream_timing
 
 _LEAST_WAIT_MS = 50.0

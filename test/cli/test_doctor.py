@@ -15,8 +15,15 @@ import pytest
 
 from segmif_ros.cli import doctor
 from segmif_ros.doctor import machine_checks, ros_checks
-from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text
-from segmif_ros.doctor.isolated_check import Answer, ask, ask_python
+from segmif_ros.doctor.check_result import (
+    Answer,
+    CheckResult,
+    Verdict,
+    as_json,
+    as_text,
+    ask,
+    ask_python,
+)
 from segmif_ros.doctor.machine_checks import (
     engines_check,
     gpu_check,

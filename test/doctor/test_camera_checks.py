@@ -17,8 +17,7 @@ from segmif_ros.doctor.camera_checks import (
     node_check,
     segment_mib,
 )
-from segmif_ros.doctor.check_result import CheckResult, Verdict
-from segmif_ros.doctor.isolated_check import Answer
+from segmif_ros.doctor.check_result import Answer, CheckResult, Verdict
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"

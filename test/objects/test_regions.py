@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.objects.groups import split_upright
-from segmif_ros.objects.regions import find_objects, iou
+from segmif_ros.objects.regions import find_objects, iou, split_upright
 
 CLASSES = (
     LabelClass(1, "road", (0, 0, 0)),

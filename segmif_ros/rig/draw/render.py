@@ -18,7 +18,9 @@ from segmif_ros.rig.draw.thermal import ThermalCamera, to_mono8
 from segmif_ros.rig.draw.truth import Truth, TruthCamera, lidar_pose
 from segmif_ros.rig.draw.visible import VisibleCamera
 from segmif_ros.rig.scene.climate import climate_of
+from segmif_ros.rig.scene.distractors import with_distractors
 from segmif_ros.rig.scene.lighting import Lighting, light_of
+from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.rig.scene.scene import Scene
 
 ENCODINGS = ("mono16", "mono8")
@@ -156,3 +158,31 @@ def _lighting(name: Lighting | str) -> Lighting:
     except ValueError:
         names = ", ".join(lighting.value for lighting in Lighting)
         raise ValueError(f"lighting {name!r}: expected one of {names}") from None
+
+
+_LIGHTINGS = (Lighting.DAY, Lighting.DUSK, Lighting.NIGHT, Lighting.GLARE, Lighting.SMOKE)
+_SHARES = (0.3, 0.15, 0.3, 0.1, 0.15)
+
+
+def training_frame(seed: int, *, distractors: bool = False) -> RigFrame:
+    """Render one registered pair (640x480, both cameras in one place) with its true labels.
+
+    Args:
+        seed: decides scene, moment and lighting.
+        distractors: put in what is mistaken for people and cars.
+    """
+    lighting, moment = _conditions(seed)
+    scene = random_scene(seed)
+    scene = with_distractors(scene) if distractors else scene
+    return Renderer(scene, Rig.aligned(), lighting).frame(moment)
+
+
+def training_lighting(seed: int) -> Lighting:
+    """Return how the frame of a seed is lit, without rendering it."""
+    return _conditions(seed)[0]
+
+
+def _conditions(seed: int) -> tuple[Lighting, float]:
+    rng = np.random.default_rng(seed)
+    lighting = _LIGHTINGS[int(rng.choice(len(_LIGHTINGS), p=_SHARES))]
+    return lighting, float(rng.uniform(0.0, 8.0))

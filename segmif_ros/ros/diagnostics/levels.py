@@ -218,15 +218,3 @@ class DiagnosticEntry:
         if crossed:
             self.raise_to(threshold.level, threshold.state, text)
         return crossed
-
-
-def thresholds_markdown() -> str:
-    """Return the table of docs/diagnostics.md."""
-    lines = ["| status | state | level | what | limit |", "|---|---|---|---|---|"]
-    for row in THRESHOLDS:
-        beyond = "below" if row.below else "above"
-        limit = f"`{row.parameter}`" if row.parameter else f"{row.limit:g} {row.unit}"
-        lines.append(
-            f"| {row.concern} | `{row.state}` | {row.level.name} | {row.what} | {beyond} {limit} |"
-        )
-    return "\n".join(lines) + "\n"

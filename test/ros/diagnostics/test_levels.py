@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from diagnostic_facts import INPUTS, NOW, running, status, values
+from doc_tables import thresholds_markdown
 
 from segmif_ros.calibration.alignment_watch import Alignment, AlignmentState
 from segmif_ros.calibration.edge_shift import Shift
@@ -28,7 +29,6 @@ from segmif_ros.ros.diagnostics.levels import (
     DiagnosticEntry,
     Level,
     Threshold,
-    thresholds_markdown,
 )
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.statistics import NANOSECONDS, ClockState, Statistics

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.sync.motion import MotionMeter
+from segmif_ros.sync.clock_offset import MotionMeter
 
 
 def seen(shift: int) -> np.ndarray:
