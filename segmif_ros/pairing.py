@@ -13,11 +13,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Payload = TypeVar("Payload")
 
 MILLISECOND = 1_000_000
+SECOND = 1_000 * MILLISECOND
 LONGEST_OFFSET_MS = 86_400_000.0
 """Largest offset of a camera's stamps, a day: TAI and GPS time, and time zones."""
 JUMP_NS = 1_000 * MILLISECOND
@@ -36,6 +37,11 @@ _GIVE_UP_SHARE = 0.15
 by this share of the period. Without the rule one lost frame shifts equal streams by a whole period
 for good; without the share, jitter would cost frames when the two cameras run half a period apart.
 """
+
+
+def stamp_of(header: Any) -> int:
+    """Return the stamp of a std_msgs/Header in nanoseconds."""
+    return int(header.stamp.sec) * SECOND + int(header.stamp.nanosec)
 
 
 class Stream(Enum):

@@ -23,8 +23,7 @@ from segmif_ros.pairing import PairingConfig
 from segmif_ros.recordings.topics import camera_of
 
 if TYPE_CHECKING:
-    from segmif_ros.ros.tools.listener import Listener
-    from segmif_ros.ros.tools.recorder import Recorder
+    from segmif_ros.ros.tools.recorder import Listener, Recorder
 
 NODE = "/segmif"
 READY_S = 120.0
@@ -93,8 +92,7 @@ class DemoSession:
         prepare_process()
         self._environment = dict(os.environ)
         # Imports rclpy, which must find the process prepared.
-        from segmif_ros.ros.tools.listener import Listener
-        from segmif_ros.ros.tools.recorder import RecorderTopics
+        from segmif_ros.ros.tools.recorder import Listener, RecorderTopics
 
         topics = RecorderTopics(
             self._source.rgb_topic, self._source.thermal_topic, NODE, self._pairing

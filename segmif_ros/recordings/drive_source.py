@@ -17,13 +17,11 @@ import numpy as np
 
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.raw import ImageRefused, ImageView
-from segmif_ros.pairing import Match, PairingConfig, Stream
+from segmif_ros.pairing import Match, PairingConfig, Stream, stamp_of
 from segmif_ros.recordings.bags import BagMessage, BagReader, BagSummary, image_of
 from segmif_ros.recordings.pairs import RecordedPairing
 from segmif_ros.recordings.topics import camera_topics, require_topic
 from segmif_ros.sync.timing import StreamTiming, stream_timing
-
-_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +184,7 @@ class DriveSource:
             self.refused[stream.value][unfit.reason.value] += 1
             self.last_refusal[stream.value] = str(unfit)
             return None
-        stamp_ns = header.stamp.sec * _SECOND + header.stamp.nanosec
+        stamp_ns = stamp_of(header)
         stamps, arrivals = self._stamps[stream]
         stamps.append(stamp_ns)
         arrivals.append(message.time_ns)

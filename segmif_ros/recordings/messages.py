@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from segmif_ros.images.compressed import announced, decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal, view_thermal
-from segmif_ros.pairing import Stream
+from segmif_ros.pairing import SECOND, Stream
 from segmif_ros.recordings.storage import ZSTD_MAGIC, BagError, unpacked
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -20,7 +20,6 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGES = (IMAGE, COMPRESSED_IMAGE)
 """Types of a camera's messages, the better one first."""
 
-_SECOND = 1_000_000_000
 _PICTURE_FILES = (b"\xff\xd8", b"\x89PNG")
 
 
@@ -82,7 +81,7 @@ def header_stamp_ns(cdr: bytes) -> int:
     """
     order, _ = _encapsulation(cdr)
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, 4)
-    return int(seconds) * _SECOND + int(nanoseconds)
+    return int(seconds) * SECOND + int(nanoseconds)
 
 
 def with_header_stamp(cdr: bytes, stamp_ns: int) -> bytes:
@@ -92,7 +91,7 @@ def with_header_stamp(cdr: bytes, stamp_ns: int) -> bytes:
         BagError: too short for a header.
     """
     order, prefix = _encapsulation(cdr)
-    stamp = struct.pack(f"{order}iI", *divmod(stamp_ns, _SECOND))
+    stamp = struct.pack(f"{order}iI", *divmod(stamp_ns, SECOND))
     return b"".join((prefix, stamp, memoryview(cdr)[12:]))
 
 

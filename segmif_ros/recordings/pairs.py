@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from segmif_ros.frames import Pair
 from segmif_ros.images.raw import ImageRefused, ImageView
-from segmif_ros.pairing import Decisions, Match, PairingConfig, Stream, StreamPairer
+from segmif_ros.pairing import SECOND, Decisions, Match, PairingConfig, Stream, StreamPairer
 from segmif_ros.recordings.bags import (
     BagError,
     BagMessage,
@@ -26,7 +26,6 @@ Payload = TypeVar("Payload")
 
 SAME_STAMP_NS = 5_000_000
 """Label and image of one moment have the same stamp; some tools round it to milliseconds."""
-_SECOND = 1_000_000_000
 _END = "end of the bag"
 """Why a frame that was still held is in no pair."""
 
@@ -80,7 +79,7 @@ class RecordedPairing(Generic[Payload]):
                 pushed = self.pairer.push(stream, *seen, arrival_ns=message.time_ns)
                 yield from self._decided(pushed)
         config = self.pairer.config
-        end_ns = last_ns + config.max_wait_ns + config.tolerance_ns + _SECOND
+        end_ns = last_ns + config.max_wait_ns + config.tolerance_ns + SECOND
         yield from self._decided(self.pairer.tick(end_ns))
         for drop in self.pairer.reset().drops:
             self.dropped[drop.stream.value][_END] += 1

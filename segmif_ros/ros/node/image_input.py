@@ -17,10 +17,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.frames import Frame
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
-from segmif_ros.pairing import Stream
+from segmif_ros.pairing import Stream, stamp_of
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.latest_worker import LatestWorker
-from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 
 Deliver = Callable[[Stream, Frame | ImageRefused, str, int, int], None]
@@ -158,5 +157,4 @@ class ImageInput:
 
 
 def _frame(view: ImageView, header: Any, received_ns: int) -> Frame:
-    stamp = header.stamp
-    return Frame(view, header, stamp.sec * NANOSECONDS + stamp.nanosec, received_ns)
+    return Frame(view, header, stamp_of(header), received_ns)

@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from segmif_ros.frames import Frame, Pair, PictureState
 from segmif_ros.images.raw import ImageRefused, Refusal
 from segmif_ros.images.suitability import objection
-from segmif_ros.pairing import MILLISECOND, Decisions, DropReason, Stream, StreamPairer
+from segmif_ros.pairing import MILLISECOND, Decisions, DropReason, Stream, StreamPairer, stamp_of
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.camera_infos import CameraInfoInput
@@ -316,12 +316,11 @@ class Inputs:
         header: Header,
         rgb_size: tuple[int, int] | None,
     ) -> None:
-        stamp = header.stamp
         self._offer(
             Pair(
                 rgb,
                 thermal,
-                stamp_ns=stamp.sec * NANOSECONDS + stamp.nanosec,
+                stamp_ns=stamp_of(header),
                 thermal_stamp_ns=0 if thermal is None else thermal.stamp_ns,
                 frame_id=header.frame_id,
                 rgb_size=rgb_size,

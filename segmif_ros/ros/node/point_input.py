@@ -40,6 +40,7 @@ from segmif_ros.objects.points import (
     organised,
     rays_of,
 )
+from segmif_ros.pairing import stamp_of
 from segmif_ros.registration import Intrinsics, RegistrationError
 from segmif_ros.registration.calibration import Mounting, Transform
 from segmif_ros.registration.calibration_file import rotation_matrix
@@ -147,7 +148,7 @@ class PointLabeller:
         tolerance_ns = pair.settings.points_tolerance_ns
         for _ in range(len(self._waiting)):
             message = self._waiting.popleft()
-            stamp_ns = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+            stamp_ns = stamp_of(message.header)
             ahead_ns = stamp_ns - pair.stamp_ns
             if 0 < ahead_ns <= max(tolerance_ns, NANOSECONDS):
                 self._waiting.append(message)

@@ -14,10 +14,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from segmif_ros.images.compressed import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView
-from segmif_ros.pairing import Stream
+from segmif_ros.pairing import Stream, stamp_of
 from segmif_ros.ros.session import join
-
-_SECOND = 1_000_000_000
 
 Outcome = ImageView | ImageRefused
 
@@ -61,12 +59,7 @@ def hear_images(
             outcome = decode(stream, message) if is_compressed else VIEWS[stream.value](message)
         except ImageRefused as refusal:
             outcome = refusal
-        take(stamp_ns(message), outcome)
+        take(stamp_of(message.header), outcome)
 
     kind = CompressedImage if is_compressed else Image
     return node.create_subscription(kind, topic, on_message, qos)
-
-
-def stamp_ns(message: Any) -> int:
-    """Return the header stamp of a message, nanoseconds."""
-    return int(message.header.stamp.sec) * _SECOND + int(message.header.stamp.nanosec)

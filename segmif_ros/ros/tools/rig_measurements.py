@@ -12,6 +12,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header, String
 
 from segmif_ros.objects.regions import DetectedObject, objects_json
+from segmif_ros.pairing import stamp_of
 from segmif_ros.rig.cameras.cameras import Lidar
 from segmif_ros.rig.draw.footage import Measured
 from segmif_ros.rig.scene.scene import Label
@@ -44,7 +45,7 @@ class Measurements:
             )
             for each in measured.objects
         ]  # fmt: skip
-        stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        stamp_ns = stamp_of(header)
         text = objects_json(objects, stamp_ns, header.frame_id, "")
         self._send("objects", String(data=text))
         self._send("depth/image_raw", to_message(measured.depth_mm, "16UC1", header))
