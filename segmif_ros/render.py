@@ -11,17 +11,18 @@ import numpy as np
 
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import LabelClass
+from segmif_ros.display_colors import OUTLINE, PERSON, Color, display_color
 from segmif_ros.frames import UNLABELLED, Image8
 
 COLUMNS = ("Visible camera", "Thermal camera", "Fused", "Segmentation")
 """Column titles of a contact sheet and labels of the video panes."""
 
-Color = tuple[int, int, int]
-
 _PAPER: Color = (20, 22, 27)
 _INK: Color = (232, 234, 238)
 _FAINT: Color = (139, 145, 156)
 _RULE: Color = (52, 56, 64)
+
+_RING = np.ones((3, 3), np.uint8)
 
 _MARGIN = 28
 _GAP = 10
@@ -59,7 +60,7 @@ class Legend:
 
 
 def palette(classes: Sequence[LabelClass]) -> Image8:
-    """Return the 256x3 uint8 RGB colour table of a model's classes; other ids are black.
+    """Return the 256x3 uint8 RGB table of a model's classes as people see them; others are black.
 
     Raises:
         ValueError: a class id outside 0 to 254 (255 means unlabelled and has no colour).
@@ -70,7 +71,7 @@ def palette(classes: Sequence[LabelClass]) -> Image8:
             raise ValueError(
                 f"class {label.name!r} has id {label.id}; expected 0 to {UNLABELLED - 1}"
             )
-        table[label.id] = label.color
+        table[label.id] = display_color(label)
     return table
 
 
@@ -86,7 +87,9 @@ def overlay(
     alpha: float = 0.5,
     buffers: Buffers | None = None,
 ) -> Image8:
-    """Lay class colours over a picture; pixels with mask 255 keep the picture's own colour.
+    """Lay class colours over a picture, with a line around people.
+
+    Pixels with mask 255 keep the picture's own colour.
 
     Args:
         rgb: HxWx3 uint8.
@@ -105,11 +108,25 @@ def overlay(
         raise ValueError(f"alpha is {alpha}; expected 0 to 1")
     buffers = buffers or Buffers()
     out = colorize(mask, table, buffers.take("overlay", rgb.shape))
+    for person in np.flatnonzero((table == PERSON).all(axis=1)):
+        cv2.copyTo(*_outline(mask, int(person), buffers), out)
     cv2.addWeighted(rgb, 1.0 - alpha, out, alpha, 0.0, dst=out)
     unlabelled = buffers.take("unlabelled", mask.shape, np.bool_)
     np.equal(mask, UNLABELLED, out=unlabelled)
     cv2.copyTo(rgb, unlabelled.view(np.uint8), out)
     return out
+
+
+def _outline(mask: Image8, label: int, buffers: Buffers) -> tuple[Image8, Image8]:
+    """Return a plain picture in the colour of the line, and where the line runs."""
+    inside = buffers.take("inside", mask.shape)
+    around = buffers.take("around", mask.shape)
+    cv2.compare(mask, label, cv2.CMP_EQ, dst=inside)
+    cv2.dilate(inside, _RING, dst=around)
+    cv2.bitwise_xor(around, inside, dst=around)
+    line = buffers.take("line", (*mask.shape, 3))
+    line[:] = OUTLINE
+    return line, around
 
 
 def contact_sheet(
@@ -173,13 +190,15 @@ def contact_sheet(
 def four_panes(
     row: SheetRow,
     *,
+    legend: Legend | None = None,
     columns: Sequence[str] = COLUMNS,
     pane: tuple[int, int] = (300, 400),
 ) -> Image8:
-    """Draw one video frame: four labelled panes and a line with the row's caption.
+    """Draw one video frame: four labelled panes, a line with the row's caption, and a legend.
 
     Args:
         row: four images and a caption.
+        legend: swatches below the caption; its classes decide the height of the frame.
         columns: four labels.
         pane: (height, width) of one pane.
 
@@ -193,13 +212,17 @@ def four_panes(
         raise ValueError(f"a video frame has {len(row.images)} images, expected 4")
     height, width = pane
     gap = 4
-    frame = np.full((2 * height + gap + 28, 2 * width + gap, 3), _PAPER, np.uint8)
+    entries = _flow(legend or Legend(), 2 * width + gap - 20)
+    strip = 26 * (entries[-1][2] + 1) if entries else 0
+    frame = np.full((2 * height + gap + 28 + strip, 2 * width + gap, 3), _PAPER, np.uint8)
     for index, (image, name) in enumerate(zip(row.images, columns, strict=True)):
         y, x = (height + gap) * (index // 2), (width + gap) * (index % 2)
         tile = fit(image, pane)
         _label(tile, name)
         frame[y : y + height, x : x + width] = tile
-    _write(frame, "   ".join(row.caption), (10, frame.shape[0] - 9), 0.45, _INK)
+    _write(frame, "   ".join(row.caption), (10, 2 * height + gap + 19), 0.45, _INK)
+    if legend is not None:
+        _draw_legend(frame, legend, entries, (10, 2 * height + gap + 30))
     return frame[: frame.shape[0] & ~1, : frame.shape[1] & ~1]
 
 
@@ -249,7 +272,8 @@ def _draw_legend(
     for label, dx, line in entries:
         x, y = origin[0] + dx, origin[1] + 26 * line
         present = legend.occurs(label)
-        color = label.color if present else _mix(label.color, _PAPER, 0.25)
+        color = display_color(label)
+        color = color if present else _mix(color, _PAPER, 0.25)
         cv2.rectangle(sheet, (x, y), (x + 16, y + 16), color, cv2.FILLED)
         cv2.rectangle(sheet, (x, y), (x + 16, y + 16), _RULE, 1)
         ink = _INK if present else _mix(_FAINT, _PAPER, 0.6)

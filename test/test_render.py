@@ -4,6 +4,7 @@ import pytest
 
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import LabelClass
+from segmif_ros.display_colors import DISPLAY, PERSON
 from segmif_ros.render import (
     COLUMNS,
     Legend,
@@ -15,6 +16,8 @@ from segmif_ros.render import (
     overlay,
     palette,
 )
+
+ROAD = DISPLAY["road"]
 
 CLASSES = (
     LabelClass(0, "unlabelled", (0, 0, 0)),
@@ -28,12 +31,12 @@ def gradient(height: int = 48, width: int = 64) -> np.ndarray:
     return np.repeat(np.tile(ramp, (height, 1))[..., None], 3, axis=2)
 
 
-def test_palette_holds_the_manifest_colours_as_rgb():
+def test_palette_holds_the_colours_for_eyes_as_rgb():
     table = palette(CLASSES)
     assert table.shape == (256, 3)
     assert table.dtype == np.uint8
-    assert tuple(table[1]) == (179, 228, 228)
-    assert tuple(table[2]) == (76, 99, 166)
+    assert tuple(table[1]) == ROAD
+    assert tuple(table[2]) == PERSON
     assert not table[3:].any()
 
 
@@ -45,7 +48,7 @@ def test_palette_refuses_the_unlabelled_id():
 def test_colorize_keeps_channel_order():
     mask = np.array([[1, 2], [0, 9]], np.uint8)
     assert colorize(mask, palette(CLASSES)).tolist() == [
-        [[179, 228, 228], [76, 99, 166]],
+        [list(ROAD), list(PERSON)],
         [[0, 0, 0], [0, 0, 0]],
     ]
 
@@ -59,7 +62,7 @@ def test_overlay_blends_labels_and_leaves_255_alone(alpha):
     shown = overlay(rgb, mask, palette(CLASSES), alpha)
     assert np.array_equal(rgb, before)
     assert np.array_equal(shown[mask == 255], rgb[mask == 255])
-    expected = (1 - alpha) * rgb[mask == 2] + alpha * np.array([76, 99, 166])
+    expected = (1 - alpha) * rgb[mask == 2] + alpha * np.array(PERSON)
     assert np.abs(shown[mask == 2] - expected).max() <= 0.51
 
 
@@ -107,8 +110,8 @@ def test_contact_sheet_legend_has_a_swatch_in_the_colour_of_each_present_class()
     row = SheetRow((gradient(),) * 4)
     sheet = contact_sheet([row], Legend(CLASSES, {2}), pane_width=100)
     colours = {tuple(pixel) for pixel in sheet.reshape(-1, 3).tolist()}
-    assert (76, 99, 166) in colours
-    assert (179, 228, 228) not in colours
+    assert PERSON in colours
+    assert ROAD not in colours
 
 
 def test_contact_sheet_wraps_a_long_legend_inside_the_page():
@@ -147,3 +150,21 @@ def test_four_panes_has_even_size_and_places_the_images_in_reading_order():
 def test_four_panes_refuses_three_images():
     with pytest.raises(ValueError, match="expected 4"):
         four_panes(SheetRow((gradient(),) * 3))
+
+
+def test_a_white_line_runs_around_people():
+    rgb, mask = np.zeros((48, 64, 3), np.uint8), np.ones((48, 64), np.uint8)
+    mask[10:20, 30:40] = 2
+    mask[15, 41] = 255
+    shown = overlay(rgb, mask, palette(CLASSES), 1.0)
+    assert shown[15, 29].tolist() == shown[9, 29].tolist() == [255, 255, 255]
+    assert tuple(shown[15, 28]) == ROAD
+    assert tuple(shown[15, 30]) == PERSON
+    assert overlay(rgb, mask, palette(CLASSES), 0.0).max() == 0
+
+
+def test_a_video_frame_has_a_legend():
+    row = SheetRow((gradient(),) * 4)
+    plain, with_legend = (four_panes(row, legend=each) for each in (None, Legend(CLASSES, {2})))
+    assert with_legend.shape[0] > plain.shape[0]
+    assert PERSON in {tuple(pixel) for pixel in with_legend.reshape(-1, 3).tolist()}

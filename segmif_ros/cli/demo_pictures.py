@@ -75,7 +75,10 @@ def draw_video(
     """
     rows = rows_of(sets, classes, start_ns, caption)
     frames = (
-        ((each.stamp_ns - start_ns) / 1e9, four_panes(row, pane=PANE))
+        (
+            (each.stamp_ns - start_ns) / 1e9,
+            four_panes(row, legend=Legend(tuple(classes), set(np.unique(each.mask))), pane=PANE),
+        )
         for each, row in zip(sets, rows, strict=True)
     )
     with progress_bar(total=len(sets), unit="frame", desc="video") as bar:

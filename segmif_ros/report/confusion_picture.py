@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
+from segmif_ros.display_colors import display_color
 from segmif_ros.frames import Image8
 
 _PAPER, _INK, _FAINT = (20, 22, 27), (232, 234, 238), (139, 145, 156)
@@ -98,7 +99,7 @@ def _column_name(sheet: Image8, label: LabelClass, x: int, rows: tuple[int, int]
 
 
 def _fill(sheet: Image8, at: tuple[int, int], label: LabelClass) -> None:
-    cv2.rectangle(sheet, at, (at[0] + _SWATCH, at[1] + _SWATCH), label.color, cv2.FILLED)
+    cv2.rectangle(sheet, at, (at[0] + _SWATCH, at[1] + _SWATCH), display_color(label), cv2.FILLED)
     cv2.rectangle(sheet, at, (at[0] + _SWATCH, at[1] + _SWATCH), _FAINT, 1)
 
 

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
+from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
 from segmif_ros.outputs import written_aside
 from segmif_ros.recordings.video import write_video
-from segmif_ros.render import SheetRow, four_panes, overlay, palette
+from segmif_ros.render import Legend, SheetRow, four_panes, overlay, palette
 from segmif_ros.view.frames import ImageSource, ViewImages, encoded
 
 PANE = (240, 320)
@@ -42,14 +44,16 @@ def export_pictures(
         OSError: a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    table, count = palette(source.classes), 0
+    count = 0
     for index in indices:
         images = source.images(index)
         files = {
             f"{name}.{each.kind}": each.data
             for name, each in encoded(replace(images, raw=None)).pictures.items()
         }
-        panes = cv2.cvtColor(_panes(images, table, images.mask.shape[:2]), cv2.COLOR_RGB2BGR)
+        panes = cv2.cvtColor(
+            _panes(images, source.classes, images.mask.shape[:2]), cv2.COLOR_RGB2BGR
+        )
         files["panes.jpg"] = cv2.imencode(".jpg", panes)[1].tobytes()
         for name, content in files.items():
             with written_aside(folder / f"{index:06d}_{name}") as part:
@@ -81,17 +85,17 @@ def export_video(
         VideoError: the video cannot be encoded, for example of frames whose times do not rise.
         OSError: the file cannot be written.
     """
-    table = palette(source.classes)
 
     def frames() -> Iterator[tuple[float, Image8]]:
         for index in indices:
             images = source.images(index)
-            yield images.time_s, _panes(images, table, PANE)
+            yield images.time_s, _panes(images, source.classes, PANE)
 
     return write_video(path, frames(), progress)
 
 
-def _panes(images: ViewImages, table: Image8, pane: tuple[int, ...]) -> Image8:
-    labelled = overlay(images.fused, images.mask, table, _ALPHA)
+def _panes(images: ViewImages, classes: Sequence[LabelClass], pane: tuple[int, ...]) -> Image8:
+    labelled = overlay(images.fused, images.mask, palette(classes), _ALPHA)
     row = SheetRow((images.visible, images.thermal, images.fused, labelled), (images.caption,))
-    return four_panes(row, pane=(pane[0], pane[1]))
+    legend = Legend(tuple(classes), np.unique(images.mask).tolist())
+    return four_panes(row, legend=legend, pane=(pane[0], pane[1]))

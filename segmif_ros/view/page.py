@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from segmif_ros.bundle import LabelClass
+from segmif_ros.display_colors import PERSON, display_color
 from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewFrame
 
 DATA_ID = "segmif-frames"
@@ -53,7 +54,15 @@ def entry(frame: ViewFrame, addresses: dict[str, str]) -> dict[str, object]:
 
 def described(classes: Sequence[LabelClass]) -> list[dict[str, object]]:
     """Return classes as the page wants them."""
-    return [{"id": c.id, "name": c.name, "color": list(c.color)} for c in classes]
+    return [
+        {
+            "id": label.id,
+            "name": label.name,
+            "color": list(display_color(label)),
+            "outlined": display_color(label) == PERSON,
+        }
+        for label in classes
+    ]
 
 
 def data_uri(picture: Picture) -> str:

@@ -32,7 +32,7 @@ def test_rows_carry_time_caption_and_the_overlay_on_the_fused_picture():
     first, second = rows_of([frame(0), frame(1, label=255)], CLASSES, START, caption)
     assert first.caption == ("0.0 s",)
     assert second.caption == ("2.0 s", "night")
-    assert first.images[3][0, 0].tolist() == [150, 50, 50]
+    assert first.images[3][0, 0].tolist() == [99, 98, 94], "half 100, half the road's colour"
     assert second.images[3][0, 0].tolist() == [100, 100, 100]
     assert second.images[1].dtype == np.uint8
 

@@ -13,6 +13,7 @@ from made_view import MadeLive, MadeSource, serving, view_images
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.calibration.points import read_pairs
+from segmif_ros.display_colors import display_color
 from segmif_ros.view.frames import ViewFrame, encoded
 from segmif_ros.view.server import ViewServer
 
@@ -35,7 +36,7 @@ def mixed(a: tuple[int, ...], b: tuple[int, ...], weight: float) -> tuple[int, .
 
 
 def color_of(label: int) -> tuple[int, ...]:
-    return next(c.color for c in MadeSource().classes if c.id == label)
+    return next(display_color(c) for c in MadeSource().classes if c.id == label)
 
 
 def test_the_four_panes_show_the_four_pictures(server, watched):

@@ -19,6 +19,7 @@ from made_report import confidence, mask
 from made_view import MadeSource, serving, view_images
 from tiny_model import fmb_classes
 
+from segmif_ros.display_colors import display_color
 from segmif_ros.view.frames import ViewError, encoded
 from segmif_ros.view.page import json_block
 from segmif_ros.view.server import FrameCache, ViewServer
@@ -55,7 +56,12 @@ def test_info_and_frames_name_what_there_is(server):
     info = json.loads(ask(server, "/api/info")[1])
     assert (info["title"], info["count"], info["live"]) == ("made", 4, False)
     person = fmb_classes()[8]
-    assert info["classes"][8] == {"id": 8, "name": "person", "color": list(person.color)}
+    assert info["classes"][8] == {
+        "id": 8,
+        "name": "person",
+        "color": list(display_color(person)),
+        "outlined": True,
+    }
     frame = json.loads(ask(server, "/api/frame/1")[1])
     assert frame["caption"] == "frame number 1"
     assert frame["images"]["fused"] == "/image/1/fused.jpg"

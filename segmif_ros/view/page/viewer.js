@@ -89,6 +89,7 @@
   const colors = new Uint8Array(3 * 256);
   const names = new Map([[UNLABELLED, "unlabelled"]]);
   const rows = new Map();
+  const outlined = new Set();
 
   function say(text, failed = false) {
     const status = byId("status");
@@ -138,6 +139,19 @@
     }
   }
 
+  /** A white line around people, as in the node's overlay. */
+  function outline(rgba, shown) {
+    const { width, height, mask } = state.frame;
+    for (let i = 0; i < mask.length; i += 1) {
+      const id = mask[i];
+      if (!outlined.has(id) || !shown[id]) continue;
+      const x = i % width;
+      for (const j of [x > 0 ? i - 1 : i, x < width - 1 ? i + 1 : i, i - width, i + width]) {
+        if (j >= 0 && j < width * height && mask[j] !== id && mask[j] !== UNLABELLED) rgba.fill(255, 4 * j, 4 * j + 4);
+      }
+    }
+  }
+
   /** Class colours of the pixels that are to be seen, transparent elsewhere. */
   function colored() {
     const { width, height, mask, confidence } = state.frame;
@@ -154,6 +168,7 @@
       rgba[4 * i + 2] = colors[3 * id + 2];
       rgba[4 * i + 3] = 255;
     }
+    outline(rgba, shown);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height];
     canvas.getContext("2d").putImageData(image, 0, 0);
@@ -369,8 +384,9 @@
   }
 
   function listClasses(classes) {
-    for (const { id, name, color } of classes) {
+    for (const { id, name, color, outlined: lined } of classes) {
       names.set(id, name);
+      if (lined) outlined.add(id);
       colors.set(color, 3 * id);
       const [item, label, box, swatch, text, share] = ["li", "label", "input", "span", "span", "span"]
         .map((tag) => document.createElement(tag));
