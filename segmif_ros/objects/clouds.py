@@ -7,6 +7,7 @@ Any object with the fields of the message will do: rclpy's own, or one that rosb
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +29,20 @@ _ADDED_BYTES = 12
 
 class CloudRefused(ValueError):  # noqa: N818 - it says what happened, in the field's words
     """A malformed or unusable cloud; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudField:
+    """One `sensor_msgs/PointField`."""
+
+    name: str
+    offset: int
+    datatype: int
+    count: int
+
+
+XYZ = tuple(CloudField(name, 4 * place, FLOAT32, 1) for place, name in enumerate("xyz"))
+"""Fields of a cloud that was made of a depth image."""
 
 
 class PointLabels(NamedTuple):
@@ -78,6 +93,51 @@ class Cloud:
             column = out[:, start + offset : start + offset + dtype.itemsize].view(dtype)
             column[:, 0] = each
         return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledCloud:
+    """What becomes a `sensor_msgs/PointCloud2`.
+
+    Attributes:
+        header: std_msgs/Header.
+        size: (height, width).
+        fields: of its points.
+        big_endian: byte order of the fields.
+        points: (height * width, point_step) uint8.
+    """
+
+    header: Any
+    size: tuple[int, int]
+    fields: tuple[CloudField, ...]
+    big_endian: bool
+    points: NDArray[np.uint8]
+
+    def layout(self) -> dict[str, Any]:
+        """Return the message's fields but `fields` and `data`, which depend on who serialises."""
+        (height, width), step = self.size, self.points.shape[1]
+        return {
+            **{"header": self.header, "height": height, "width": width},
+            **{"is_bigendian": self.big_endian, "point_step": step, "row_step": step * width},
+            "is_dense": False,
+        }
+
+
+def labelled_cloud(
+    cloud: Cloud, labels: PointLabels, header: Any, fields: Iterable[Any]
+) -> LabelledCloud:
+    """Return a cloud with the added fields; one of theirs with the same name is replaced."""
+    added = {name for name, _, _ in ADDED}
+    start = offset_of_added(cloud.points.shape[1])
+    kept = (
+        CloudField(str(f.name), int(f.offset), int(f.datatype), int(f.count))
+        for f in fields
+        if f.name not in added
+    )
+    ours = (CloudField(name, start + offset, kind, 1) for name, offset, kind in ADDED)
+    return LabelledCloud(
+        header, cloud.size, (*kept, *ours), cloud.big_endian, cloud.labelled(labels)
+    )
 
 
 def offset_of_added(point_step: int) -> int:

@@ -19,7 +19,7 @@ from segmif_ros.documents import DocumentError, conform, read_yaml
 from segmif_ros.outputs import write_whole
 from segmif_ros.registration.calibration import Calibration, Mounting, RigCalibration, Transform
 from segmif_ros.registration.geometry import RegistrationError
-from segmif_ros.registration.lens import Intrinsics
+from segmif_ros.registration.lens import Intrinsics, check_whole_image
 
 Whole = Annotated[float, msgspec.Meta(multiple_of=1)]
 Numbers = list[float | list[float]]
@@ -277,24 +277,6 @@ def _matrix(rows: Numbers, name: str) -> NDArray[np.float64]:
         return np.asarray(rows, np.float64)
     except ValueError as err:
         raise RegistrationError(f"{name} has rows of different lengths: {rows}") from err
-
-
-def check_whole_image(camera: Any) -> None:
-    """Refuse intrinsics of a camera that is binned or read out in part: K is of the full image.
-
-    Args:
-        camera: a `sensor_msgs/CameraInfo`, or what has its fields; `roi` may be None.
-
-    Raises:
-        RegistrationError: binning above 1, or a region of interest.
-    """
-    binning = [camera.binning_x, camera.binning_y]
-    if max(binning) > 1:
-        raise RegistrationError(f"binning is {binning}, expected none: k is for the whole sensor")
-    roi = camera.roi or _Roi()
-    found = [roi.x_offset, roi.y_offset, roi.width, roi.height]
-    if found not in ([0, 0, 0, 0], [0, 0, camera.width, camera.height]):
-        raise RegistrationError(f"roi is {found} (x, y, width, height), expected the whole image")
 
 
 def rotation_matrix(rotation: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,6 +198,45 @@ def check_size(name: str, size: tuple[int, int]) -> None:
         raise RegistrationError(
             f"{name} (height, width) is {size}, expected above 0 and at most {LONGEST_SIDE}"
         )
+
+
+def check_whole_image(camera: Any) -> None:
+    """Refuse intrinsics of a camera that is binned or read out in part: K is of the full image.
+
+    Args:
+        camera: a `sensor_msgs/CameraInfo`, or what has its fields; `roi` may be None.
+
+    Raises:
+        RegistrationError: binning above 1, or a region of interest.
+    """
+    binning = [camera.binning_x, camera.binning_y]
+    if max(binning) > 1:
+        raise RegistrationError(f"binning is {binning}, expected none: k is for the whole sensor")
+    if (roi := camera.roi) is None:
+        return
+    found = [roi.x_offset, roi.y_offset, roi.width, roi.height]
+    if found not in ([0, 0, 0, 0], [0, 0, camera.width, camera.height]):
+        raise RegistrationError(f"roi is {found} (x, y, width, height), expected the whole image")
+
+
+def intrinsics_of(info: Any, *, rectified: bool = False) -> Intrinsics:
+    """Read the lens from a `sensor_msgs/CameraInfo`, or what has its fields.
+
+    Args:
+        info: the message.
+        rectified: of the rectified image (P) instead of the raw one (K and D).
+
+    Raises:
+        RegistrationError: not calibrated (K[0] is 0), binned, cropped, or of no known model.
+    """
+    check_whole_image(info)
+    size = (info.height, info.width)
+    if rectified:
+        return Intrinsics(size, np.reshape(info.p, (3, 4))[:, :3])
+    coefficients = tuple(info.d)
+    # Drivers of ideal cameras leave the model empty.
+    model = info.distortion_model if info.distortion_model or any(coefficients) else "plumb_bob"
+    return Intrinsics(size, np.array(info.k, np.float64).reshape(3, 3), model, coefficients)
 
 
 def difference_px(one: Intrinsics, other: Intrinsics) -> float:

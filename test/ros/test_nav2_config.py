@@ -16,10 +16,10 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from std_msgs.msg import Header
 
 from segmif_ros.frames import UNLABELLED
-from segmif_ros.objects.clouds import native_bytes
+from segmif_ros.objects.clouds import XYZ, labelled_cloud, native_bytes
 from segmif_ros.objects.points import LabelPicture
 from segmif_ros.ros import qos
-from segmif_ros.ros.node.point_input import XYZ, cloud_message
+from segmif_ros.ros.node.point_input import cloud_message
 from segmif_ros.share import share_path
 
 MANIFEST = Path(__file__).resolve().parents[2] / "models" / "segmif-nano" / "manifest.json"
@@ -60,7 +60,7 @@ def test_points_are_aligned_with_the_mask_pixel_by_pixel(source):
     header = Header(frame_id="rgb_optical")
     header.stamp.sec = 7
     labels = LabelPicture(mask, mask).everywhere()
-    cloud = cloud_message(native_bytes(xyz), labels, header, XYZ)
+    cloud = cloud_message(labelled_cloud(native_bytes(xyz), labels, header, XYZ))
     assert (cloud.height, cloud.width) == mask.shape
     assert cloud.header == header
     offsets = {field.name: field.offset for field in cloud.fields}

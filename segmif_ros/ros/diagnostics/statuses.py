@@ -153,7 +153,7 @@ def engine_section(facts: DiagnosticsInput) -> DiagnosticEntry:
         **facts.engine,
         "published": str(statistics.published),
         **{f"published.{name}": str(n) for name, n in statistics.published_by_output.items()},
-        **statistics.points.values(),
+        **(statistics.points.values() if statistics.points else {}),
         "rate_hz": f"{statistics.publish_rate.hz(facts.now_ns):.2f}",
         "busy_ms": f"{busy_s * 1e3:.0f}",
         "failures": str(statistics.failures),

@@ -6,7 +6,6 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
-import numpy as np
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
@@ -23,15 +22,6 @@ if TYPE_CHECKING:
 
 AGREEMENT_PX = 0.5
 """Two descriptions of one lens differ by less: drivers round what they publish."""
-
-
-def intrinsics_of(info: CameraInfo) -> Intrinsics:
-    """Read the lens from a message.
-
-    Raises:
-        RegistrationError: not calibrated (K[0] is 0), binned, cropped, or of no known model.
-    """
-    return _intrinsics(info, np.array(info.k, np.float64), info.distortion_model, tuple(info.d))
 
 
 def output_camera_info(info: CameraInfo, header: Any, size: tuple[int, int]) -> CameraInfo:
@@ -130,7 +120,7 @@ def _knows_lenses(calibration: Geometry) -> TypeGuard[RigCalibration]:
 
 
 def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
-    from segmif_ros.registration.lens import difference_px
+    from segmif_ros.registration.lens import difference_px, intrinsics_of
 
     try:
         raw = intrinsics_of(info)
@@ -139,25 +129,13 @@ def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
     difference = difference_px(calibrated, raw)
     if difference > AGREEMENT_PX and info.p[0] != 0.0:
         # The topic beside a rectified image describes both: K and D the raw one, P the other.
-        rectified = _intrinsics(info, np.reshape(info.p, (3, 4))[:, :3], "plumb_bob", ())
+        rectified = intrinsics_of(info, rectified=True)
         difference = min(difference, difference_px(calibrated, rectified))
     if difference > AGREEMENT_PX:
         raise RegistrationError(
             f"camera_info of {camera} and the calibration file differ by up to {difference:.1f} "
             "px; if the camera was calibrated anew, calibrate the rig again"
         )
-
-
-def _intrinsics(
-    info: CameraInfo, matrix: Any, model: str, coefficients: tuple[float, ...]
-) -> Intrinsics:
-    from segmif_ros.registration import Intrinsics
-    from segmif_ros.registration.calibration_file import check_whole_image
-
-    check_whole_image(info)
-    # Drivers of ideal cameras leave the model empty.
-    model = model if model or any(coefficients) else "plumb_bob"
-    return Intrinsics((info.height, info.width), matrix.reshape(3, 3), model, coefficients)
 
 
 _LOOK_EVERY_NS = NANOSECONDS

@@ -13,12 +13,14 @@ from std_msgs.msg import Header, String
 
 from segmif_ros.bundle import Manifest
 from segmif_ros.frames import Pair, Result
+from segmif_ros.objects.labeller import PointLabeller, Seen
+from segmif_ros.objects.points import LabelPicture
 from segmif_ros.objects.regions import DetectedObject, find_objects, objects_json
 from segmif_ros.objects.tracker import Tracker
 from segmif_ros.perceiver import thermal_values
 from segmif_ros.registration import Registration
 from segmif_ros.ros.images import to_message
-from segmif_ros.ros.node.point_input import PointLabeller
+from segmif_ros.ros.node.point_input import cloud_message
 
 
 class Derived:
@@ -64,8 +66,10 @@ class Derived:
         if "temperature" in wanted and values is not None:
             send("temperature", to_message(values, "32FC1", pair.header))
         if "points" in wanted and points is not None:
-            for cloud in points.labelled(result, pair, values):
-                send("points", cloud)
+            picture = LabelPicture(result.mask, result.confidence, result.rgb, values)
+            seen = Seen(picture, pair.stamp_ns, pair.header, pair.camera_info)
+            for cloud in points.labelled(seen, pair.settings.points_tolerance_ns):
+                send("points", cloud_message(cloud))
 
 
 def detections_message(objects: list[DetectedObject], header: Header) -> Any:

@@ -314,13 +314,18 @@ class SegmifNode(LifecycleNode):
 
     def _point_input(self) -> PointInput:
         """Return the subscriptions to LiDAR and depth camera, which most rigs have not."""
-        from segmif_ros.ros.node.point_input import PointInput, PointLabeller, tf_lookup
+        from segmif_ros.objects.labeller import PointLabeller
+        from segmif_ros.ros.node.point_input import PointInput, tf_lookup
 
-        worker = self._worker
+        worker, throttle, logger = self._worker, LogThrottle(), self.get_logger()
         assert worker is not None
-        worker.points = PointLabeller(
-            worker.mounting, self._statistics, self.get_logger(), tf_lookup(self)
-        )
+
+        def tell(text: str) -> None:
+            if throttle.ready(monotonic_ns()):
+                logger.warning(text)
+
+        worker.points = PointLabeller(worker.mounting, tell, tf_lookup(self))
+        self._statistics.points = worker.points.counts
         return PointInput(self, worker.points)
 
     def _stop_looking(self) -> None:

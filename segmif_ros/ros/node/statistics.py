@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from enum import Enum
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from segmif_ros.images.raw import Refusal
 from segmif_ros.pairing import JUMP_NS, MILLISECOND, DropReason, Stream
 from segmif_ros.sync.clock_difference import ClockDifference
+
+if TYPE_CHECKING:
+    from segmif_ros.objects.labeller import PointStatistics
 
 NANOSECONDS = 1_000_000_000
 RATE_WINDOW_NS = 5 * NANOSECONDS
@@ -137,28 +139,12 @@ class StreamStatistics:
         return sum(self.refused.values())
 
 
-@dataclass
-class PointStatistics:
-    """Clouds and depth images since the node was configured."""
-
-    received: int = 0
-    published: int = 0
-    unmatched: int = 0
-    refused: int = 0
-    last_refusal: str = ""
-
-    def values(self) -> dict[str, str]:
-        """Return them for diagnostics, nothing before the first one has come."""
-        if not self.received:
-            return {}
-        return {f"points.{name}": str(value) for name, value in asdict(self).items()}
-
-
 class Statistics:
     """Everything since the node was configured.
 
     Attributes:
         ticked_ns: steady time when the thread that takes images last showed life, None before.
+        points: clouds and depth images since somebody reads points, None before.
         working_since_ns: steady time when the worker took the pair at hand, None while it has none.
     """
 
@@ -172,7 +158,7 @@ class Statistics:
         self.dt_ms = Samples()
         self.replaced = 0
         self.skipped = 0
-        self.points = PointStatistics()
+        self.points: PointStatistics | None = None
         self.withdrawn = 0
         self.published = 0
         self.published_by_output = dict.fromkeys(outputs, 0)

@@ -32,9 +32,9 @@ from segmif_ros.share import resolve_model
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
 
 if TYPE_CHECKING:
+    from segmif_ros.objects.labeller import PointLabeller
     from segmif_ros.registration.calibration import Mounting
     from segmif_ros.ros.node.derived import Derived
-    from segmif_ros.ros.node.point_input import PointLabeller
     from segmif_ros.ros.node.static_frames import StaticFrames
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)

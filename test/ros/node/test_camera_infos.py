@@ -19,7 +19,6 @@ from segmif_ros.rig.cameras.cameras import Rig, homography_calibration
 from segmif_ros.ros.node.camera_infos import (
     CameraInfoWatch,
     check_camera_info,
-    intrinsics_of,
     output_camera_info,
 )
 from segmif_ros.ros.tools.rig_node import camera_info
@@ -42,10 +41,10 @@ def info(**fields: object) -> CameraInfo:
 
 
 def test_the_lens_is_read():
-    bent = intrinsics_of(info(distortion_model="equidistant", d=[0.01, 0.0, 0.0, 0.0]))
+    bent = lens.intrinsics_of(info(distortion_model="equidistant", d=[0.01, 0.0, 0.0, 0.0]))
     assert (bent.size, bent.model, bent.coefficients[0]) == ((480, 640), "equidistant", 0.01)
     np.testing.assert_allclose(bent.matrix, RIG.rgb.intrinsics.matrix)
-    assert intrinsics_of(info(distortion_model="", d=[])).model == "plumb_bob"
+    assert lens.intrinsics_of(info(distortion_model="", d=[])).model == "plumb_bob"
 
 
 def test_the_output_keeps_the_lens_and_takes_the_header_of_the_frame():

@@ -16,17 +16,17 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from segmif_ros.frames import Frame, Pair, Result
+from segmif_ros.frames import Frame, Pair
 from segmif_ros.images.raw import ImageView
-from segmif_ros.objects.clouds import native_bytes
+from segmif_ros.objects.clouds import XYZ, labelled_cloud, native_bytes
+from segmif_ros.objects.labeller import PointLabeller, Seen
 from segmif_ros.objects.points import LabelPicture
 from segmif_ros.parameters import DEFAULTS
 from segmif_ros.registration import Intrinsics, RigCalibration
 from segmif_ros.registration.calibration import Mounting, Transform
 from segmif_ros.ros.images import to_message
-from segmif_ros.ros.node.point_input import XYZ, PointLabeller, cloud_message
+from segmif_ros.ros.node.point_input import cloud_message
 from segmif_ros.ros.node.static_frames import StaticFrames
-from segmif_ros.ros.node.statistics import Statistics
 
 MS = 1_000_000
 CAMERA = Intrinsics((48, 64), np.array([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]]))
@@ -53,14 +53,14 @@ def header(ms: int, frame: str = "rgb") -> Header:
 def cloud(ms: int, frame: str = "lidar") -> PointCloud2:
     xyz = np.tile(np.array([0, 0, 5], np.float32), (1, 10, 1))
     nothing = LabelPicture(*np.zeros((2, 1, 10), np.uint8)).everywhere()
-    return cloud_message(native_bytes(xyz), nothing, header(ms, frame), XYZ)
+    return cloud_message(labelled_cloud(native_bytes(xyz), nothing, header(ms, frame), XYZ))
 
 
 def results(labeller: PointLabeller, ms: int, value: int) -> list[PointCloud2]:
     mask = np.full((48, 64), value, np.uint8)
-    result = Result(RGB, mask, mask, mask, ms * MS, rgb=RGB)
-    pair = Pair(RGB, None, ms * MS, 0, "rgb", header=header(ms), settings=DEFAULTS)
-    return list(labeller.labelled(result, pair, None))
+    seen = Seen(LabelPicture(mask, mask, RGB), ms * MS, header(ms))
+    found = labeller.labelled(seen, DEFAULTS.points_tolerance_ns)
+    return [cloud_message(each) for each in found]
 
 
 def labels_of(message: PointCloud2) -> np.ndarray:
@@ -69,8 +69,9 @@ def labels_of(message: PointCloud2) -> np.ndarray:
 
 
 def labeller_of(mounting: Mounting = PLACED, lookup: Any = None) -> tuple[PointLabeller, Any, Log]:
-    statistics, log = Statistics(()), Log()
-    return PointLabeller(mounting, statistics, log, lookup), statistics.points, log
+    log = Log()
+    labeller = PointLabeller(mounting, log.warning, lookup)
+    return labeller, labeller.counts, log
 
 
 @pytest.mark.parametrize(("stamp", "expected"), [(110, 1), (140, 2), (150, 2), (100, 1)])
@@ -92,6 +93,8 @@ def test_a_cloud_that_is_ahead_waits_and_one_without_a_mask_is_counted() -> None
     labeller.take(cloud(300))
     assert not results(labeller, 900, 3)
     assert counts.unmatched == 1
+    labeller.take(cloud(910))
+    assert len(list(labeller.labelled(None, 60 * MS))) == 1  # no later mask comes
     for _ in range(20):
         labeller.take(cloud(905))
     assert counts.unmatched == 13
