@@ -56,7 +56,7 @@ _OF_DRIVES = (
     *("rgb_topic", "thermal_topic", "params", "node", "calibration", "thermal_mode"),
     *_OFTEN_GIVEN,
     *("labels", "rows", "light", "max_drop", "max_flicker", "max_skipped", "jobs", "scheduler"),
-    *("resume", "write_bag", "no_bag_inputs", "live"),
+    *("resume", "write_bag", "no_bag_inputs", "points_topic", "live"),
 )
 _OF_DATASETS = ("kind", "split", "classes", "fused", "worst")
 
@@ -131,6 +131,11 @@ def parser(description: str = "") -> Parser:
     )
     out.add_argument(
         "--no-bag-inputs", action="store_true", help="leave the camera images out of that bag"
+    )
+    out.add_argument(
+        "--points-topic",
+        metavar="TOPIC",
+        help="LiDAR clouds or depth images that are labelled in that bag (the only such topic)",
     )
     out.add_argument(
         "--live",
@@ -298,6 +303,10 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         limit=args.limit,
         write_bag=_absolute(args.write_bag),
         bag_inputs=not args.no_bag_inputs,
+        points_topic=args.points_topic,
+        points_tolerance_ms=float(
+            values.get("points_tolerance_ms", SPECS["points_tolerance_ms"].default)
+        ),
     )
 
 

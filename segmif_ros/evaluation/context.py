@@ -11,7 +11,9 @@ from segmif_ros.engines.base import Engine, EngineOptions
 from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.registration import Registration, load_calibration
+from segmif_ros.registration import Geometry, Registration
+from segmif_ros.registration.calibration_file import load_calibration, load_mounting
+from segmif_ros.registration.calibration import Mounting
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 
@@ -28,7 +30,11 @@ class EvaluationContext:
         self.settings = settings
         self.bundle = Bundle.load(settings.model)
         self.protocols = chosen_protocols(settings, self.bundle)
-        self.calibration = load_calibration(settings.calibration) if settings.calibration else None
+        self.calibration: Geometry | None = None
+        self.mounting = Mounting()
+        if settings.calibration:
+            self.calibration = load_calibration(settings.calibration)
+            self.mounting = load_mounting(settings.calibration)
         self.registration = Registration(self.calibration)
         DriveScores(settings, self.bundle.manifest.classes, self.protocols)
         self.notes: list[str] = []

@@ -6,7 +6,7 @@ The bag grows in a hidden folder and gets its name when it is whole, so what has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from segmif_ros import render
 from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest, labels_json
+from segmif_ros.evaluation.derived_messages import Named
 from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.recordings.bags import BagMessage
 from segmif_ros.recordings.writer import (
@@ -83,6 +84,7 @@ class ResultBag:
         stamp_ns: int,
         frame_id: str,
         messages: Sequence[BagMessage],
+        derived: Iterable[Named] = (),
     ) -> None:
         """Append the results of one pair, filed under the recording time of its later image.
 
@@ -91,6 +93,7 @@ class ResultBag:
             stamp_ns: of the RGB image; all results carry it.
             frame_id: of the RGB image.
             messages: both camera images as they were in the bag.
+            derived: further outputs of the pair.
 
         Raises:
             BagError: it cannot be written, for example because the disk is full.
@@ -109,3 +112,14 @@ class ResultBag:
         for name in PICTURES:
             image = image_message(pictures[name], stamp_ns, frame_id)
             self._bag.write_message(f"{OUTPUT}{name}", time_ns, image)
+        self.write_derived(time_ns, derived)
+
+    def write_derived(self, time_ns: int, derived: Iterable[Named]) -> None:
+        """Append outputs that are no images of the result, filed under this time.
+
+        Raises:
+            BagError: as `write`.
+        """
+        if self._bag is not None:
+            for name, message in derived:
+                self._bag.write_message(f"{OUTPUT}{name}", time_ns, message)

@@ -19,10 +19,8 @@ from typing import NamedTuple
 
 from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.evaluation.context import EvaluationContext
-from segmif_ros.evaluation.ground_truth import (
-    LabelError,
-    open_truth,
-)
+from segmif_ros.evaluation.derived_messages import DerivedMessages, DrivePoints
+from segmif_ros.evaluation.ground_truth import LabelError, open_truth
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.result import (
     INTERRUPTED,
@@ -150,6 +148,7 @@ class _Run:
         self._first_ns: int | None = None
         self._valid: Image8 | None = None
         self._interrupted = False
+        self._point_notes: list[str] = []
 
     def result(self) -> BagResult:
         """Go through the bag."""
@@ -276,18 +275,37 @@ class _Run:
             for result in self._found:
                 self._scores.add(result.evaluated)
             return
-        results = self._result_bag()
+        points, results = self._points_of_bag(), self._result_bag()
+        derived = DerivedMessages(self._bench.bundle.manifest.classes, points)
         try:
             with suppress(_CutShortError), results as bag:
+                time_ns = 0
                 for result in self._found:
-                    self._scores.add(result.evaluated)
-                    pair = result.pair
-                    bag.write(result.evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages)
+                    evaluated, pair = result
+                    self._scores.add(evaluated)
+                    unit = self._settings.thermal.unit(pair.thermal.dtype)
+                    made = derived.of(evaluated, pair.frame_id, unit)
+                    bag.write(evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages, made)
+                    time_ns = max(message.time_ns for message in pair.messages)
                 if self._interrupted:
                     raise _CutShortError
+                bag.write_derived(time_ns, derived.rest())
         except BagError as err:
             # Not the bag that is read, which would only be skipped.
             raise DriveError(str(err)) from err
+        finally:
+            points.close()
+            self._point_notes = points.notes()
+
+    def _points_of_bag(self) -> DrivePoints:
+        source, settings = self._source, self._settings
+        return DrivePoints(
+            source.summary.path,
+            settings.points_topic,
+            self._bench.mounting,
+            round(settings.points_tolerance_ms * 1e6),
+            source.topics["rgb"],
+        )
 
     def _result_bag(self) -> ResultBag:
         assert self._out_bag is not None
@@ -371,7 +389,7 @@ class _Run:
         notes += [f"{stream}: {text}" for stream, text in sorted(source.last_refusal.items())]
         notes += [f"{count} pairs failed: {text}" for text, count in self._failed.items()]
         notes += [f"{n} x {text}" for text, n in sorted(self._scores.label_problems.items())[:5]]
-        return (*self._bench.notes, *notes)
+        return (*self._bench.notes, *notes, *self._point_notes)
 
 
 def _source(path: Path, bench: EvaluationContext) -> DriveSource:

@@ -65,6 +65,8 @@ class DriveSettings:
         limit: evaluate at most so many pairs of each bag, None for all.
         write_bag: where to write the results as a bag, None for nowhere.
         bag_inputs: put the camera images into that bag as well.
+        points_topic: clouds or depth images that are labelled there, the only such topic if None.
+        points_tolerance_ms: as in the node.
     """
 
     model: str
@@ -90,6 +92,8 @@ class DriveSettings:
     limit: int | None = None
     write_bag: str | None = None
     bag_inputs: bool = True
+    points_topic: str | None = None
+    points_tolerance_ms: float = float(SPECS["points_tolerance_ms"].default)
 
     def __post_init__(self) -> None:
         """Refuse what no run could use.
@@ -111,6 +115,10 @@ class DriveSettings:
             )
         if self.labels and self.label_topic:
             raise SettingsError("labels from a topic and from a folder; give one of the two")
+        if self.points_topic and not self.write_bag:
+            raise SettingsError(
+                f"points_topic is {self.points_topic!r} without write_bag, where labelled points go"
+            )
 
     @property
     def has_labels(self) -> bool:
@@ -166,7 +174,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Any:
 _CALIBRATION = "calibration_file"
 _WHOLE = (
     *("model", "engine", "engine_threads", "engine_precision", "engine_device", _CALIBRATION),
-    *("confidence_threshold", "far_pass"),
+    *("confidence_threshold", "far_pass", "points_tolerance_ms"),
 )
 PARAMETERS = frozenset(
     name

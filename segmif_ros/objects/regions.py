@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -179,6 +179,63 @@ def objects_json(objects: Sequence[DetectedObject], stamp_ns: int, frame_id: str
             ],
         }
     )
+
+
+def detections_message(
+    objects: Sequence[DetectedObject], header: Any, kind: Callable[[str], Any]
+) -> Any:
+    """Return the objects as a vision_msgs/Detection2DArray.
+
+    Args:
+        objects: of one picture.
+        header: std_msgs/Header of the picture.
+        kind: returns the class of a message type such as "vision_msgs/msg/Detection2D".
+    """
+    types = {name: kind(f"vision_msgs/msg/{name}") for name in VISION_MSGS}
+    point, turn, pose, certain = (
+        kind(f"geometry_msgs/msg/{name}")
+        for name in ("Point", "Quaternion", "Pose", "PoseWithCovariance")
+    )
+    nowhere = pose(
+        position=point(x=0.0, y=0.0, z=0.0), orientation=turn(x=0.0, y=0.0, z=0.0, w=1.0)
+    )
+    detections = []
+    for each in objects:
+        left, top, right, bottom = each.box
+        centre = types["Point2D"](x=(left + right) / 2.0, y=(top + bottom) / 2.0)
+        guess = types["ObjectHypothesis"](class_id=each.name, score=each.score)
+        detections.append(
+            types["Detection2D"](
+                header=header,
+                results=[
+                    types["ObjectHypothesisWithPose"](
+                        hypothesis=guess, pose=certain(pose=nowhere, covariance=np.zeros(36))
+                    )
+                ],
+                bbox=types["BoundingBox2D"](
+                    center=types["Pose2D"](position=centre, theta=0.0),
+                    size_x=float(right - left),
+                    size_y=float(bottom - top),
+                ),
+                id=str(each.id),
+            )
+        )
+    return types["Detection2DArray"](header=header, detections=detections)
+
+
+VISION_MSGS = {
+    "Point2D": "float64 x\nfloat64 y",
+    "Pose2D": "vision_msgs/Point2D position\nfloat64 theta",
+    "BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y",
+    "ObjectHypothesis": "string class_id\nfloat64 score",
+    "ObjectHypothesisWithPose": "vision_msgs/ObjectHypothesis hypothesis\n"
+    "geometry_msgs/PoseWithCovariance pose",
+    "Detection2D": "std_msgs/Header header\nvision_msgs/ObjectHypothesisWithPose[] results\n"
+    "vision_msgs/BoundingBox2D bbox\nstring id",
+    "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
+}
+"""Fields of the messages of vision_msgs 4 (Humble to Kilted) that detections are made of: a bag
+brings the definitions of its types along."""
 
 
 def iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,12 +7,14 @@ import difflib
 import re
 from collections.abc import Collection, Sequence
 
-from segmif_ros.recordings.bags import COMPRESSED_IMAGE, IMAGES, BagError, BagSummary, Topic
+from segmif_ros.recordings.bags import COMPRESSED_IMAGE, IMAGE, IMAGES, BagError, BagSummary, Topic
 
 _THERMAL_NAME = re.compile(r"thermal|infrared|lwir|(?:^|[/_])ir(?:[/_]|$)|boson|lepton", re.I)
 _OTHER_NAME = re.compile(r"label|mask|depth|confidence|overlay|fused", re.I)
 _THERMAL_DETAIL = re.compile(r" (mono|16UC1|8UC1|32FC1)")
+_DEPTH_NAME, _DEPTH_DETAIL = re.compile("depth", re.I), re.compile(r" (mono16|16UC1|32FC1)")
 _COMPRESSED = "/compressed"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 _NEAREST = 3
 
 
@@ -77,6 +79,37 @@ def require_topic(summary: BagSummary, name: str) -> Topic:
             "raw images, or JPEG or PNG on the topic that ends in /compressed"
         )
     return found[0]
+
+
+def points_topic(summary: BagSummary, name: str | None = None) -> Topic | None:
+    """Return the topic of a LiDAR's clouds or, without one, of a depth camera's images.
+
+    Args:
+        summary: what the bag holds.
+        name: of the topic; None looks for it, and leaves out what a node has labelled already.
+
+    Raises:
+        BagError: a name that is not there, or several topics to choose from.
+    """
+    found = [t for t in summary.topics if t.count and _is_points(t)]
+    if name is not None:
+        if chosen := [t for t in found if t.name == name]:
+            return chosen[0]
+        raise BagError(
+            f"no clouds and no depth on {name!r} in {summary.path}; {_offer(name, summary)}"
+        )
+    found = [t for t in found if not t.name.endswith("/output/points")]
+    found = [t for t in found if t.type == POINT_CLOUD] or found
+    if len(found) > 1:
+        names = ", ".join(topic.name for topic in found)
+        raise BagError(f"{summary.path} has points on {names}; choose one with --points-topic")
+    return found[0] if found else None
+
+
+def _is_points(topic: Topic) -> bool:
+    if topic.type == IMAGE:
+        return bool(_DEPTH_NAME.search(topic.name) and _DEPTH_DETAIL.search(topic.detail))
+    return topic.type == POINT_CLOUD
 
 
 def camera_of(topic: str) -> str:

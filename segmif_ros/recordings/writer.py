@@ -236,7 +236,7 @@ def image_message(pixels: NDArray[Any], stamp_ns: int, frame_id: str) -> tuple[s
     """Return an image as `BagWriter.write_message` takes it.
 
     Args:
-        pixels: HxWx3 uint8 RGB, or HxW uint8 or uint16.
+        pixels: HxWx3 uint8 RGB, or HxW uint8, uint16 or float32.
         stamp_ns: of its header, nanoseconds.
         frame_id: of its header.
     """
@@ -246,7 +246,7 @@ def image_message(pixels: NDArray[Any], stamp_ns: int, frame_id: str) -> tuple[s
     flat = data.reshape(-1).view(np.uint8)
     encoding = ENCODINGS[pixels.ndim, str(pixels.dtype)]
     content = message_types().types[IMAGE](
-        _header(stamp_ns, frame_id), height, width, encoding, 0, len(flat) // height, flat
+        header_of(stamp_ns, frame_id), height, width, encoding, 0, len(flat) // height, flat
     )
     return IMAGE, content
 
@@ -352,7 +352,8 @@ def _as_bag_error(out: Path) -> Iterator[None]:
         ) from err
 
 
-def _header(stamp_ns: int, frame_id: str) -> Any:
+def header_of(stamp_ns: int, frame_id: str) -> Any:
+    """Return a std_msgs/Header as it goes into a bag."""
     types = message_types().types
     stamp = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
     return types["std_msgs/msg/Header"](stamp, frame_id)
@@ -363,6 +364,6 @@ def _uncalibrated(image: NDArray[Any], stamp_ns: int, frame_id: str) -> tuple[st
     region = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     height, width = image.shape[:2]
     return CAMERA_INFO, types[CAMERA_INFO](
-        _header(stamp_ns, frame_id),
+        header_of(stamp_ns, frame_id),
         *(height, width, "", zeros(0), zeros(9), zeros(9), zeros(12), 0, 0, region),
     )

@@ -36,6 +36,8 @@ DEADLINE_S = 90.0
 IDS = {label.name: label.id for label in load_classes("fmb15")}
 WANTED = 4
 """Messages of each topic."""
+HELD_NS = 500_000_000
+"""For so long an id outlives its object's absence; a busy machine leaves longer gaps."""
 K = Rig.default().rgb.intrinsics
 
 
@@ -193,8 +195,8 @@ def test_points_objects_and_ids_agree_with_the_truth(
     assert np.median(agree) > 0.98  # a mask may be missing in the listener's books
     assert np.median(true) > 0.5  # the network's own errors
     hits = total = kept = again = 0
-    ids: dict[int, int] = {}
-    for stamp, found in heard.objects.items():
+    ids: dict[int, tuple[int, int]] = {}
+    for stamp, found in sorted(heard.objects.items()):
         assert found["thermal_unit"] == ("C" if thermal else "")
         ours = np.array([each["box"] for each in found["objects"]], float).reshape(-1, 4)
         mask = nearest(heard.mask, stamp)
@@ -209,9 +211,11 @@ def test_points_objects_and_ids_agree_with_the_truth(
             if len(overlap) and overlap.max() >= 0.5:
                 hits += 1
                 number = found["objects"][int(overlap.argmax())]["id"]
-                again += each["id"] in ids
-                kept += ids.get(each["id"]) == number
-                ids[each["id"]] = number
+                known, seen_ns = ids.get(each["id"], (0, 0))
+                if stamp - seen_ns <= HELD_NS:
+                    again += 1
+                    kept += known == number
+                ids[each["id"]] = number, stamp
     assert total >= WANTED
     # How good the boxes are is measured in docs/objects.md; without thermal the network finds few.
     assert hits >= 0.5 * total or not thermal

@@ -7,15 +7,16 @@ Everything here runs on the worker thread, and only for a topic that somebody re
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from importlib import import_module
 from typing import Any
 
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
 from segmif_ros.bundle import Manifest
 from segmif_ros.frames import Pair, Result
 from segmif_ros.objects.labeller import PointLabeller, Seen
 from segmif_ros.objects.points import LabelPicture
-from segmif_ros.objects.regions import DetectedObject, find_objects, objects_json
+from segmif_ros.objects.regions import detections_message, find_objects, objects_json
 from segmif_ros.objects.tracker import Tracker
 from segmif_ros.perceiver import thermal_values
 from segmif_ros.registration import Registration
@@ -62,7 +63,7 @@ class Derived:
                 text = objects_json(found, pair.stamp_ns, pair.frame_id, unit)
                 send("objects", String(data=text))
             if "detections" in wanted:
-                send("detections", detections_message(found, pair.header))
+                send("detections", detections_message(found, pair.header, _class_of))
         if "temperature" in wanted and values is not None:
             send("temperature", to_message(values, "32FC1", pair.header))
         if "points" in wanted and points is not None:
@@ -72,19 +73,7 @@ class Derived:
                 send("points", cloud_message(cloud))
 
 
-def detections_message(objects: list[DetectedObject], header: Header) -> Any:
-    """Return the objects as a vision_msgs/Detection2DArray."""
-    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
-
-    message = Detection2DArray(header=header)
-    for each in objects:
-        left, top, right, bottom = each.box
-        detection = Detection2D(header=header, id=str(each.id))
-        detection.bbox.center.position.x = (left + right) / 2.0
-        detection.bbox.center.position.y = (top + bottom) / 2.0
-        detection.bbox.size_x, detection.bbox.size_y = float(right - left), float(bottom - top)
-        guess = ObjectHypothesisWithPose()
-        guess.hypothesis.class_id, guess.hypothesis.score = each.name, each.score
-        detection.results = [guess]
-        message.detections.append(detection)
-    return message
+def _class_of(name: str) -> Any:
+    """Return the class of a message type such as "vision_msgs/msg/Detection2D"."""
+    package, _, kind = name.split("/")
+    return getattr(import_module(f"{package}.msg"), kind)
