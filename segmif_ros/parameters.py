@@ -242,6 +242,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
              "bench."),
     ParameterSpec("overlay_alpha", 0.5, limits=(0.0, 1.0),
         text="Weight of the class colours in the overlay."),
+    ParameterSpec("overlay_boxes", False,
+        text="Draw boxes and ids of objects into the overlay."),
     ParameterSpec("jpeg_quality", 80, limits=(1, 100),
         text="JPEG quality of fused/compressed."),
     ParameterSpec("confidence_threshold", 0.0, limits=(0.0, 1.0),
@@ -352,6 +354,7 @@ class Settings:
     modes: ModePolicy
     freeze_detection: bool
     overlay_alpha: float
+    overlay_boxes: bool
     jpeg_quality: int
     confidence_threshold: float
     far_pass: FarPass

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -127,6 +128,41 @@ def _outline(mask: Image8, label: int, buffers: Buffers) -> tuple[Image8, Image8
     line = buffers.take("line", (*mask.shape, 3))
     line[:] = OUTLINE
     return line, around
+
+
+class Mark(NamedTuple):
+    """An object to draw; the box is left, top, right, bottom in pixels, the last two exclusive."""
+
+    box: tuple[float, float, float, float]
+    label: int
+    name: str
+    id: int
+
+
+def draw_marks(image: Image8, marks: Iterable[Mark], table: Image8, scale: float = 1.0) -> None:
+    """Draw boxes with class names and ids into a picture.
+
+    Args:
+        image: HxWx3 uint8, drawn into.
+        marks: boxes in pixels of a picture that is `scale` times smaller.
+        table: 256x3 uint8 from `palette`.
+        scale: image size over the size that the boxes are for.
+    """
+    line = max(1, round(image.shape[0] / 320))
+    size = 0.36 * max(1.0, image.shape[0] / 480)
+    for mark in sorted(marks, key=lambda each: each.box[3]):
+        left, top, right, bottom = (round(scale * value) for value in mark.box)
+        color = _mix(table[mark.label].tolist(), (255, 255, 255), 0.55)
+        cv2.rectangle(image, (left, top), (right - 1, bottom - 1), _PAPER, line + 2)
+        cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, line)
+        words = (f"{mark.name} {mark.id}", str(mark.id))
+        fits = 2 * max(right - left, 1)
+        text = next((w for w in words if _text_width(w, size, bold=False) <= fits), words[-1])
+        width, height = _text_width(text, size, bold=False) + 4, round(28 * size) + 2
+        x = min(max(left, 0), max(image.shape[1] - width, 0))
+        y = top - height if top >= height else max(top, 0)
+        cv2.rectangle(image, (x, y), (x + width, y + height), _PAPER, cv2.FILLED)
+        _write(image, text, (x + 2, y + height - round(8 * size) - 1), size, color)
 
 
 def contact_sheet(

@@ -8,9 +8,11 @@ from segmif_ros.display_colors import DISPLAY, PERSON
 from segmif_ros.render import (
     COLUMNS,
     Legend,
+    Mark,
     SheetRow,
     colorize,
     contact_sheet,
+    draw_marks,
     fit,
     four_panes,
     overlay,
@@ -168,3 +170,26 @@ def test_a_video_frame_has_a_legend():
     plain, with_legend = (four_panes(row, legend=each) for each in (None, Legend(CLASSES, {2})))
     assert with_legend.shape[0] > plain.shape[0]
     assert PERSON in {tuple(pixel) for pixel in with_legend.reshape(-1, 3).tolist()}
+
+
+def test_marks_have_boxes_in_light_class_colours_and_names_where_there_is_room():
+    image = np.zeros((480, 640, 3), np.uint8)
+    draw_marks(image, [Mark((100, 200, 300, 400), 1, "road", 12)], palette(CLASSES))
+    inside = image[206:394, 106:294]
+    assert not inside.any(), "a box covers nothing but its border"
+    assert image[300, 100].any()
+    assert image[300, 299].any()
+    assert image[180:199, 100:160].any(), "the name stands above"
+    narrow = np.zeros_like(image)
+    draw_marks(narrow, [Mark((100, 200, 112, 400), 1, "road", 12)], palette(CLASSES))
+    assert narrow[:199].any()
+    assert np.count_nonzero(narrow[:199].any(axis=(0, 2))) < 40, (
+        "an id alone where a name is too wide"
+    )
+
+
+@pytest.mark.parametrize("box", [(-20, -20, 700, 500), (630, 470, 640, 480), (0, 0, 1, 1)])
+def test_marks_at_the_border_stay_inside(box):
+    image = np.zeros((480, 640, 3), np.uint8)
+    draw_marks(image, [Mark(box, 1, "road", 12345)], palette(CLASSES))
+    assert image.any()

@@ -28,7 +28,7 @@ from segmif_ros.cli.command_line import (
     whole,
 )
 from segmif_ros.cli.console import progress_bar, say
-from segmif_ros.cli.demo_pictures import PANE, draw_sheet, draw_video
+from segmif_ros.cli.demo_pictures import PANE, Marks, draw_sheet, draw_video
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
 from segmif_ros.cli.managed_process import private_domain, terminable
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 LOAD = 0.7
 """Part of the time that the engine may be busy: the rest is for the cameras, DDS and jitter."""
 
-_AROUND_ENGINE_MS = 8.0
-"""Conversion, registration and publishing of one VGA pair on a busy CPU core."""
+_AROUND_ENGINE_MS = 14.0
+"""Conversion, registration, objects and publishing of one VGA pair on a busy CPU core."""
 
 _ATTEMPTS = 3
 _SLOWER = 0.6
@@ -251,7 +251,8 @@ def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: 
     if not recorder.sheet_sets:
         say("note: no complete set of images was recorded, so there are no pictures")
         return
-    start_ns = recorder.sheet_sets[0].stamp_ns
+    first = recorder.sheet_sets[0]
+    start_ns, marks = first.stamp_ns, Marks(recorder.marks, first.mask.shape[0])
     draw_sheet(
         args.out / "contact_sheet.png",
         evenly(recorder.sheet_sets, args.rows),
@@ -260,6 +261,7 @@ def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: 
         caption=source.caption,
         title=f"segmif_ros: {source.title}",
         subtitle=_subtitle(report),
+        marks=marks,
     )
     if not args.no_video and len(recorder.video_sets) < 2:
         say("note: one complete set of images was recorded, too few for a video; play longer")
@@ -270,6 +272,7 @@ def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: 
             recorder.classes,
             start_ns=start_ns,
             caption=source.caption,
+            marks=marks,
         )
 
 

@@ -12,8 +12,8 @@ from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration
-from segmif_ros.registration.calibration_file import load_calibration, load_mounting
 from segmif_ros.registration.calibration import Mounting
+from segmif_ros.registration.calibration_file import load_calibration, load_mounting
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 

@@ -16,6 +16,7 @@ from segmif_ros.objects.labeller import PointLabeller, Seen
 from segmif_ros.objects.points import LabelPicture
 from segmif_ros.objects.regions import (
     VISION_MSGS,
+    DetectedObject,
     detections_message,
     find_objects,
     objects_json,
@@ -172,17 +173,24 @@ class DerivedMessages:
             for name, text in VISION_MSGS.items():
                 store.register(get_types_from_msg(text, f"vision_msgs/msg/{name}"))
 
-    def of(self, pair: EvaluatedPair, frame_id: str, unit: str) -> Iterator[Named]:
+    def objects(self, pair: EvaluatedPair) -> list[DetectedObject]:
+        """Return the objects of the next pair, with ids."""
+        images = pair.images
+        found = find_objects(images.mask, images.confidence, self._classes, pair.heat)
+        return self._tracker.update(found, pair.stamp_ns)
+
+    def of(
+        self, pair: EvaluatedPair, found: Sequence[DetectedObject], frame_id: str, unit: str
+    ) -> Iterator[Named]:
         """Yield what is made of a pair.
 
         Args:
             pair: with `heat`.
+            found: its objects.
             frame_id: of the RGB image.
             unit: of `heat`, "C" or "counts".
         """
-        images, header = pair.images, header_of(pair.stamp_ns, frame_id)
-        found = find_objects(images.mask, images.confidence, self._classes, pair.heat)
-        found = self._tracker.update(found, pair.stamp_ns)
+        header = header_of(pair.stamp_ns, frame_id)
         text = objects_json(found, pair.stamp_ns, frame_id, unit)
         yield "objects", string_message(text)
         types = message_types().types

@@ -85,6 +85,7 @@ class ResultBag:
         frame_id: str,
         messages: Sequence[BagMessage],
         derived: Iterable[Named] = (),
+        marks: Iterable[render.Mark] = (),
     ) -> None:
         """Append the results of one pair, filed under the recording time of its later image.
 
@@ -94,6 +95,7 @@ class ResultBag:
             frame_id: of the RGB image.
             messages: both camera images as they were in the bag.
             derived: further outputs of the pair.
+            marks: boxes in the overlay.
 
         Raises:
             BagError: it cannot be written, for example because the disk is full.
@@ -108,6 +110,7 @@ class ResultBag:
                     self._bag.add_topic(message.topic, message.type)
                 self._bag.write(message.topic, message.time_ns, message.cdr)
         over = render.overlay(images.fused, images.mask, self._palette, self._alpha, self._buffers)
+        render.draw_marks(over, marks, self._palette)
         pictures = {**images._asdict(), "overlay": over}
         for name in PICTURES:
             image = image_message(pictures[name], stamp_ns, frame_id)

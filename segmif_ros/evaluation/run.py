@@ -284,8 +284,15 @@ class _Run:
                     evaluated, pair = result
                     self._scores.add(evaluated)
                     unit = self._settings.thermal.unit(pair.thermal.dtype)
-                    made = derived.of(evaluated, pair.frame_id, unit)
-                    bag.write(evaluated.images, pair.stamp_ns, pair.frame_id, pair.messages, made)
+                    found = derived.objects(evaluated)
+                    bag.write(
+                        evaluated.images,
+                        pair.stamp_ns,
+                        pair.frame_id,
+                        pair.messages,
+                        derived.of(evaluated, found, pair.frame_id, unit),
+                        [each.mark for each in found],
+                    )
                     time_ns = max(message.time_ns for message in pair.messages)
                 if self._interrupted:
                     raise _CutShortError

@@ -33,11 +33,12 @@ from segmif_ros.objects.points import (
     rays_of,
 )
 from segmif_ros.registration import Intrinsics, RegistrationError
-from segmif_ros.registration.lens import intrinsics_of
 from segmif_ros.registration.calibration import Mounting, Transform
+from segmif_ros.registration.lens import intrinsics_of
 
-WAITING = 8
-"""Clouds that wait for a mask; of more the oldest goes."""
+WAITING = 32
+"""Clouds that wait for a mask, of more the oldest goes: 1.6 s of a LiDAR at 20 Hz, so that a node
+with a second from camera to mask labels points too."""
 _SECOND = 1_000_000_000
 Lookup = Callable[[str, str], Transform | None]
 """Asks tf2 for the transform from a frame (second) to another (first); None where it knows none."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
+from segmif_ros.render import Mark
 
 COUNTABLE = frozenset(
     {"person", "survivor", "car", "truck", "bus", "motorcycle", "bicycle", "bike"}
@@ -54,6 +55,11 @@ class DetectedObject:
     thermal_median: float | None = None
     thermal_maximum: float | None = None
     id: int = 0
+
+    @property
+    def mark(self) -> Mark:
+        """How it is drawn."""
+        return Mark(self.box, self.label, self.name, self.id)
 
     def with_id(self, number: int) -> DetectedObject:
         """Return the same object with an id."""
@@ -179,6 +185,21 @@ def objects_json(objects: Sequence[DetectedObject], stamp_ns: int, frame_id: str
             ],
         }
     )
+
+
+def marks_of(text: str) -> tuple[int, list[Mark]]:
+    """Return stamp (nanoseconds) and boxes of a text of `~/output/objects`.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    try:
+        told = json.loads(text)
+        marks = [Mark(tuple(o["box"]), o["label"], o["class"], o["id"]) for o in told["objects"]]
+        stamp_ns = int(told["stamp"]["sec"]) * 1_000_000_000 + int(told["stamp"]["nanosec"])
+    except (TypeError, KeyError) as err:
+        raise ValueError(f"no text of objects: {err!r}") from err
+    return stamp_ns, marks
 
 
 def detections_message(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.cli.demo_pictures import draw_sheet, draw_video, rows_of
+from segmif_ros.cli.demo_pictures import Marks, draw_sheet, draw_video, rows_of
 from segmif_ros.recordings.recording import FrameSet
+from segmif_ros.render import Mark
 
 CLASSES = (LabelClass(0, "none", (0, 0, 0)), LabelClass(1, "road", (200, 0, 0)))
 START = 10**18
@@ -35,6 +36,21 @@ def test_rows_carry_time_caption_and_the_overlay_on_the_fused_picture():
     assert first.images[3][0, 0].tolist() == [99, 98, 94], "half 100, half the road's colour"
     assert second.images[3][0, 0].tolist() == [100, 100, 100]
     assert second.images[1].dtype == np.uint8
+
+
+def test_boxes_are_drawn_where_the_object_is_in_pictures_of_any_size():
+    whole = frame(0)
+    marks = Marks({whole.stamp_ns: [Mark((8, 16, 40, 48), 1, "", 7)]}, height=48)
+    plain = next(rows_of([whole], CLASSES, START, caption)).images[3]
+    for scale in (1, 0.5):
+        small = whole.shrunk((round(48 * scale), round(64 * scale)))
+        (row,) = rows_of([small], CLASSES, START, caption, marks)
+        drawn = row.images[3] != plain[: small.mask.shape[0], : small.mask.shape[1]]
+        rows, columns = np.nonzero(drawn.any(axis=2))
+        assert columns.min() == pytest.approx(8 * scale, abs=2)
+        assert rows.max() == pytest.approx(47 * scale, abs=2)
+    other = rows_of([frame(1)], CLASSES, START, caption, marks)
+    np.testing.assert_array_equal(next(other).images[3], plain)
 
 
 def test_a_sheet_gives_each_thermal_image_its_own_limits(tmp_path):

@@ -16,7 +16,12 @@ from segmif_ros.bundle import Manifest
 from segmif_ros.frames import Pair, Result
 from segmif_ros.objects.labeller import PointLabeller, Seen
 from segmif_ros.objects.points import LabelPicture
-from segmif_ros.objects.regions import detections_message, find_objects, objects_json
+from segmif_ros.objects.regions import (
+    DetectedObject,
+    detections_message,
+    find_objects,
+    objects_json,
+)
 from segmif_ros.objects.tracker import Tracker
 from segmif_ros.perceiver import thermal_values
 from segmif_ros.registration import Registration
@@ -45,18 +50,19 @@ class Derived:
         wanted: Collection[str],
         send: Callable[[str, Any], None],
         points: PointLabeller | None,
-    ) -> None:
-        """Make and send what is wanted of one result.
+    ) -> list[DetectedObject]:
+        """Make and send what is wanted of one result, and return its objects where they are.
 
         Args:
             result: masks and images.
             pair: what it was made of, with header and settings.
-            wanted: names of outputs; those of others are passed by.
+            wanted: names of outputs; those of others are passed by. The overlay needs objects.
             send: takes an output's name and its message.
             points: the clouds that wait for a mask, and what labels them.
         """
         values, unit = thermal_values(result, pair, self._registration, pair.settings.thermal)
-        if "objects" in wanted or "detections" in wanted:
+        found: list[DetectedObject] = []
+        if not {"objects", "detections", "overlay"}.isdisjoint(wanted):
             found = find_objects(result.mask, result.confidence, self._classes, values)
             found = self._tracker.update(found, pair.stamp_ns)
             if "objects" in wanted:
@@ -71,6 +77,7 @@ class Derived:
             seen = Seen(picture, pair.stamp_ns, pair.header, pair.camera_info)
             for cloud in points.labelled(seen, pair.settings.points_tolerance_ns):
                 send("points", cloud_message(cloud))
+        return found
 
 
 def _class_of(name: str) -> Any:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -31,6 +31,9 @@ from segmif_ros.ros.qos import (
     latched,
     overridable,
 )
+
+if TYPE_CHECKING:
+    from segmif_ros.render import Mark
 
 
 class Outputs:
@@ -73,13 +76,16 @@ class Outputs:
             name for name, pub in self._publishers.items() if pub.get_subscription_count() > 0
         )
 
-    def publish(self, result: Result, pair: Pair, images: Iterable[str]) -> None:
+    def publish(
+        self, result: Result, pair: Pair, images: Iterable[str], marks: Sequence[Mark] = ()
+    ) -> None:
         """Publish images with the header of the RGB frame.
 
         Args:
             result: what to publish.
             pair: what it was made of, with header and settings.
             images: names from `wanted`; of those that are no image of the result `send` is told.
+            marks: boxes that are drawn into the overlay.
         """
         self.follow(pair.settings.confidence_threshold)
         for name in images:
@@ -89,7 +95,7 @@ class Outputs:
                 quality = pair.settings.jpeg_quality
                 message: Any = to_jpeg(result.fused, quality, pair.header)
             else:
-                image = self._image(result, name, pair.settings.overlay_alpha)
+                image = self._image(result, name, pair.settings.overlay_alpha, marks)
                 message = self._message(name, image, pair.header)
             self._publishers[name].publish(message)
 
@@ -134,7 +140,7 @@ class Outputs:
         # A worker that hangs keeps this object alive; it must not keep the node.
         del self._node
 
-    def _image(self, result: Result, name: str, alpha: float) -> Image8:
+    def _image(self, result: Result, name: str, alpha: float, marks: Sequence[Mark]) -> Image8:
         if name != "overlay":
             image: Image8 = getattr(result, name)
             return image
@@ -143,7 +149,10 @@ class Outputs:
 
         if self._table is None:
             self._table = render.palette(self._manifest.classes)
-        return render.overlay(result.fused, result.mask, self._table, alpha, self._buffers)
+        table = self._table
+        over = render.overlay(result.fused, result.mask, table, alpha, self._buffers)
+        render.draw_marks(over, marks, table)
+        return over
 
     def _message(self, name: str, image: Image8, header: Any) -> Image:
         """Fill the message of a topic, the same one for every frame of a size.

@@ -33,6 +33,7 @@ from segmif_ros.thermal import ThermalError, ThermalNormaliser
 
 if TYPE_CHECKING:
     from segmif_ros.objects.labeller import PointLabeller
+    from segmif_ros.objects.regions import DetectedObject
     from segmif_ros.registration.calibration import Mounting
     from segmif_ros.ros.node.derived import Derived
     from segmif_ros.ros.node.static_frames import StaticFrames
@@ -246,11 +247,14 @@ class Worker:
         result = perceiver.perceive(pair)
         perceived_ns = monotonic_ns()
         self._publish_camera_info(pair, wanted)
-        outputs.publish(result, pair, images)
+        marked = [n for n in images if n == "overlay" and pair.settings.overlay_boxes]
+        outputs.publish(result, pair, [name for name in images if name not in marked])
         for name in images:
             statistics.published_by_output[name] += name not in DERIVED_TOPICS
-        if not DERIVED_TOPICS.keys().isdisjoint(images):
-            self._publish_derived(result, pair, images)
+        if marked or not DERIVED_TOPICS.keys().isdisjoint(images):
+            derived = [name for name in images if name in DERIVED_TOPICS]
+            found = self._publish_derived(result, pair, [*derived, *marked])
+            outputs.publish(result, pair, marked, [each.mark for each in found])
         published_ns = monotonic_ns()
         stages = dict(result.timings_ms)
         stages["wait"] = (pair.decided_ns - pair.received_ns) / MILLISECOND
@@ -262,7 +266,9 @@ class Worker:
         statistics.add_published(published_ns, stages, total_ms)
         self._check_alignment(pair, result)
 
-    def _publish_derived(self, result: Result, pair: Pair, wanted: list[str]) -> None:
+    def _publish_derived(
+        self, result: Result, pair: Pair, wanted: list[str]
+    ) -> list[DetectedObject]:
         """Publish what is made of the masks: loaded for the first reader, most nodes have none."""
         outputs, perceiver, manifest = self._outputs, self._perceiver, self._manifest
         assert outputs is not None
@@ -277,7 +283,7 @@ class Worker:
             outputs.send(name, message)
             self._statistics.published_by_output[name] += 1
 
-        self._derived.publish(result, pair, wanted, send, self.points)
+        return self._derived.publish(result, pair, wanted, send, self.points)
 
     def _publish_camera_info(self, pair: Pair, wanted: tuple[str, ...]) -> None:
         """Publish where the results lie, if somebody listens and that is known."""

@@ -17,10 +17,14 @@ from std_msgs.msg import String
 
 from segmif_ros.bundle import LabelClass, parse_labels
 from segmif_ros.images.raw import ImageRefused
+from segmif_ros.objects.regions import marks_of
 from segmif_ros.pairing import PairingConfig, Stream
 from segmif_ros.recordings.recording import OUTPUTS, Downsampler, FrameSet, Output, SetAssembler
+from segmif_ros.render import Mark
 from segmif_ros.ros.qos import latched, sensor_input
 from segmif_ros.ros.tools.participant import Outcome, hear_images, participant
+
+_MOST_MARKS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,12 @@ class Recorder:
     Attributes:
         counts: images heard by name ("rgb", "thermal", "fused", "mask", "confidence").
         ages_ms: arrival time minus stamp of each output, milliseconds, by name.
-        refused: messages that could not be read, by name (also "labels").
+        refused: messages that could not be read, by name (also "labels" and "objects").
         diagnostics: newest values of each concern of the node.
         messages: newest text of each concern of the node.
         classes: classes that the node announced, empty before.
         model: name of the model that the node announced.
+        marks: boxes of objects by the stamp of their image; of all sets that are kept, and newer.
         on_set: told of every complete set of images; must return at once.
     """
 
@@ -70,12 +75,13 @@ class Recorder:
             video_size: (height, width) the latter are scaled into.
         """
         self.counts = dict.fromkeys(("rgb", "thermal", *OUTPUTS), 0)
-        self.refused = dict.fromkeys((*self.counts, "labels"), 0)
+        self.refused = dict.fromkeys((*self.counts, "labels", "objects"), 0)
         self.ages_ms: dict[str, list[float]] = {name: [] for name in OUTPUTS}
         self.diagnostics: dict[str, dict[str, str]] = {}
         self.messages: dict[str, str] = {}
         self.classes: tuple[LabelClass, ...] = ()
         self.model = ""
+        self.marks: dict[int, list[Mark]] = {}
         self.on_set: Callable[[FrameSet], Any] | None = None
         self._first_ns: int | None = None
         self._last_ns: int | None = None
@@ -90,6 +96,7 @@ class Recorder:
         self._subscriptions: list[Any] = [
             listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable),
             listen(String, topics.output("labels"), self._on_labels, latched()),
+            listen(String, topics.output("objects"), self._on_objects, reliable),
         ]
         for name in OUTPUTS:
             self._hear(name, topics.output(name), partial(self._complete, name), reliable)
@@ -168,6 +175,18 @@ class Recorder:
             self.model, self.classes = parse_labels(message.data)
         except ValueError:
             self.refused["labels"] += 1
+
+    def _on_objects(self, message: String) -> None:
+        try:
+            stamp_ns, marks = marks_of(message.data)
+        except ValueError:
+            self.refused["objects"] += 1
+            return
+        self.marks[stamp_ns] = marks
+        if len(self.marks) > _MOST_MARKS:
+            kept = {each.stamp_ns for each in (*self._sheet.items, *self._video.items)}
+            newest = list(self.marks)[-_MOST_MARKS // 2 :]
+            self.marks = {s: m for s, m in self.marks.items() if s in kept or s in newest}
 
 
 class Listener:

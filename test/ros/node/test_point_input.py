@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from segmif_ros.frames import Frame, Pair
 from segmif_ros.images.raw import ImageView
 from segmif_ros.objects.clouds import XYZ, labelled_cloud, native_bytes
-from segmif_ros.objects.labeller import PointLabeller, Seen
+from segmif_ros.objects.labeller import WAITING, PointLabeller, Seen
 from segmif_ros.objects.points import LabelPicture
 from segmif_ros.parameters import DEFAULTS
 from segmif_ros.registration import Intrinsics, RigCalibration
@@ -95,9 +95,9 @@ def test_a_cloud_that_is_ahead_waits_and_one_without_a_mask_is_counted() -> None
     assert counts.unmatched == 1
     labeller.take(cloud(910))
     assert len(list(labeller.labelled(None, 60 * MS))) == 1  # no later mask comes
-    for _ in range(20):
+    for _ in range(WAITING + 5):
         labeller.take(cloud(905))
-    assert counts.unmatched == 13
+    assert counts.unmatched == 6
 
 
 @pytest.mark.parametrize(
