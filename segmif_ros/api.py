@@ -20,8 +20,8 @@ from segmif_ros.bundle import Bundle, LabelClass
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Image8, Pair, ThermalImage
-from segmif_ros.objects.regions import DetectedObject, find_objects
-from segmif_ros.perceiver import FarPass, Perceiver, thermal_values
+from segmif_ros.objects.regions import DetectedObject, find_objects, thermal_values
+from segmif_ros.perceiver import FarPass, Perceiver
 from segmif_ros.registration import Geometry, Registration, load_calibration
 from segmif_ros.render import overlay, palette
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings

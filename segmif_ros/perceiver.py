@@ -14,7 +14,7 @@ from segmif_ros.buffers import Buffers
 from segmif_ros.engines.base import Engine
 from segmif_ros.frames import UNLABELLED, Frame, Image8, Pair, PictureState, Result, ThermalImage
 from segmif_ros.registration import Registration
-from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
+from segmif_ros.thermal import ThermalNormaliser
 
 FarPass = Literal["off", "centre"]
 FAR_PASSES: tuple[FarPass, ...] = ("off", "centre")
@@ -271,31 +271,3 @@ def _size_of(
     image = thermal if rgb is None else rgb
     assert image is not None
     return int(image.shape[0]), int(image.shape[1])
-
-
-def thermal_values(
-    result: Result, pair: Pair, registration: Registration, settings: ThermalSettings
-) -> tuple[NDArray[np.float32] | None, str]:
-    """Return what the thermal camera measured, in the geometry of the results.
-
-    Args:
-        result: of `pair`.
-        pair: what it was made of.
-        registration: that it was made with.
-        settings: scale and offset of the pixels.
-
-    Returns:
-        A new HxW float32, NaN where thermal does not see, and "C" or "counts"; None and an empty
-        text without thermal.
-
-    Raises:
-        RegistrationError: as `Registration.values`.
-    """
-    raw = result.raw_thermal
-    if raw is None:
-        return None, ""
-    registered = result.rgb is not None or pair.rgb_size is not None
-    size = (int(result.mask.shape[0]), int(result.mask.shape[1]))
-    values = registration.values(raw, size) if registered else np.array(raw, np.float32)
-    settings.to_unit(values)
-    return values, settings.unit(raw.dtype)

@@ -39,6 +39,7 @@ from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.share import resolve_model
+from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
 from segmif_ros.view.frames import FolderReader, ImageSource, LiveSource, RecordedSource, ViewError
@@ -107,6 +108,11 @@ def parser() -> Parser:
         metavar="MS",
         help="added to thermal stamps (default: 0; with --live what the node has)",
     )
+    for name, of_what in (("scale", "degrees a count"), ("offset", "degrees at 0 counts")):
+        made.add_argument(
+            f"--thermal-{name}", type=float, metavar="X",
+            help=f"{of_what}, as the node's parameter (default: counts; with --live what it has)",
+        )  # fmt: skip
     made.add_argument(
         "--tolerance-ms", type=float, default=30.0, metavar="MS", help="between stamps of a pair"
     )
@@ -161,7 +167,8 @@ def _bag(args: argparse.Namespace, path: Path) -> ImageSource:
         return _perceived(args, pairs)
     say(f"{path.name} holds results on {', '.join(topics)}; --model computes them anew")
     registration = _registration(args)
-    return RecordedResults(pairs, topics, _load(args).manifest.classes, registration)
+    classes = _load(args).manifest.classes
+    return RecordedResults(pairs, topics, classes, registration, _thermal(args))
 
 
 def _images(summary: BagSummary, topics: Sequence[str]) -> int:
@@ -172,9 +179,8 @@ def _perceived(args: argparse.Namespace, pairs: PairReader) -> PerceivedSource:
     bundle = _load(args)
     registration = _registration(args)
     engine = open_engine(args.engine, bundle, threads=args.threads, warn=say)
-    return PerceivedSource(
-        pairs, Perceiver(engine, registration=registration), bundle.manifest.classes
-    )
+    perceiver = Perceiver(engine, ThermalNormaliser(_thermal(args)), registration)
+    return PerceivedSource(pairs, perceiver, bundle.manifest.classes)
 
 
 def _load(args: argparse.Namespace) -> Bundle:
@@ -185,13 +191,22 @@ def _registration(args: argparse.Namespace) -> Registration:
     return Registration(load_calibration(args.calibration) if args.calibration else None)
 
 
+def _thermal(args: argparse.Namespace) -> ThermalSettings | None:
+    """Return scale and offset of the temperatures, None where the command line says nothing."""
+    scale, offset = args.thermal_scale, args.thermal_offset
+    if scale is None and offset is None:
+        return None
+    return ThermalSettings(scale=1.0 if scale is None else scale, offset=offset or 0.0)
+
+
 def _live(args: argparse.Namespace) -> LiveSource:
     from segmif_ros.ros.tools.view_listener import ViewListener
 
     node = "/" + args.node.strip("/")
     rgb = args.rgb_topic or f"{node}/input/rgb"
     thermal = args.thermal_topic or f"{node}/input/thermal"
-    listener = ViewListener(node, rgb, thermal, _registration(args), args.thermal_offset_ms)
+    scale = _thermal(args)
+    listener = ViewListener(node, rgb, thermal, _registration(args), args.thermal_offset_ms, scale)
     if not listener.wait_for_classes(_PATIENCE_S):
         say(f"note: {node} has not said what its classes are; is it running? Waiting.")
     return listener

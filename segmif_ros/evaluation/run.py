@@ -34,7 +34,8 @@ from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, Evaluate
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.images.suitability import objection
 from segmif_ros.metrics.boxes import Box
-from segmif_ros.perceiver import Perceiver, thermal_values
+from segmif_ros.objects.regions import thermal_values
+from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.drive_source import DriveSource, RecordedPair

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.frames import Image8
+from segmif_ros.frames import Image8, Pair, Result
+from segmif_ros.registration import Registration
 from segmif_ros.render import Mark
+from segmif_ros.thermal import ThermalSettings
 
 COUNTABLE = frozenset(
     {"person", "survivor", "car", "truck", "bus", "motorcycle", "bicycle", "bike"}
@@ -364,3 +366,31 @@ def _cheapest(
         spans.append((int(before[last]), last))
         last = int(before[last])
     return spans[::-1]
+
+
+def thermal_values(
+    result: Result, pair: Pair, registration: Registration, settings: ThermalSettings
+) -> tuple[NDArray[np.float32] | None, str]:
+    """Return what the thermal camera measured, in the geometry of the results.
+
+    Args:
+        result: of `pair`.
+        pair: what it was made of.
+        registration: that it was made with.
+        settings: scale and offset of the pixels.
+
+    Returns:
+        A new HxW float32, NaN where thermal does not see, and "C" or "counts"; None and an empty
+        text without thermal.
+
+    Raises:
+        RegistrationError: as `Registration.values`.
+    """
+    raw = result.raw_thermal
+    if raw is None:
+        return None, ""
+    registered = result.rgb is not None or pair.rgb_size is not None
+    size = (int(result.mask.shape[0]), int(result.mask.shape[1]))
+    values = registration.values(raw, size) if registered else np.array(raw, np.float32)
+    settings.to_unit(values)
+    return values, settings.unit(raw.dtype)

@@ -146,6 +146,11 @@ class Registration:
         out[self._table.valid == 0] = np.nan
         return np.asarray(out, np.float32)
 
+    @property
+    def table(self) -> RemapTable | None:
+        """Where each RGB pixel finds its thermal value; None where sizes alone decide."""
+        return self._table
+
     def valid_area(self, thermal_size: tuple[int, int], rgb_size: tuple[int, int]) -> Image8:
         """Return HxW uint8: 255 where `apply` has thermal data, else 0."""
         if self._table is None:

@@ -12,8 +12,8 @@ from segmif_ros.pairing import Stream
 from segmif_ros.recordings.bags import BagError, BagSummary
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.registration import Registration, RegistrationError
-from segmif_ros.thermal import ThermalError, ThermalNormaliser
-from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
+from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
+from segmif_ros.view.frames import Heat, ViewError, ViewFrame, ViewImages, encoded
 
 RESULTS = ("fused", "mask", "confidence")
 
@@ -41,6 +41,7 @@ class RecordedResults:
         topics: dict[str, str],
         classes: Sequence[LabelClass],
         registration: Registration | None = None,
+        thermal: ThermalSettings | None = None,
     ) -> None:
         """Find the results of each pair; takes over `pairs`.
 
@@ -49,6 +50,7 @@ class RecordedResults:
             topics: from `result_topics`.
             classes: used when the bag does not tell them on .../output/labels.
             registration: thermal -> RGB geometry for the thermal pane, none if None.
+            thermal: scale and offset of the temperatures, counts if None.
 
         Raises:
             BagError: no pair has all its results.
@@ -69,6 +71,7 @@ class RecordedResults:
                     f"{pairs.title}, {fused.removesuffix('fused')}labels: {err}"
                 ) from err
         self._registration = registration or Registration()
+        self._thermal = thermal or ThermalSettings()
         self._lock = Lock()
         self._whole = [
             index
@@ -115,6 +118,7 @@ class RecordedResults:
             fused,
             mask,
             confidence,
+            heat=Heat.of(counts, self._thermal, self._registration),
         )
 
     def frame(self, index: int) -> ViewFrame:

@@ -49,7 +49,8 @@ def embedded_viewer(frames: Iterable[ViewFrame], classes: Sequence[LabelClass]) 
 
 def entry(frame: ViewFrame, addresses: dict[str, str]) -> dict[str, object]:
     """Return what the page is told about one frame."""
-    return {"time_s": frame.time_s, "caption": frame.caption, "images": addresses}
+    told = {"time_s": frame.time_s, "caption": frame.caption, "images": addresses}
+    return told if frame.heat is None else {**told, "heat": frame.heat}
 
 
 def described(classes: Sequence[LabelClass]) -> list[dict[str, object]]:

@@ -9,13 +9,13 @@ from typing import Protocol
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.engines.base import EngineError
-from segmif_ros.frames import Image8, Pair, Result
+from segmif_ros.frames import Image8, Pair, Result, ThermalImage
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.clips import ClipError
 from segmif_ros.registration import RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser
-from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
+from segmif_ros.view.frames import Heat, ViewError, ViewFrame, ViewImages, encoded
 
 
 class PairReader(Protocol):
@@ -95,6 +95,7 @@ class PerceivedSource:
                 found.mask.copy(),
                 found.confidence.copy(),
                 self._raw(found),
+                self._heat(found.raw_thermal),
             )
 
     def _raw(self, found: Result) -> Image8 | None:
@@ -104,6 +105,11 @@ class PerceivedSource:
         if raw is None or (registered and raw.shape == found.thermal.shape):
             return None
         return ThermalNormaliser(self._perceiver.normaliser.settings).normalise(raw).copy()
+
+    def _heat(self, raw: ThermalImage | None) -> Heat | None:
+        perceiver = self._perceiver
+        settings, registration = perceiver.normaliser.settings, perceiver.registration
+        return None if raw is None else Heat.of(raw, settings, registration)
 
     def frame(self, index: int) -> ViewFrame:
         """Return one pair and what the engine made of it, encoded.

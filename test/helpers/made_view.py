@@ -12,11 +12,11 @@ from made_report import SIZE, confidence, mask
 from tiny_model import fmb_classes
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
+from segmif_ros.view.frames import Heat, ViewError, ViewFrame, ViewImages, encoded
 from segmif_ros.view.server import ViewServer
 
 
-def view_images(index: int) -> ViewImages:
+def view_images(index: int, heat: Heat | None = None) -> ViewImages:
     """Visible red, thermal grey, fused blue; the grey tells frames apart."""
     return ViewImages(
         0.1 * index,
@@ -26,6 +26,7 @@ def view_images(index: int) -> ViewImages:
         np.full((*SIZE, 3), (30, 30, 200), np.uint8),
         mask(),
         confidence(),
+        heat=heat,
     )
 
 
@@ -33,12 +34,13 @@ class MadeSource:
     """A `RecordedSource` that counts what it computes; frame `bad` cannot be shown."""
 
     def __init__(
-        self, count: int = 4, bad: int | None = None, title: str = "made", delay_s: float = 0.0
-    ) -> None:
+        self, count: int = 4, bad: int | None = None, title: str = "made", delay_s: float = 0.0,
+        heat: Heat | None = None,
+    ) -> None:  # fmt: skip
         self.title = title
         self.classes: tuple[LabelClass, ...] = fmb_classes()
         self.computed: list[int] = []
-        self._count, self._bad, self._delay_s = count, bad, delay_s
+        self._count, self._bad, self._delay_s, self._heat = count, bad, delay_s, heat
 
     def __len__(self) -> int:
         return self._count
@@ -48,7 +50,7 @@ class MadeSource:
         threading.Event().wait(self._delay_s)  # an engine that takes its time
         if index == self._bad:
             raise ViewError("the image is malformed: <b>bold</b>")
-        return encoded(view_images(index))
+        return encoded(view_images(index, self._heat))
 
     def close(self) -> None:
         pass

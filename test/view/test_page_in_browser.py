@@ -14,7 +14,10 @@ from made_view import MadeLive, MadeSource, serving, view_images
 from segmif_ros.bundle import LabelClass
 from segmif_ros.calibration.points import read_pairs
 from segmif_ros.display_colors import display_color
-from segmif_ros.view.frames import ViewFrame, encoded
+from segmif_ros.registration import Registration
+from segmif_ros.registration.warp import RemapTable
+from segmif_ros.thermal import ThermalSettings
+from segmif_ros.view.frames import Heat, ViewFrame, encoded
 from segmif_ros.view.server import ViewServer
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
@@ -83,6 +86,47 @@ def test_the_cursor_reads_class_and_confidence_of_the_very_pixel(server, watched
         assert text.startswith(f"{names[label]} (id {label})")
         assert f"confidence {100 * sure / 255:.1f} %" in text
         assert f"x {x}, y {y}" in text
+
+
+def kelvin() -> np.ndarray:
+    """Counts of a thermal camera with half the pixels, warmer to the right and downwards."""
+    return (29000 + 3 * np.arange(80)[None] + 100 * np.arange(60)[:, None]).astype(np.uint16)
+
+
+def test_the_cursor_reads_temperatures_at_the_thermal_cameras_own_pixel(watched):
+    celsius = ThermalSettings(scale=0.01, offset=-273.15)
+    with serving(MadeSource(heat=Heat.of(kelvin(), celsius, Registration()))) as server:
+        page = watched.open(server.address)
+        for x, y in [(100, 60), (0, 0), (159, 119)]:
+            degrees = 0.01 * kelvin()[y // 2, x // 2] - 273.15
+            for pane, place in (
+                ("fused", f"x {x}, y {y}"),
+                ("thermal", f"thermal x {x // 2}, y {y // 2}"),
+            ):
+                watched.point_at(pane, x, y)
+                text = page.locator("#viewer-readout").inner_text()
+                assert f"{place}, {degrees:.1f} °C" in text
+        page.locator(".pane[data-pane=thermal] canvas").focus()
+        page.keyboard.press("ArrowLeft")
+        assert "thermal x 79, y 59" in page.locator("#viewer-readout").inner_text()
+
+
+def test_counts_are_named_so_and_nothing_is_read_outside_the_thermal_view(watched):
+    table = RemapTable(
+        np.tile(np.arange(160, dtype=np.float32) - 80, (120, 1)),
+        np.tile(np.arange(120, dtype=np.float32)[:, None] / 2, (1, 160)),
+        np.tile(np.where(np.arange(160) < 80, 0, 255).astype(np.uint8), (120, 1)),
+    )
+    with serving(MadeSource(heat=Heat(kelvin().astype(np.float32), "counts", table))) as server:
+        page = watched.open(server.address)
+        watched.point_at("thermal", 103, 60)
+        shown = page.locator("#viewer-readout")
+        assert f"thermal x 23, y 30, {kelvin()[30, 23]} counts" in shown.inner_text()
+        watched.point_at("thermal", 40, 60)
+        assert "counts" not in shown.inner_text()
+        assert "x 40, y 60" in shown.inner_text()
+        assert shown.get_attribute("data-heat") == ""
+    assert not watched.problems
 
 
 def test_arrow_keys_move_the_cursor_on_a_focused_picture(server, watched):

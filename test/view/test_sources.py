@@ -24,9 +24,10 @@ from segmif_ros.recordings.video import VideoError
 from segmif_ros.recordings.writer import write_bag
 from segmif_ros.registration import Calibration, Registration
 from segmif_ros.report.pictures import ReportPictures
+from segmif_ros.thermal import ThermalSettings
 from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
-from segmif_ros.view.frames import FolderReader, ViewError
+from segmif_ros.view.frames import FolderReader, Heat, ViewError
 from segmif_ros.view.perceived import PerceivedSource
 
 START = 1_700_000_000_000_000_000
@@ -201,3 +202,24 @@ def test_a_video_of_frames_that_stand_still_in_time_is_refused(source, tmp_path)
     with pytest.raises(VideoError, match="does not rise"):
         export_video(source, [2, 1], tmp_path / "x.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["one.mp4"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_temperatures_survive_encoding(dtype):
+    raw = np.linspace(0, 250, 48 * 64).reshape(48, 64).astype(dtype)
+    if dtype == np.float32:
+        raw[3, 4] = np.nan
+    pictures, reading = Heat.of(raw, ThermalSettings(), Registration()).encoded()
+    assert list(pictures) == ["heat"]
+    assert reading["unit"] == ("C" if dtype == np.float32 else "counts")
+    coded = np.frombuffer(pictures["heat"].data, np.uint8)
+    blue, low, high = np.moveaxis(cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(int), 2, 0)
+    values = reading["low"] + reading["step"] * (256 * high + low)
+    known = np.isfinite(raw)
+    np.testing.assert_array_equal(blue == 255, known)
+    np.testing.assert_allclose(values[known], raw[known], atol=0.003 if dtype == np.float32 else 0)
+
+
+def test_a_flat_or_empty_thermal_image_is_no_reason_to_fail():
+    for values in (np.full((4, 4), 7, np.float32), np.full((4, 4), np.nan, np.float32)):
+        assert "heat" in Heat(values, "C").encoded()[0]

@@ -21,9 +21,9 @@ from segmif_ros.objects.regions import (
     detections_message,
     find_objects,
     objects_json,
+    thermal_values,
 )
 from segmif_ros.objects.tracker import Tracker
-from segmif_ros.perceiver import thermal_values
 from segmif_ros.registration import Registration
 from segmif_ros.ros.images import to_message
 from segmif_ros.ros.node.point_input import cloud_message

@@ -23,11 +23,12 @@ from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.qos import check_topic_name, latched, sensor_input
 from segmif_ros.ros.tools.participant import Outcome, hear_images, participant
-from segmif_ros.thermal import ThermalError, ThermalNormaliser
-from segmif_ros.view.frames import ViewError, ViewFrame, ViewImages, encoded
+from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
+from segmif_ros.view.frames import Heat, ViewError, ViewFrame, ViewImages, encoded
 
 _NODE = "segmif_view"
 _OFFSETS = ("rgb_offset_ms", "thermal_offset_ms")
+_SCALE = ("thermal_scale", "thermal_offset")
 _ASK_EVERY_S = 2.0
 _ANY_NS = 1 << 62
 """A node that has lost a camera still has results, which are shown with the last frame of it."""
@@ -43,6 +44,7 @@ class ViewListener:
         thermal_topic: str,
         registration: Registration | None = None,
         thermal_offset_ms: float | None = None,
+        thermal: ThermalSettings | None = None,
     ) -> None:
         """Join the ROS graph; SIGINT stays with the caller.
 
@@ -52,6 +54,7 @@ class ViewListener:
             thermal_topic: thermal camera, likewise.
             registration: thermal -> RGB geometry for the thermal pane; it is only scaled if None.
             thermal_offset_ms: added to thermal stamps; asked from the node if None.
+            thermal: scale and offset of the temperatures; asked from the node if None.
 
         Raises:
             ViewError: a name is not one of a topic.
@@ -79,7 +82,12 @@ class ViewListener:
         self._stack = ExitStack()
         self._node, self._executor = self._stack.enter_context(participant(_NODE))
         self._parameters: Any = None
-        if thermal_offset_ms is None:
+        self._thermal = thermal or ThermalSettings()
+        self._asked = (
+            *(_OFFSETS if thermal_offset_ms is None else ()),
+            *(_SCALE if thermal is None else ()),
+        )
+        if self._asked:
             self._parameters = self._node.create_client(GetParameters, f"{node}/get_parameters")
         self._subscribe()
         self._thread = Thread(target=self._spin, name="view-listener", daemon=True)
@@ -146,20 +154,23 @@ class ViewListener:
             due = time.monotonic() - asked_s > _ASK_EVERY_S
             if due and self._parameters is not None and self._parameters.service_is_ready():
                 asked_s = time.monotonic()
-                request = GetParameters.Request(names=list(_OFFSETS))
+                request = GetParameters.Request(names=list(self._asked))
                 self._parameters.call_async(request).add_done_callback(self._on_offsets)
             with suppress(ExternalShutdownException):
                 self._executor.spin_once(timeout_sec=0.1)
 
     def _on_offsets(self, answered: Future) -> None:
-        """Pair as the node does; its offsets may change while it runs."""
+        """Pair and scale as the node does; its parameters may change while it runs."""
         answer = answered.result()
-        if answer is not None and len(answer.values) == len(_OFFSETS):
-            values = {
-                name: value.double_value
-                for name, value in zip(_OFFSETS, answer.values, strict=True)
-            }
-            self._assembler.pairing = _pairing(**values)
+        if answer is None or len(answer.values) != len(self._asked):
+            return
+        told = {n: v.double_value for n, v in zip(self._asked, answer.values, strict=True)}
+        if _OFFSETS[0] in told:
+            self._assembler.pairing = _pairing(**{name: told[name] for name in _OFFSETS})
+        if told.get("thermal_scale"):
+            self._thermal = ThermalSettings(
+                scale=told["thermal_scale"], offset=told["thermal_offset"]
+            )
 
     def _complete(self, name: Output, stamp_ns: int, image: Any) -> None:
         whole = self._assembler.add_output(name, stamp_ns, image)
@@ -198,6 +209,7 @@ class ViewListener:
             found.fused,
             found.mask,
             found.confidence,
+            heat=Heat.of(found.thermal, self._thermal, self._registration),
         )
 
     def _missing(self) -> str:

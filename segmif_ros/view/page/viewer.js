@@ -5,7 +5,7 @@
 
 (() => {
   const UNLABELLED = 255;
-  const KINDS = ["visible", "thermal", "fused", "mask", "confidence", "raw"];
+  const KINDS = ["visible", "thermal", "fused", "mask", "confidence", "raw", "heat", "place"];
   const LAYERS = ["overlay", "visible", "thermal", "mask", "confidence"];
   const REPORT_GAP_MS = 900;
   const SLOWEST_GAP_MS = 2000;
@@ -291,6 +291,39 @@
     return state.frame[key].getImageData(x, y, 1, 1).data;
   }
 
+  function coded(kind) {
+    const image = state.frame.pictures[kind];
+    if (!image) return null;
+    const key = `${kind}Coded`;
+    if (!state.frame[key]) {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(image, 0, 0);
+      state.frame[key] = context;
+    }
+    return state.frame[key];
+  }
+
+  /** The pixel of the thermal camera that lies there, and its value; null outside its view. */
+  function heatUnder(x, y) {
+    const heat = coded("heat");
+    if (!heat) return null;
+    let [u, v] = [
+      Math.floor(((x + 0.5) * heat.canvas.width) / state.frame.width),
+      Math.floor(((y + 0.5) * heat.canvas.height) / state.frame.height),
+    ];
+    const place = coded("place");
+    if (place) {
+      const [r, g, b] = place.getImageData(x, y, 1, 1).data;
+      if (r === 255 && g === 255 && b === 255) return null;
+      [u, v] = [(r << 4) | (g >> 4), ((g & 15) << 8) | b];
+    }
+    const [high, low, known] = heat.getImageData(u, v, 1, 1).data;
+    const { unit, low: least, step } = state.frame.entry.heat;
+    return { u, v, unit, value: known ? least + step * (256 * high + low) : null };
+  }
+
   function readOut() {
     if (pick.on) return;
     const holder = byId("panes");
@@ -302,7 +335,13 @@
     const { width, height, mask, confidence } = state.frame;
     const at = y * width + x;
     const readout = byId("readout");
-    const parts = [`x ${x}, y ${y}`];
+    const heat = heatUnder(x, y);
+    const onThermal = state.cursor.pane === "thermal" && heat;
+    const parts = [onThermal ? `thermal x ${heat.u}, y ${heat.v}` : `x ${x}, y ${y}`];
+    if (heat && heat.value !== null) {
+      parts.push(heat.unit === "C" ? `${heat.value.toFixed(1)} °C` : `${heat.value} counts`);
+    }
+    readout.dataset.heat = heat && heat.value !== null ? heat.value : "";
     readout.replaceChildren();
     if (mask) {
       const name = document.createElement("b");
@@ -325,10 +364,10 @@
     }
   }
 
-  function point(x, y, spoken) {
+  function point(x, y, spoken, pane) {
     if (!state.frame) return;
     const clamp = (value, end) => Math.min(end - 1, Math.max(0, value));
-    state.cursor = { x: clamp(x, state.frame.width), y: clamp(y, state.frame.height) };
+    state.cursor = { x: clamp(x, state.frame.width), y: clamp(y, state.frame.height), pane };
     byId("readout").setAttribute("aria-live", spoken ? "polite" : "off");
     readOut();
   }
@@ -342,7 +381,7 @@
     if (!state.frame || !box.width) return;
     const x = Math.floor(((event.clientX - box.left) * state.frame.width) / box.width);
     const y = Math.floor(((event.clientY - box.top) * state.frame.height) / box.height);
-    point(x, y, false);
+    point(x, y, false, event.currentTarget.closest(".pane").dataset.pane);
     if (event.buttons & 1 && event.currentTarget === canvasOf("fused")) {
       setWipe((100 * (event.clientX - box.left)) / box.width);
     }
@@ -551,7 +590,7 @@
     if (target.tagName === "CANVAS" && MOVES[event.key]) {
       const { x, y } = state.cursor || { x: 0, y: 0 };
       const [dx, dy] = MOVES[event.key];
-      point(x + step * dx, y + step * dy, true);
+      point(x + step * dx, y + step * dy, true, document.activeElement.closest(".pane")?.dataset.pane);
       event.preventDefault();
       return;
     }
