@@ -49,7 +49,7 @@ def export_pictures(
         images = source.images(index)
         files = {
             f"{name}.{each.kind}": each.data
-            for name, each in encoded(replace(images, raw=None)).pictures.items()
+            for name, each in encoded(replace(images, raw=None, heat=None)).pictures.items()
         }
         panes = cv2.cvtColor(
             _panes(images, source.classes, images.mask.shape[:2]), cv2.COLOR_RGB2BGR

@@ -13,12 +13,21 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from segmif_ros.ros.qos import IMAGE_TOPICS, image_output
+from segmif_ros.datasets.classes import load_classes
+from segmif_ros.objects.clouds import ADDED
+from segmif_ros.recordings.writer import FRAME_IDS
+from segmif_ros.ros.qos import DERIVED_TOPICS, IMAGE_TOPICS, image_output
 from segmif_ros.share import share_path
 
 DISPLAY_KEYS = {
     *("Class", "Enabled", "Name", "Topic", "Value"),
     *("Normalize Range", "Min Value", "Max Value", "Median window"),
+}
+CLOUD_KEYS = {
+    *("Class", "Enabled", "Name", "Topic", "Value", "Alpha", "Autocompute Intensity Bounds"),
+    *("Channel Name", "Color Transformer", "Decay Time", "Invert Rainbow", "Max Intensity"),
+    *("Min Intensity", "Position Transformer", "Selectable", "Size (Pixels)", "Style"),
+    *("Use Fixed Frame", "Use rainbow"),
 }
 TOPIC_KEYS = {"Value", "Depth", "Durability Policy", "History Policy", "Reliability Policy"}
 
@@ -69,31 +78,45 @@ def test_the_file_has_the_parts_that_rviz_opens(content):
     assert manager["Global Options"]["Fixed Frame"]
 
 
-def test_every_display_is_an_image_display_with_all_of_its_keys(displays):
+def test_every_display_shows_images_or_points_with_all_of_its_keys(displays):
     for display in displays:
-        assert display["Class"] == "rviz_default_plugins/Image"
-        assert set(display) == DISPLAY_KEYS, display["Name"]
-        assert set(display["Topic"]) == TOPIC_KEYS, display["Name"]
+        kind = display["Class"].removeprefix("rviz_default_plugins/")
+        keys = {"Image": DISPLAY_KEYS, "PointCloud2": CLOUD_KEYS}[kind]
+        assert set(display) == keys, display["Name"]
+        more = {"Filter size"} if kind == "PointCloud2" else set()
+        assert set(display["Topic"]) == TOPIC_KEYS | more, display["Name"]
         assert display["Enabled"] == display["Value"], display["Name"]
     names = [display["Name"] for display in displays]
     assert len(names) == len(set(names))
 
 
-def test_fused_overlay_and_both_cameras_are_shown_and_nothing_else_is_asked_for(displays, remaps):
+def test_what_people_look_at_is_shown_and_nothing_else_is_asked_for(displays, remaps):
     """A disabled image display is not left alone: RViz subscribes, and the node computes it."""
-    outputs = {f"/segmif/output/{name}" for name in ("fused", "overlay")}
+    names = ("fused", "overlay", "temperature", "points")
+    outputs = {f"/segmif/output/{name}" for name in names}
     assert all(display["Enabled"] for display in displays)
     assert shown(displays) == outputs | {remaps["~/input/rgb"], remaps["~/input/thermal"]}
 
 
-def test_the_window_opens_as_a_grid_of_the_four_images(content, displays):
+def test_points_are_coloured_by_label_in_the_frame_of_the_rgb_images(content, displays):
+    (cloud,) = (d for d in displays if d["Class"].endswith("/PointCloud2"))
+    assert cloud["Channel Name"] in {name for name, _, _ in ADDED}
+    assert cloud["Max Intensity"] == max(label.id for label in load_classes("fmb15"))
+    fixed = content["Visualization Manager"]["Global Options"]["Fixed Frame"]
+    assert fixed == FRAME_IDS["rgb"]
+
+
+def test_the_window_opens_as_a_grid_of_the_four_images_beside_the_points(content, displays):
     """The state of the window is Qt's: an orientation, a number of parts, and a name for each."""
     window = content["Window Geometry"]
     state = bytes.fromhex(window["QMainWindow State"])
     left, right = state.split(bytes.fromhex("00000001 00000118 00000384"))
     assert docks(left) == ["Visible camera", "Fused", "Thermal camera", "Overlay"]
-    assert docks(right) == ["Displays"]
-    names = {display["Name"] for display in displays} | {"Displays"}
+    assert docks(right) == ["Displays", "Temperature"]
+    middle = int.from_bytes(right[-32:-28], "big")
+    assert middle > 300, "pixels for the view of the points"
+    images = {d["Name"] for d in displays if d["Class"].endswith("/Image")}
+    names = images | {"Displays"}
     assert {name for name in window if isinstance(window[name], dict)} == names
     assert not any(window[name]["collapsed"] for name in names)
     assert window["Hide Left Dock"] is window["Hide Right Dock"] is False
@@ -116,6 +139,7 @@ DOCK = b"\xfb"
 
 def test_every_topic_exists_and_its_reader_connects(displays, remaps):
     outputs = {topic.replace("~", "/segmif") for topic, _ in IMAGE_TOPICS.values()}
+    outputs |= {topic.replace("~", "/segmif") for topic in DERIVED_TOPICS.values()}
     for display in displays:
         topic, reader = display["Topic"], qos(display["Topic"])
         assert reader.durability == DurabilityPolicy.VOLATILE

@@ -16,9 +16,10 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 from tiny_source import Pairs
 
 from segmif_ros.evaluation.results_bag import OUTPUT, PICTURES
+from segmif_ros.objects.clouds import ADDED
 from segmif_ros.recordings.writer import write_bag
 from segmif_ros.report.run_summary import STAGES
-from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, IMAGE_TOPICS
+from segmif_ros.ros.qos import DERIVED_TOPICS, DIAGNOSTICS_TOPIC, IMAGE_TOPICS
 from segmif_ros.share import share_path
 
 PATH = re.compile(
@@ -46,7 +47,7 @@ def test_every_panel_has_its_place(layout):
     placed = list(leaves(layout["layout"]))
     assert sorted(placed) == sorted(layout["configById"])
     kinds = {panel.split("!")[0] for panel in placed}
-    assert kinds == {"Image", "DiagnosticSummary", "Plot"}
+    assert kinds == {"Image", "3D", "RawMessages", "DiagnosticSummary", "Plot"}
 
 
 def test_the_images_are_those_of_the_node_and_of_the_bags(layout, tmp_path: Path):
@@ -57,8 +58,15 @@ def test_the_images_are_those_of_the_node_and_of_the_bags(layout, tmp_path: Path
     }
     cameras = {topic.name for topic in write_bag(Pairs(), tmp_path / "b").topics}
     outputs = {topic.replace("~", "/segmif") for topic, _ in IMAGE_TOPICS.values()}
-    assert shown == cameras | outputs
+    derived = {topic.replace("~", "/segmif") for topic in DERIVED_TOPICS.values()}
+    assert shown - derived == cameras | outputs
     assert {f"{OUTPUT}{name}" for name in PICTURES} <= shown, "what --write-bag writes"
+    shown |= set(layout["configById"]["3D!points"]["topics"])
+    shown.add(layout["configById"]["RawMessages!objects"]["topicPath"])
+    # Boxes are in the overlay; detections are for programs.
+    assert shown == cameras | outputs | derived - {f"{OUTPUT}detections"}
+    (points,) = layout["configById"]["3D!points"]["topics"].values()
+    assert points["colorField"] in {name for name, _, _ in ADDED}
 
 
 def test_the_plots_are_of_values_that_the_node_reports(layout):
