@@ -22,7 +22,7 @@ import numpy as np
 
 from segmif_ros.documents import DocumentError, conform, parse_json, read_json
 from segmif_ros.frames import UNLABELLED
-from segmif_ros.share import resolve_model
+from segmif_ros.share import install_command, resolve_model
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -304,7 +304,7 @@ def _parsed(content: bytes, source: str) -> Any:
     except ImportError as err:
         raise BundleError(
             f"{source}: cannot be checked without the Python package 'onnx' ({err}); "
-            "pip install 'segmif_ros[cpu]', or onnx for the Python that ROS uses"
+            f"{install_command('cpu')}, or onnx for the Python that ROS uses"
         ) from err
     try:
         proto = onnx.load_model_from_string(content)

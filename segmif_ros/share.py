@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import site
 import sys
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 PACKAGE = "segmif_ros"
@@ -35,6 +38,33 @@ def share_path(*parts: str) -> Path:
         f"{'/'.join(parts)!r} is not part of this installation of {PACKAGE} (looked in {tried}); "
         "reinstall the package, or give a full path"
     )
+
+
+def install_command(*extras: str) -> str:
+    """Return the command that brings packages of an extra into the Python that runs this.
+
+    Args:
+        extras: of setup.py, for example "train".
+
+    Returns:
+        In a clone, its own installation with the extra. Elsewhere the packages by name, because
+        no index has this package.
+    """
+    pip = f"{shlex.quote(sys.executable)} -m pip install"
+    source = Path(__file__).resolve().parent.parent
+    if (source / "setup.py").is_file():
+        return f"{pip} -e " + shlex.quote(f"{source}[{','.join(extras)}]")
+    try:
+        stated = [each.partition(";") for each in requires(PACKAGE) or []]
+    except PackageNotFoundError:
+        stated = []
+    wanted = dict.fromkeys(
+        shlex.quote(name.strip())
+        for name, _, when in stated
+        for extra in extras
+        if re.search(rf"""extra == ["']{extra}["']""", when)
+    )
+    return f"{pip} " + (" ".join(wanted) or shlex.quote(f"{PACKAGE}[{','.join(extras)}]"))
 
 
 def resolve_model(model: str) -> Path:

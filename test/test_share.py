@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import segmif_ros.share
-from segmif_ros.share import share_path
+from segmif_ros import share
+from segmif_ros.share import install_command, share_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -74,3 +75,19 @@ def test_what_is_nowhere_is_named_with_every_place_that_was_tried(
     for prefix in ("overlay", "python", "user"):
         assert str(installed / prefix / "share" / "segmif_ros") in message
     assert "reinstall the package" in message
+
+
+def test_an_extra_is_installed_from_the_clone_or_by_the_names_of_its_packages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clone = Path(__file__).resolve().parent.parent
+    assert install_command("cpu", "rtx").endswith(f"-m pip install -e '{clone}[cpu,rtx]'")
+    monkeypatch.setattr(share, "__file__", str(tmp_path / "site-packages" / "segmif_ros" / "x.py"))
+    stated = [
+        "numpy<3,>=1.24",
+        'torch<2.14,>=2.4; extra == "train"',
+        'tensorrt-rtx-cu12<2,>=1.7; (platform_machine == "x86_64") and extra == "rtx"',
+    ]
+    monkeypatch.setattr(share, "requires", lambda _: stated)
+    assert install_command("train").endswith("-m pip install 'torch<2.14,>=2.4'")
+    assert install_command("rtx").endswith("-m pip install 'tensorrt-rtx-cu12<2,>=1.7'")

@@ -25,7 +25,7 @@ EPILOG = """\
 The engine is tied to this GPU, driver and version of TensorRT; it is built again when one of them
 changes. `engine: tensorrt` of the node builds it as well, with minutes of waiting at its start.
 
---ahead needs neither GPU nor driver, only TensorRT for RTX (pip install 'segmif_ros[rtx]'). It
+--ahead needs neither GPU nor driver, only TensorRT for RTX (pip install -e '.[rtx]'). It
 writes BUNDLE/engines, where the node looks; there the engine is compared with the float32 model
 at the first start on a GPU, and refused or kept. docs/tensorrt.md says which GPUs take it.
 """

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.util import find_spec
 
 from segmif_ros import __version__
 from segmif_ros.interrupts import catch_early
+from segmif_ros.share import install_command
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "demo": (
@@ -54,6 +56,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
     ),
     "compare": ("segmif_ros.cli.compare", "put two evaluation reports side by side"),
     "view": ("segmif_ros.cli.view", "look at a bag, a folder, a report or a running node"),
+    "status": ("segmif_ros.cli.status", "show mode, rates and diagnostics of a running node"),
+    "set": ("segmif_ros.cli.set_parameters", "change parameters of a running node"),
     "build-engine": (
         "segmif_ros.cli.build_engine",
         "build, check and keep the TensorRT engine of a model bundle",
@@ -63,12 +67,16 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "bench": ("segmif_ros.cli.bench", "time a bundle on every engine of this machine"),
 }
 
-EXTRAS: Mapping[str, str] = {
-    "rclpy": "source a ROS 2 installation, or install the wheels: pip install 'segmif_ros[ros]'",
-    "torch": "it is needed for training and export only: pip install 'segmif_ros[train]'",
-    "onnx": "install an engine: pip install 'segmif_ros[cpu]'",
+EXTRAS: Mapping[str, tuple[str, str]] = {
+    "rclpy": ("ros", "source a ROS 2 installation, or install its wheels (x86-64): "),
+    "torch": ("train", "it is needed for training and export only: "),
+    "onnx": ("cpu", ""),
+    "onnxruntime": ("cpu", ""),
+    "openvino": ("cpu", ""),
+    "tensorboard": ("train", ""),
+    "distributed": ("cluster", ""),
 }
-"""Packages that only some verbs need, and how to get them."""
+"""Packages that only some verbs need: the extra that brings each, and what to know before."""
 
 _CODES = """\
 exit codes: 0 fine; 1 could not (a file is missing or damaged, no engine opens, the disk is full);
@@ -121,10 +129,15 @@ def _run(arguments: list[str]) -> int:
     try:
         return int(import_module(VERBS[verb][0]).main(rest))
     except ModuleNotFoundError as err:
-        remedy = EXTRAS.get(err.name or "")
-        if remedy is None:
+        name = (err.name or "").partition(".")[0]
+        if name not in EXTRAS and name != __package__.partition(".")[0] and not find_spec("rclpy"):
+            name = "rclpy"  # its message packages are looked for before it
+        if name not in EXTRAS:
             raise
-        sys.stderr.write(f"segmif {verb}: no Python package {err.name!r}; {remedy}\n")
+        extra, before = EXTRAS[name]
+        sys.stderr.write(
+            f"segmif {verb}: no Python package {name!r}; {before}{install_command(extra)}\n"
+        )
         return 1
 
 

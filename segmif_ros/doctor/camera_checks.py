@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from segmif_ros.doctor.check_result import Answer, CheckResult, Verdict, ask
-from segmif_ros.registration.lens import cameras_differ
 
 LOST_SHARE = 0.3
 """Less could be stamps that jitter."""
@@ -174,6 +173,8 @@ def geometry_check(
         rgb: what the probe saw of the camera, None for nothing.
         thermal: likewise.
     """
+    from segmif_ros.registration.lens import cameras_differ  # needs NumPy
+
     if not (rgb and thermal and rgb.get("size") and thermal.get("size")):
         return []
     shown, other = (f"{width}x{height}" for width, height in (rgb["size"], thermal["size"]))

@@ -14,13 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from segmif_ros.doctor.check_result import CheckResult, Verdict, ask_python
+from segmif_ros.share import install_command
 
-RUNTIMES = {
-    "openvino": "pip install 'segmif_ros[cpu]'",
-    "onnxruntime": "pip install 'segmif_ros[cpu]'",
-    "tensorrt": "pip install 'segmif_ros[gpu]'",
-}
-"""Python package of each engine, and how to get it."""
+RUNTIMES = {"openvino": "cpu", "onnxruntime": "cpu", "tensorrt": "gpu"}
+"""Python package of each engine, and the extra that brings it."""
 BUILDER = "tensorrt_rtx"
 """Builds engines for other machines as well, so that it alone is no engine for this one."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segments
@@ -119,7 +116,7 @@ def engines_check() -> CheckResult:
         answers = list(pool.map(lambda name: ask_python(_IMPORTS, name), (*RUNTIMES, BUILDER)))
     state, detail = _states(answers.pop().out).get(BUILDER, ["absent", ""])
     builder = "" if state == "absent" else f"; {BUILDER} {detail}"
-    for (name, remedy), answer in zip(RUNTIMES.items(), answers, strict=True):
+    for (name, extra), answer in zip(RUNTIMES.items(), answers, strict=True):
         state, detail = _states(answer.out).get(name, ["broken", answer.last_line])
         if state == "ok":
             usable.append(name)
@@ -127,7 +124,7 @@ def engines_check() -> CheckResult:
         else:
             texts.append(f"{name}: " + ("not installed" if state == "absent" else detail))
             broken += [name] if state == "broken" else []
-            remedies.append(remedy)
+            remedies.append(install_command(extra))
     fact = "; ".join(texts) + builder
     if not usable:
         return CheckResult("engines", Verdict.FAIL, fact, remedies[0])

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from segmif_ros.doctor.check_result import Answer, CheckResult, Verdict, ask_python
+from segmif_ros.share import install_command
 
 OPT_ROS = Path("/opt/ros")
 SEGMENT_WANTED_MIB = 4
@@ -59,7 +60,7 @@ def _ros_absent(environment: Mapping[str, str], opt_ros: Path) -> CheckResult:
         "ros",
         Verdict.FAIL,
         "no ROS 2 here: the node, the demo and bags cannot run",
-        "source a ROS 2 installation, or pip install 'segmif_ros[ros]' (x86-64)",
+        f"source a ROS 2 installation, or (x86-64) {install_command('ros')}",
     )
 
 

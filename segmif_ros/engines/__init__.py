@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import Engine, EngineError, EngineOptions
+from segmif_ros.share import install_command
 
 if TYPE_CHECKING:
     from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
@@ -68,7 +69,7 @@ def open_engine(
         return _open(name, bundle, options, warn, tell)
     installed = [runtime for runtime in _BY_SPEED if _is_installed(runtime)]
     if not installed:
-        raise EngineError(f"engine 'auto' found none of {_BY_SPEED}; pip install 'segmif_ros[cpu]'")
+        raise EngineError(f"engine 'auto' found none of {_BY_SPEED}; {install_command('cpu')}")
     *others, last = installed
     for runtime in others:
         try:

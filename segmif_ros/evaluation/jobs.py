@@ -28,6 +28,7 @@ from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError, Progress, evaluate_bag
 from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.share import install_command
 
 ATTEMPTS = 3
 """Times that a bag is tried whose worker dies."""
@@ -163,7 +164,7 @@ def on_cluster(
         distributed: Any = import_module("distributed")
     except ModuleNotFoundError as err:
         raise DriveError(
-            f"--scheduler needs Dask ({err.name}): pip install 'segmif_ros[cluster]'"
+            f"--scheduler needs Dask ({err.name}): {install_command('cluster')}"
         ) from err
     try:
         client: Any = distributed.Client(scheduler, timeout=timeout_s)

@@ -16,6 +16,7 @@ from segmif_ros.datasets.classes import load_classes
 from segmif_ros.frames import Image8
 from segmif_ros.outputs import write_whole
 from segmif_ros.render import colorize, palette
+from segmif_ros.share import install_command
 
 
 class Board:
@@ -38,7 +39,7 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             self._writer: Any = None
-            print("no TensorBoard: pip install 'segmif_ros[train]'; log.jsonl is written anyway")
+            print(f"no TensorBoard: {install_command('train')}; log.jsonl is written anyway")
         else:
             self._writer = SummaryWriter(str(out / "board"), purge_step=first)
 

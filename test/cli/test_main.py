@@ -2,6 +2,7 @@
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(monkeypatch, c
 
     monkeypatch.setattr("segmif_ros.cli.bag.main", without_ros)
     assert main(["bag", "play", "x"]) == 1
-    assert "pip install 'segmif_ros[ros]'" in capsys.readouterr().err
+    assert f"-m pip install -e '{Path(__file__).parents[2]}[ros]'" in capsys.readouterr().err
 
 
 def test_a_bug_in_our_own_imports_is_not_dressed_up(monkeypatch):
@@ -74,3 +75,25 @@ def test_verbs_explain_themselves(verb, capsys):
         main([verb, "--help"])
     assert end.value.code == 0
     assert f"usage: segmif {verb}" in capsys.readouterr().out
+
+
+def test_without_ros_a_bag_is_not_played_and_rclpy_is_named():
+    """Message packages are imported before rclpy; none of them is what a person installs."""
+    code = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] in ('rclpy', 'builtin_interfaces', 'sensor_msgs',\n"
+        "            'rosgraph_msgs', 'std_msgs', 'rcl_interfaces'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import importlib.util as util\n"
+        "real = util.find_spec\n"
+        "util.find_spec = lambda name, *a: None if name == 'rclpy' else real(name, *a)\n"
+        "from segmif_ros.cli.main import main\n"
+        "sys.exit(main(['bag', 'record', '--out', 'x', '--topics', '/a']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("segmif bag: no Python package 'rclpy'; source a ROS 2")
+    assert done.stderr.count("\n") == 1

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from segmif_ros.engines.base import EngineError
+from segmif_ros.share import install_command
 
 _LOG = logging.getLogger(__name__)
 _KEPT = 3
@@ -46,8 +47,8 @@ def import_tensorrt() -> Any:
         if "not installed" not in str(err):
             raise
         raise EngineError(
-            f"engine 'tensorrt' is not installed ({full}); pip install 'segmif_ros[gpu]', on a "
-            "desktop or laptop 'segmif_ros[cpu,rtx]' and pycuda; on a Jetson use the system's "
+            f"engine 'tensorrt' is not installed ({full}); {install_command('gpu')}, on a desktop "
+            f"or laptop {install_command('cpu', 'rtx')} pycuda; on a Jetson use the system's "
             "Python or a virtual environment with --system-site-packages"
         ) from full
 
@@ -62,8 +63,8 @@ def import_rtx() -> Any:
         import tensorrt_rtx as trt
     except ModuleNotFoundError as err:
         raise EngineError(
-            "TensorRT for RTX, which builds engines without a GPU, is not installed; pip install "
-            "'segmif_ros[rtx]' (x86-64)"
+            "TensorRT for RTX (x86-64), which builds engines without a GPU, is not installed; "
+            f"{install_command('rtx')}"
         ) from err
     except (ImportError, OSError, RuntimeError) as err:
         raise EngineError(

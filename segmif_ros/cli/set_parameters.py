@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`segmif set NAME=VALUE`: parameters of a running node, without the ros2 command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from segmif_ros.cli.command_line import FAILED, FINE, Parser, UsageError, did_you_mean, run
+from segmif_ros.cli.console import note, say
+from segmif_ros.cli.status import full_name, node_options
+from segmif_ros.parameters import SPECS, Change, Value
+
+_TRUTH = {"true": True, "false": False}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `segmif set`; exit code 1: the node refuses, and nothing has changed."""
+    return run(parser(), _set, argv)
+
+
+def parser() -> Parser:
+    """Return the parser of `segmif set`."""
+    made = Parser(
+        "segmif set",
+        "segmif set overlay_alpha=0.3 thermal_offset_ms=-12",
+        description="Changes parameters of a running node, all or none; without NAME=VALUE lists "
+        "those that can change while it runs.",
+    )
+    made.add_argument("changes", nargs="*", metavar="NAME=VALUE", help="as in docs/parameters.md")
+    node_options(made)
+    return made
+
+
+def _set(args: argparse.Namespace) -> int:
+    changes = dict(_change(word) for word in args.changes)
+    from segmif_ros.ros.tools.remote import remote
+
+    live = [name for name, spec in SPECS.items() if spec.change is Change.LIVE]
+    with remote(full_name(args.node)) as node:
+        before = node.parameters(list(changes) or live, args.seconds)
+        if refusal := node.change(changes, args.seconds) if changes else "":
+            note(f"segmif set: {refusal}; nothing has changed")
+            return FAILED
+        after = node.parameters(list(changes), args.seconds) if changes else before
+    if args.json:
+        say(json.dumps({"before": before, "after": after}))
+    else:
+        say("\n".join(_line(name, before[name], value) for name, value in after.items()))
+    return FINE
+
+
+def _line(name: str, before: Value, after: Value) -> str:
+    if name in SPECS and before == after:
+        return f"{name}={after}"
+    return f"{name}: {before} -> {after}"
+
+
+def _change(word: str) -> tuple[str, Value]:
+    """Read NAME=VALUE with the type of the parameter.
+
+    Raises:
+        UsageError: no such parameter, or no such value.
+    """
+    name, equals, value = word.partition("=")
+    spec = SPECS.get(name)
+    if not equals or spec is None:
+        why = f"no parameter {name!r}{did_you_mean(name, list(SPECS))}" if equals else "no = in it"
+        raise UsageError(f"{word!r}: expected NAME=VALUE, {why}")
+    read: Value = value
+    try:
+        if isinstance(spec.default, bool):
+            read = _TRUTH[value.lower()]
+        elif not isinstance(spec.default, str):
+            read = type(spec.default)(value)
+    except (KeyError, ValueError) as err:
+        kind = "true or false" if isinstance(spec.default, bool) else "a number"
+        raise UsageError(f"{word!r}: expected {kind}") from err
+    if wrong := spec.check(read):
+        raise UsageError(wrong)
+    return name, read
