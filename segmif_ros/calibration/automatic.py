@@ -119,11 +119,8 @@ def align(
 
     base = rgb_size[1] / thermal_size[1]
     scales = base * _WIDE_SCALES if scale is None else scale * _KNOWN_SCALES
-    wide = Range(scales, _WIDE_ROLLS_DEG, math.inf)
-    start, prominence = search(levels[0], wide)
-    fitted = None
-    if prominence >= LEAST_PROMINENCE:
-        fitted = _refined(levels, camera, start)
+    start, prominence = search(levels[0], Range(scales, _WIDE_ROLLS_DEG, math.inf))
+    fitted = _refined(levels, camera, start) if prominence >= LEAST_PROMINENCE else None
     verdict = _judged(fitted, prominence, plain, camera, 0.0)
     if verdict.reason and scale is None:
         near = Range(base * _NEAR_SCALES, _NEAR_ROLLS_DEG, _NEAR_REACH)
@@ -137,18 +134,13 @@ def align(
             f"({verdict.reason}); take daylight pairs with buildings, vehicles or people over the "
             "whole picture, or calibrate from points"
         )
-    source = (
-        f"automatic from {len(rgb)} pairs, halves agree within {verdict.disagreement_px:.1f} px RMS"
-    )
+    source = f", halves agree within {verdict.disagreement_px:.1f} px RMS"
     matrix = fitted.matrix
     if verdict.change_px < ACCURACY_PX * rgb_size[1] / 640:
         matrix = plain
-        source = (
-            f"automatic from {len(rgb)} pairs: registered already, {verdict.change_px:.1f} px RMS "
-            "is less than can be told"
-        )
+        source = f": registered already, {verdict.change_px:.1f} px RMS is less than can be told"
     return AutomaticFit(
-        Calibration(rgb_size, thermal_size, matrix, source),
+        Calibration(rgb_size, thermal_size, matrix, f"automatic from {len(rgb)} pairs{source}"),
         verdict.change_px,
         verdict.disagreement_px,
         prominence,

@@ -84,23 +84,7 @@ def parser() -> Parser:
         example="segmif calibrate points --points points.txt --rgb-size 640x480 "
         "--thermal-size 320x256 --out rig.yaml",
     )
-    points.add_argument(
-        "--points",
-        nargs="+",
-        required=True,
-        metavar="FILE|TX,TY,RX,RY",
-        help="a text file with thermal x, y, RGB x, y on each line; or such points",
-    )
-    for camera in ("rgb", "thermal"):
-        shown = camera.upper() if camera == "rgb" else camera
-        points.add_argument(
-            f"--{camera}-size", type=size(1), required=True, metavar="WxH", help=f"{shown} image"
-        )
-        points.add_argument(
-            f"--{camera}-picture", type=Path, metavar="FILE",
-            help=f"{shown} picture, for the before/after picture",
-        )  # fmt: skip
-    points.set_defaults(work=_points)
+    _points_arguments(points)
     board = ways.add_parser(
         "board",
         help="from a warm checkerboard or circle grid",
@@ -147,6 +131,26 @@ def _points(args: argparse.Namespace) -> int:
         say(f"left out, more than 3 px off: pair {', '.join(left_out)}")
     _write(args, fit.calibration, picture)
     return FINE
+
+
+def _points_arguments(points: Parser) -> None:
+    points.add_argument(
+        "--points",
+        nargs="+",
+        required=True,
+        metavar="FILE|TX,TY,RX,RY",
+        help="a text file with thermal x, y, RGB x, y on each line; or such points",
+    )
+    for camera in ("rgb", "thermal"):
+        shown = camera.upper() if camera == "rgb" else camera
+        points.add_argument(
+            f"--{camera}-size", type=size(1), required=True, metavar="WxH", help=f"{shown} image"
+        )
+        points.add_argument(
+            f"--{camera}-picture", type=Path, metavar="FILE",
+            help=f"{shown} picture, for the before/after picture",
+        )  # fmt: skip
+    points.set_defaults(work=_points)
 
 
 def _board_arguments(board: argparse.ArgumentParser) -> None:

@@ -161,6 +161,18 @@ class GateResult:
         return f"{text}, {len(self.pairs)} pairs"
 
 
+def _require_comparable(
+    candidate: Engine, reference: Engine, pairs: Sequence[ReferencePair]
+) -> None:
+    if candidate.size != reference.size:
+        raise EngineError(
+            f"{candidate.name} runs at {candidate.size} and {reference.name} at {reference.size}; "
+            "the gate compares engines of one bundle"
+        )
+    if not pairs:
+        raise EngineError("the gate was given no pair of pictures to compare on")
+
+
 def run_gate(
     candidate: Engine,
     reference: Engine,
@@ -184,13 +196,7 @@ def run_gate(
         EngineError: the reference fails, the engines have different sizes, or no pair is given.
     """
     thresholds = thresholds or GateThresholds()
-    if candidate.size != reference.size:
-        raise EngineError(
-            f"{candidate.name} runs at {candidate.size} and {reference.name} at {reference.size}; "
-            "the gate compares engines of one bundle"
-        )
-    if not pairs:
-        raise EngineError("the gate was given no pair of pictures to compare on")
+    _require_comparable(candidate, reference, pairs)
     counts, rows = _ClassCounts(), list[PairScores]()
     reasons: list[str] = []
     dead: list[str] = []

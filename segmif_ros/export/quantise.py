@@ -96,11 +96,8 @@ def quantise(
         raise ValueError(f"runtime {runtime!r}, expected one of {', '.join(RUNTIMES)}")
     how = RUNTIMES[runtime]
     model = inline_weights(fold_shapes(onnx.load_from_string(data)))
-    chosen = [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Conv" and not keep_float.fullmatch(node.name)
-    ]
+    convolutions = (node.name for node in model.graph.node if node.op_type == "Conv")
+    chosen = [name for name in convolutions if not keep_float.fullmatch(name)]
     if not chosen:
         raise ValueError("the model has no convolution that may be quantised; export it again")
     # Its tool asks for a pass of its own that folds shapes, and warns without; that is done.
@@ -110,9 +107,8 @@ def quantise(
         "WeightSymmetric": True,
         # TensorRT takes no 32-bit integer biases, and others quantise them when they load.
         "QuantizeBias": False,
+        "OpTypesToExcludeOutputQuantization": [] if how.outputs else ["Conv"],
     }
-    if not how.outputs:
-        options["OpTypesToExcludeOutputQuantization"] = ["Conv"]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         quantize_static(

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from segmif_ros.render import COLUMNS, Legend, SheetRow, contact_sheet, overlay,
 from segmif_ros.report.confusion_picture import confusion_picture
 from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, finite, save
 from segmif_ros.report.html import HTML_FILE, write_html
-from segmif_ros.report.run_summary import machine, versions
-from segmif_ros.report.schema import SCHEMA, VERSION, validate
+from segmif_ros.report.run_summary import report_head
+from segmif_ros.report.schema import validate
 from segmif_ros.report.score_tables import (
     box_lines,
     calibration_lines,
@@ -82,30 +81,15 @@ def dataset_report(
     table, count = found.pop("pairs"), len(scores.pairs)
     name = dataset.root.resolve().name
     report = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "partial": partial,
+        **report_head(partial),
         "sources": [
             {
                 **{"path": name, "bytes": 0, "start_ns": 0, "duration_s": 0.0, "topics": {}},
                 **{"status": "ok", "reason": ""},
             }
         ],
-        "dataset": {
-            "kind": dataset.kind,
-            "name": name,
-            "split": dataset.split,
-            "labels": dataset.labels,
-            "scored": count,
-            "of": len(dataset),
-            "unpaired": len(dataset.unpaired),
-            "notes": list(dataset.notes),
-            **table,
-        },
+        "dataset": {**_facts(dataset, name), "scored": count, **table},
         "model": model_facts(manifest, engine, classes),
-        "versions": versions(),
-        "machine": machine(),
         "settings": {"protocols": [protocol.name for protocol in scores.protocols]},
         "pairs": {"paired": min(len(dataset), 2**63 - 1), "evaluated": count},
         "sync": {},
@@ -122,6 +106,18 @@ def dataset_report(
     }
     report["verdict"] = verdict(report, requirements)
     return validate(finite(report))
+
+
+def _facts(dataset: Dataset, name: str) -> dict[str, Any]:
+    return {
+        "kind": dataset.kind,
+        "name": name,
+        "split": dataset.split,
+        "labels": dataset.labels,
+        "of": len(dataset),
+        "unpaired": len(dataset.unpaired),
+        "notes": list(dataset.notes),
+    }
 
 
 def scores_file(report: Mapping[str, Any]) -> dict[str, Any]:

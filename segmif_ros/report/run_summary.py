@@ -7,11 +7,14 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from segmif_ros.report.schema import SCHEMA, VERSION
 
 FORMAT = 1
 """Version of the layout of report.json; counts up when a key changes its meaning."""
@@ -155,6 +158,15 @@ class RunReport:
         return "\n".join(lines)
 
 
+def _details(diagnostics: Diagnostics) -> dict[str, int]:
+    return {
+        f"{concern}.{key}": int(value)
+        for concern, values in diagnostics.items()
+        for key, value in values.items()
+        if key.startswith(("dropped.", "refused.")) and value.isdigit() and int(value)
+    }
+
+
 def summarize_run(
     diagnostics: Diagnostics,
     *,
@@ -198,12 +210,6 @@ def summarize_run(
         "failed in the node": _count(engine, "failures"),
         "lost between node and subscriber": published - out,
     }
-    details = {
-        f"{concern}.{key}": int(value)
-        for concern, values in diagnostics.items()
-        for key, value in values.items()
-        if key.startswith(("dropped.", "refused.")) and value.isdigit() and int(value)
-    }
     return RunReport(
         source=dict(source),
         model={"model": model, **_facts(engine)},
@@ -213,7 +219,7 @@ def summarize_run(
         paired=paired,
         published=published,
         dropped={reason: count for reason, count in reasons.items() if count > 0},
-        details=details,
+        details=_details(diagnostics),
         rate_in_hz=rate_in_hz,
         rate_out_hz=(out - 1) / outputs_span_s if out > 1 and outputs_span_s > 0 else 0.0,
         latency_ms=_latencies(diagnostics.get("latency", {})),
@@ -237,6 +243,18 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
         "load_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def report_head(partial: str | None) -> dict[str, Any]:
+    """Return what every report begins with; `partial` says why it ended early, if it did."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "partial": partial,
+        "versions": versions(),
+        "machine": machine(),
     }
 
 

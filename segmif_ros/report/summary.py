@@ -7,7 +7,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,7 @@ from segmif_ros.metrics.tally import ROWS, by_split
 from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import evenly
 from segmif_ros.report.files import PICTURES
-from segmif_ros.report.run_summary import machine, versions
-from segmif_ros.report.schema import SCHEMA, VERSION
+from segmif_ros.report.run_summary import report_head
 from segmif_ros.report.verdict import Requirement, verdict
 
 SKIPPED = "skipped bags"
@@ -74,25 +72,14 @@ def summarize(
         live: figures of a run through the node, None offline.
     """
     counted = [result for result in results if result.scores is not None]
-    scores = [
-        DriveScores.from_state(result.scores or {}, settings, bundle.manifest.classes, protocols)
-        for result in counted
-    ]
-    total = DriveScores(settings, bundle.manifest.classes, protocols)
-    for each in scores:
-        total.merge(each)
+    scores, total = _added_up(counted, settings, bundle, protocols)
     classes = protocols[0].classes if protocols else bundle.manifest.classes
     numbers = [number for number, result in enumerate(results) if result.scores is not None]
     report: dict[str, Any] = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "partial": partial,
+        **report_head(partial),
         "verdict": {"passed": None, "checks": []},
         "sources": [_source(result, settings) for result in results],
         "model": model_facts(bundle.manifest, counted[0].engine if counted else {}),
-        "versions": versions(),
-        "machine": machine(),
         "settings": _shown(settings),
         "pairs": _pairs(counted),
         "sync": {
@@ -102,9 +89,7 @@ def summarize(
         "alignment": _alignment([each.alignment for each in scores], numbers),
         "timing": _timing(counted, numbers, total.evaluated, wall_s, live),
         "segmentation": _segmentation(total, settings, results),
-        "boxes": named_figures(total.boxes, total.objects, bundle.manifest.classes)
-        if settings.boxes
-        else None,
+        "boxes": _boxes(total, settings, bundle),
         "calibration": total.calibration.summary({label.id: label.name for label in classes}),
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
@@ -118,6 +103,30 @@ def summarize(
     }
     report["verdict"] = _verdict(report, requirements, results, max_skipped)
     return report
+
+
+def _added_up(
+    results: Sequence[BagResult],
+    settings: DriveSettings,
+    bundle: Bundle,
+    protocols: Sequence[Protocol],
+) -> tuple[list[DriveScores], DriveScores]:
+    """Return the scores of each bag, and their sum."""
+    classes = bundle.manifest.classes
+    scores = [
+        DriveScores.from_state(result.scores or {}, settings, classes, protocols)
+        for result in results
+    ]
+    total = DriveScores(settings, classes, protocols)
+    for each in scores:
+        total.merge(each)
+    return scores, total
+
+
+def _boxes(total: DriveScores, settings: DriveSettings, bundle: Bundle) -> dict[str, Any] | None:
+    if not settings.boxes:
+        return None
+    return named_figures(total.boxes, total.objects, bundle.manifest.classes)
 
 
 def remove_pictures(folder: Path) -> None:

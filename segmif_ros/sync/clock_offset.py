@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.pairing import MILLISECOND
+from segmif_ros.pairing import MILLISECOND, SECOND
 
 WIDTH, HEIGHT = 160, 120
 _BLUR = 1.5
@@ -123,6 +123,22 @@ class ClockOffset:
     reason: str = ""
 
 
+def _unfit(overlap_s: float, gap_s: float) -> str:
+    """Return why stamps cannot tell an offset, empty if they may."""
+    if overlap_s < LEAST_SECONDS:
+        # Rounded down: 4.96 s must not read as 5.0 s, which would be enough.
+        return (
+            f"the cameras overlap for {math.floor(max(0.0, overlap_s) * 100) / 100:.2f} s, "
+            f"expected at least {LEAST_SECONDS:g} s"
+        )
+    if gap_s > LONGEST_GAP_S:
+        return (
+            f"stamps jump by {gap_s:.0f} s, expected at most {LONGEST_GAP_S:g} s between two "
+            "images; a clock was set, or the recording was interrupted: record again"
+        )
+    return ""
+
+
 def clock_offset(
     rgb_ns: NDArray[np.int64],
     rgb_motion: Signal,
@@ -138,21 +154,9 @@ def clock_offset(
         thermal_motion: Mx2.
     """
     begin, end = max(rgb_ns[0], thermal_ns[0]), min(rgb_ns[-1], thermal_ns[-1])
-    seconds = (end - begin) / MILLISECOND / 1e3
-    if seconds < LEAST_SECONDS:
-        return ClockOffset(
-            None,
-            # Rounded down: 4.96 s must not read as 5.0 s, which would be enough.
-            reason=f"the cameras overlap for {math.floor(max(0.0, seconds) * 100) / 100:.2f} s, "
-            f"expected at least {LEAST_SECONDS:g} s",
-        )
-    gap_s = max(float(np.diff(stamps).max()) for stamps in (rgb_ns, thermal_ns)) / MILLISECOND / 1e3
-    if gap_s > LONGEST_GAP_S:
-        return ClockOffset(
-            None,
-            reason=f"stamps jump by {gap_s:.0f} s, expected at most {LONGEST_GAP_S:g} s between "
-            "two images; a clock was set, or the recording was interrupted: record again",
-        )
+    gap_ns = max(float(np.diff(stamps).max(initial=0)) for stamps in (rgb_ns, thermal_ns))
+    if reason := _unfit((end - begin) / SECOND, gap_ns / SECOND):
+        return ClockOffset(None, reason=reason)
     times = np.arange(begin / MILLISECOND, end / MILLISECOND, STEP_MS)
     window = max(float(np.median(np.diff(stamps))) for stamps in (rgb_ns, thermal_ns)) / MILLISECOND
     rgb = _speeds(times, rgb_ns, rgb_motion, window)
