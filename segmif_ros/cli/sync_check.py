@@ -126,7 +126,7 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
     from segmif_ros.ros.transport import prepare_process
 
     prepare_process()
-    from segmif_ros.ros.tools.sync_listener import watch
+    from segmif_ros.ros.tools.participant import watch
 
     topics = {Stream.RGB: args.rgb_topic, Stream.THERMAL: args.thermal_topic}
     try:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -164,8 +163,10 @@ def shared_memory_check(folder: Path = SHARED_MEMORY) -> CheckResult:
             f"no {folder}: images go through the network stack",
             f"mount a tmpfs on {folder}",
         )
-    dead = leftovers(folder)
-    size = sum(path.stat().st_size for path in dead if path.exists()) / _MIB
+    from segmif_ros.ros.transport import dead_segments
+
+    dead = [path for path in dead_segments(folder, youngest_s=0.0) if path.exists()]
+    size = sum(path.stat().st_size for path in dead) / _MIB
     room = os.statvfs(folder)
     total, free = (room.f_frsize * n / _MIB for n in (room.f_blocks, room.f_bavail))
     fact = f"{free:.0f} of {total:.0f} MiB free in {folder}"
@@ -186,26 +187,6 @@ def _removal(dead: Sequence[Path]) -> str:
         return f"{tool} shm clean"
     files = [str(path) for each in dead for path in (each, each.with_name(f"{each.name}_el"))]
     return f"rm {shlex.join(files)}"
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """Return the segments that no living process owns: the owner keeps a lock on `<name>_el`.
-
-    Args:
-        folder: where Fast DDS keeps them.
-    """
-    dead = []
-    for lock in sorted([*folder.glob("fastrtps_*_el"), *folder.glob("fastdds_*_el")]):
-        segment = lock.with_name(lock.name.removesuffix("_el"))
-        if "_port" in lock.name or not segment.exists():
-            continue
-        try:
-            with lock.open("rb") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue  # locked: its owner lives; or another user's, which we cannot judge
-        dead.append(segment)
-    return dead
 
 
 def _same_environment(python: str) -> bool:

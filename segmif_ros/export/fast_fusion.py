@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.network.fusion import DilatedResidualDenseBlock, FusionNetwork
-from segmif_ros.network.interaction import HierarchicalInteractiveAttention
+from segmif_ros.network.fusion import (
+    DilatedResidualDenseBlock,
+    FusionNetwork,
+    HierarchicalInteractiveAttention,
+)
 
 MASKED = -1e30
 """Attention logit between two heads: far enough down for a softmax to give exactly 0."""

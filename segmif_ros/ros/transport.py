@@ -70,15 +70,25 @@ def remove_dead_segments(folder: Path = Path("/dev/shm")) -> list[Path]:  # noqa
     Returns:
         The segments that were removed.
     """
-    removed = []
-    for lock in folder.glob("fast*_el"):
-        if not _SEGMENT_LOCK.fullmatch(lock.name) or not _is_dead(lock):
-            continue
-        segment = lock.with_name(lock.name.removesuffix("_el"))
+    removed = dead_segments(folder)
+    for segment in removed:
         segment.unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)
-        removed.append(segment)
+        segment.with_name(f"{segment.name}_el").unlink(missing_ok=True)
     return removed
+
+
+def dead_segments(folder: Path, *, youngest_s: float = _YOUNG_S) -> list[Path]:
+    """Return the segments of this user that no living process owns.
+
+    Args:
+        folder: where Fast DDS keeps them.
+        youngest_s: one that was made just now may not be locked yet.
+    """
+    return [
+        lock.with_name(lock.name.removesuffix("_el"))
+        for lock in sorted(folder.glob("fast*_el"))
+        if _SEGMENT_LOCK.fullmatch(lock.name) and _is_dead(lock, youngest_s)
+    ]
 
 
 def other_users(folder: Path = Path("/dev/shm")) -> list[str]:  # noqa: S108
@@ -103,12 +113,11 @@ def _user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-def _is_dead(lock: Path) -> bool:
+def _is_dead(lock: Path, youngest_s: float) -> bool:
     try:
         with lock.open("rb") as file:
             known = os.fstat(file.fileno())
-            # One that was made just now may not be locked yet.
-            if known.st_uid != os.geteuid() or time() - known.st_mtime < _YOUNG_S:
+            if known.st_uid != os.geteuid() or time() - known.st_mtime < youngest_s:
                 return False
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

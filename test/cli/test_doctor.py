@@ -281,6 +281,9 @@ def room(total_mib: int, free_mib: int) -> Any:
     return os.statvfs_result((4096, 4096, *sizes, 0, 0, 0, 0, 255))
 
 
+SEGMENTS = (("fastrtps", "a"), ("fastdds", "b"), ("fastrtps", "c"), ("fastrtps", "d"))
+
+
 @pytest.mark.parametrize(
     ("total", "free", "verdict"),
     [
@@ -295,12 +298,13 @@ def room(total_mib: int, free_mib: int) -> Any:
 def test_segments_of_killed_processes(tmp_path, monkeypatch, total, free, verdict):
     """What they hold matters where it is missing; 124 MiB of 24 GiB are not."""
     monkeypatch.setattr(machine_checks.os, "statvfs", lambda _: room(total, free))
-    names = ("fastrtps_0a", "fastdds_0b", "fastrtps_0c", "fastrtps_port7411")
+    owned, dead, gone, other = (f"{kind}_{digit:0>16}" for kind, digit in SEGMENTS)
+    names = (owned, dead, gone, "fastrtps_port7411")
     write(tmp_path, {f"{name}_el": "" for name in names})
     for name in names:
         (tmp_path / name).write_bytes(bytes(2**20))
-    (tmp_path / "fastrtps_0d_el").write_text("")
-    with (tmp_path / "fastrtps_0a_el").open("rb") as owner:
+    (tmp_path / f"{other}_el").write_text("")
+    with (tmp_path / f"{owned}_el").open("rb") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX)
         found = shared_memory_check(tmp_path)
         assert found.verdict is verdict
@@ -311,7 +315,7 @@ def test_segments_of_killed_processes(tmp_path, monkeypatch, total, free, verdic
         if command:
             subprocess.run(command, shell=True, check=True)  # noqa: S602 - as a person would
             left = {path.name.removesuffix("_el") for path in tmp_path.iterdir()}
-            assert left == {"fastrtps_0a", "fastrtps_port7411", "fastrtps_0d"}, "others live"
+            assert left == {owned, "fastrtps_port7411", other}, "others live"
 
 
 def test_shared_memory_that_is_missing_small_or_fine(tmp_path, monkeypatch):

@@ -22,8 +22,11 @@ from segmif_ros.export.fast_segmentation import (
     guidance_encoder,
 )
 from segmif_ros.export.rewrite import FastSegMiF, rewrite
-from segmif_ros.network.fusion import DilatedResidualDenseBlock, FusionNetwork
-from segmif_ros.network.interaction import HierarchicalInteractiveAttention
+from segmif_ros.network.fusion import (
+    DilatedResidualDenseBlock,
+    FusionNetwork,
+    HierarchicalInteractiveAttention,
+)
 from segmif_ros.network.mix_transformer import Block, EncoderShape, MixTransformer
 from segmif_ros.network.segmif import AllMlpHead, SegMiF, Switches
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from segmif_ros.export.checkpoint import Imported, import_states
 from segmif_ros.export.export import BytesInBytesOut
 from segmif_ros.export.rewrite import FastSegMiF
-from segmif_ros.network.interaction import HierarchicalInteractiveAttention
+from segmif_ros.network.fusion import HierarchicalInteractiveAttention
 from segmif_ros.network.segmif import SegMiF
 
 
