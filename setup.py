@@ -64,6 +64,7 @@ setup(
         "msgspec>=0.19,<1",
         "Jinja2>=3.0,<4",
         "tqdm>=4.65,<5",
+        "shtab>=1.7,<2",
         # rosbags knows the messages and brings apsw, for .db3; mcap reads files that were never
         # completed and checksums, and brings zstandard and lz4.
         "rosbags>=0.11,<0.12",

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from segmif_ros.cli.command_line import (
     run,
     shared,
 )
-from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.extract import add_extract
 from segmif_ros.recordings.bags import BagReader, BagSummary
 from segmif_ros.recordings.clips import FolderPairs, PairSource, VideoPair
@@ -71,6 +72,7 @@ def parser() -> Parser:
     info.add_argument(
         "--check", action="store_true", help="read every message; exit 3 where one is damaged"
     )
+    shared(info, "--json")
     info.set_defaults(work=_info)
     saver = verbs.add_parser(
         "recover",
@@ -99,7 +101,7 @@ def _info(args: argparse.Namespace) -> int:
                 for _ in reader.messages():
                     bar.update()
             summary = replace(summary, damage=reader.damage)
-    say(table(summary))
+    say(json.dumps(asdict(summary), indent=1, default=str) if args.json else table(summary))
     return VERDICT if args.check and summary.damage else FINE
 
 
@@ -112,6 +114,7 @@ def _recover(args: argparse.Namespace) -> int:
     say(table(found.summary))
     for line in found.lost:
         say(f"lost: {line}")
+    next_step(f"segmif view {args.out}")
     return FINE
 
 
@@ -205,6 +208,7 @@ def _make(args: argparse.Namespace) -> int:
             progress=bar.update,
         )
     say(table(summary))
+    next_step(f"segmif demo --bag {args.out}")
     return FINE
 
 

@@ -21,7 +21,6 @@ import numpy as np
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.command_line import (
-    FAILED,
     FINE,
     WRONG_USE,
     Parser,
@@ -69,8 +68,7 @@ def _measure(args: argparse.Namespace) -> int:
             except (BundleError, EngineError) as err:
                 note(f"{name} is left out: {str(err).splitlines()[0]}")
         if not engines:
-            note("segmif bench: no engine opened; see docs/engines.md")
-            return FAILED
+            raise EngineError("no engine opened; see docs/engines.md")
         rows = measured(engines, pairs, args.rounds)
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     size = as_size(bundle.manifest.size)

@@ -10,7 +10,7 @@ from time import monotonic
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.command_line import FINE, Parser, as_size, run, shared, whole
-from segmif_ros.cli.console import note, say
+from segmif_ros.cli.console import next_step, note, say
 from segmif_ros.engines.base import (
     OPTIMIZATION_LEVEL,
     WORKSPACE_MIB,
@@ -95,6 +95,7 @@ def _build(args: argparse.Namespace) -> int:
     say(f"ready after {monotonic() - started:.0f} s")
     for name in ("engine_file", "runtime", "device", "precision", "graph", "gate"):
         say(f"{name}: {facts[name]}")
+    next_step(f"segmif_node --ros-args -p model:={args.bundle} -p engine:=tensorrt")
     return FINE
 
 

@@ -30,7 +30,7 @@ from segmif_ros.cli.command_line import (
     size,
     whole,
 )
-from segmif_ros.cli.console import say
+from segmif_ros.cli.console import next_step, say
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.pictures import read_rgb, read_thermal
 from segmif_ros.outputs import write_whole
@@ -317,6 +317,7 @@ def _write(
             raise CalibrationError(f"picture {str(path)!r} cannot be written; name it .png or .jpg")
         write_whole(path, coded.tobytes())
         say(f"{path}: thermal edges on the RGB image, before and after")
+    next_step(f"ros2 launch segmif_ros segmif.launch.py calibration_file:={args.out.resolve()}")
 
 
 def _hfov(text: str) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from segmif_ros.cli.spellings import OLD_SPELLINGS
+from segmif_ros.error_codes import USAGE, code_of
 from segmif_ros.outputs import OutputError, require_absent
 
 FINE, FAILED, WRONG_USE, VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
@@ -55,7 +56,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong and what may have been meant; exit code 2."""
-        self.exit(WRONG_USE, f"{self.prog}: {message}{self._guess(message)}; see --help\n")
+        self.exit(WRONG_USE, f"{self.prog}: {USAGE} {message}{self._guess(message)}; see --help\n")
 
     def _guess(self, message: str) -> str:
         unknown = re.match(r"unrecognized arguments: .*?(-[\w-]+)", message)
@@ -123,7 +124,7 @@ def run(
 def _failed(prog: str, err: Exception, code: int) -> int:
     lines = str(err).split("\n") or [repr(err)]
     text = " ".join(" ".join(lines).split())
-    sys.stderr.write(f"{prog}: {text if len(text) < _LONG_MESSAGE else lines[0]}\n")
+    sys.stderr.write(f"{prog}: {code_of(err)} {text if len(text) < _LONG_MESSAGE else lines[0]}\n")
     return code
 
 

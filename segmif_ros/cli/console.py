@@ -21,6 +21,11 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def next_step(command: str) -> None:
+    """Say which command usually follows; on stderr, because it is no result."""
+    note(f"next: {command}")
+
+
 def progress_bar(**options: Any) -> tqdm[Any]:
     """Return a progress bar that goes away at its end and does not flood a log file."""
     return tqdm(leave=False, mininterval=0.2 if sys.stderr.isatty() else 5.0, **options)

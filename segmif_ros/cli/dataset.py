@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 
 from segmif_ros.cli.command_line import FINE, VERDICT, Parser, refuse_existing, run, shared, whole
-from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.extract import add_export
 from segmif_ros.datasets.alignment import OFF_PX, Alignment
 from segmif_ros.datasets.bag import BagReading
@@ -44,6 +44,8 @@ def _check(args: argparse.Namespace) -> int:
         _write_sheet(dataset, args.write_sheet, args.sheet_pairs)
         if not args.json:
             say(f"contact sheet: {args.write_sheet}")
+    if report.sound and not args.json and args.path is not None:
+        next_step(f"segmif evaluate --dataset {args.path} --model segmif-nano --out scores")
     return FINE if report.sound else VERDICT
 
 

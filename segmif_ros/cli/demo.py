@@ -27,7 +27,7 @@ from segmif_ros.cli.command_line import (
     shared,
     whole,
 )
-from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE, Marks, draw_sheet, draw_video
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
@@ -292,6 +292,7 @@ def _verdict(report: RunReport, out: Path, *, video: bool) -> int:
     written = [str(out / name) for name in names if (out / name).is_file()]
     say("")
     say("wrote " + ", ".join(written))
+    next_step("segmif bag make --rgb-video A.mp4 --thermal-video B.mp4 --out my_bag")
     if report.passed:
         return FINE
     worst = max(report.dropped, key=lambda reason: report.dropped[reason], default="nothing came")

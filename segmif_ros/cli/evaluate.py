@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.command_line import FAILED, FINE, INTERRUPTED, VERDICT, run
-from segmif_ros.cli.console import note, progress_bar, say
+from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, run
+from segmif_ros.cli.console import next_step, note, progress_bar, say
 from segmif_ros.cli.evaluate_arguments import check, parser, refusal, requirements, settings_of
 from segmif_ros.cli.evaluate_dataset import evaluate_dataset
 from segmif_ros.cli.evaluate_live import LOG, evaluate_live
@@ -83,11 +83,10 @@ def _evaluate(args: argparse.Namespace) -> int:
                 return write_report(args.out, report, [result])
             return _drive(args, settings, bags, bundle, wanted)
         except OSError as err:
-            note(
-                f"segmif evaluate: {err}; free space, or choose another folder with --out. "
-                "What is done is kept there for the next try"
-            )
-            return FAILED
+            raise DriveError(
+                f"{err}; free space, or choose another folder with --out. What is done is kept "
+                "there for the next try"
+            ) from err
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:
@@ -223,9 +222,9 @@ def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]
     say(table(report))
     say("")
     say("wrote " + ", ".join(str(out / name) for name in written))
+    next_step(f"segmif view {out}")
     if not report["pairs"]["evaluated"]:
-        note("segmif evaluate: not one pair could be evaluated")
-        return FAILED
+        raise DriveError("not one pair could be evaluated")
     return VERDICT if report["verdict"]["passed"] is False else FINE
 
 

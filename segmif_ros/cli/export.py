@@ -20,6 +20,7 @@ from segmif_ros.cli.command_line import (
     run,
     shared,
 )
+from segmif_ros.cli.console import next_step
 from segmif_ros.cli.quantise import (
     add_calibration_options,
     add_precision,
@@ -135,6 +136,7 @@ def _export(args: argparse.Namespace) -> int:
     for precision in args.write_precision:
         if precision != "fp32":
             bundle = add_precision(bundle, precision, args)
+    next_step(f"segmif evaluate --dataset PATH --model {bundle.path} --out scores")
     return FINE
 
 

@@ -14,7 +14,7 @@ from segmif_ros.cli.command_line import (
     out_that_was_last,
     shared,
 )
-from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.datasets.bag import BagReading
 from segmif_ros.datasets.extract import extract_bag, rig_pairs, write_pairs
 from segmif_ros.datasets.rig import NAME, SEEDS
@@ -111,5 +111,6 @@ def _run(out: Path, work: Callable[[Callable[[int, int], None]], tuple[int, list
         count, notes = work(progress)
     for note in notes:
         say(f"note: {note}")
-    say(f"wrote {count} pairs to {out}; next: segmif dataset check {out} --write-sheet sheet.png")
+    say(f"wrote {count} pairs to {out}")
+    next_step(f"segmif dataset check {out} --write-sheet sheet.png")
     return FINE

@@ -24,7 +24,7 @@ from segmif_ros.cli.command_line import (
     shared,
     whole,
 )
-from segmif_ros.cli.console import progress_bar
+from segmif_ros.cli.console import next_step, progress_bar
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset, held_out
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
@@ -71,6 +71,7 @@ def _fit(args: argparse.Namespace) -> int:
             f"{figures['error']:.3f} (accuracy {figures['accuracy']:.2f}, confidence "
             f"{figures['confidence']:.2f}, {figures['pixels']} pixels)"
         )
+    next_step(f"segmif evaluate --dataset PATH --model {bundle.path} --out scores")
     return FINE
 
 

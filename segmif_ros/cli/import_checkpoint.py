@@ -20,6 +20,7 @@ from segmif_ros.cli.command_line import (
     run,
     shared,
 )
+from segmif_ros.cli.console import next_step
 from segmif_ros.cli.quantise import say_compiled
 from segmif_ros.outputs import require_absent
 
@@ -194,6 +195,7 @@ def _write(
             f"{written.model_path.stat().st_size / 1e6:.1f} MB, {written.manifest.sha256}"
         )
         say_compiled(written, written.precisions[0])
+    next_step(f"segmif check-engine {bundle.path}")
 
 
 def _halved(folder: Path) -> Path:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from segmif_ros.cli.command_line import FINE, Parser, as_size, run, shared
@@ -24,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser("segmif info", "segmif info segmif-nano", description=__doc__)
-    shared(made, "bundle")
+    shared(made, "bundle", "--json")
     return made
 
 
@@ -48,6 +50,10 @@ def _show(args: argparse.Namespace) -> int:
         *((f"switch {key}", str(value)) for key, value in manifest.switches.items()),
         *((f"provenance {key}", str(value)) for key, value in manifest.provenance.items()),
     ]
+    if args.json:
+        parts = [asdict(part) for part in (*cost.parts, cost.total)]
+        print(json.dumps({**dict(facts), "parts": parts, "peak_mb": cost.peak_mb}, indent=1))
+        return FINE
     print("\n".join(f"{key}: {value}" for key, value in facts))
     print()
     print(_table([HEADER, *rows(cost)]))

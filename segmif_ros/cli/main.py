@@ -14,6 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from segmif_ros import __version__
+from segmif_ros.error_codes import PACKAGE, USAGE
 from segmif_ros.interrupts import catch_early
 from segmif_ros.share import install_command
 
@@ -65,6 +66,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
     "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),
     "bench": ("segmif_ros.cli.bench", "time a bundle on every engine of this machine"),
+    "completion": ("segmif_ros.cli.completion", "print the completion script of bash or zsh"),
 }
 
 EXTRAS: Mapping[str, tuple[str, str]] = {
@@ -119,7 +121,7 @@ def _run(arguments: list[str]) -> int:
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
-        sys.stderr.write(f"segmif: no verb {verb!r}{guess}\n\n{usage()}\n")
+        sys.stderr.write(f"segmif: {USAGE} no verb {verb!r}{guess}\n\n{usage()}\n")
         return 2
     # Our own messages name the file; the video library's would come in front of them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -136,7 +138,7 @@ def _run(arguments: list[str]) -> int:
             raise
         extra, before = EXTRAS[name]
         sys.stderr.write(
-            f"segmif {verb}: no Python package {name!r}; {before}{install_command(extra)}\n"
+            f"segmif {verb}: {PACKAGE} no Python package {name!r}; {before}{install_command(extra)}\n"
         )
         return 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segmif_ros.cli.command_line import FINE, Parser, refuse_existing, run, shared
+from segmif_ros.cli.console import next_step
 from segmif_ros.outputs import OutputError
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def _quantise(args: argparse.Namespace) -> int:
         if args.out is not None and not added and not existed:
             shutil.rmtree(args.out)  # the next try would find it in its way
         raise
+    next_step(f"segmif check-engine {bundle.path} --precision {args.write_precision[-1]}")
     return FINE
 
 

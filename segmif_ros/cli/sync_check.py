@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segmif_ros.cli.command_line import (
-    FAILED,
     FINE,
     Parser,
     UsageError,
@@ -59,11 +57,10 @@ def _check(args: argparse.Namespace) -> int:
     empty = [topics[stream] for stream, log in logs.items() if not log.stamps_ns]
     if empty:
         refused = "; ".join(reason for log in logs.values() for reason in log.refused)
-        sys.stderr.write(
-            f"segmif sync-check: no image on {' and '.join(empty)}"
-            f"{'; ' + refused if refused else ''}; `segmif doctor` tells what is there\n"
+        raise BagError(
+            f"no image on {' and '.join(empty)}{'; ' + refused if refused else ''}; "
+            "`segmif doctor` tells what is there"
         )
-        return FAILED
     report = sync_report(logs[Stream.RGB], logs[Stream.THERMAL])
     figures = json.dumps(report.to_dict(), indent=1)
     print(figures if args.json else to_text(report, topics))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,10 @@ def test_what_is_no_bundle_is_refused_in_one_line(
 def test_the_name_of_a_model_that_ships_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "segmif-nano"]) == 0
     assert "name: segmif-nano" in capsys.readouterr().out.splitlines()
+
+
+def test_info_as_json_has_the_same_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "segmif-nano", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["name"] == "segmif-nano"
+    assert found["parts"][-1]["parameters"] > 1_000_000

@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 
+from segmif_ros.error_codes import code_of
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.registration import Geometry
@@ -163,7 +164,7 @@ class Reporter:
                 self.report()
             except Exception as err:
                 # The thread must live on; a fault in one report is logged and the next is tried.
-                self._log(repr(err))
+                self._log(err)
 
     def _period_ns(self) -> int:
         return round(NANOSECONDS / self._settings().diagnostics_rate_hz)
@@ -173,9 +174,9 @@ class Reporter:
         left_ns = reported_ns + self._period_ns() - monotonic_ns()
         return max(0.0, min(left_ns / NANOSECONDS, _LONGEST_PAUSE_S))
 
-    def _log(self, error: str) -> None:
+    def _log(self, err: Exception) -> None:
         if self._throttle.ready(monotonic_ns()):
-            text = f"diagnostics failed: {error}\n{traceback.format_exc()}"
+            text = f"{code_of(err)} diagnostics failed: {err!r}\n{traceback.format_exc()}"
             self._node.get_logger().error(text)
 
     def _settings(self) -> Settings:

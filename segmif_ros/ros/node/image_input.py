@@ -15,6 +15,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 
+from segmif_ros.error_codes import code_of
 from segmif_ros.frames import Frame
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream, stamp_of
@@ -150,7 +151,9 @@ class ImageInput:
         except Exception as err:
             if self._throttle.ready(monotonic_ns()):
                 trace = traceback.format_exc()
-                self._node.get_logger().error(f"taking an image failed: {err!r}\n{trace}")
+                self._node.get_logger().error(
+                    f"{code_of(err)} taking an image failed: {err!r}\n{trace}"
+                )
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

@@ -13,6 +13,7 @@ from threading import Event
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
+from segmif_ros.error_codes import code_of
 from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.ros import session
 from segmif_ros.ros.node.node import SegmifNode
@@ -54,7 +55,7 @@ def main(
         try:
             session.join(_command_line(args))
         except RosError as err:
-            sys.stderr.write(f"segmif_node: {err}\n")
+            sys.stderr.write(f"segmif_node: {code_of(err)} {err}\n")
             return EXIT_USAGE
         return _run(stop, watch)
 

@@ -19,6 +19,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
+from segmif_ros.error_codes import code_of
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.registration import RegistrationError
@@ -155,7 +156,7 @@ class SegmifNode(LifecycleNode):
         """Log what a callback raised, once in a while, and go on: the cameras are still there."""
         if self._throttle.ready(monotonic_ns()):
             trace = "".join(traceback.format_exception(err))
-            self.get_logger().error(f"a callback of rclpy failed: {err!r}\n{trace}")
+            self.get_logger().error(f"{code_of(err)} a callback of rclpy failed: {err!r}\n{trace}")
 
     def close(self) -> None:
         """Leave the active state properly and free everything."""
@@ -175,7 +176,7 @@ class SegmifNode(LifecycleNode):
                 super().on_activate(state)
             action()
         except (*CONFIGURE_ERRORS, GivenUpError) as err:
-            self.last_error = f"{name} failed: {err}"
+            self.last_error = f"{code_of(err)} {name} failed: {err}"
             if self._stop.is_set():
                 self.get_logger().info(self.last_error)
             else:
@@ -185,7 +186,7 @@ class SegmifNode(LifecycleNode):
             # After a failed activation the state would be inactive, with nothing configured in it.
             return FAILURE if name == "configure" else ERROR
         except Exception as err:
-            self.last_error = f"{name} failed: {err!r}"
+            self.last_error = f"{code_of(err)} {name} failed: {err!r}"
             self.get_logger().error(f"{self.last_error}\n{traceback.format_exc()}")
             return ERROR
         self._lifecycle = after

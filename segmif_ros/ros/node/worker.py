@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from segmif_ros.bundle import Bundle, Manifest
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
+from segmif_ros.error_codes import code_of
 from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import ParameterError, Settings
@@ -223,9 +224,9 @@ class Worker:
         try:
             self._process(pair)
         except PAIR_ERRORS as err:
-            self._failed(str(err), "")
+            self._failed(err, str(err), "")
         except Exception as err:
-            self._failed(repr(err), "\n" + traceback.format_exc())
+            self._failed(err, repr(err), "\n" + traceback.format_exc())
         finally:
             statistics.working_since_ns = None
 
@@ -321,13 +322,14 @@ class Worker:
             result.rgb, result.thermal, valid, warn_px=settings.alignment_warn_px, now_ns=now_ns
         )
 
-    def _failed(self, text: str, details: str) -> None:
+    def _failed(self, err: Exception, text: str, details: str) -> None:
         if self._abandoned:
             return  # the topics are gone already, and so is everybody who counts
         statistics = self._statistics
         statistics.add_failure(text)
         if self._throttle.ready(monotonic_ns()):
-            self._logger.error(f"pair failed ({statistics.failures} so far): {text}{details}")
+            count = f"pair failed ({statistics.failures} so far)"
+            self._logger.error(f"{code_of(err)} {count}: {text}{details}")
 
 
 def _facts(

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.typesys import get_types_from_msg
 
+from segmif_ros.error_codes import NOTHING_CAME
 from segmif_ros.interrupts import stopping
 from segmif_ros.recordings.bags import BagError, message_types
 from segmif_ros.recordings.writer import BagWriter
@@ -137,7 +138,8 @@ class _Recorder:
         sys.stdout.write(f"recorded {total} messages in {out}\n")
         if silent:
             sys.stderr.write(
-                f"nothing came on {', '.join(silent)}; check the topic names and ROS_DOMAIN_ID\n"
+                f"{NOTHING_CAME} nothing came on {', '.join(silent)}; "
+                "check the topic names and ROS_DOMAIN_ID\n"
             )
         return 0 if total else EXIT_NOTHING_RECORDED
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from segmif_ros.error_codes import NO_SUBSCRIBER
 from segmif_ros.interrupts import stopping
 from segmif_ros.recordings.bags import (
     IMAGES,
@@ -270,7 +271,8 @@ class _Player:
         missing = self._wait_for_subscribers()
         if missing:
             sys.stderr.write(
-                f"nobody subscribed to {', '.join(missing)} within {self._options.wait_s:g} s; "
+                f"{NO_SUBSCRIBER} nobody subscribed to {', '.join(missing)} within "
+                f"{self._options.wait_s:g} s; "
                 "check the topic names (--remap), ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE\n"
             )
             return EXIT_NO_SUBSCRIBER

@@ -19,6 +19,7 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from segmif_ros.error_codes import NO_SUBSCRIBER, code_of
 from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.rig.cameras.cameras import Camera, Lidar, Rig, write_calibration
 from segmif_ros.rig.draw.footage import TOUR, Footage
@@ -230,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = parser().parse_args(own_arguments(command))
             return _run(args, command, stop)
         except (ValueError, OSError, RuntimeError) as err:
-            sys.stderr.write(f"segmif_rig: {err}\n")
+            sys.stderr.write(f"segmif_rig: {code_of(err)} {err}\n")
             return EXIT_USAGE
 
 
@@ -286,7 +287,7 @@ def _publish(
         missing = node.wait_for_subscribers(args.wait_for_subscribers, stop)
         if missing:
             sys.stderr.write(
-                f"segmif_rig: nobody subscribed to {', '.join(missing)} within "
+                f"segmif_rig: {NO_SUBSCRIBER} nobody subscribed to {', '.join(missing)} within "
                 f"{args.wait_for_subscribers:g} s; check topic names, ROS_DOMAIN_ID and "
                 "ROS_AUTOMATIC_DISCOVERY_RANGE\n"
             )

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Print a script that completes verbs, options and choices in a shell."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+from segmif_ros.cli.command_line import FINE, Parser, run
+
+_EXAMPLE = """\
+segmif completion bash > ~/.local/share/bash-completion/completions/segmif
+segmif completion zsh > "${fpath[1]}/_segmif\""""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the script and return the exit code."""
+    return run(parser(), _print, argv)
+
+
+def parser() -> Parser:
+    """Return the parser of the verb."""
+    made = Parser("segmif completion", _EXAMPLE, description=__doc__)
+    made.add_argument("shell", choices=("bash", "zsh"), help="start a new shell afterwards")
+    return made
+
+
+def _print(args: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(whole_parser(), args.shell))
+    return FINE
+
+
+def whole_parser() -> Parser:
+    """Return one parser of all verbs; their modules are imported, which takes seconds."""
+    from segmif_ros.cli.main import VERBS
+
+    made = Parser("segmif")
+    made.add_argument("--version", action="store_true")
+    verbs = made.add_subparsers(dest="verb")
+    for verb, (module, text) in VERBS.items():
+        verbs.add_parser(verb, prog=f"segmif {verb}", help=text)
+        verbs.choices[verb] = import_module(module).parser()
+    return made
