@@ -9,9 +9,9 @@ from importlib import import_module
 
 from segmif_ros.cli.command_line import FINE, Parser, run
 
-_EXAMPLE = """\
-segmif completion bash > ~/.local/share/bash-completion/completions/segmif
-segmif completion zsh > "${fpath[1]}/_segmif\""""
+_PLACES = """
+bash: redirect it into ~/.local/share/bash-completion/completions/segmif
+zsh: redirect it into a file _segmif in a folder of $fpath"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,7 +21,9 @@ def main(argv: Sequence[str]) -> int:
 
 def parser() -> Parser:
     """Return the parser of the verb."""
-    made = Parser("segmif completion", _EXAMPLE, description=__doc__)
+    made = Parser(
+        "segmif completion", "segmif completion bash", description=__doc__, epilog=_PLACES
+    )
     made.add_argument("shell", choices=("bash", "zsh"), help="start a new shell afterwards")
     return made
 

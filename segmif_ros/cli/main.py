@@ -138,7 +138,8 @@ def _run(arguments: list[str]) -> int:
             raise
         extra, before = EXTRAS[name]
         sys.stderr.write(
-            f"segmif {verb}: {PACKAGE} no Python package {name!r}; {before}{install_command(extra)}\n"
+            f"segmif {verb}: {PACKAGE} no Python package {name!r}; "
+            f"{before}{install_command(extra)}\n"
         )
         return 1
 

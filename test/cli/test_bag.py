@@ -181,7 +181,7 @@ def test_make_errors_are_one_line(tmp_path, capsys, arguments, code, message):
 def test_info_of_a_missing_bag_is_one_line(capsys):
     assert main(["info", "nowhere"]) == 1
     assert capsys.readouterr().err == (
-        "segmif bag info: bag 'nowhere' does not exist; check the path\n"
+        "segmif bag info: SEG-E301 bag 'nowhere' does not exist; check the path\n"
     )
 
 

@@ -147,7 +147,7 @@ def test_a_bug_keeps_its_traceback_and_an_error_becomes_a_line(
     from segmif_ros.bundle import BundleError
 
     assert fails(BundleError("no\n   model")) == 1
-    assert capsys.readouterr().err == "segmif x: no model\n"
+    assert capsys.readouterr().err == "segmif x: SEG-E101 no model\n"
     assert fails(UsageError("both")) == 2
     with pytest.raises(ZeroDivisionError):
         fails(ZeroDivisionError())

@@ -33,7 +33,7 @@ def test_bash_offers_verbs_options_and_choices(
     assert offered("") >= set(VERBS)
     assert offered("qu") == {"quantise"}
     assert offered("bag", "re") == {"record", "recover"}
-    assert "--engine-cache" in offered("evaluate", "--engine-")
+    assert offered("evaluate", "--rgb-t") == {"--rgb-topic"}
     assert "openvino" in offered("check-engine", "BUNDLE", "--engine", "")
 
 

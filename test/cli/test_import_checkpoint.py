@@ -153,7 +153,7 @@ def test_swapped_files_are_refused_in_one_line(
     assert (
         capsys.readouterr()
         .err.splitlines()[-1]
-        .startswith("segmif import-checkpoint: the two files are swapped")
+        .startswith("segmif import-checkpoint: SEG-E405 the two files are swapped")
     )
 
 
