@@ -19,7 +19,7 @@ TEXT = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(
 def test_every_layout_has_its_row() -> None:
     table = TEXT.split("## Layouts")[1].split("## What")[0]
     rows = re.findall(r"^\| `(\w+)` \| .* \| `?([\w-]+)`?.* \| .* \|$", table, re.M)
-    assert rows == [(layout.kind, layout.labels or "--labels") for layout in LAYOUTS]
+    assert rows == [(layout.kind, layout.labels or "--classes") for layout in LAYOUTS]
 
 
 def test_every_protocol_has_its_row_with_the_right_number_of_classes() -> None:
