@@ -177,7 +177,6 @@ def geometry_check(
 
     if not (rgb and thermal and rgb.get("size") and thermal.get("size")):
         return []
-    from segmif_ros.registration.lens import cameras_differ  # the doctor starts without NumPy
 
     shown, other = (f"{width}x{height}" for width, height in (rgb["size"], thermal["size"]))
     differ = cameras_differ(shown, other, rgb["focal_lengths"], thermal["focal_lengths"])

@@ -95,5 +95,5 @@ def test_without_ros_a_bag_is_not_played_and_rclpy_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.startswith("segmif bag: no Python package 'rclpy'; source a ROS 2")
+    assert done.stderr.startswith("segmif bag: SEG-E002 no Python package 'rclpy'; source a ROS 2")
     assert done.stderr.count("\n") == 1
