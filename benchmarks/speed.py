@@ -30,8 +30,9 @@ from benchmarks.dds.comparison import key_figures
 from benchmarks.dds.machine import machine_facts
 from benchmarks.dds.tables import markdown, overload_table
 from segmif_ros.bundle import Bundle
-from segmif_ros.engines import open_engine
-from segmif_ros.engines.base import EngineOptions
+from segmif_ros.engines.base import Engine
+from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
+from segmif_ros.engines.openvino import OpenVinoEngine
 from segmif_ros.engines.reference import reference_pairs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -40,8 +41,11 @@ DOCUMENT = REPOSITORY / "docs" / "engines.md"
 BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 OLD = "248c09f"
 SHIPPED = "models/segmif-nano"
-ENGINES = (("openvino", "auto"), ("openvino", "fp32"), ("onnxruntime", "fp32"))
-"""Engine, and the precision that it is asked for."""
+ENGINES: tuple[Callable[[Bundle], Engine], ...] = (
+    OpenVinoEngine,
+    partial(OpenVinoEngine, precision="fp32"),
+    OnnxRuntimeEngine,
+)
 _LATENCY = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "as the engine sets it: LATENCY, 1 stream": _LATENCY,
@@ -148,17 +152,14 @@ def in_turns(calls: Mapping[str, Call], rounds: int) -> dict[str, dict[str, floa
 def engine_times(old: Path, new: Path, rounds: int) -> dict[str, Any]:
     """Both bundles on each engine, in turns."""
     found = {}
-    for name, precision in ENGINES:
-        options = EngineOptions(precision="auto" if name == "onnxruntime" else precision)
-        opened = {}
-        for title, folder in (("old", old), ("new", new)):
-            opened[title] = open_engine(name, Bundle.load(folder), options=options)
+    for kind in ENGINES:
+        opened = {title: kind(Bundle.load(f)) for title, f in (("old", old), ("new", new))}
         pair = reference_pairs(Bundle.load(new))[0]
         calls = {
             title: partial(engine.infer, pair.rgb, pair.thermal) for title, engine in opened.items()
         }
         facts = opened["new"].describe()
-        title = f"{name}, {facts['precision']}, {facts['threads']} threads"
+        title = f"{opened['new'].name}, {facts['precision']}, {facts['threads']} threads"
         found[title] = in_turns(calls, rounds)
         for engine in opened.values():
             engine.close()
