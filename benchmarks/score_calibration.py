@@ -42,7 +42,7 @@ from segmif_ros.rig.draw.render import Renderer
 from segmif_ros.rig.scene.planner import random_scene
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "helpers"))
-from calibration_board import Board, BoardStudio, Distortion
+from segmif_ros.rig.draw.board import Board, BoardStudio, Distortion
 
 RGB_LENS: Distortion = (-0.25, 0.08, 0.001, -0.0005)
 THERMAL_LENS: Distortion = (-0.35, 0.12, 0.0, 0.0)

@@ -22,7 +22,7 @@ from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.thermal import ThermalNormaliser
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "test" / "helpers"))
-from calibration_board import Board, BoardStudio, BoardView
+from segmif_ros.rig.draw.board import Board, BoardStudio, BoardView
 
 HERE = Path(__file__).resolve().parent
 PATTERN = Pattern(8, 6, 0.05)

@@ -19,7 +19,8 @@ import argparse
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,19 @@ from segmif_ros.evaluation.ground_truth import box_classes
 from segmif_ros.evaluation.result import INTERRUPTED as NOT_REACHED
 from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError
-from segmif_ros.evaluation.settings import DriveSettings, SettingsError
+from segmif_ros.evaluation.settings import (
+    LEAST_MEASURED,
+    METRICS_EVERY,
+    DriveSettings,
+    SettingsError,
+)
 from segmif_ros.evaluation.state import FOLDER as STATE
 from segmif_ros.evaluation.state import StateFolder, evaluation_key
 from segmif_ros.interrupts import handling
 from segmif_ros.outputs import own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError, is_bag
+from segmif_ros.recordings.bags import summarize as summarize_bag
+from segmif_ros.recordings.topics import camera_topics, require_topic
 from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, save
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.summary import chosen_pictures, remove_pictures, summarize, write_pictures
@@ -74,6 +82,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     wanted = requirements(args, protocols[0].name if protocols else "")
     box_classes(settings, bundle)
     _check_outputs(args, settings, bags)
+    settings = _fitted(settings, args, bags)
     names = (HTML_FILE, REPORT_FILE, RUN_FILE, PICTURES, STATE, *((LOG,) if args.live else ()))
     inputs = (*bags, settings.labels, settings.boxes, settings.calibration, args.params)
     with _patient(), own_folder(args.out, names, (*inputs, settings.model), **refusal(args, names)):
@@ -87,6 +96,41 @@ def _evaluate(args: argparse.Namespace) -> int:
                 f"{err}; free space, or choose another folder with --out. What is done is kept "
                 "there for the next try"
             ) from err
+
+
+def _fitted(
+    settings: DriveSettings, args: argparse.Namespace, bags: Sequence[Path]
+) -> DriveSettings:
+    """Fit the settings to the bags: short drives have their fusion measured more often.
+
+    Raises:
+        BagError: a topic that was named is in none of the bags.
+    """
+    named = (settings.rgb_topic, settings.thermal_topic)
+    others = [settings.label_topic] if settings.label_topic else []
+    counts, problems, fitting = [], [], 0
+    for bag in bags:
+        try:
+            summary = summarize_bag(bag)
+        except BagError:
+            continue  # it is skipped, with its reason
+        try:
+            for topic in filter(None, (*named, *others)):
+                require_topic(summary, topic)
+            fitting += 1
+        except BagError as err:
+            problems.append(err)
+            continue
+        with suppress(BagError):
+            cameras = camera_topics(summary, *named, others=others)
+            counts.append(min(topic.count for topic in cameras))
+    if problems and not fitting:
+        raise problems[0]
+    if args.metrics_every is not None or not counts:
+        return settings
+    pairs = min([sum(counts), *([settings.limit] if settings.limit else [])])
+    every = max(1, min(METRICS_EVERY, pairs // LEAST_MEASURED))
+    return replace(settings, metrics_every=every)
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:

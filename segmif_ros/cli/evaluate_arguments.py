@@ -230,7 +230,8 @@ def _add_truth(made: Parser) -> None:
         "--metrics-every",
         type=whole(1),
         metavar="N",
-        help=f"measure fusion on every Nth pair (default: {METRICS_EVERY}; of a data set 1)",
+        help=f"measure fusion on every Nth pair (default: {METRICS_EVERY}, or less for 20 pairs "
+        "of a short drive; of a data set 1)",
     )
 
 

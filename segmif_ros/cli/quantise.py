@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segmif_ros.cli.command_line import FINE, Parser, refuse_existing, run, shared
-from segmif_ros.cli.console import next_step
+from segmif_ros.cli.console import next_step, note
 from segmif_ros.outputs import OutputError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
                 pairs,
                 source=source,
                 runtime=args.runtime,
-                progress=lambda done, _all: bar.update(done - bar.n),
+                progress=lambda done, _all: bar.update(max(0, done - bar.n)),
             )
     entry = bundle.manifest.files[precision]
     megabytes = (bundle.path / entry.file).stat().st_size / 1e6
@@ -146,6 +146,8 @@ def _quantise(args: argparse.Namespace) -> int:
     except BaseException:
         if args.out is not None and not added and not existed:
             shutil.rmtree(args.out)  # the next try would find it in its way
+        if added:
+            note(f"{bundle.path} holds {', '.join(added)} now; the next one failed:")
         raise
     next_step(f"segmif check-engine {bundle.path} --precision {args.write_precision[-1]}")
     return FINE

@@ -35,6 +35,7 @@ from segmif_ros.frames import Image8, Pair
 from segmif_ros.images.suitability import objection
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.objects.regions import thermal_values
+from segmif_ros.pairing import DropReason
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.closable_queue import ClosableQueue
@@ -328,12 +329,7 @@ class _Run:
             StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
             for kind, kept in scores.gallery.pictures()
         )
-        dropped = {
-            f"{stream}.{name}": count
-            for counts in (source.dropped, source.refused)
-            for stream, reasons in counts.items()
-            for name, count in sorted(reasons.items())
-        }
+        dropped = _dropped(source)
         if self._failed:
             dropped[FAILED] = sum(self._failed.values())
         limited = source.pairs == self._settings.limit
@@ -410,6 +406,32 @@ def _source(path: Path, bench: EvaluationContext) -> DriveSource:
         label_topic=settings.label_topic,
         check=partial(objection, thermal_mode=settings.thermal.mode, calibration=bench.calibration),
     )
+
+
+def _dropped(source: DriveSource) -> dict[str, int]:
+    """Return images in no pair by camera and reason.
+
+    What found no partner because the other camera's images were refused has a name of its own: it
+    is no fault of stamps or offsets.
+    """
+    found: dict[str, int] = {}
+    for stream, reasons in source.dropped.items():
+        (other,) = (name for name in source.refused if name != stream)
+        refused = sum(source.refused[other].values())
+        for name, count in sorted(reasons.items()):
+            lonely = min(count, refused) if name in _WITHOUT_PARTNER else 0
+            refused -= lonely
+            if lonely:
+                key = f"{stream}.partner_refused"
+                found[key] = found.get(key, 0) + lonely
+            if count > lonely:
+                found[f"{stream}.{name}"] = count - lonely
+    for stream, reasons in source.refused.items():
+        found |= {f"{stream}.{name}": count for name, count in sorted(reasons.items())}
+    return found
+
+
+_WITHOUT_PARTNER = (DropReason.TOO_OLD.value, DropReason.NO_PARTNER.value)
 
 
 def _alone(

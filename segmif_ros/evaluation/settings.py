@@ -23,6 +23,8 @@ LIGHTS: tuple[Light, ...] = get_args(Light)
 
 METRICS_EVERY = 100
 """Pairs from one fusion measurement to the next: rarely enough that the engine sets the pace."""
+LEAST_MEASURED = 20
+"""Pairs that fusion is measured on at least, as far as a drive has so many."""
 
 ALIGNMENT_EVERY_S = 2.0
 """Seconds of the drive between two measurements of how thermal lies on RGB, each 25 ms."""

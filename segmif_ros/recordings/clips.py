@@ -31,6 +31,7 @@ _COLOUR_DIFFERENCE = 12.0
 """Mean spread between colour channels above which a thermal clip is taken as false colour."""
 
 _FASTEST_HZ = 1000.0
+_SAME_RATE = 0.05
 
 
 class ClipError(ValueError):
@@ -111,6 +112,12 @@ class VideoPair:
         self._thermal_times = tuple(t for t in self._thermal.times_ns if t < end)
         if limit is None:
             notes.extend(self._left_over())
+        rates = [1e9 / max(clip.period_ns, 1) for clip in (self._rgb, self._thermal)]
+        if abs(rates[0] / rates[1] - 1.0) > _SAME_RATE:
+            notes.append(
+                f"rates differ: visible {rates[0]:.1f} Hz, thermal {rates[1]:.1f} Hz; frames of "
+                "the faster one are left over when they are paired"
+            )
         if self._rgb.size != self._thermal.size:
             notes.append(
                 f"sizes differ: visible {_by(self._rgb.size)}, thermal {_by(self._thermal.size)}; "

@@ -8,11 +8,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from calibration_board import NO_DISTORTION, Board, BoardStudio
 from numpy.typing import NDArray
 
 from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
 from segmif_ros.rig.cameras.cameras import Pinhole, Rig
+from segmif_ros.rig.draw.board import NO_DISTORTION, Board, BoardStudio
 
 Points = NDArray[np.float64]
 

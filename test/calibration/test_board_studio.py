@@ -6,9 +6,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from calibration_board import Board, BoardStudio
 
 from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.board import Board, BoardFootage, BoardStudio
 
 LENS = (-0.25, 0.08, 0.001, -0.0005)
 
@@ -53,3 +53,21 @@ def test_the_same_seed_gives_the_same_bytes() -> None:
 def test_a_board_that_fits_nowhere_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         BoardStudio(Rig.default(), Board(square_m=0.5)).poses(1)
+
+
+@pytest.mark.parametrize(("encoding", "kind"), [("mono16", np.uint16), ("mono8", np.uint8)])
+def test_footage_of_the_rig_holds_each_pose_for_a_second_in_both_cameras(
+    encoding: str, kind: type
+) -> None:
+    rig = Rig.default(rgb_rate_hz=10.0, thermal_rate_hz=5.0)
+    footage = BoardFootage(BoardStudio(rig, Board(), 3), 2, encoding=encoding)
+    assert not footage.prepare(lambda done, total: (done, total) == (9, 9)), "stopped"
+    assert footage.prepare(lambda _done, _total: True)
+    first, labels = footage.visible(0)
+    assert (labels == 255).all()
+    assert (footage.visible(9)[0] == first).all()
+    assert (footage.visible(10)[0] != first).any()
+    assert (footage.visible(30)[0] == first).all(), "to and fro"
+    assert footage.thermal(4).dtype == kind
+    assert (footage.thermal(4) == footage.thermal(0)).all()
+    assert (footage.thermal(5) != footage.thermal(0)).any()

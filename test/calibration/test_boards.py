@@ -8,7 +8,6 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from calibration_board import Board, BoardPose, BoardStudio
 from rig_pictures import STUDIO, board_view
 
 from segmif_ros.calibration.board_corners import Pattern, find_board, same_order
@@ -16,6 +15,7 @@ from segmif_ros.calibration.boards import BoardSighting, difference_px, fit_plan
 from segmif_ros.calibration.points import CalibrationError, rms_between
 from segmif_ros.registration import Intrinsics, RigCalibration
 from segmif_ros.rig.cameras.cameras import Camera, Rig
+from segmif_ros.rig.draw.board import Board, BoardPose, BoardStudio
 
 PATTERN = Pattern(8, 6, 0.05)
 RGB, THERMAL = (480, 640), (512, 640)

@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
-from drive_bags import PERSON, drive_bag, truth
+from drive_bags import PERSON, SIZE, drive_bag, truth
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.cli import evaluate
@@ -26,6 +27,7 @@ from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.outputs import MARKER, own_folder
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.writer import TOPICS
+from segmif_ros.registration import Calibration, save_calibration
 from segmif_ros.report import files as drive_report
 
 
@@ -119,12 +121,33 @@ def test_a_bag_that_is_not_there_is_named(run, tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_a_bag_of_no_use_is_reported_and_fails(run, bag, tmp_path, capsys):
+def test_a_topic_that_is_in_no_bag_is_told_before_anything_runs(run, bag, tmp_path, capsys):
     assert run(bag, "--rgb-topic", "/rgb/image") == FAILED
+    assert "did you mean /rgb/image_raw" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bag_of_no_use_is_reported_and_fails(run, tmp_path, capsys):
+    late = drive_bag(tmp_path / "late", 6, thermal_late_ns=10**9)
+    assert run(late) == FAILED
     report = drive_report.load(tmp_path / "out")
     assert report["sources"][0]["status"] == "skipped"
-    assert "did you mean /rgb/image_raw" in report["sources"][0]["reason"]
+    assert "no pair: no image of '/thermal/image_raw'" in report["sources"][0]["reason"]
     assert "not one pair" in capsys.readouterr().err
+
+
+def test_a_short_drive_has_its_fusion_measured_on_twenty_pairs(run, tmp_path):
+    assert run(drive_bag(tmp_path / "short", 44)) == FINE
+    fusion = drive_report.load(tmp_path / "out")["fusion"]
+    assert (fusion["every"], fusion["all"]["fused"]["frames"]) == (2, 22)
+
+
+def test_what_the_other_camera_left_alone_is_no_cause_of_its_own(run, tmp_path):
+    rig = tmp_path / "rig.yaml"
+    save_calibration(Calibration(SIZE, (500, 500), np.eye(3)), rig)
+    assert run(drive_bag(tmp_path / "drive", 6), "--calibration", str(rig)) == FAILED
+    dropped = drive_report.load(tmp_path / "out")["pairs"]["dropped"]
+    assert dropped.keys() == {"rgb.partner_refused", "thermal.size"}, dropped
 
 
 def test_a_folder_of_bags_with_a_bad_one(run, tmp_path):

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from calibration_board import Board, BoardPose, BoardStudio, BoardView
 
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.rig.cameras.cameras import Rig
+from segmif_ros.rig.draw.board import Board, BoardPose, BoardStudio, BoardView
 from segmif_ros.rig.draw.render import Renderer
 from segmif_ros.rig.scene.planner import random_scene
 

@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from segmif_ros.error_codes import NO_SUBSCRIBER, code_of
 from segmif_ros.interrupts import ignore, stopping
 from segmif_ros.rig.cameras.cameras import Camera, Lidar, Rig, write_calibration
+from segmif_ros.rig.draw.board import Board, BoardFootage, BoardStudio
 from segmif_ros.rig.draw.footage import TOUR, Footage
 from segmif_ros.rig.draw.pattern import Pattern, write_code
 from segmif_ros.rig.faults.requests import RGB, THERMAL, Damage
@@ -98,7 +99,7 @@ class RigNode(Node):
     def __init__(
         self,
         rig: Rig,
-        footage: Footage | Pattern,
+        footage: Footage | Pattern | BoardFootage,
         *,
         with_labels: bool,
         encoding: str,
@@ -235,6 +236,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_USAGE
 
 
+def _footage(args: argparse.Namespace, rig: Rig) -> Footage | Pattern | BoardFootage:
+    if args.pattern:
+        return Pattern(rig, encoding=args.thermal_encoding)
+    if args.board:
+        studio = BoardStudio(rig, Board(), args.seed)
+        return BoardFootage(studio, args.board, encoding=args.thermal_encoding)
+    return _street(args, rig)
+
+
 def _street(args: argparse.Namespace, rig: Rig) -> Footage:
     return Footage(
         random_scene(args.seed),
@@ -255,7 +265,7 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
         rig = rig.with_size(*args.size)
     if args.write_calibration is not None:
         write_calibration(args.write_calibration, rig, seed=args.seed)
-    footage = Pattern(rig, encoding=args.thermal_encoding) if args.pattern else _street(args, rig)
+    footage = _footage(args, rig)
     join(command)
     node = RigNode(
         rig,
@@ -278,6 +288,12 @@ def _run(args: argparse.Namespace, command: list[str], stop: Event) -> int:
         rclpy.try_shutdown()
 
 
+def _shown(args: argparse.Namespace) -> str:
+    if args.pattern:
+        return "test pattern"
+    return "a board" if args.board else f"seed {args.seed}, {args.lighting}"
+
+
 def _publish(
     args: argparse.Namespace, node: RigNode, executor: SingleThreadedExecutor, stop: Event
 ) -> int:
@@ -294,8 +310,7 @@ def _publish(
             return EXIT_NO_SUBSCRIBER
     node.get_logger().info(
         f"publishing {node.rgb.images.topic_name} at {args.rate:g} Hz and "
-        f"{node.thermal.images.topic_name} at {args.thermal_rate:g} Hz, "
-        + ("test pattern" if args.pattern else f"seed {args.seed}, {args.lighting}")
+        f"{node.thermal.images.topic_name} at {args.thermal_rate:g} Hz, " + _shown(args)
     )
 
     def idle(seconds: float) -> None:

@@ -79,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
         f"0 renders images when they are due (default {PRERENDER}, or --frames)")  # fmt: skip
     add("--pattern", action="store_true",
         help="a moving test pattern instead of the street: starts at once")  # fmt: skip
+    add("--board", type=_count, metavar="N",
+        help="a warm checkerboard of 8x6 corners, 0.05 m apart, at N places for a second each, to "
+        "try `segmif calibrate board` on")  # fmt: skip
     add("--labels", action="store_true", help="also publish the true labels on rgb/labels (mono8)")
     add("--lidar", type=int, choices=(16, 64), metavar="RINGS",
         help="also publish a LiDAR of 16 or 64 rings (points, 10 Hz at most), a depth image "

@@ -6,6 +6,7 @@ A lamp warms the dark fields more than the light ones, so thermal shows the patt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import Image8
+from segmif_ros.frames import UNLABELLED, Image8, ThermalImage
 from segmif_ros.rig.cameras.cameras import Camera, Matrix, Rig, rotation_x, rotation_y, rotation_z
 from segmif_ros.rig.draw.noise import crop, thermal_noise_bank, value_noise, visible_noise_bank
 from segmif_ros.rig.draw.thermal import NETD_K, Centikelvin
@@ -222,6 +223,54 @@ class BoardStudio:
         for plane, part in zip(whole, (share, *planes), strict=True):
             plane[top : bottom + 1, left : right + 1] = part
         return tuple(whole)
+
+
+class BoardFootage:
+    """The board at one place after another; has the methods of `Footage` that a publisher needs.
+
+    Each pose is held for a second, as somebody would who carries a board, and shown to and fro.
+    """
+
+    def __init__(self, studio: BoardStudio, views: int, *, encoding: str) -> None:
+        """Choose the poses.
+
+        Args:
+            studio: rig and board.
+            views: how many poses.
+            encoding: thermal "mono16" (0.01 K) or "mono8".
+
+        Raises:
+            ValueError: the board does not fit into both pictures.
+        """
+        self._studio, self._encoding = studio, encoding
+        self._poses = studio.poses(views)
+        self._views: list[BoardView] = []
+        rgb = studio.rig.rgb.intrinsics
+        self._labels = np.full((rgb.height, rgb.width), UNLABELLED, np.uint8)
+
+    def prepare(self, progress: Callable[[int, int], bool]) -> bool:
+        """Draw all views; false when `progress` says to stop."""
+        for number in range(len(self._views), len(self._poses)):
+            self._views.append(self._studio.view(self._poses[number], number))
+            if not progress(number + 1, len(self._poses)):
+                return False
+        return True
+
+    def visible(self, number: int) -> tuple[Image8, Image8]:
+        """Return RGB frame `number` (HxWx3 uint8) and its labels, all unlabelled."""
+        return self._at(number, self._studio.rig.rgb).rgb, self._labels
+
+    def thermal(self, number: int) -> ThermalImage:
+        """Return thermal frame `number`, hxw uint16 or uint8."""
+        counts = self._at(number, self._studio.rig.thermal).thermal
+        if self._encoding == "mono16":
+            return counts
+        kelvin = counts / 100.0
+        return np.clip((kelvin - _WALL_K + 5.0) * 8.0, 0, 255).astype(np.uint8)
+
+    def _at(self, number: int, camera: Camera) -> BoardView:
+        there = int(number / max(camera.rate_hz, 1.0)) % (2 * len(self._views))
+        return self._views[min(there, 2 * len(self._views) - 1 - there)]
 
 
 @lru_cache(maxsize=2)
