@@ -146,7 +146,7 @@ def test_make_from_videos_says_what_was_left_out(clips, tmp_path, capsys):
 def test_make_refuses_an_existing_bag_without_force(folder, tmp_path, capsys):
     command = ["make", "--pairs", str(folder), "--out", str(tmp_path / "bag")]
     assert main(command) == 0
-    assert main(command) == 1
+    assert main(command) == 2
     assert "--force" in capsys.readouterr().err
     assert main([*command, "--force"]) == 0
 
