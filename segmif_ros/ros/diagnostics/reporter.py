@@ -294,6 +294,8 @@ _LOGGED_ELSEWHERE = "mode"
 _LOGGED_AS_WARNING = "registration"
 """The one warning that belongs in the log: it lasts until somebody calibrates."""
 _INACTIVE = "inactive"
+_LATER, _LATER_NS = "never_seen", 30 * NANOSECONDS
+"""A camera that was never heard: drivers often start after the node, so it is logged later."""
 
 
 class ErrorLog:
@@ -302,6 +304,7 @@ class ErrorLog:
     def __init__(self) -> None:
         self._logged: dict[str, DiagnosticEntry] = {}
         self._logged_ns: dict[tuple[str, str], int] = {}
+        self._since_ns: dict[str, int] = {}
 
     def problems(self, entries: Iterable[DiagnosticEntry], now_ns: int) -> list[tuple[Level, str]]:
         """Return what is wrong now and was not logged yet, with its level.
@@ -314,6 +317,10 @@ class ErrorLog:
         for entry in filter(_belongs_in_log, entries):
             key = (entry.concern, entry.state)
             before = self._logged.get(entry.concern)
+            if entry.state != _LATER:
+                self._since_ns.pop(entry.concern, None)
+            elif now_ns - self._since_ns.setdefault(entry.concern, now_ns) < _LATER_NS:
+                continue
             quiet = now_ns - self._logged_ns.get(key, -QUIET_NS) < QUIET_NS
             if quiet or (before is not None and before.state == entry.state):
                 continue

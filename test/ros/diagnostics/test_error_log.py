@@ -53,6 +53,14 @@ def test_states_that_come_and_go_are_logged_every_ten_seconds():
         assert [line for _, line in lines].count("rgb: no image for 2.1 s") == 4
 
 
+def test_a_driver_may_start_after_the_node_before_its_absence_is_logged():
+    log, absent = ErrorLog(), DiagnosticEntry("rgb", ERROR, "never_seen", "nobody publishes /x")
+    assert [log.problems([absent], second * S) for second in (2, 15, 31)] == [[], [], []]
+    assert log.recoveries([GOOD]) == [], "what was not logged is not over"
+    assert log.problems([absent], 32 * S) == [(ERROR, "rgb: nobody publishes /x")]
+    assert log.problems([absent], 90 * S) == []
+
+
 def test_a_missing_calibration_is_the_one_warning_in_the_log():
     log = ErrorLog()
     stopped = DiagnosticEntry("mode", Level.ERROR, "stopped", "stopped: because")
