@@ -180,7 +180,11 @@ def _perceived(args: argparse.Namespace, pairs: PairReader) -> PerceivedSource:
     registration = _registration(args)
     engine = open_engine(args.engine, bundle, threads=args.threads, warn=say)
     perceiver = Perceiver(engine, ThermalNormaliser(_thermal(args)), registration)
-    return PerceivedSource(pairs, perceiver, bundle.manifest.classes)
+    source = PerceivedSource(pairs, perceiver, bundle.manifest.classes)
+    facts = perceiver.engine.describe()
+    with_what = ", ".join(facts[name] for name in ("runtime", "precision") if facts.get(name))
+    source.title = f"{source.title}: {bundle.manifest.name} on {with_what}"
+    return source
 
 
 def _load(args: argparse.Namespace) -> Bundle:

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from segmif_ros.metrics.tally import ROWS, SPLITS
 from segmif_ros.outputs import write_whole
 from segmif_ros.report.files import load
-from segmif_ros.report.page import first_seen, number, rendered
+from segmif_ros.report.page import STAGES, first_seen, number, rendered
 from segmif_ros.report.pictures import classes_of, picture_frames
-from segmif_ros.report.svg_plots import Line, line_plot
+from segmif_ros.report.svg_plots import Line, joined, line_plot
 from segmif_ros.view.frames import Picture, ViewError, ViewFrame, jpeg, png
 from segmif_ros.view.page import embedded_viewer
 
@@ -51,6 +51,22 @@ _OVER_TIME: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("Brightness of the visible picture", "grey levels", ("brightness",)),
     ("Network", "ms", ("engine_ms",)),
 )
+
+
+_WORDS = {
+    "engine_ms": "engine time, ms",
+    "difference_ms": "thermal minus RGB, ms",
+    "dx_px": "to the right, px",
+    "dy_px": "down, px",
+    "miou": "mIoU",
+}
+
+
+def _words(column: str) -> str:
+    """Return what a person calls a column of report.json."""
+    stage = STAGES.get(column.removesuffix("_ms"))
+    told = _WORDS.get(column) or (f"{stage}, ms" if stage else column)
+    return told.removesuffix("_SD").replace("_", " ")
 
 
 def write_html(report_dir: Path) -> Path:
@@ -190,24 +206,27 @@ class _Told:
     def columns(
         self, table: Mapping[str, Any], names: Sequence[str] = (), endswith: str = ""
     ) -> list[Line]:
-        """Wanted columns of a table against its first one."""
-        return [
-            Line(name, [(row[0], row[index]) for row in table["rows"] if row[0] is not None])
+        """Wanted columns of a table against its first one; those that never change say nothing."""
+        lines = [
+            Line(
+                _words(name), [(row[0], row[index]) for row in table["rows"] if row[0] is not None]
+            )
             for index, name in enumerate(table["columns"])
             if index and (name in names or (endswith and name.endswith(endswith)))
         ]
+        return [line for line in lines if len({y for _, y in line.points if y is not None}) != 1]
 
-    def over_time(self) -> list[Markup]:
+    def over_time(self) -> Markup:
         tables = self._report["frames"], self._report["fusion_frames"]
         plots = [
             line_plot(title, unit, [line for each in tables for line in self.columns(each, names)])
             for title, unit, names in _OVER_TIME
         ]
-        return plots if any(plots) else []
+        return joined(plots)
 
     def shifts(self, certain: Sequence[Sequence[Any]]) -> list[Line]:
         return [
-            Line(name, [(row[0], row[index]) for row in certain if row[0] is not None])
+            Line(_words(name), [(row[0], row[index]) for row in certain if row[0] is not None])
             for index, name in ((1, "dx_px"), (2, "dy_px"))
         ]
 

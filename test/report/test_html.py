@@ -73,6 +73,14 @@ def test_the_verdict_comes_first(tmp_path):
     assert banners(written(tmp_path)) == [("Passed", " 1 of 1 checks passed.")]
 
 
+def test_plots_are_drawn_with_legends_in_words_and_flat_ones_are_left_out(tmp_path):
+    text = written(tmp_path)
+    assert "Markup(" not in text
+    assert "&lt;figure" not in text
+    assert "to the right, px" in text
+    assert "dx_px" not in text
+
+
 def test_a_failed_report_says_what_failed_at_the_top(tmp_path):
     checks = [
         {"name": "miou", "limit": ">= 0.6", "value": 0.5, "passed": False},

@@ -328,3 +328,16 @@ def test_on_a_phone_nothing_is_wider_than_the_window(server, phone):
     canvas.tap(position={"x": canvas.bounding_box()["width"] * 0.375, "y": 100})
     assert phone.readout()[0] == PERSON
     assert phone.problems == []
+
+
+def test_play_and_all_pictures_are_seen_without_scrolling(server, watched):
+    watched.page.set_viewport_size({"width": 1300, "height": 1000})
+    watched.open(server.address)
+    for part in ("#viewer-play", ".pane[data-pane=classes] canvas", "#viewer-alpha"):
+        box = watched.page.locator(part).bounding_box()
+        assert box["y"] + box["height"] <= 1000, part
+    left, right = (
+        watched.page.locator(f".pane[data-pane={name}]").bounding_box()
+        for name in ("fused", "classes")
+    )
+    assert left["y"] == right["y"]
