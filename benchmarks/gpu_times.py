@@ -232,7 +232,7 @@ def _tensorrt(
     from segmif_ros.engines.tensorrt.run import SLOTS
 
     options = EngineOptions(precision=precision, cache=folder / "engines")
-    engine = open_tensorrt(bundle, options, tell=lambda text: print(text, flush=True))
+    engine = open_tensorrt(bundle, options, on_progress=lambda text: print(text, flush=True))
     told = dict(engine.describe())
     stored = Path(told["engine_file"]).with_suffix(".json")
     facts = timed(engine.infer, pairs)

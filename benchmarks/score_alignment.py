@@ -64,7 +64,7 @@ class Tally:
         moved = [i for i, each in enumerate(after) if each.state is AlignmentState.MOVED]
         if not moved:
             return
-        told = after[-1].told
+        told = after[-1].last_confirmed
         assert told is not None
         self.warned += 1
         self.pairs.append(moved[0] + 1)

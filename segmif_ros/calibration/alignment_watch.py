@@ -58,15 +58,15 @@ class Alignment:
         state: changes only after several measurements that agree.
         judgement: what the newest pairs say by themselves.
         shift: of the newest pairs.
-        told: the newest shift that told something, None before the first; of a moved camera the
-            newest that said so.
+        last_confirmed: the newest shift that told something, None before the first; of a moved
+            camera the newest that said so.
         rgb_width: width of the RGB pictures, pixels.
     """
 
     state: AlignmentState
     judgement: AlignmentState
     shift: Shift
-    told: Shift | None
+    last_confirmed: Shift | None
     rgb_width: int
 
     def relative_px(self, shift: Shift) -> float:

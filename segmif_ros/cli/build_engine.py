@@ -89,7 +89,7 @@ def _build(args: argparse.Namespace) -> int:
     if args.ahead:
         _ahead(bundle, options, args.target)
         return FINE
-    engine = open_tensorrt(bundle, options, warn=note, tell=say)
+    engine = open_tensorrt(bundle, options, on_warning=note, on_progress=say)
     facts = engine.describe()
     engine.close()
     say(f"ready after {monotonic() - started:.0f} s")
@@ -110,7 +110,7 @@ def _ahead(bundle: Bundle, options: EngineOptions, target: str) -> None:
         except PrecisionError as err:
             raise BundleError(str(err)) from err
         say(f"{bundle.path / bundle.manifest.files['fp16'].file}: gate {result.summary()}")
-    path, built, recipe = build_ahead(bundle, options, target, tell=say)
+    path, built, recipe = build_ahead(bundle, options, target, on_progress=say)
     say(f"engine_file: {path}")
     say(f"built: {built.summary()}")
     say(f"from: {recipe.bundle.model_path.name}, sha256 {recipe.bundle.manifest.sha256}")

@@ -43,7 +43,7 @@ def _check(args: argparse.Namespace) -> int:
 
     bundle = Bundle.load(args.bundle)
     options = EngineOptions(args.threads, args.precision, args.device)
-    engine = open_engine(args.engine, bundle, options=options, warn=note, tell=note)
+    engine = open_engine(args.engine, bundle, options=options, on_warning=note, on_progress=note)
     try:
         with progress_bar(unit="pair", desc=engine.name) as bar:
 

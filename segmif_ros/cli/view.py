@@ -178,7 +178,7 @@ def _images(summary: BagSummary, topics: Sequence[str]) -> int:
 def _perceived(args: argparse.Namespace, pairs: PairReader) -> PerceivedSource:
     bundle = _load(args)
     registration = _registration(args)
-    engine = open_engine(args.engine, bundle, threads=args.threads, warn=say)
+    engine = open_engine(args.engine, bundle, threads=args.threads, on_warning=say)
     perceiver = Perceiver(engine, ThermalNormaliser(_thermal(args)), registration)
     source = PerceivedSource(pairs, perceiver, bundle.manifest.classes)
     facts = perceiver.engine.describe()

@@ -42,8 +42,8 @@ def open_engine(
     *,
     options: EngineOptions | None = None,
     threads: int | None = None,
-    warn: Listener = _LOG.warning,
-    tell: Listener = _LOG.warning,
+    on_warning: Listener = _LOG.warning,
+    on_progress: Listener = _LOG.warning,
 ) -> Engine:
     """Open `bundle` with the runtime called `name`.
 
@@ -53,9 +53,9 @@ def open_engine(
         bundle: a verified bundle.
         options: everything else, the defaults if None.
         threads: CPU threads, 0 = all cores, instead of those in `options`.
-        warn: told in one line why "auto" passed over a runtime that is installed.
-        tell: told what goes on while an engine is built or checked, which may take minutes; by
-            default people are told as well, for nothing else would show.
+        on_warning: told in one line why "auto" passed over a runtime that is installed.
+        on_progress: told what goes on while an engine is built or checked, which may take minutes;
+            by default people are told as well, for nothing else would show.
 
     Raises:
         EngineError: unknown name, runtime not installed, or the runtime refuses the model, or the
@@ -66,17 +66,17 @@ def open_engine(
     if threads is not None:
         options = replace(options, threads=threads)
     if name != "auto":
-        return _open(name, bundle, options, warn, tell)
+        return _open(name, bundle, options, on_warning, on_progress)
     installed = [runtime for runtime in _BY_SPEED if _is_installed(runtime)]
     if not installed:
         raise EngineError(f"engine 'auto' found none of {_BY_SPEED}; {install_command('cpu')}")
     *others, last = installed
     for runtime in others:
         try:
-            return _open(runtime, bundle, options, warn, tell)
+            return _open(runtime, bundle, options, on_warning, on_progress)
         except EngineError as err:
-            warn(f"engine 'auto' passes over {runtime}, tries the next: {err}")
-    return _open(last, bundle, options, warn, tell)
+            on_warning(f"engine 'auto' passes over {runtime}, tries the next: {err}")
+    return _open(last, bundle, options, on_warning, on_progress)
 
 
 def _is_installed(runtime: str) -> bool:
@@ -87,12 +87,12 @@ def _is_installed(runtime: str) -> bool:
 
 
 def _open(
-    name: str, bundle: Bundle, options: EngineOptions, warn: Listener, tell: Listener
+    name: str, bundle: Bundle, options: EngineOptions, on_warning: Listener, on_progress: Listener
 ) -> Engine:
     if name == "tensorrt":
         from segmif_ros.engines.tensorrt.open import open_tensorrt
 
-        return open_tensorrt(bundle, options, warn=warn, tell=tell)
+        return open_tensorrt(bundle, options, on_warning=on_warning, on_progress=on_progress)
     if options.precision != "auto":
         bundle = bundle.select(options.precision)
     if name.startswith("onnxruntime"):
@@ -102,12 +102,16 @@ def _open(
             engine = OnnxRuntimeEngine(
                 bundle, threads=options.threads, name=name, cache=options.cache
             )
-            return engine if name == "onnxruntime" else _accepted(engine, bundle, options, tell)
+            return (
+                engine if name == "onnxruntime" else _accepted(engine, bundle, options, on_progress)
+            )
     if name == "openvino":
         from segmif_ros.engines.openvino import OpenVinoEngine
 
         opened = OpenVinoEngine(bundle, threads=options.threads, device=options.device)
-        return opened if options.device == "CPU" else _accepted(opened, bundle, options, tell)
+        return (
+            opened if options.device == "CPU" else _accepted(opened, bundle, options, on_progress)
+        )
     if name == "null":
         from segmif_ros.engines.null import NullEngine
 
@@ -119,13 +123,13 @@ def _accepted(
     engine: OnnxRuntimeEngine | OpenVinoEngine,
     bundle: Bundle,
     options: EngineOptions,
-    tell: Listener,
+    on_progress: Listener,
 ) -> Engine:
     """Return an engine on a device that the gate has not seen this model on, if it passes."""
     from segmif_ros.engines.accepted import accepted_verdict
 
     try:
-        engine.facts["gate"] = accepted_verdict(engine, bundle, options, tell=tell)
+        engine.facts["gate"] = accepted_verdict(engine, bundle, options, on_progress=on_progress)
     except BaseException:
         engine.close()
         raise

@@ -16,7 +16,7 @@ from segmif_ros.engines.reference import check_engine, gate_options
 
 
 def accepted_verdict(
-    engine: Engine, bundle: Bundle, options: EngineOptions, *, tell: Callable[[str], None]
+    engine: Engine, bundle: Bundle, options: EngineOptions, *, on_progress: Callable[[str], None]
 ) -> str:
     """Return in one line what the gate says of an engine: now, or when it was asked before.
 
@@ -24,7 +24,7 @@ def accepted_verdict(
         engine: on a device whose results nobody has compared with float32 yet.
         bundle: what it was opened from.
         options: where verdicts are kept, and whether to ask again.
-        tell: told that the gate runs, and when its verdict cannot be kept.
+        on_progress: told that the gate runs, and when its verdict cannot be kept.
 
     Raises:
         RefusedError: the engine is not accurate enough.
@@ -54,13 +54,13 @@ def accepted_verdict(
     found = cache.find(model, key)
     result = None if options.rebuild or isinstance(found, Missing) else found.verdict()
     if result is None:
-        tell(f"comparing {engine.name} on {facts['device']} with ONNX Runtime on the CPU")
+        on_progress(f"comparing {engine.name} on {facts['device']} with ONNX Runtime on the CPU")
         result = check_engine(engine, bundle, threads=options.threads)
         try:
             if result.ran:
                 cache.store(model, key, b"", json.loads(result.to_json()))
         except CacheError as err:
-            tell(f"the next start compares again: {err}")
+            on_progress(f"the next start compares again: {err}")
     if not result.passed:
         raise RefusedError(
             f"{engine.name} on {facts['device']} is refused: {result.summary()}; choose another "

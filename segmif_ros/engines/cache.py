@@ -198,7 +198,7 @@ class EngineCache:
         key: EngineKey,
         *,
         deadline_s: float = LOCK_DEADLINE_S,
-        tell: Callable[[str], None] = lambda _: None,
+        on_progress: Callable[[str], None] = lambda _: None,
     ) -> Iterator[None]:
         """Hold the right to build the engine of a key; it ends with the process in any case.
 
@@ -206,7 +206,7 @@ class EngineCache:
             model: name of the model.
             key: what is to be built.
             deadline_s: longest wait for a process that holds it, seconds.
-            tell: told every few seconds that somebody else builds.
+            on_progress: told every few seconds that somebody else builds.
 
         Raises:
             CacheError: the wait was in vain, or the folder cannot be written.
@@ -228,7 +228,9 @@ class EngineCache:
                     )
                 if now - told >= _TELL_S:
                     told = now
-                    tell(f"another process builds this engine, waiting ({now - started:.0f} s)")
+                    on_progress(
+                        f"another process builds this engine, waiting ({now - started:.0f} s)"
+                    )
                 sleep(min(_POLL_S, deadline_s))
             yield
 

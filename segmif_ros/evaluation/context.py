@@ -44,7 +44,7 @@ class EvaluationContext:
             options=EngineOptions(
                 settings.engine_threads, settings.engine_precision, settings.engine_device
             ),
-            warn=self.notes.append,
+            on_warning=self.notes.append,
         )
 
     def close(self) -> None:

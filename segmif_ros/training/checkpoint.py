@@ -189,12 +189,12 @@ class Begun:
     """What a run began with.
 
     Attributes:
-        told: for the log.
+        summary: for the log.
         settled: BatchNorms know the statistics of real batches; `warm_start.settle_norms` gives
             them to weights that were read back from a bundle.
     """
 
-    told: str
+    summary: str
     settled: bool = True
 
 

@@ -181,7 +181,7 @@ class Run:
             said = str(load_encoder(state.network, encoder))
         if start is not None:
             begun = checkpoint.load_start(state.network, start)
-            said = begun.told
+            said = begun.summary
             if not begun.settled:
                 settle_norms(state.network, first)
         state.average.load_state_dict(state.network.state_dict())

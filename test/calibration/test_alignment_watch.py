@@ -101,7 +101,7 @@ def test_a_bumped_camera_of_the_rig_is_told_with_its_shift(
     times = [40.0 + 4.0 * number for number in range(WINDOW + CONFIRMED_AFTER - 1)]
     after = feed(watch, street(seed, lighting, bumped(*blow), times))
     assert states(after)[-1] is MOVED
-    told = after[-1].told
+    told = after[-1].last_confirmed
     assert told is not None
     zoom = REFERENCE_WIDTH / SMALL[1]
     assert math.hypot(told.dx * zoom - blow[0], told.dy * zoom - blow[1]) < 2.0
@@ -114,12 +114,12 @@ def test_a_moving_camera_is_told_after_a_few_pairs_and_clears_when_it_is_mended(
     after = feed(watch, drive(WINDOW + CONFIRMED_AFTER, 8.0, start=200))
     assert states(after)[:CONFIRMED_AFTER] == [ALIGNED] * CONFIRMED_AFTER
     assert states(after)[-1] is MOVED
-    told = after[-1].told
+    told = after[-1].last_confirmed
     assert told is not None
     assert (told.dx, told.dy) == pytest.approx((4.0, 0.0), abs=0.5)
     mended = feed(watch, drive(WINDOW + CONFIRMED_AFTER, start=300))
     assert states(mended)[-1] is ALIGNED
-    told = mended[-1].told
+    told = mended[-1].last_confirmed
     assert told is not None
     assert told.rms_px < 0.5
 
@@ -140,7 +140,7 @@ def test_darkness_is_unknown_and_takes_back_no_warning() -> None:
     dark = feed(watch, [DARK] * (WINDOW + CONFIRMED_AFTER))
     assert set(states(dark)) == {MOVED}
     assert dark[-1].judgement is UNKNOWN
-    told = dark[-1].told
+    told = dark[-1].last_confirmed
     assert told is not None
     assert told.dx == pytest.approx(4.0, abs=0.5)
 
@@ -161,8 +161,8 @@ def test_a_shift_that_one_scene_shows_from_the_start_takes_longer() -> None:
 def test_a_rig_that_was_never_calibrated_is_told_how_far_thermal_lies_off() -> None:
     found = feed(AlignmentWatch(), drive(FIRST, 80.0), warn_px=1.0)[-1]
     assert found.state is MOVED
-    assert found.told is not None
-    assert found.relative_px(found.told) == pytest.approx(80.0, abs=4.0)
+    assert found.last_confirmed is not None
+    assert found.relative_px(found.last_confirmed) == pytest.approx(80.0, abs=4.0)
 
 
 def test_parking_before_a_wall_is_no_blow() -> None:

@@ -28,7 +28,7 @@ class Opened:
     def __call__(self, **changes: Any) -> Engine:
         self.told.clear()
         options = replace(self.options, **changes)
-        return open_engine("openvino", self.bundle, options=options, tell=self.told.append)
+        return open_engine("openvino", self.bundle, options=options, on_progress=self.told.append)
 
 
 @pytest.fixture
@@ -133,6 +133,6 @@ def test_onnx_runtime_on_a_gpu_is_compared_too(
         onnxruntime, "OnnxRuntimeEngine", lambda bundle, **_: real(bundle, threads=1)
     )
     options = replace(opened.options, device="CPU")
-    engine = open_engine(name, opened.bundle, options=options, tell=opened.told.append)
+    engine = open_engine(name, opened.bundle, options=options, on_progress=opened.told.append)
     assert engine.describe()["gate"].startswith("passed")
     assert len(opened.told) == 1

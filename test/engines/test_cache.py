@@ -248,7 +248,7 @@ def test_two_processes_take_turns(cache: EngineCache, monkeypatch: pytest.Monkey
     try:
         with (
             pytest.raises(CacheError, match=r"another process has been building .* is locked"),
-            cache.locked("nano", KEY, deadline_s=0.1, tell=told.append),
+            cache.locked("nano", KEY, deadline_s=0.1, on_progress=told.append),
         ):
             pytest.fail("two processes hold one lock")
         assert "another process builds this engine" in told[0]
@@ -261,7 +261,7 @@ def test_two_processes_take_turns(cache: EngineCache, monkeypatch: pytest.Monkey
             if len(told) == 1:
                 process.communicate("go\n", timeout=20.0)
 
-        with cache.locked("nano", KEY, deadline_s=20.0, tell=let_go):
+        with cache.locked("nano", KEY, deadline_s=20.0, on_progress=let_go):
             assert told
     finally:
         process.kill()

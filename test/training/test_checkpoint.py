@@ -40,7 +40,7 @@ def bundle(folder: Path, network: torch.nn.Module, **provenance: object) -> Path
 
 def test_a_run_begins_with_the_weights_of_another(weights: Path, tmp_path: Path) -> None:
     network = tiny(CLASSES)
-    assert load_start(network, weights).told.endswith("all weights")
+    assert load_start(network, weights).summary.endswith("all weights")
     stored = read(weights)["average"]
     assert all(torch.equal(stored[name], value) for name, value in network.state_dict().items())
     recipe = replace(RECIPE, steps=1, lr=0.0)
@@ -53,7 +53,7 @@ def test_a_run_begins_with_the_weights_of_another(weights: Path, tmp_path: Path)
 def test_other_classes_begin_with_a_fresh_class_layer(weights: Path) -> None:
     network = tiny(9)
     fresh = network.predict.weight.clone()
-    assert "all weights but the class layer" in load_start(network, weights).told
+    assert "all weights but the class layer" in load_start(network, weights).summary
     assert torch.equal(network.predict.weight, fresh)
     assert torch.equal(network.stem.weight, read(weights)["average"]["stem.weight"])
 
@@ -65,7 +65,7 @@ def test_a_bundle_leads_to_its_checkpoint_while_that_is_unchanged(
     folder = bundle(tmp_path / "bundle", tiny(CLASSES), checkpoint=named)
     begun = load_start(tiny(CLASSES), folder)
     assert begun.settled
-    assert begun.told == f"{weights}: all weights"
+    assert begun.summary == f"{weights}: all weights"
     weights_gone = bundle(tmp_path / "gone", tiny(CLASSES), checkpoint={**named, "sha256": "0"})
     assert not load_start(tiny(CLASSES), weights_gone).settled
 

@@ -22,7 +22,11 @@ _LOG = logging.getLogger(__name__)
 
 
 def build_ahead(
-    bundle: Bundle, options: EngineOptions, target: str, *, tell: Callable[[str], None] = _LOG.info
+    bundle: Bundle,
+    options: EngineOptions,
+    target: str,
+    *,
+    on_progress: Callable[[str], None] = _LOG.info,
 ) -> tuple[Path, Built, Recipe]:
     """Build an engine for GPUs that need not be in this machine and keep it where a node looks.
 
@@ -33,7 +37,7 @@ def build_ahead(
         bundle: a verified bundle.
         options: precision and what the builder may use; `cache` instead of the bundle's folder.
         target: one of `build.TARGETS`.
-        tell: told what goes on.
+        on_progress: told what goes on.
 
     Returns:
         Path of the engine, what is known of its build, and how it was built.
@@ -57,7 +61,7 @@ def build_ahead(
     places = [EngineCache(options.cache)]
     if options.cache is None:
         places.insert(0, EngineCache(bundle.path / FOLDER, shared=True))
-    built = build(trt, recipe, options, target=target, tell=tell)
+    built = build(trt, recipe, options, target=target, on_progress=on_progress)
     facts = {
         "build_s": round(built.seconds, 1),
         "products": dict(built.products),
@@ -68,7 +72,7 @@ def build_ahead(
         try:
             return place.store(model, key, built.plan, {}, **facts), built, recipe
         except CacheError as err:
-            tell(f"not kept beside the model: {err}")
+            on_progress(f"not kept beside the model: {err}")
     try:
         return places[-1].store(model, key, built.plan, {}, **facts), built, recipe
     except CacheError as err:

@@ -158,7 +158,7 @@ def build(
     *,
     target: str = "",
     timing: bytes = b"",
-    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Built:
     """Build an engine; takes minutes, with TensorRT for RTX seconds. Ask the driver first.
 
@@ -168,7 +168,7 @@ def build(
         options: what the builder may use.
         target: one of `TARGETS` for TensorRT for RTX; others build for the GPU of this machine.
         timing: `Built.timing` of an earlier build on this GPU with this version.
-        tell: told every few seconds how far it is.
+        on_progress: told every few seconds how far it is.
 
     Raises:
         EngineError: TensorRT refuses the model, with its reasons.
@@ -183,7 +183,7 @@ def build(
     network = _parsed(trt, builder, recipe, log)
     config = _config(trt, builder, network, recipe, options, target, timing)
     what = f"building the {recipe.label} engine of {recipe.bundle.manifest.name} ({version(trt)})"
-    with BuildProgress(tell, what) as progress:
+    with BuildProgress(on_progress, what) as progress:
         monitor = monitor_of(trt, progress)
         if monitor is not None:
             config.progress_monitor = monitor

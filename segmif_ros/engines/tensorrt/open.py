@@ -50,16 +50,16 @@ def open_tensorrt(
     bundle: Bundle,
     options: EngineOptions | None = None,
     *,
-    warn: Listener = _LOG.warning,
-    tell: Listener = _LOG.info,
+    on_warning: Listener = _LOG.warning,
+    on_progress: Listener = _LOG.info,
 ) -> TensorRtEngine:
     """Open a bundle with TensorRT; takes minutes where the engine has to be built.
 
     Args:
         bundle: a verified bundle.
         options: how, None for the defaults.
-        warn: told when a way to build was refused and the next is tried.
-        tell: told what goes on, every few seconds while an engine is built.
+        on_warning: told when a way to build was refused and the next is tried.
+        on_progress: told what goes on, every few seconds while an engine is built.
 
     Raises:
         EngineError: no GPU, TensorRT or pycuda not installed, the model or the cache cannot be
@@ -73,14 +73,14 @@ def open_tensorrt(
         raise EngineError(f"engine 'tensorrt' needs an NVIDIA GPU: {err}") from err
     trt = import_tensorrt()
     import_pycuda()  # what is missing is to be said before a build, not after it
-    opener = _Opener(bundle, options, driver, trt, tell)
+    opener = _Opener(bundle, options, driver, trt, on_progress)
     refusals = []
     for recipe in recipes(bundle, options.precision, weak_types=has_weak_types(trt)):
         try:
             return opener.open(recipe)
         except RefusedError as err:
             refusals.append(str(err))
-            warn(str(err))
+            on_warning(str(err))
         except (CacheError, GateError) as err:
             raise EngineError(str(err)) from err
     raise EngineError(
@@ -93,14 +93,19 @@ class _Opener:
     """One model on one GPU."""
 
     def __init__(
-        self, bundle: Bundle, options: EngineOptions, driver: Driver, trt: Any, tell: Listener
+        self,
+        bundle: Bundle,
+        options: EngineOptions,
+        driver: Driver,
+        trt: Any,
+        on_progress: Listener,
     ) -> None:
         self._bundle = bundle
         self._options = options
         self._driver = driver
         self._gpu = driver.gpus[0]
         self._trt = trt
-        self._tell = tell
+        self._tell = on_progress
         self._cache = EngineCache(options.cache)
 
     @property
@@ -129,7 +134,7 @@ class _Opener:
             ahead = self._built_ahead(key, recipe)
             if ahead is not None:
                 return ahead
-        with self._cache.locked(self._model, key, tell=self._tell):
+        with self._cache.locked(self._model, key, on_progress=self._tell):
             # Whoever held the lock may have built it meanwhile.
             if not self._options.rebuild:
                 again = self._find(key, recipe)
@@ -145,7 +150,7 @@ class _Opener:
                 self._options,
                 target=target_for(self._gpu.capability) if builds_ahead(self._trt) else "",
                 timing=self._cache.read(timing_path),
-                tell=self._tell,
+                on_progress=self._tell,
             )
             self._cache.write(timing_path, built.timing)
             self._tell(f"built: {built.summary()}; checking its pictures")

@@ -18,15 +18,17 @@ class BuildProgress:
     Lines come from a thread of its own, and from TensorRT's calls where it makes some.
     """
 
-    def __init__(self, tell: Callable[[str], None], what: str, *, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, on_progress: Callable[[str], None], what: str, *, every_s: float = EVERY_S
+    ) -> None:
         """Take the listener.
 
         Args:
-            tell: given each line, from any thread.
+            on_progress: given each line, from any thread.
             what: what is done, the beginning of each line.
             every_s: time between two lines, seconds.
         """
-        self._tell, self._what, self._every_s = tell, what, every_s
+        self._tell, self._what, self._every_s = on_progress, what, every_s
         self._lock, self._stop, self._cancelled = Lock(), Event(), Event()
         self._started = self._told = monotonic()
         self._phases: dict[str, tuple[int, int]] = {}

@@ -268,11 +268,11 @@ def alignment_section(facts: DiagnosticsInput) -> DiagnosticEntry:
         entry.state, entry.text = "off", "off: alignment_check_s is 0"
     elif found is None:
         entry.text = "no pair has been measured yet"
-    elif found.state.value != "moved" or found.told is None:
+    elif found.state.value != "moved" or found.last_confirmed is None:
         entry.state, entry.text = found.state.value, _ALIGNMENT_TEXTS[found.state.value]
     else:
         entry.state = found.state.value
-        shift = found.told
+        shift = found.last_confirmed
         text = (
             f"thermal lies {shift.rms_px:.1f} px off: {shift.dx:+.1f} px to the right, "
             f"{shift.dy:+.1f} px down, turned by {shift.roll_deg:+.1f} deg; a camera was moved, or "

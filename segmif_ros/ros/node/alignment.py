@@ -37,7 +37,7 @@ class Measured:
     Attributes:
         alignment: result of the newest measurement, None before the first.
         measured_ns: steady time of it.
-        told_ns: steady time of the newest one that told something, None before the first.
+        confirmed_ns: steady time of the newest one that told something, None before the first.
         count: measurements since the node was activated.
         cpu_ms: processor time of the newest one.
         unsure_since_ns: steady time of the first measurement after which thermal was not known to
@@ -46,7 +46,7 @@ class Measured:
 
     alignment: Alignment | None = None
     measured_ns: int | None = None
-    told_ns: int | None = None
+    confirmed_ns: int | None = None
     count: int = 0
     cpu_ms: float = 0.0
     unsure_since_ns: int | None = None
@@ -165,9 +165,11 @@ class AlignmentCheck:
         found = self._watch.measure(task.rgb, task.thermal, task.valid, warn_px=task.warn_px)
         cpu_ms = (thread_time_ns() - started) / 1e6
         now_ns = monotonic_ns()
-        told = before.alignment is None or before.alignment.told is not found.told
-        told_ns = now_ns if told and found.told is not None else before.told_ns
-        measured = Measured(found, now_ns, told_ns, before.count + 1, cpu_ms)
+        confirmed = found.last_confirmed
+        known = before.alignment and before.alignment.last_confirmed
+        same = confirmed is None or confirmed is known
+        confirmed_ns = before.confirmed_ns if same else now_ns
+        measured = Measured(found, now_ns, confirmed_ns, before.count + 1, cpu_ms)
         if not measured.is_aligned:
             since = now_ns if before.unsure_since_ns is None else before.unsure_since_ns
             measured = replace(measured, unsure_since_ns=since)
@@ -193,12 +195,12 @@ def alignment_values(measured: Measured, now_ns: int) -> dict[str, str]:
         "measured_s_ago": f"{(now_ns - measured.measured_ns) / NANOSECONDS:.1f}",
         "cpu_ms": f"{measured.cpu_ms:.1f}",
     }
-    if found.told is not None and measured.told_ns is not None:
+    if found.last_confirmed is not None and measured.confirmed_ns is not None:
         values |= {
-            "shift_px": f"{found.told.rms_px:.1f}",
-            "shift_right_px": f"{found.told.dx:.1f}",
-            "shift_down_px": f"{found.told.dy:.1f}",
-            "roll_deg": f"{found.told.roll_deg:.1f}",
-            "told_s_ago": f"{(now_ns - measured.told_ns) / NANOSECONDS:.1f}",
+            "shift_px": f"{found.last_confirmed.rms_px:.1f}",
+            "shift_right_px": f"{found.last_confirmed.dx:.1f}",
+            "shift_down_px": f"{found.last_confirmed.dy:.1f}",
+            "roll_deg": f"{found.last_confirmed.roll_deg:.1f}",
+            "told_s_ago": f"{(now_ns - measured.confirmed_ns) / NANOSECONDS:.1f}",
         }
     return {key: str(value) for key, value in values.items()}

@@ -190,8 +190,8 @@ class Worker:
             settings.engine,
             bundle,
             options=settings.engine_options,
-            warn=log.warning,
-            tell=log.info,
+            on_warning=log.warning,
+            on_progress=log.info,
         )
         perceiver = Perceiver(
             engine,

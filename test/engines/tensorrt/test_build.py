@@ -267,7 +267,7 @@ def test_a_long_build_says_how_far_it_is(
 
     gpu.behaviour.building = building
     monkeypatch.setattr(BuildProgress.__init__, "__kwdefaults__", {"every_s": 0.04})
-    made(gpu, version, recipes(bundle, "fp32", weak_types=False)[0], tell=tell)
+    made(gpu, version, recipes(bundle, "fp32", weak_types=False)[0], on_progress=tell)
     assert f"building the fp32 with tf32 engine of {bundle.manifest.name}" in told[0]
     assert "s so far" in told[0]
     count = len(told)

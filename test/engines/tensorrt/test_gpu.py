@@ -172,13 +172,13 @@ def test_an_engine_is_built_once_and_damage_is_noticed(
     bundle: Bundle, wanted: EngineOptions
 ) -> None:
     told: list[str] = []
-    first = open_tensorrt(bundle, wanted, tell=told.append)
+    first = open_tensorrt(bundle, wanted, on_progress=told.append)
     assert not told, "the fixture has built it"
     path = Path(first.describe()["engine_file"])
     first.close()
     plan = path.read_bytes()
     path.write_bytes(plan[: len(plan) // 2])
-    second = open_tensorrt(bundle, wanted, tell=told.append)
+    second = open_tensorrt(bundle, wanted, on_progress=told.append)
     second.close()
     assert "bytes, expected" in told[0]
     assert json.loads(path.with_suffix(".json").read_text())["gate"]["passed"] is True

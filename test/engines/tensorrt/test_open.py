@@ -65,7 +65,7 @@ class Opened:
         self.warnings.clear()
         self.told.clear()
         engine = open_tensorrt(
-            self.bundle, options, warn=self.warnings.append, tell=self.told.append
+            self.bundle, options, on_warning=self.warnings.append, on_progress=self.told.append
         )
         rgb, thermal = np.full((*SIZE, 3), 9, np.uint8), np.full(SIZE, 200, np.uint8)
         assert int(engine.infer(rgb, thermal).mask[0, 0]) == 8
@@ -310,12 +310,12 @@ def test_auto_takes_the_gpu_first_and_falls_back_with_the_reason(
     )
     options = EngineOptions(threads=1, precision="fp32", cache=opened.options.cache)
     told: list[str] = []
-    engine = open_engine("auto", opened.bundle, options=options, warn=told.append)
+    engine = open_engine("auto", opened.bundle, options=options, on_warning=told.append)
     assert engine.name == "tensorrt"
     assert told == []
     engine.close()
     gpu.controls.reset(init_code=100)
-    engine = open_engine("auto", opened.bundle, options=options, warn=told.append)
+    engine = open_engine("auto", opened.bundle, options=options, on_warning=told.append)
     assert engine.name == "onnxruntime"
     assert "'auto' passes over tensorrt" in told[0]
     assert "finds no GPU" in told[0]

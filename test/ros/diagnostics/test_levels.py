@@ -172,7 +172,7 @@ def thermal_moved(pixels: float) -> Scenario:
                   score_here=0.1, prominence=12.0, loss=6.0)  # fmt: skip
     state = AlignmentState.MOVED
     found = Alignment(state, state, shift, shift, rgb_width=1280)
-    measured = Measured(found, measured_ns=NOW, told_ns=NOW, count=20)
+    measured = Measured(found, measured_ns=NOW, confirmed_ns=NOW, count=20)
     return running(), {"alignment": AlignmentFacts(measured, warn_px=6.0)}
 
 

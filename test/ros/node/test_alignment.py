@@ -114,7 +114,7 @@ def test_a_measurement_is_told_with_its_cost(check):
     assert measured.alignment is not None
     assert measured.alignment.state is AlignmentState.ALIGNED
     assert measured.cpu_ms > 0.0
-    assert measured.told_ns == measured.measured_ns
+    assert measured.confirmed_ns == measured.measured_ns
 
 
 def test_after_deactivation_it_starts_anew_and_a_late_result_is_dropped(check, monkeypatch):
