@@ -149,20 +149,20 @@ def draw_marks(image: Image8, marks: Iterable[Mark], table: Image8, scale: float
         scale: image size over the size that the boxes are for.
     """
     line = max(1, round(image.shape[0] / 320))
-    size = 0.36 * max(1.0, image.shape[0] / 480)
+    size = max(0.36, image.shape[0] / 960)
     for mark in sorted(marks, key=lambda each: each.box[3]):
         left, top, right, bottom = (round(scale * value) for value in mark.box)
         color = _mix(table[mark.label].tolist(), (255, 255, 255), 0.55)
         cv2.rectangle(image, (left, top), (right - 1, bottom - 1), _PAPER, line + 2)
         cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, line)
         words = (f"{mark.name} {mark.id}", str(mark.id))
-        fits = 2 * max(right - left, 1)
-        text = next((w for w in words if _text_width(w, size, bold=False) <= fits), words[-1])
-        width, height = _text_width(text, size, bold=False) + 4, round(28 * size) + 2
+        fits = right - left
+        text = next((w for w in words if _text_width(w, size, bold=True) <= fits), words[-1])
+        width, height = _text_width(text, size, bold=True) + 4, round(28 * size) + 2
         x = min(max(left, 0), max(image.shape[1] - width, 0))
         y = top - height if top >= height else max(top, 0)
         cv2.rectangle(image, (x, y), (x + width, y + height), _PAPER, cv2.FILLED)
-        _write(image, text, (x + 2, y + height - round(8 * size) - 1), size, color)
+        _write(image, text, (x + 2, y + height - round(8 * size) - 1), size, color, bold=True)
 
 
 def contact_sheet(
