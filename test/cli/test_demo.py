@@ -57,7 +57,7 @@ def fake_session(replaced: list[int]):
             return None
 
         def start_node(self, _):
-            return 62.0
+            return 70.0 - demo._AROUND_ENGINE_MS
 
         def play(self, _, arrived):
             arrived(0, "rendering ahead")
@@ -183,4 +183,6 @@ def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
 )
 def test_a_source_that_is_not_there_is_one_line(tmp_path, capsys, option, message):
     assert demo.main([option, "nowhere", "--out", str(tmp_path / "o")]) == 1
-    assert capsys.readouterr().err.startswith(f"segmif demo: {message}; ")
+    error = capsys.readouterr().err
+    assert f" {message}; " in error
+    assert error.count("\n") == 1

@@ -34,7 +34,9 @@ def test_a_bag_is_served_until_ctrl_c(bag: Path, tiny_bundle: Path) -> None:
     process = subprocess.Popen((*command, *options), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        found = re.search(r"drive: (http://127\.0\.0\.1:\d+/)", process.stdout.readline())
+        found = re.search(
+            r"drive: .+ on onnxruntime .*: (http://127\.0\.0\.1:\d+/)", process.stdout.readline()
+        )
         assert found is not None
         with urllib.request.urlopen(f"{found[1]}api/frame/5", timeout=60) as answer:  # noqa: S310
             assert json.load(answer)["time_s"] == pytest.approx(0.5)
