@@ -55,7 +55,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "INFERENCE_NUM_THREADS 1": {**_LATENCY, "INFERENCE_NUM_THREADS": 1},
     "INFERENCE_PRECISION_HINT f32": {**_LATENCY, "INFERENCE_PRECISION_HINT": "f32"},
 }
-"""What OpenVINO could be told, one picture at a time."""
+"""Settings of OpenVINO for one picture at a time."""
 _CACHES = ("plain", "kept", "again")
 _UNTIMED = 5
 

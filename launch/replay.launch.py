@@ -22,7 +22,7 @@ from segmif_ros.ros.tools.launching import SWITCH, Argument
 
 ARGUMENTS = {
     "bag": Argument(None, "bag to play: a folder, or a single .mcap or .db3 file"),
-    "rgb_topic": Argument("", "visible camera's topic in the bag; empty: told by its name"),
+    "rgb_topic": Argument("", "visible camera's topic in the bag; empty: chosen by name"),
     "thermal_topic": Argument("", "thermal camera's topic in the bag; empty: likewise"),
     "rate": Argument("1.0", "speed of playing"),
     "loop": Argument("false", "start again at the end, until interrupted", SWITCH),
@@ -49,7 +49,7 @@ DRAIN_S = 3.0
 
 
 def cameras(given: dict[str, str]):
-    """Return the path of the bag, its cameras' topics, and what the node is to be told of them."""
+    """Return the path of the bag, its cameras' topics, and the node's arguments for them."""
     path = launching.absolute(given["bag"])
     rgb, thermal = camera_topics(
         summarize(path), given["rgb_topic"] or None, given["thermal_topic"] or None

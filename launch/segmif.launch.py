@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start segmif_node on two camera topics, and start it again if it dies.
+"""Start segmif_node on two camera topics, and restart it after a crash.
 
 ros2 launch segmif_ros segmif.launch.py rgb_topic:=/front/image thermal_topic:=/flir/image
 

@@ -3,7 +3,7 @@
 
     python scripts/oldest.py > oldest.txt
 
-`>=1.24` becomes `==1.24.*`: the oldest release line that the bound allows, with its last mends.
+`>=1.24` becomes `==1.24.*`: the oldest release line that the bound allows, with its last fixes.
 """
 
 from __future__ import annotations

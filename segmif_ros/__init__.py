@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from segmif_ros.share import share_path
     from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
 
-# From 1.29 on ONNX Runtime tells its maker about models and runs unless it is told not to before it
-# is imported; nothing leaves a robot that its owner did not ask for.
+# From 1.29 on ONNX Runtime sends telemetry to its maker unless that is disabled before the import;
+# a robot sends nothing without its owner's consent.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"

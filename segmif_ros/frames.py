@@ -33,7 +33,7 @@ class PictureState(Enum):
     SETTLING = "settling"
     """Thermal only: it differs again, since less than a second; the values may have jumped."""
     FROZEN = "frozen"
-    """The same for longer than the limit. A fault, or a still picture that somebody publishes."""
+    """The same for longer than the limit. A fault, or a still picture that is published."""
 
     @property
     def is_settled(self) -> bool:

@@ -289,7 +289,7 @@ class Run:
         return memory
 
     def _note_shared_memory(self) -> None:
-        """Remember it in case a process dies without removing it."""
+        """Remember it in case a process ends without removing it."""
         for child in self._children.values():
             child.note_shared_memory()
 

@@ -143,7 +143,7 @@ class AlignmentWatch:
         needed = CONFIRMED_AFTER
         if moved and not self._independent():
             needed = CONFIRMED_IN_ONE_SCENE_AFTER
-        # A bracket does not mend itself: what was moved stays so until edges agree again.
+        # A moved bracket stays moved: the state lasts until edges agree again.
         lasting = judgement is AlignmentState.UNKNOWN and self._state is AlignmentState.MOVED
         if self._streak >= needed and not lasting:
             self._state = judgement

@@ -138,7 +138,8 @@ def align(
     matrix = fitted.matrix
     if verdict.change_px < ACCURACY_PX * rgb_size[1] / 640:
         matrix = plain
-        source = f": registered already, {verdict.change_px:.1f} px RMS is less than can be told"
+        change = f"{verdict.change_px:.1f} px RMS is below the accuracy of the method"
+        source = f": registered already, {change}"
     return AutomaticFit(
         Calibration(rgb_size, thermal_size, matrix, f"automatic from {len(rgb)} pairs{source}"),
         verdict.change_px,

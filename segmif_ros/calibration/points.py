@@ -22,7 +22,7 @@ Points = NDArray[np.float64]
 FEWEST = 4
 MOST = 500
 ROBUST_FROM = 7
-"""With so many pairs a wrong one can be told from the others."""
+"""With so many pairs a wrong one can be detected."""
 OUTLIER_PX = 3.0
 """RGB pixels from which a pair counts as wrong."""
 _ON_LINE = 0.01

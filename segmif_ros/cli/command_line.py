@@ -222,7 +222,7 @@ def require_landscape(shape: tuple[int, int], *, confirmed: bool) -> None:
     raise UsageError(f"{text}; give --size {height}x{width}, or --portrait if that is meant")
 
 
-_LISTENED = "(default: told by names and encodings)"
+_LISTENED = "(default: by names and encodings)"
 
 _SHARED: Mapping[str, Mapping[str, Any]] = {
     "bundle": {

@@ -64,7 +64,7 @@ def parser() -> Parser:
         "path", type=Path, metavar="PATH", help="folder or bag; the word rig for the virtual rig"
     )
     check.add_argument(
-        "--kind", default=AUTO, choices=(AUTO, *KINDS), help="layout; auto: told by the folders"
+        "--kind", default=AUTO, choices=(AUTO, *KINDS), help="layout; auto: by the folders"
     )
     check.add_argument("--split", metavar="NAME", help="for example train (default: all of it)")
     shared(

@@ -154,7 +154,7 @@ class BagSource:
             title: for the pictures, the bag's name if empty.
 
         Raises:
-            BagError: the bag cannot be read, or its camera topics cannot be told apart.
+            BagError: the bag cannot be read, or its camera topics cannot be identified.
         """
         self.summary = summary = summarize(path)
         rgb, thermal = camera_topics(summary, rgb_topic, thermal_topic)

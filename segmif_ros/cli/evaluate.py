@@ -190,7 +190,7 @@ def _check_outputs(args: argparse.Namespace, settings: DriveSettings, bags: Sequ
 def _patient() -> Iterator[None]:
     """Interrupt once: what is counted then becomes a report, and more Ctrl-C would cut that short.
 
-    Whoever insists is heard at the fourth.
+    The fourth signal ends the command at once.
     """
     count = 0
 

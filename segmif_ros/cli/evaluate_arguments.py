@@ -88,7 +88,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def refusal(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """Return what `own_folder` is told about an earlier result."""
+    """Return the arguments of `own_folder` about an earlier result."""
     if args.force or args.resume:
         return {}
     resume = "" if args.dataset else "--resume goes on with it, "

@@ -77,7 +77,7 @@ class ManagedProcess:
             self._process.send_signal(number)
 
     def note_shared_memory(self) -> None:
-        """Remember its shared memory, in case it dies without a chance to remove it."""
+        """Remember its shared memory, in case it ends without removing it."""
         self.segments |= shared_memory(self._process.pid)
 
     def interrupt(self) -> None:

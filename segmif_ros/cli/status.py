@@ -79,7 +79,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"{each['level']:<5}  {name:<12}  {each['message']}"
         for name, each in found["diagnostics"].items()
     ]
-    head = [f"{found['node']}: mode {mode.get('mode', 'not told yet')}{why}", f"Hz: {rates}", ""]
+    head = [f"{found['node']}: mode {mode.get('mode', 'not known yet')}{why}", f"Hz: {rates}", ""]
     return "\n".join(head + rows)
 
 

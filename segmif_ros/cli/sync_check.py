@@ -82,7 +82,7 @@ def to_text(report: SyncReport, topics: Mapping[Stream, str]) -> str:
         side = "late" if clocks.offset_ms > 0 else "early"
         how = f"+-{clocks.spread_ms:.0f} ms, agreement {clocks.agreement:.2f}"
         if clocks.reason:
-            how = f"told by their arrival; from the pictures nobody can tell: {clocks.reason}"
+            how = f"from their arrival times; not from the pictures: {clocks.reason}"
         lines.append(f"clocks: thermal stamps are {abs(clocks.offset_ms):.0f} ms {side} ({how})")
     lines += [f"look at: {problem}" for problem in report.problems]
     values = ", ".join(f"{name}: {value:g}" for name, value in report.settings.items())

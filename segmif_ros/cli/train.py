@@ -70,7 +70,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _refuse_trained(args: argparse.Namespace) -> None:
-    """Refuse to begin anew where a run lies, unless told: its weights are hours of somebody's time.
+    """Refuse to start again where a run lies, unless forced: its weights took hours of training.
 
     Raises:
         OutputError: with the file and what to do.
@@ -93,13 +93,13 @@ def _overfit(
     classes: int,
     options: Options,
 ) -> int:
-    """Learn a few pairs by heart and say how well that went."""
+    """Overfit a few pairs and report the result."""
     from segmif_ros.training import checkpoint
     from segmif_ros.training.loop import train
     from segmif_ros.training.overfit import TARGET, in_turn, labelled_pairs, overfit_recipe
 
     pairs = labelled_pairs(sources, args.overfit)
-    print("by heart:", ", ".join(pair.name for pair in pairs))
+    print("overfit:", ", ".join(pair.name for pair in pairs))
     train(
         overfit_recipe(recipe, pairs, classes),
         {"overfit": in_turn(pairs)},
@@ -153,7 +153,7 @@ def parser() -> Parser:
     )
     made.add_argument(
         "--overfit", type=whole(0), default=0, metavar="N",
-        help="learn N pairs by heart, as a check; 0: train",
+        help="overfit N pairs, as a check; 0: train",
     )  # fmt: skip
     made.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute"

@@ -29,7 +29,7 @@ class BagReading:
     """What to take from a bag.
 
     Attributes:
-        rgb_topic: told by names and encodings if None.
+        rgb_topic: chosen by names and encodings if None.
         thermal_topic: as `rgb_topic`.
         label_topic: mono8 images, raw or as PNG, with the stamps of the RGB images; if None the
             only topic whose name ends in "label..." or, without one, no labels.
@@ -50,7 +50,7 @@ def open_bag(
     """Pair the images of a bag by their stamps, without decoding one.
 
     Raises:
-        DatasetError: no readable bag, cameras that cannot be told apart, or no pairs.
+        DatasetError: no readable bag, cameras that cannot be identified, or no pairs.
     """
     if split is not None:
         raise no_split(root, split, [])
@@ -77,7 +77,7 @@ class OpenedBag:
         """Pair the images by their stamps, without decoding one.
 
         Raises:
-            DatasetError: no readable bag, cameras that cannot be told apart, or no pairs.
+            DatasetError: no readable bag, cameras that cannot be identified, or no pairs.
         """
         try:
             summary = summarize(root)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom to believe about a pixel: people's boxes, then teachers from the best to the weakest.
+"""Which source labels a pixel: manual boxes, then teachers from the best to the weakest.
 
 1. Boxes drawn by people overrule every mask. They are taken as complete: no road user outside the
    boxes of its class, and inside a box no road user but those whose boxes are there.

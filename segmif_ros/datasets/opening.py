@@ -47,7 +47,7 @@ def open_dataset(
         strict: reading a pair fails on ids that its class list has not; otherwise they stay.
         boxes: folder of box files named after the pairs, `boxes/` of the data set if None.
         box_classes: names of the ids in box files; see `boxes.BoxClasses.usual` if None.
-        bag: topics, calibration and tolerance for a bag; everything is told by names if None.
+        bag: topics, calibration and tolerance for a bag; chosen by names if None.
 
     Raises:
         DatasetError: no such kind, nothing of that kind there, no such split, no pairs.

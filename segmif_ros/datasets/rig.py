@@ -56,7 +56,7 @@ def open_rig(root: Path, split: str | None, reading: LabelReading) -> Dataset:
 
 @dataclass(frozen=True, slots=True)
 class RigScenes(Sequence[Entry]):
-    """Entries made when somebody looks at them.
+    """Entries made on access.
 
     Attributes:
         seeds: scene numbers.

@@ -96,7 +96,7 @@ def guess_cameras(topics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def camera_check(camera: str, topic: Mapping[str, Any], clocks: int) -> CheckResult:
-    """Judge the topic of one camera, which somebody publishes.
+    """Judge the topic of one camera, which has a publisher.
 
     Args:
         camera: "rgb" or "thermal".
@@ -139,8 +139,8 @@ def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult
 
     Args:
         camera: "rgb" or "thermal".
-        name: its topic, empty when none could be told.
-        published: topics that somebody publishes -> type. One that somebody only waits for exists
+        name: its topic, empty when none could be identified.
+        published: topics with a publisher -> type. A topic with only subscribers exists
             as well, and helps nobody.
     """
     kind = published.get(name)
@@ -240,7 +240,7 @@ def _of_other_users() -> str:
 
 
 def smallest_segment_mib(publishers: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the smallest segment of the processes that publish, None if it cannot be told."""
+    """Return the smallest segment of the processes that publish, None if unknown."""
     lows = [p["pid_low"] for p in publishers if p["pid_low"] is not None]
     return min((s for low in lows if (s := segment_mib(low)) is not None), default=None)
 
@@ -287,7 +287,7 @@ def node_check(graph: Mapping[str, Any]) -> CheckResult:
 
 
 def segment_mib(pid_low: int, proc: Path = Path("/proc")) -> float | None:
-    """Return the largest shared-memory segment of a process, MiB; None if it cannot be told.
+    """Return the largest shared-memory segment of a process, MiB; None if unknown.
 
     Args:
         pid_low: the low 16 bits of its id.

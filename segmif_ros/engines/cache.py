@@ -53,7 +53,7 @@ class Entry:
     Attributes:
         plan: the engine as bytes, empty for a refused one.
         gate: what the accuracy gate said, as JSON; empty for an engine that no GPU has run yet.
-        facts: what else is told of the build: seconds, date, sizes.
+        facts: further facts of the build: seconds, date, sizes.
     """
 
     plan: bytes

@@ -63,7 +63,7 @@ class Driver:
 
     @property
     def major(self) -> str:
-        """What an engine is tied to: "580", or "CUDA 12" where no release is told."""
+        """What an engine is tied to: "580", or "CUDA 12" where the release is unknown."""
         return self.release.partition(".")[0] or f"CUDA {self.cuda[0]}"
 
 

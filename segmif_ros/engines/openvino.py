@@ -152,7 +152,7 @@ def _precision_of(compiled: Any) -> str:
     try:
         return str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
     except (RuntimeError, AttributeError):  # AUTO and some plugins do not tell
-        return "not told"
+        return "unknown"
 
 
 def _name(port: Any, expected: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 """Many bags: one after the other, in processes of this machine, or on a Dask cluster.
 
 A bag is a task. What a task returns is plain values, which the caller keeps on disk as they come,
-so a worker that dies costs the bag it was at, and that bag is tried again.
+so a worker that crashes affects one bag only, and that bag is tried again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.share import install_command
 
 ATTEMPTS = 3
-"""Times that a bag is tried whose worker dies."""
+"""Attempts for a bag whose worker crashes."""
 
 _GRACE_S = 5.0
 
@@ -171,7 +171,7 @@ def on_cluster(
     except (OSError, TimeoutError, ValueError) as err:
         raise DriveError(f"no Dask scheduler at {scheduler!r}: {err}; start one first") from err
     with client:
-        # The attempts at a bag whose worker dies are those of the scheduler, which takes two tasks
+        # The scheduler repeats a bag whose worker crashes, and takes two tasks
         # of one key for one task: evaluations that it has at once must not share keys.
         own = uuid4().hex
         futures = {
@@ -195,7 +195,7 @@ def threads_each(settings: DriveSettings, jobs: int) -> DriveSettings:
 
 
 def _given_up(task: Task) -> BagResult:
-    reason = f"the process that evaluated it died {ATTEMPTS} times (out of memory?)"
+    reason = f"the process that evaluated it crashed {ATTEMPTS} times (out of memory?)"
     return BagResult(task.bag, "skipped", reason)
 
 

@@ -53,7 +53,7 @@ class BagResult:
         pictures: kept pairs.
         bag: path of the written bag, None without.
         notes: what a person should know.
-        interrupted: somebody pressed Ctrl-C.
+        interrupted: ended by Ctrl-C.
     """
 
     path: str

@@ -57,7 +57,7 @@ class DriveError(RuntimeError):
 
 
 Progress = Callable[[int, int], None]
-"""Told of pairs done so far and pairs expected."""
+"""Called with the pairs done so far and the pairs expected."""
 
 
 def evaluate_bag(
@@ -73,7 +73,7 @@ def evaluate_bag(
         path: the bag.
         bench: the open model.
         out_bag: where to write the results as a bag, None for nowhere.
-        progress: told of every pair.
+        progress: called for every pair.
 
     Returns:
         The result; "skipped" with a reason for a bag that cannot be evaluated.
@@ -96,7 +96,7 @@ def evaluate_bag(
     except DriveError:
         raise
     except Exception as err:
-        # Whatever nobody foresaw in one bag must not cost the other bags their evaluation.
+        # An unexpected error in one bag must not end the evaluation of the others.
         _LOG.exception("%s: not foreseen; please report it", path.name)
         reason = f"not foreseen: {type(err).__name__}: {one_line(err)}; please report it"
         return BagResult(str(path), "skipped", reason)

@@ -169,7 +169,7 @@ class DownsampledTable:
 
 
 class DriveScores:
-    """Counts the pairs of one bag; `state` and `from_state` carry it to whoever adds bags up."""
+    """Counts the pairs of one bag; `state` and `from_state` move it between processes."""
 
     def __init__(
         self,

@@ -47,7 +47,7 @@ class DriveSettings:
         engine_threads: CPU threads of the engine, 0 for all.
         engine_precision: as in the node.
         engine_device: as in the node.
-        rgb_topic: topic of the RGB camera, told by its name if None.
+        rgb_topic: topic of the RGB camera, chosen by name if None.
         thermal_topic: topic of the thermal camera, likewise.
         label_topic: topic of label images, None without.
         labels: folder of label pictures, None without.

@@ -93,7 +93,7 @@ class StateFolder:
         for folder in self._root.iterdir():
             if _KEY.fullmatch(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # somebody else's files are in it
+        with suppress(OSError):  # other files are in it
             self._root.rmdir()
 
 

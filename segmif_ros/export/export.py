@@ -39,7 +39,7 @@ all pixels.
 _EXACT = float(1 << 24)
 """float32 counts by ones up to here."""
 _FURTHEST = 256.0
-"""How far behind the winner a score is still told apart."""
+"""How far behind the winner a score is still distinguished."""
 GUIDANCE_INPUT = "guidance"
 """Name of the third input, HxW uint8, of a bundle whose guidance is supplied."""
 

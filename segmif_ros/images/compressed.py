@@ -25,7 +25,7 @@ def announced(message: CompressedMessage) -> Picture:
     """Look through a compressed image and check it, without decoding anything.
 
     Raises:
-        ImageRefused: neither JPEG nor PNG, cut short, empty, or too large to be believed.
+        ImageRefused: neither JPEG nor PNG, cut short, empty, or implausibly large.
     """
     if "compressedDepth" in message.format:
         raise ImageRefused(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the headers of a compressed picture say, compared with the bytes there are.
 
-Decoders believe headers: 58 bytes can make one take gigabytes. So every length in a container is
+Decoders trust headers: 58 bytes can make one take gigabytes. So every length in a container is
 looked at before a decoder sees any of it, and the decoder gets the bytes that make pixels alone.
 Sources: ITU-T T.81 (JPEG), the PNG and WebP specifications, TIFF 6.0, BITMAPINFOHEADER.
 """
@@ -70,7 +70,7 @@ def inspect(content: Any, *, files: bool = False) -> Picture:
         files: take TIFF, BMP and WebP as well as JPEG and PNG.
 
     Raises:
-        ImageRefused: another format, cut short, damaged, empty, or too large to be believed.
+        ImageRefused: another format, cut short, damaged, empty, or implausibly large.
     """
     data = memoryview(content).cast("B")
     start = bytes(data[:16])

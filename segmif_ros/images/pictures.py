@@ -140,7 +140,7 @@ def decode_picture(content: bytes, flags: int, source: str, *, most_bits: int = 
         most_bits: of one channel.
 
     Raises:
-        PictureError: no picture, damaged, of more bits, or too large to be believed.
+        PictureError: no picture, damaged, of more bits, or implausibly large.
     """
     try:
         found = inspect(content, files=True)

@@ -19,7 +19,7 @@ from segmif_ros.buffers import Buffers
 from segmif_ros.frames import Image8, ThermalImage
 
 MOST_PIXELS = 64 * 1024 * 1024
-"""Largest width*height that is believed."""
+"""Largest plausible width*height."""
 
 
 class ImageMessage(Protocol):

@@ -137,7 +137,7 @@ class CalibrationScores:
         return fitted
 
     def _of(self, split: str) -> dict[int, NDArray[np.int64]]:
-        """Counts by class; with boxes alone, only of classes that somebody drew."""
+        """Counts by class; with boxes alone, only of classes that have boxes."""
         total: dict[int, NDArray[np.int64]] = {}
         for (own, label), counts in self._counts.items():
             if split in (WHOLE, own) and (self._labelled or label in self._boxed):

@@ -100,7 +100,7 @@ class MaskFlicker:
         self._masks: list[Image8] = []
 
     def add(self, mask: Image8) -> None:
-        """Take the next frame, HxW ids, which nobody writes over; another size begins anew."""
+        """Take the next frame, HxW ids, which nobody writes over; another size starts again."""
         if self._masks and self._masks[-1].shape != mask.shape:
             self._masks.clear()
         if len(self._masks) == 2:

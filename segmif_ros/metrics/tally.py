@@ -2,7 +2,7 @@
 """What the score accumulators share: exact sums, and the order of rows and splits.
 
 Scores are kept by row (which image or which camera input is scored) and by split (day, night).
-A split "all" is made from the others when somebody asks for it, so nothing is counted twice.
+A split "all" is made from the others on request, so nothing is counted twice.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files a bag consists of. The files are believed; metadata.yaml only names them.
+"""Which files a bag consists of. The files count; metadata.yaml only names them.
 
 rosbag2 writes metadata.yaml last, `ros2 bag reindex` rewrites it, and people edit it, rename files
 and unpack them: none of that makes the recording unreadable.

@@ -125,7 +125,7 @@ class BagReader:
 
         Args:
             path: folder or file.
-            on_warning: told once of each thing that is unusual or damaged, on opening and while
+            on_warning: called once for each unusual or damaged thing, on opening and while
                 messages are read. By default a line on stderr, once in a process.
 
         Raises:

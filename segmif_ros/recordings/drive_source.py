@@ -96,7 +96,7 @@ class DriveSource:
         Args:
             path: the bag.
             config: how to pair.
-            rgb_topic: told by names and encodings if None.
+            rgb_topic: chosen by names and encodings if None.
             thermal_topic: likewise.
             label_topic: images of class ids, which are no camera's; None without.
             check: says why an image that can be decoded is of no use all the same.

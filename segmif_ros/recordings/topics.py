@@ -29,14 +29,14 @@ def camera_topics(
 
     Args:
         summary: what the bag holds.
-        rgb: name of the topic; told by names and encodings if None. A camera that is there raw and
-            compressed is taken raw.
+        rgb: name of the topic; chosen by names and encodings if None. Of a camera with a raw and a
+            compressed topic the raw one is taken.
         thermal: as `rgb`.
         others: topics of images that are no camera's.
 
     Raises:
         BagError: a name that is not there (with the nearest ones), no images of one camera, or
-            cameras that cannot be told apart.
+            cameras that cannot be identified.
     """
     images = [topic for topic in _images(summary) if topic.name not in others]
     cameras = _one_of_each([t for t in images if not _OTHER_NAME.search(t.name)])

@@ -68,7 +68,7 @@ def confusion_picture(
 
 def _square(sheet: Image8, at: tuple[int, int], share: float, *, diagonal: bool) -> None:
     x, y = at
-    # The root lifts small shares, which are the ones that somebody looks for.
+    # The root lifts small shares, which matter most.
     color = np.array(_PAPER) + (_FULL - np.array(_PAPER)) * np.sqrt(share)
     sheet[y + 1 : y + _CELL, x + 1 : x + _CELL] = color.round().astype(np.uint8)
     if diagonal:

@@ -179,7 +179,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "confusion": (
         "confusion matrix",
         "Rows are the truth, columns what the network said, percent of the true pixels. What is "
-        "not on the diagonal is taken for something else.",
+        "not on the diagonal is a confusion.",
     ),
     "EN": ("EN", "Entropy of grey levels, bits. More means more varied, also more noise."),
     "SD": ("SD", "Standard deviation of luma: contrast."),

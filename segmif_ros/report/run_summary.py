@@ -77,7 +77,7 @@ class RunReport:
         published: pairs that the node published.
         dropped: pairs lost on the way, by reason; only reasons that occurred.
         details: the node's own counters behind them (frames, not pairs); only those above 0.
-        rate_in_hz: pairs a second that the source was told to send.
+        rate_in_hz: pairs a second that the source was asked to send.
         rate_out_hz: pairs a second that came out.
         latency_ms: percentiles by stage.
         age_ms: arrival minus stamp at the recording process, by output.

@@ -148,7 +148,7 @@ def confusion_plot(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> M
         for place, j in enumerate(columns):
             share = matrix[i][j] / total
             where = {"x": left + place * cell, "y": y, "width": cell - 1, "height": cell - 1}
-            tip = element("title", f"{names[i]} taken for {names[j]}: {100 * share:.1f} %")
+            tip = element("title", f"{names[i]} classified as {names[j]}: {100 * share:.1f} %")
             kind = "hit" if i == j else "miss"
             parts.append(
                 element("rect", tip, class_=kind, fill_opacity=f"{math.sqrt(share):.3f}", **where)

@@ -94,7 +94,7 @@ def guard_services(node: Node, log: Callable[[str], None]) -> None:
 
     Args:
         node: its services so far are guarded.
-        log: told what was raised.
+        log: called with what was raised.
     """
     for service in node.services:
         service.callback = _answering(service.callback, service.service_name, log)

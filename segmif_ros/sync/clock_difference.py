@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two cameras that stamp with two clocks: told from when their images arrive, and what to set.
+"""Two cameras that stamp with two clocks: measured from the arrival times, and what to set.
 
 TAI is 37 s ahead of Unix time and GPS time 18 s, time zones are hours, and a driver that stamps
 with the time since boot is decades away. Nothing pairs then, whatever the pictures show.

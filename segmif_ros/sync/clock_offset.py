@@ -44,7 +44,7 @@ class MotionMeter:
 
         Returns:
             Shift in x and y as shares of width and height, NaN for the first image; and whether
-            the image equals the one before (told from every fourth row and column, which a live
+            the image equals the one before (compared in every fourth row and column, which a live
             sensor's noise never leaves alone).
         """
         grid = np.ascontiguousarray(image[::4, ::4])
@@ -114,7 +114,7 @@ class ClockOffset:
         spread_ms: how far the estimate moves when a sixth of the recording is left out.
         agreement: correlation of the two cameras' motion at the offset, -1 to 1.
         reason: why the pictures give no estimate; empty otherwise. With an offset all the same it
-            is told by when the images arrived, roughly.
+            is known roughly from the arrival times.
     """
 
     offset_ms: float | None

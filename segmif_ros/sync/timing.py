@@ -22,7 +22,7 @@ class StreamTiming:
 
     Attributes:
         frames: images seen.
-        rate_hz: one over the median gap between stamps; 0 when it cannot be told.
+        rate_hz: one over the median gap between stamps; 0 when unknown.
         jitter_ms: 95th percentile of how far a gap is from a whole number of periods.
         longest_gap_ms: the longest time without a frame.
         dropped: frames missing from the gaps.
@@ -50,7 +50,7 @@ class StreamTiming:
 
     @property
     def period_ms(self) -> float:
-        """Time between frames, 0 when it cannot be told."""
+        """Time between frames, 0 when unknown."""
         return 1e3 / self.rate_hz if self.rate_hz > 0 else 0.0
 
 

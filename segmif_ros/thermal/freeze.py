@@ -3,13 +3,13 @@
 
 An uncooled thermal camera closes a shutter every few minutes to measure its own offsets (flat-field
 correction, FFC). It repeats its last frame for 1 to 3 seconds; afterwards all values are a little
-different. Any camera that repeats its picture for longer hangs, or somebody publishes a still one.
+different. Any camera that repeats its picture for longer hangs, or a still one is published.
 
 Two pictures are the same when every bit between the upper and the lower fifth is: a live sensor has
 noise, so no two of its frames are. The fifths are left out because telemetry rows and burnt-in
 clocks go on counting over a picture that stands still. A sparse grid of pixels tells nearly all
 frames apart for a few microseconds; all rows between are compared only when the grid is equal, so
-a quiet scene is never taken for a frozen one.
+a quiet scene never counts as a frozen one.
 """
 
 from __future__ import annotations

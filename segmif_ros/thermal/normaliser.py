@@ -101,10 +101,10 @@ class ThermalNormaliser:
 
         Args:
             image: HxW uint8, uint16 or float32.
-            stamp_ns: acquisition time, nanoseconds. With it a closed shutter is ridden out: the
+            stamp_ns: acquisition time, nanoseconds. With it a closed shutter is bridged: the
                 rendering holds while the picture is frozen and follows faster for a second after.
             out: HxW uint8 to write to, a new array if None.
-            picture: what somebody else has found out about this frame; then it is not looked for.
+            picture: the known freeze state of this frame; then it is not measured.
 
         Returns:
             HxW uint8; the input itself when nothing has to be done.

@@ -152,7 +152,7 @@ def restore(
     if stored.get("labels", labels) != labels:
         raise CheckpointError(
             f"{path} learnt class list {stored['labels']!r}, the recipe names {labels!r}; resume "
-            "with the recipe that it was begun with, or begin anew with --start"
+            "with the recipe that it was begun with, or start again with --start"
         )
     try:
         state.network.load_state_dict(stored["network"])
@@ -161,7 +161,7 @@ def restore(
         if state.step not in fresh_optimiser:
             state.optimiser.load_state_dict(stored["optimiser"])
         if "rng" not in stored:
-            print(f"{path} is of an older version: random numbers and loss weights begin anew")
+            print(f"{path} is of an older version: random numbers and loss weights start again")
             return
         if state.step not in fresh_optimiser:
             state.weighting.load_state_dict(stored["weighting"])
@@ -171,7 +171,7 @@ def restore(
     except (KeyError, ValueError, RuntimeError) as err:
         raise CheckpointError(
             f"{path} does not fit this recipe ({str(err).splitlines()[0]}); resume with the recipe "
-            "that it was begun with, or begin anew with --start"
+            "that it was begun with, or start again with --start"
         ) from err
     before = stored.get("taught", {})
     for name in sorted(name for name, now in state.taught.items() if now != before.get(name, now)):

@@ -290,7 +290,7 @@ class Run:
         follow(state.average, state.network, min(self.recipe.ema, (1 + step) / (10 + step)))
 
     def _look_around(self, board: Board | None, *, asked: bool, last: bool) -> None:
-        """After a step: validate, save, and stop if somebody asked to."""
+        """After a step: validate, save, and stop on request."""
         every = self.recipe.validation.every
         if self.validation and every and (self.state.step % every == 0 or last):
             self._validate(board)

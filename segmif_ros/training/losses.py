@@ -38,7 +38,7 @@ def gradient_magnitude(image: Tensor) -> Tensor:
 
 
 @functools.cache
-@torch.inference_mode(mode=False)  # whoever asks first: training uses it as well
+@torch.inference_mode(mode=False)  # also cached for training
 def _gaussian_band(size: int) -> Tensor:
     """Matrix that blurs a line of `size` samples: 11 taps, sigma 1.5, zeros outside."""
     axis = torch.arange(size, dtype=torch.float32)

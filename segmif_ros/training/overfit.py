@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning a few pairs by heart: the first thing to try on a new data set or network.
+"""Overfitting a few pairs: the first thing to try on a new data set or network.
 
 A network that cannot do this has labels that contradict each other, a class list that does not fit,
 or a mistake in it; no longer training will help.
@@ -19,13 +19,13 @@ from segmif_ros.network.mix_transformer import Block
 from segmif_ros.training.recipe import Augmentation, Recipe, Validation, Weighting
 
 TARGET = 0.95
-"""mIoU on the pairs themselves at which they are known by heart."""
+"""mIoU on the pairs themselves at which they count as learnt."""
 _MOST_STEPS = 300
 _CHECK_EVERY = 25
 
 
 def overfit_recipe(recipe: Recipe, pairs: list[Sample], classes: int) -> Recipe:
-    """Return the recipe that learns a few pairs by heart.
+    """Return the recipe that overfits a few pairs.
 
     The network, the losses and the loop stay. There is no augmentation and no dropout, every step
     sees all pairs, the rate is twice as high, the average follows closely, and rare classes weigh

@@ -60,7 +60,7 @@ def label(p: Tensor, *, objects: float, street: float) -> tuple[Image8, Image8]:
 
     Args:
         p: class probabilities.
-        objects: least probability of a person, car or bicycle; believed inside boxes only.
+        objects: least probability of a person, car or bicycle; used inside boxes only.
         street: least probability of road, building, vegetation and sky; no other class is taught.
 
     Returns:

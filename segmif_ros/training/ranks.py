@@ -105,7 +105,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """BatchNorm whose statistics are those of the whole batch, whoever holds which part of it.
+    """BatchNorm whose statistics are those of the whole batch, however it is divided.
 
     PyTorch's SyncBatchNorm does the same on GPUs only; this one also runs over gloo, so the tests
     see what a GPU machine computes.

@@ -103,7 +103,7 @@ class ViewFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViewImages:
-    """One frame as arrays of one height and width, which belong to whoever holds this.
+    """One frame as arrays of one height and width, which belong to the caller.
 
     Attributes:
         time_s: seconds since the first frame of the source.

@@ -48,7 +48,7 @@ def embedded_viewer(frames: Iterable[ViewFrame], classes: Sequence[LabelClass]) 
 
 
 def entry(frame: ViewFrame, addresses: dict[str, str]) -> dict[str, object]:
-    """Return what the page is told about one frame."""
+    """Return what the page shows of one frame."""
     told = {"time_s": frame.time_s, "caption": frame.caption, "images": addresses}
     return told if frame.heat is None else {**told, "heat": frame.heat}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded pairs through the engine, in any order, computed when somebody looks at them."""
+"""Recorded pairs through the engine, in any order, computed on access."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class ViewServer(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Say in one line what no handler foresaw; a peer that went away is nothing to tell."""
+        """Report an unexpected error in one line; a closed connection is not an error."""
         err = sys.exc_info()[1]
         if not isinstance(err, ConnectionError | TimeoutError):
             sys.stderr.write(f"segmif view: a request failed: {err!r}; please report it\n")
@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(_BAD, "an address of this server begins with /")
             return
         if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
-            # What follows would be taken for the next request.
+            # What follows would be parsed as the next request.
             self.close_connection = True
             self._refuse(_BAD, "a request for a page has no body")
             return
@@ -268,4 +268,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay silent: what goes wrong is told to the page."""
+        """Stay silent: the page shows what goes wrong."""

@@ -149,7 +149,7 @@ def test_pairs_that_are_learnt_by_heart_end_the_run(
     monkeypatch.setattr("segmif_ros.training.overfit._MOST_STEPS", 25)
     assert train(work, "heart", "--overfit", "2") in (0, 3)
     said = capsys.readouterr().out
-    assert "by heart: 00, 07" in said
+    assert "overfit: 00, 07" in said
     assert "after 25 steps: 0.95" in said
 
 

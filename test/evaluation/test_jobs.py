@@ -62,7 +62,7 @@ def test_a_bag_that_kills_every_worker_is_given_up(tasks):
     results = {task.bag: r for task, r in in_processes(tasks[1:2], 1, work=always_dies)}
     (given_up,) = results.values()
     assert given_up.status == "skipped"
-    assert f"died {ATTEMPTS} times" in given_up.reason
+    assert f"crashed {ATTEMPTS} times" in given_up.reason
 
 
 class FragilePool:
@@ -91,7 +91,7 @@ def test_a_bag_beside_a_deadly_one_is_not_given_up(tasks, monkeypatch):
     outcomes = in_processes(tasks[:2], 2, work=lambda task: BagResult(task.bag, "ok"))
     results = {Path(task.bag).name: result for task, result in outcomes}
     assert results["a"].status == "ok"
-    assert f"died {ATTEMPTS} times" in results["deadly"].reason
+    assert f"crashed {ATTEMPTS} times" in results["deadly"].reason
 
 
 def test_workers_end_when_their_parent_is_killed():

@@ -72,9 +72,9 @@ def test_bars_are_sorted_and_proportional():
 
 def test_confusion_shows_true_classes_and_what_they_were_taken_for():
     text = confusion_plot(["a", "b", "c", "d"], [[8, 2, 0, 0], [0, 0, 0, 0], [0, 0, 5, 0], [0] * 4])
-    assert "<title>a taken for b: 20.0 %</title>" in text
+    assert "<title>a classified as b: 20.0 %</title>" in text
     assert text.count('class="hit"') == 2
-    assert "b taken for" not in text, "no truth of b"
+    assert "b classified as" not in text, "no truth of b"
     assert confusion_plot(["a"], [[0]]) == ""
 
 

@@ -2,9 +2,9 @@
 """What differs between the versions and flavours of TensorRT, and its log.
 
 There are two flavours with one API: `tensorrt` (JetPack, data centres) and `tensorrt_rtx`
-(desktops and laptops), which also builds engines where there is no GPU. They and their versions are
-told apart by the names they have, not by their number; the one exception is the flag for explicit
-batches, which later versions keep but ignore. Ask the driver before calling anything but
+(desktops and laptops), which also builds engines where there is no GPU. Both and their versions are
+distinguished by the names they define, not by version number; the one exception is the flag for
+explicit batches, which later versions keep but ignore. Ask the driver before calling anything but
 `import_tensorrt` and the builder of `tensorrt_rtx`: without a GPU some versions end the process.
 """
 
@@ -167,7 +167,7 @@ def log_of(trt: Any) -> Any:
             return said
 
         def forget(self) -> None:
-            """Begin anew: older errors are not the reason of what happens from here on."""
+            """Forget older errors: they are not the cause of later ones."""
             self._errors.clear()
             self._layers = ""
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An ONNX file becomes a TensorRT engine.
 
-Precision comes from the file (docs/precision.md). Where a version of TensorRT can also be told by
-flags and by layer, that is used for two things: to keep what the file says in 8.6, and to build
+Precision comes from the file (docs/precision.md). Where TensorRT can also be controlled by flags
+and by layer, that is used for two things: to keep what the file says in 8.6, and to build
 once more with half precision in convolutions only. TensorRT for RTX builds for groups of GPUs, on
 any machine.
 """
@@ -115,7 +115,7 @@ def recipes(bundle: Bundle, precision: str, *, weak_types: bool) -> list[Recipe]
     Args:
         bundle: the model.
         precision: one of `PRECISIONS`, or "auto": fp16 where there is a way, and fp32 after it.
-        weak_types: this TensorRT can be told precisions by layer.
+        weak_types: this TensorRT accepts precisions by layer.
 
     Raises:
         BundleError: the bundle has no file for this precision, and there is no other way to it.

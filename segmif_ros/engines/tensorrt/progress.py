@@ -98,7 +98,7 @@ def monitor_of(trt: Any, progress: BuildProgress) -> Any:
 
     Args:
         trt: the module `tensorrt`.
-        progress: what is told.
+        progress: what is reported.
     """
     if not hasattr(trt, "IProgressMonitor"):
         return None

@@ -57,7 +57,7 @@ def _off(joint: Joint, x: float = 0.0, y: float = 0.0) -> Joint:
 def walker(
     person: Person, t: float, heading: float, climate: Climate, label: int, *, fine: bool = True
 ) -> Limbs:
-    """Return the limbs of somebody on foot at time `t`; without `fine`, as seen from far away."""
+    """Return the limbs of a pedestrian at time `t`; without `fine`, as seen from far away."""
     limbs = Limbs(heading, label)
     h = person.height
     stride = 0.0

@@ -23,7 +23,7 @@ THERMAL = "thermal"
 
 
 class Damage(Enum):
-    """What is wrong with a message itself; whoever builds the message carries it out."""
+    """Faults of a message itself; the code that builds the message applies them."""
 
     ENCODING = "encoding"
     """An encoding that no image topic uses."""

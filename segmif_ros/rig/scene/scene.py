@@ -209,7 +209,7 @@ class Vehicle:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody on foot. `stride_mps` 0 stands still."""
+    """A pedestrian. `stride_mps` 0 stands still."""
 
     track: Track
     heading: float

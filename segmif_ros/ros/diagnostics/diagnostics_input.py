@@ -90,7 +90,7 @@ class ProcessFacts:
         clock: what the node's clock is doing.
         clock_still_ns: steady time since it last moved.
         clock_jump_ns: how far it jumped since the report before, 0 for not.
-        resident_mib: memory, None where it cannot be told.
+        resident_mib: memory, None where unknown.
         growth_mib: memory gained since 10 s after activation.
     """
 

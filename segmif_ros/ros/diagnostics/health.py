@@ -20,7 +20,7 @@ class UsualRate:
     """Learns the rate of one camera: the median of the last minute, one value a second.
 
     So a loss of frames is seen for half a minute; then it is the new usual rate. Give the rate as a
-    parameter to be told for as long as it lasts.
+    parameter to be reported for as long as it lasts.
     """
 
     def __init__(self) -> None:

@@ -254,7 +254,7 @@ class Reporter:
         )
 
     def _other_transport(self, topic: str) -> str:
-        """Return the topic of the same images, compressed or not, if somebody publishes that."""
+        """Return the topic of the same images, compressed or not, if that has a publisher."""
         raw = topic.removesuffix("/compressed")
         other = raw if raw != topic else f"{topic}/compressed"
         return other if self._node.count_publishers(other) else ""
@@ -292,7 +292,7 @@ QUIET_NS = 10 * NANOSECONDS
 _LOGGED_ELSEWHERE = "mode"
 """Every change of the mode is in the log already."""
 _LOGGED_AS_WARNING = "registration"
-"""The one warning that belongs in the log: it lasts until somebody calibrates."""
+"""The one warning that belongs in the log: it lasts until the rig is calibrated."""
 _INACTIVE = "inactive"
 _LATER, _LATER_NS = "never_seen", 30 * NANOSECONDS
 """A camera that was never heard: drivers often start after the node, so it is logged later."""
@@ -339,7 +339,7 @@ class ErrorLog:
             if entry.concern in self._logged and not _belongs_in_log(entry):
                 was = "error" if self._logged.pop(entry.concern).level >= Level.ERROR else "warning"
                 if entry.state == _INACTIVE:
-                    continue  # nothing was mended, nobody looks any more
+                    continue  # the state only ended because the node stopped
                 but = ", still a warning" if entry.level > Level.OK else ""
                 lines.append(f"{entry.concern}: no {was} any more{but}: {entry.text}")
         return lines

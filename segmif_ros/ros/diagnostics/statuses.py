@@ -258,7 +258,7 @@ _ALIGNMENT_TEXTS = {
 
 
 def alignment_section(facts: DiagnosticsInput) -> DiagnosticEntry:
-    """Whether thermal still lies on RGB, or somebody bumped a camera."""
+    """Whether thermal still lies on RGB, or a camera was moved."""
     known, measured = facts.alignment, facts.alignment.measured
     entry = DiagnosticEntry("alignment", state="unknown")
     found = measured.alignment

@@ -73,7 +73,7 @@ class AlignmentCheck:
         """Start the thread; not on the worker, whose cores and priority it would have.
 
         Args:
-            log: told why a measurement failed, once a minute at most.
+            log: called when a measurement failed, once a minute at most.
         """
         self._log = log
         self._watch: AlignmentWatch | None = None
@@ -123,7 +123,7 @@ class AlignmentCheck:
         self._worker.offer(task)
 
     def forget(self) -> None:
-        """Start anew: the node was deactivated, and somebody may mend the bracket meanwhile."""
+        """Start anew: the node was deactivated, and the bracket may be repaired meanwhile."""
         with self._lock:
             self._generation += 1
             self._offered_ns = None

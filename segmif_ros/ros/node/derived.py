@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is made of a result beside its images: objects with ids, temperatures, labelled points.
 
-Everything here runs on the worker thread, and only for a topic that somebody reads.
+Everything here runs on the worker thread, and only for a topic with a subscriber.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class ImageInput:
         Args:
             node: owner of the subscription.
             stream: the camera.
-            deliver: told of every message; for compressed images on the decoder's thread, so it
+            deliver: called with every message; for compressed images on the decoder's thread, so it
                 must bring a lock.
             compressed: hear `<topic>/compressed` instead of `<topic>`.
             callback_group: of the subscription, the node's own if None.

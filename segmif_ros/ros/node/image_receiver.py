@@ -55,7 +55,7 @@ class ImageReceiver:
         Args:
             subscriptions: made with `callback_group=ReceiverGroup()`; must outlive this object.
             context: rclpy context of their node.
-            log: told of what a callback raises, at most once in ten seconds.
+            log: called with what a callback raises, at most once in ten seconds.
             tick: called every `tick_s`, whether messages come or not.
             tick_s: seconds.
         """

@@ -74,7 +74,7 @@ class Inputs:
             parameters: read at every pair, so that live changes take effect.
             statistics: the counters.
             offer: takes a finished pair, or one image alone; must return at once.
-            announce: told of every change of the mode or its reason, and of the first.
+            announce: called with every change of the mode or its reason, and of the first.
             calibration: what the worker registers with. Thermal images of another size are refused,
                 RGB images of another size go on alone.
         """

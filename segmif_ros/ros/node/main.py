@@ -43,7 +43,7 @@ def main(
     """Run the node until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
     That is 0 after a signal, 1 when it cannot be configured and 2 for wrong arguments, which
-    starting again would not mend, and 3 when it broke while it ran.
+    a restart would not correct, and 3 when it broke while it ran.
 
     Args:
         args: command line after the program name, default `sys.argv`.
@@ -82,7 +82,7 @@ def _run(stop: Event, watch: Callable[[SegmifNode], None] | None) -> int:
                     node.get_logger().fatal("nothing can be executed any more: ending the process")
                     return code
             if node.is_deaf:
-                # Nothing inside can mend it; whoever started the process can start it again.
+                # The process cannot recover from it; a restart can.
                 node.get_logger().fatal("no image can be taken any more: ending the process")
                 return code
             if watch is not None:

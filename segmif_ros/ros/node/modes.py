@@ -36,7 +36,7 @@ ALONE = {Stream.RGB: Mode.RGB_ONLY, Stream.THERMAL: Mode.THERMAL_ONLY}
 """The mode in which one camera goes on alone."""
 
 RECOVERY_PAIRS = 5
-"""A single camera gives way to pairs after so many in a row, so that a bad cable cannot flap."""
+"""So many consecutive pairs end a mode of one camera, so that a bad cable cannot make it flap."""
 
 NO_PAIRS = "both cameras deliver, but their stamps do not make pairs"
 

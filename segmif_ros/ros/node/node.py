@@ -45,7 +45,7 @@ FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 
 CONFIGURE_ERRORS = (BundleError, EngineError, RegistrationError, ParameterError, FileNotFoundError)
-"""What a user can cause and mend: one line in the log, and the transition fails."""
+"""What a user can cause and correct: one line in the log, and the transition fails."""
 
 _INACTIVE = ModeStatus(Mode.STOPPED, "the node is not active")
 _ASLEEP = ModeStatus(Mode.STOPPED, "asleep: no output has a subscriber, and lazy is set")
@@ -279,7 +279,7 @@ class SegmifNode(LifecycleNode):
         if self._worker is not None:
             if not self._worker.close():
                 self._left_behind = True
-                self.get_logger().warning("the engine is still busy; it is left to itself")
+                self.get_logger().warning("the engine is still busy and is abandoned")
             self._worker = None
         if self._outputs is not None:
             self._outputs.close()
@@ -296,7 +296,7 @@ class SegmifNode(LifecycleNode):
         self._release()
 
     def _look_for_readers(self) -> None:
-        """Fall asleep when lazy and nobody subscribes to an output; wake up when somebody does."""
+        """With lazy, unsubscribe from the cameras while no output has a subscriber."""
         assert self._outputs is not None
         now_ns, wanted = monotonic_ns(), self._outputs.wanted()
         if "points" in wanted and self._points is None:

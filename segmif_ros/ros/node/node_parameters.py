@@ -72,7 +72,7 @@ class NodeParameters:
     """The table on a node: declares it, vetoes bad changes, and gives the values as `Settings`.
 
     A bad value given at start does not end the process: it is kept in `problems` and `settings`
-    refuses until somebody sets a good one.
+    refuses until a valid one is set.
     """
 
     def __init__(self, node: Node) -> None:
@@ -151,7 +151,7 @@ class NodeParameters:
         for name in proposed:
             self.problems.pop(name, None)
         if not self.problems:
-            # Not read back when somebody asks: a thread that asks before rclpy has stored the new
+            # Not read back on request: a thread that asks before rclpy has stored the new
             # values would keep the old ones for good.
             self._cached = Settings.from_values({**self._values(), **proposed})
         return SetParametersResult(successful=True)
@@ -182,7 +182,7 @@ POLICIES: dict[str, tuple[str, ...]] = {
 
 _NAME = re.compile(r"qos_overrides\.(/.+)\.(publisher|subscription)\.(\w+)")
 
-_MEND = "; mend it and start the node again"
+_MEND = "; correct it and start the node again"
 
 
 class QosProblem(NamedTuple):

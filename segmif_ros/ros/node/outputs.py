@@ -71,7 +71,7 @@ class Outputs:
         self._latched.append(self._modes)
 
     def wanted(self) -> tuple[str, ...]:
-        """Return the names of the outputs that somebody subscribes to, in publishing order."""
+        """Return the names of the outputs with a subscriber, in publishing order."""
         return tuple(
             name for name, pub in self._publishers.items() if pub.get_subscription_count() > 0
         )
@@ -84,7 +84,7 @@ class Outputs:
         Args:
             result: what to publish.
             pair: what it was made of, with header and settings.
-            images: names from `wanted`; of those that are no image of the result `send` is told.
+            images: names from `wanted`; `send` gets those that are no image of the result.
             marks: boxes that are drawn into the overlay.
         """
         self.follow(pair.settings.confidence_threshold)

@@ -21,7 +21,7 @@ from segmif_ros.ros.qos import DEPTH_INPUT, POINTS_INPUT, overridable, sensor_in
 
 
 class PointInput:
-    """The subscriptions to a LiDAR and to a depth camera: only while somebody reads the points."""
+    """Subscriptions to a LiDAR and to a depth camera, while the points have a subscriber."""
 
     def __init__(self, node: Node, labeller: PointLabeller) -> None:
         """Subscribe to nothing yet."""

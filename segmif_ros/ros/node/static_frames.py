@@ -20,7 +20,7 @@ from segmif_ros.ros.qos import latched
 
 
 class StaticFrames:
-    """Publishes once, when the first pair has told the frame ids."""
+    """Publishes once, when the first pair has brought the frame ids."""
 
     def __init__(
         self,

@@ -144,7 +144,7 @@ class Statistics:
 
     Attributes:
         ticked_ns: steady time when the thread that takes images last showed life, None before.
-        points: clouds and depth images since somebody reads points, None before.
+        points: clouds and depth images since points have a subscriber, None before.
         working_since_ns: steady time when the worker took the pair at hand, None while it has none.
     """
 

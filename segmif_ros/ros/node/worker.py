@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker thread with the model on it, from loading to freeing: a pair becomes published images.
 
-A runtime that loads or computes cannot be interrupted. So nobody waits for it without end: whoever
-waits gives up when the process is to end or after a patience, and the thread ends by itself.
+A runtime that loads or computes cannot be interrupted. Therefore every wait for
+it has a timeout and also ends when the process is to end; the thread ends by itself.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class Worker:
             statistics.working_since_ns = None
 
     def _process(self, pair: Pair) -> None:
-        """Perceive and publish, for whoever listens."""
+        """Perceive and publish what has subscribers."""
         outputs, perceiver, statistics = self._outputs, self._perceiver, self._statistics
         assert outputs is not None
         assert perceiver is not None
@@ -287,7 +287,7 @@ class Worker:
         return self._derived.publish(result, pair, wanted, send, self.points)
 
     def _publish_camera_info(self, pair: Pair, wanted: tuple[str, ...]) -> None:
-        """Publish where the results lie, if somebody listens and that is known."""
+        """Publish where the results lie, if there is a subscriber and that is known."""
         if "camera_info" not in wanted or pair.rgb_size is None:
             return
         assert self._outputs is not None

@@ -52,7 +52,7 @@ def hear_images(
         node: owner of the subscription.
         topic: full name.
         stream: whose checks apply.
-        take: told stamp and pixels of each image, or why it cannot be used.
+        take: called with stamp and pixels of each image, or why it cannot be used.
         qos: of the subscription.
     """
     is_compressed = topic.endswith("/compressed")

@@ -115,7 +115,7 @@ def select(reader: BagReader, options: Playback, topics: Collection[str]) -> Sel
         stamps[message.topic].append(message.time_ns)
         if message.type in IMAGES:
             images.add(message.topic)
-            with suppress(BagError):  # a message without a header is told when it is decoded
+            with suppress(BagError):  # a message without a header is reported when it is decoded
                 stamps[message.topic][-1] = header_stamp_ns(message.cdr)
     kept: dict[str, Collection[int]] = {
         topic: range(0, len(own), options.every) for topic, own in stamps.items()
@@ -353,7 +353,7 @@ class _Player:
         cdr = due.cdr
         if self._options.restamp and due.topic in self._headed:
             # due_ns belongs to the recording time; the header stamp lies this much beside it.
-            with suppress(BagError):  # whoever listens refuses a message without a header
+            with suppress(BagError):  # subscribers refuse a message without a header
                 beside = round((header_stamp_ns(cdr) - due.bag_ns) / self._options.rate)
                 cdr = with_header_stamp(cdr, start_wall_ns + due.due_ns + beside)
         self._publishers[due.topic].publish(cdr)

@@ -53,7 +53,7 @@ class Recorder:
         classes: classes that the node announced, empty before.
         model: name of the model that the node announced.
         marks: boxes of objects by the stamp of their image; of all sets that are kept, and newer.
-        on_set: told of every complete set of images; must return at once.
+        on_set: called with every complete set of images; must return at once.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class Listener:
         self.hears_cameras = True
 
     def sees_cameras(self) -> bool:
-        """Tell whether somebody publishes on both camera topics."""
+        """Return whether both camera topics have a publisher."""
         topics = (self._topics.rgb, self._topics.thermal)
         return all(self._node.count_publishers(topic) > 0 for topic in topics)
 
