@@ -177,8 +177,8 @@ def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--bag", "bag 'nowhere' does not exist"),
-        ("--pairs", "nowhere/visible is not a folder"),
+        ("--bag", "SEG-E301 bag 'nowhere' does not exist"),
+        ("--pairs", "SEG-E302 nowhere/visible is not a folder"),
     ],
 )
 def test_a_source_that_is_not_there_is_one_line(tmp_path, capsys, option, message):

@@ -228,7 +228,7 @@ class BoardStudio:
 class BoardFootage:
     """The board at one place after another; has the methods of `Footage` that a publisher needs.
 
-    Each pose is held for a second, as somebody would who carries a board, and shown to and fro.
+    Each pose is held for a second, as a person with a board does, and shown to and fro.
     """
 
     def __init__(self, studio: BoardStudio, views: int, *, encoding: str) -> None:

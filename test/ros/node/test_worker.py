@@ -210,7 +210,7 @@ def test_a_pair_that_does_not_fit_is_counted_and_the_next_one_works(bench):
         assert (statistics.failures, statistics.failed_in_a_row) == (number, number)
     assert "passthrough" in statistics.last_failure
     assert [line for line in bench.said if "pair failed" in line] == [
-        f"pair failed (1 so far): {statistics.last_failure}"
+        f"SEG-E204 pair failed (1 so far): {statistics.last_failure}"
     ]
     bench.run(pair_of())
     assert (statistics.published, statistics.failed_in_a_row) == (1, 0)
