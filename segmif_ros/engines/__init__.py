@@ -53,13 +53,13 @@ def open_engine(
         bundle: a verified bundle.
         options: everything else, the defaults if None.
         threads: CPU threads, 0 = all cores, instead of those in `options`.
-        on_warning: told in one line why "auto" passed over a runtime that is installed.
-        on_progress: told what goes on while an engine is built or checked, which may take minutes;
-            by default people are told as well, for nothing else would show.
+        on_warning: called with one line when "auto" skips an installed runtime.
+        on_progress: called with the state while an engine is built or checked, which may take
+            minutes; by default it is logged, because nothing else would show.
 
     Raises:
         EngineError: unknown name, runtime not installed, or the runtime refuses the model, or the
-            accuracy gate what computes elsewhere than on the CPU.
+            accuracy gate refuses an engine on another device than the CPU.
         BundleError: the bundle has no file of the precision, or it is damaged.
     """
     options = options or EngineOptions()

@@ -24,7 +24,7 @@ def accepted_verdict(
         engine: on a device whose results nobody has compared with float32 yet.
         bundle: what it was opened from.
         options: where verdicts are kept, and whether to ask again.
-        on_progress: told that the gate runs, and when its verdict cannot be kept.
+        on_progress: called when the gate runs, and when its verdict cannot be kept.
 
     Raises:
         RefusedError: the engine is not accurate enough.

@@ -206,7 +206,7 @@ class EngineCache:
             model: name of the model.
             key: what is to be built.
             deadline_s: longest wait for a process that holds it, seconds.
-            on_progress: told every few seconds that somebody else builds.
+            on_progress: called every few seconds while another process builds.
 
         Raises:
             CacheError: the wait was in vain, or the folder cannot be written.

@@ -37,7 +37,7 @@ def build_ahead(
         bundle: a verified bundle.
         options: precision and what the builder may use; `cache` instead of the bundle's folder.
         target: one of `build.TARGETS`.
-        on_progress: told what goes on.
+        on_progress: called with the state.
 
     Returns:
         Path of the engine, what is known of its build, and how it was built.

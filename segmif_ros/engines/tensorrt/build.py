@@ -168,7 +168,7 @@ def build(
         options: what the builder may use.
         target: one of `TARGETS` for TensorRT for RTX; others build for the GPU of this machine.
         timing: `Built.timing` of an earlier build on this GPU with this version.
-        on_progress: told every few seconds how far it is.
+        on_progress: called every few seconds with the state.
 
     Raises:
         EngineError: TensorRT refuses the model, with its reasons.

@@ -58,8 +58,8 @@ def open_tensorrt(
     Args:
         bundle: a verified bundle.
         options: how, None for the defaults.
-        on_warning: told when a way to build was refused and the next is tried.
-        on_progress: told what goes on, every few seconds while an engine is built.
+        on_warning: called when a way to build was refused and the next is tried.
+        on_progress: called with the state, every few seconds while an engine is built.
 
     Raises:
         EngineError: no GPU, TensorRT or pycuda not installed, the model or the cache cannot be

@@ -40,7 +40,9 @@ def test_a_missing_transport_profile_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(transport, "prepare_process", missing)
     assert main([]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("segmif_node: SEG-E602 ROS cannot be started: 'config/fastdds_shm.xml' is not")
+    assert error.startswith(
+        "segmif_node: SEG-E602 ROS cannot be started: 'config/fastdds_shm.xml' is not"
+    )
 
 
 def test_help_explains_ros_arguments_and_ends(capsys):
