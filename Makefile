@@ -18,7 +18,11 @@ DEMO := $(if $(BAG),--bag "$(BAG)") $(if $(PAIRS),--pairs "$(PAIRS)") \
 	$(if $(RATE),--rate "$(RATE)") $(if $(SECONDS),--seconds "$(SECONDS)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(ENGINE),--engine "$(ENGINE)") --out "$(OUT)" --force
 
-.PHONY: help demo test test-oldest fuzz lint docs clean distclean
+CORE := $(addprefix test/,images thermal registration objects sync ros/node test_pairing.py \
+	test_properties.py test_perceiver.py test_frames.py test_bundle.py test_buffers.py \
+	test_documents.py test_parameters.py test_render.py test_outputs.py test_fuzz.py test_doors.py)
+
+.PHONY: help demo test test-oldest coverage fuzz lint docs clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +32,7 @@ help:
 	@echo "                  RATE=hz SECONDS=s MODEL=folder ENGINE=name OUT=folder"
 	@echo "make test         lint, types and all tests"
 	@echo "make test-oldest  all tests with every dependency at its lower bound, in $(VENV)-oldest"
+	@echo "make coverage     branches of the core rooms that their own tests reach"
 	@echo "make fuzz         mutated messages and files for SECONDS=60 (docs/reliability.md)"
 	@echo "make lint         lint and types only"
 	@echo "make docs         build/docs/index.html from docs/*.md; warnings are errors"
@@ -40,6 +45,10 @@ demo: $(VENV)/.installed-demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.installed-test
+	$(BIN)/python -m coverage run -m pytest -q -m 'not system' $(CORE)
+	$(BIN)/python -m coverage report
 
 fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)

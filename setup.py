@@ -84,6 +84,8 @@ setup(
         "docs": ["sphinx>=8,<10", "myst-parser>=4,<6", "furo>=2024.8,<2027"],
         "test": [
             "pytest>=8,<9",
+            "pytest-random-order>=1.1,<2",
+            "coverage>=7.4,<8",
             "ruff>=0.17,<0.18",
             "mypy>=2.4,<2.5",
             "types-PyYAML",

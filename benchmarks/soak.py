@@ -58,7 +58,7 @@ from segmif_ros.report.svg_plots import Line, line_plot  # noqa: E402
 MINUTE_S = 60.0
 CALM_S = 10.0
 """Least time without a fault at the end of each minute."""
-SAMPLE_S = 2.0
+SAMPLE_S = 10.0
 SETTLED_SHARE = 0.15
 """Of the whole time: caches and pools fill meanwhile, the slope of memory is taken after it."""
 COMPARED_S = 600.0
@@ -271,7 +271,7 @@ def judge(record: Record, accounts: dict[str, int], seconds: float) -> dict[str,
 
 def plot(record: Record) -> str:
     """Return the SVG: memory, ages, and what must not grow."""
-    at = [(s["at_s"] / 60, s) for s in record.samples[::5]]
+    at = [(s["at_s"] / 60, s) for s in record.samples]
     kinds = ("descriptors", "threads", "shared_memory_files")
     figures = [
         line_plot("memory", "MB", [Line(n, [(t, s[f"{n}_own_mb"]) for t, s in at])
