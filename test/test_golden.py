@@ -22,7 +22,7 @@ def committed(name: str) -> list[str]:
     return (golden.GOLDEN / f"{name}.txt").read_text().splitlines()
 
 
-@pytest.mark.parametrize("name", ["parameters", "report", "manifest"])
+@pytest.mark.parametrize("name", ["parameters", "cli", "report", "manifest"])
 def test_it_is_what_it_was(name: str) -> None:
     found = [line.rstrip() for line in golden.KINDS[name]()]
     assert found == committed(name), ADVICE
