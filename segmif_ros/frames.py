@@ -27,7 +27,7 @@ class PictureState(Enum):
     FRESH = "fresh"
     """It differs from the one before."""
     REPEATED = "repeated"
-    """The same as the one before, for too short a time to mean anything (or nobody minds)."""
+    """The same as the one before, for too short a time to count (or freeze detection is off)."""
     SHUTTER = "shutter"
     """Thermal only: the same for as long as a shutter takes. Expected every few minutes."""
     SETTLING = "settling"

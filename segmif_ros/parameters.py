@@ -158,7 +158,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         text="What OpenVINO computes on: CPU, GPU, GPU.1, NPU or AUTO; all but CPU pass the "
              "accuracy gate first."),
     ParameterSpec("engine_cache", "", fills="engine_options.cache", change=_OFFLINE,
-        text="Folder of built engines and of what the accuracy gate said of them; empty for "
+        text="Folder of built engines and their accuracy gate results; empty for "
              "segmif_ros/engines in the user's cache."),
     ParameterSpec("engine_workspace_mib", WORKSPACE_MIB, fills="engine_options.workspace_mib",
         unit="MiB", limits=(16, 65536), change=_OFFLINE,
@@ -177,8 +177,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("autostart", True, change=Change.START,
         text="Configure and activate at start; set false when a lifecycle manager does it."),
     ParameterSpec("lazy", False,
-        text="Stop listening to the cameras while no output has a subscriber; nobody watches them "
-             "then."),
+        text="Unsubscribe from the cameras while no output has a subscriber; they are not "
+             "monitored then."),
     ParameterSpec("tolerance_ms", 30.0, fills="pairing.tolerance_ns", unit="ms",
         limits=(0.0, 1000.0),
         text="Largest time difference of a pair, after the offsets."),
@@ -221,7 +221,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         text="Value = pixel * thermal_scale + thermal_offset, for mode range, ~/output/temperature "
              "and objects; 0.01 for centi-kelvin."),
     ParameterSpec("thermal_offset", 0.0, fills="thermal.offset", limits=(-100000.0, 100000.0),
-        text="See thermal_scale; -273.15 makes degrees Celsius of kelvin."),
+        text="See thermal_scale; -273.15 converts kelvin to degrees Celsius."),
     ParameterSpec("thermal_minimum_span", 0.0, fills="thermal.minimum_span", limits=(0.0, 100000.0),
         text="Smallest difference between black and white (modes percentile and plateau), in pixel "
              "values; 0 takes 100 for whole numbers and 2 for 32FC1, which is in degrees."),
@@ -235,8 +235,8 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
              "publishing."),
     ParameterSpec("degraded_after_ms", 1000.0, fills="modes.after_ns", unit="ms",
         limits=(100.0, 60000.0),
-        text="Time without a usable pair after which one camera goes on alone, or the node stops; "
-             "for cameras slower than 2.5 Hz two and a half of their periods."),
+        text="Time without a usable pair after which the node continues with one camera or stops "
+             "publishing; for cameras slower than 2.5 Hz two and a half of their periods."),
     ParameterSpec("freeze_detection", True,
         text="Treat a camera that repeats one picture as lost; false for still pictures on a "
              "bench."),
@@ -414,4 +414,4 @@ def _contradictions(values: Mapping[str, Any]) -> list[str]:
 
 
 DEFAULTS = Settings.from_values({spec.name: spec.default for spec in PARAMETERS})
-"""The values of a node that nobody gave parameters."""
+"""The values of a node without given parameters."""

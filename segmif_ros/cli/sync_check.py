@@ -59,7 +59,7 @@ def _check(args: argparse.Namespace) -> int:
         refused = "; ".join(reason for log in logs.values() for reason in log.refused)
         raise BagError(
             f"no image on {' and '.join(empty)}{'; ' + refused if refused else ''}; "
-            "`segmif doctor` tells what is there"
+            "run `segmif doctor`"
         )
     report = sync_report(logs[Stream.RGB], logs[Stream.THERMAL])
     figures = json.dumps(report.to_dict(), indent=1)

@@ -212,7 +212,7 @@ def _live(args: argparse.Namespace) -> LiveSource:
     scale = _thermal(args)
     listener = ViewListener(node, rgb, thermal, _registration(args), args.thermal_offset_ms, scale)
     if not listener.wait_for_classes(_PATIENCE_S):
-        say(f"note: {node} has not said what its classes are; is it running? Waiting.")
+        say(f"note: {node} has not published its classes; check that it is running. Waiting.")
     return listener
 
 

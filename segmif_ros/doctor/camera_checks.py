@@ -118,8 +118,8 @@ def camera_check(camera: str, topic: Mapping[str, Any], clocks: int) -> CheckRes
             camera,
             Verdict.FAIL,
             f"{name}: segmif_node refuses these images: {refused}",
-            "let the driver publish another encoding (docs/topics.md), or name another topic: "
-            f"--{camera} TOPIC",
+            "let the driver publish another encoding (docs/inputs.md), or name another topic: "
+            f"--{camera}-topic TOPIC",
         )
     fact = f"{name}: {topic['format']}, {offered}, {topic['rate_hz']:.1f} Hz"
     lossy = _lossy(camera, fact, topic)
@@ -146,12 +146,12 @@ def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult
     kind = published.get(name)
     if kind is not None:
         fact = f"{name} carries {kind}, not images"
-        remedy = f"name the topic of the images: --{camera} TOPIC"
+        remedy = f"name the topic of the images: --{camera}-topic TOPIC"
         return CheckResult(camera, Verdict.FAIL, fact, remedy)
     seen = ", ".join(published) or "none"
     remedy = (
         f"start the driver in this ROS_DOMAIN_ID (a bag: ros2 bag play --delay 3), or name its "
-        f"topic: --{camera} TOPIC"
+        f"topic: --{camera}-topic TOPIC"
     )
     remedy = _of_other_users() or remedy
     if not name:

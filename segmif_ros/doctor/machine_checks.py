@@ -150,7 +150,7 @@ def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> CheckResult:
         "gpu",
         Verdict.WARN,
         f"an NVIDIA GPU that cannot be used: {told['problem']}",
-        "see what nvidia-smi says; install the driver, or reboot after it was updated",
+        "run nvidia-smi; install the driver, or reboot after it was updated",
     )
 
 

@@ -26,7 +26,7 @@ from segmif_ros.recordings.writer import (
 )
 
 OUTPUT = "/segmif/output/"
-"""Topics are named as those of a node that nobody renamed."""
+"""Topics have the names of a node with its default name."""
 
 LABELS = f"{OUTPUT}labels"
 PICTURES = ("fused", "mask", "confidence", "overlay")

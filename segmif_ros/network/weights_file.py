@@ -20,7 +20,7 @@ _FOREIGN = (
     (b"<", "is a web page or XML; the download was answered with that: get it again in a browser"),
     (b"{", "is JSON, an index or the answer of a server; get the file with the weights itself"),
 )
-"""How files begin that people take for weights, and what happened."""
+"""First bytes of files that are often mistaken for weights, and the cause."""
 
 
 class WeightsFileError(ValueError):

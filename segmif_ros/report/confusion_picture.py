@@ -61,7 +61,7 @@ def confusion_picture(
         for place, other in enumerate(columns):
             at = (left + place * _CELL, y)
             _square(sheet, at, float(share[other.id]), diagonal=other.id == label.id)
-    text = "down: true class; across: what the network said; percent of the row"
+    text = "down: true class; across: predicted class; percent of the row"
     _write(sheet, text, (_MARGIN, height - _MARGIN), 0.4, _FAINT)
     return sheet
 

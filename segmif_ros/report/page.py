@@ -178,7 +178,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "confusion": (
         "confusion matrix",
-        "Rows are the truth, columns what the network said, percent of the true pixels. What is "
+        "Rows are true classes, columns predicted ones, in percent of the true pixels. What is "
         "not on the diagonal is a confusion.",
     ),
     "EN": ("EN", "Entropy of grey levels, bits. More means more varied, also more noise."),
@@ -207,7 +207,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "box_recall": (
         "box recall",
-        "Share of the boxes that people drew whose class covers a fifth of their area or more.",
+        "Share of the manually drawn boxes whose class covers a fifth of their area or more.",
     ),
     "box_precision": (
         "box precision",

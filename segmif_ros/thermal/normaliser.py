@@ -80,7 +80,7 @@ class ThermalNormaliser:
             return ""
         return (
             f"the scene spans less than thermal_minimum_span, {span:g}, and stays grey; a camera "
-            "of 0.1 K a count wants 10 to 20 (docs/thermal.md)"
+            "of 0.1 K a count needs 10 to 20 (docs/thermal.md)"
         )
 
     def reset(self) -> None:

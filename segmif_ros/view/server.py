@@ -41,7 +41,7 @@ _KEPT_FRAMES = 24
 _LONGEST_WAIT_S = 5.0
 _IDLE_S = 20.0
 _MOST_CONNECTIONS = 48
-"""Each has a thread. A browser opens six at most; more people than eight are none of ours."""
+"""Each has a thread. A browser opens six at most."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 5\r\n"
     b"Connection: close\r\n\r\n"

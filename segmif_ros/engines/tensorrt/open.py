@@ -185,7 +185,7 @@ class _Opener:
             return entry
         gate = entry.verdict()
         if gate is None:
-            return Missing("what the accuracy gate said of the stored engine cannot be read")
+            return Missing("the stored accuracy gate result of the engine cannot be read")
         if entry.refused or not gate.passed:
             raise RefusedError(
                 f"the {recipe.label} engine was refused when it was built ({gate.summary()}); "

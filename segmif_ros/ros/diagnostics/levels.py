@@ -121,11 +121,11 @@ PAIRING_JUMPS = Threshold(
     "clock_jumped", "pairing", _WARN, 0.0, "jumps", "times that stamps went back by 1 s"
 )
 STUCK = Threshold(
-    "stuck", "engine", _ERROR, 0.9, "s", "time of the pair at hand, if over 4 times the usual one"
+    "stuck", "engine", _ERROR, 0.9, "s", "time of the current pair, if over 4 times the usual one"
 )
 FAILED = Threshold("failed", "engine", _ERROR, 0.99, "share", "pairs that failed")
 FAILING = Threshold("failing", "engine", _WARN, 0.0, "pairs", "pairs that failed")
-SLOW = Threshold("slow", "engine", _WARN, 0.1, "share", "pairs that gave way to newer ones, 5 s")
+SLOW = Threshold("slow", "engine", _WARN, 0.1, "share", "pairs replaced by newer ones, 5 s")
 BUDGET_ERROR = Threshold(
     "over_budget", "latency", _ERROR, math.nan, "ms", _STAMP_TO_PUBLISHED,
     parameter="latency_budget_error_ms",

@@ -131,7 +131,7 @@ def engine_section(facts: DiagnosticsInput) -> DiagnosticEntry:
     busy_s, limit_s = _busy_s(facts), stuck_after_s(_usual_ms(facts))
     entry.check(
         levels.STUCK, busy_s,
-        f"the pair at hand takes {busy_s:.1f} s: the engine hangs or the machine is overloaded; "
+        f"the current pair takes {busy_s:.1f} s: the engine hangs or the machine is overloaded; "
         "if it stays so, restart the node",
         limit=limit_s,
     )  # fmt: skip
@@ -147,7 +147,7 @@ def engine_section(facts: DiagnosticsInput) -> DiagnosticEntry:
             entry.state, entry.text = "resting", "resting: no output has a subscriber"
         entry.check(
             levels.SLOW, replaced / offered,
-            f"slower than the cameras: {replaced} of {offered} pairs gave way to newer ones",
+            f"slower than the cameras: {replaced} of {offered} pairs were replaced by newer ones",
         )  # fmt: skip
     entry.values |= {
         **facts.engine,

@@ -42,7 +42,7 @@ TICK_S = 0.04
 """How often the owner calls `Inputs.tick`."""
 
 FAILURES_IN_A_ROW = 5
-"""So many pairs that failed one after the other are no accident: the mode says `stopped`. The
+"""After so many consecutive failures the mode is `stopped`. The
 worker is still given every pair, so that one that succeeds ends it."""
 
 _UNUSABLE = (DropReason.ZERO_STAMP, DropReason.DUPLICATE, DropReason.REORDERED)

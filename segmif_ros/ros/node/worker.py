@@ -45,7 +45,7 @@ PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
 PATIENCE_S = 10.0
 """Longest wait for a pair that is being worked on."""
 LAST_PATIENCE_S = 0.7
-"""The same while the process ends: supervisors and people do not wait long."""
+"""The same while the process ends."""
 
 _PROGRESS_S = 3.0
 

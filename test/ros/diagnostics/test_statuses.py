@@ -241,7 +241,7 @@ def test_an_engine_that_cannot_keep_up_says_so():
     statistics.replaced = 12
     found = status(statistics, "engine")
     assert found.level == WARN
-    assert "12 of 30 pairs gave way" in found.message
+    assert "12 of 30 pairs were replaced" in found.message
 
 
 @pytest.mark.parametrize(("published", "level"), [(30, WARN), (0, ERROR)])
