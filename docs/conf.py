@@ -14,7 +14,7 @@ author = "segmif_ros maintainers"
 project_copyright = author  # pages carry no year, so that two builds of one commit are equal
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.rst", "docs/**", "models/*/*.md"]
+include_patterns = ["*.md", "CHANGELOG.rst", "docs/**", "models/*/*.md"]
 exclude_patterns = [".*", "segmif_ros", "test", "build", "install", "log", "runs", "demo_out"]
 
 myst_enable_extensions = ["deflist"]
