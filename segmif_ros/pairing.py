@@ -271,7 +271,7 @@ class StreamPairer(Generic[Payload]):
         return out
 
     def reset(self, config: PairingConfig | None = None) -> Decisions[Payload]:
-        """Drop what is held and forget the past, for example to take over new settings."""
+        """Drop held frames and all state, for example to apply new settings."""
         out: Decisions[Payload] = Decisions()
         self._clear(DropReason.RESET, out)
         self._tracks = {stream: _Track() for stream in Stream}
@@ -413,7 +413,7 @@ class StreamPairer(Generic[Payload]):
         out.pairs.append(Match(rgb, thermal))
 
     def _retire_partners(self, out: Decisions[Payload]) -> None:
-        """Drop partner frames that no reference frame can want any more."""
+        """Drop partner frames that no reference frame can be paired with any more."""
         reference = self._tracks[self._reference].held
         partners = self._tracks[self._reference.other].held
         while len(partners) > 1 and reference and partners[1].time_ns <= reference[0].time_ns:

@@ -27,7 +27,7 @@ class UsageError(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that knows old spellings, guesses at mistyped ones and shows an example."""
+    """A parser that accepts old spellings, suggests corrections and shows an example."""
 
     def __init__(self, prog: str, example: str = "", **options: Any) -> None:
         """Make a parser; its verbs are parsers of the same kind.

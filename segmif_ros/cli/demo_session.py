@@ -184,7 +184,7 @@ class DemoSession:
                 quiet_since, seen = time.monotonic(), self.recorder.counts["fused"]
 
     def stop_node(self) -> None:
-        """Stop the node as Ctrl-C would, and hear its last report.
+        """Stop the node as Ctrl-C would, and receive its last report.
 
         Raises:
             DemoSessionError: it did not end cleanly.

@@ -44,7 +44,7 @@ _LONGEST_S = 1e6
 
 
 class LiveScores:
-    """Counts the sets of images that a recorder hears, on a thread of its own.
+    """Counts the sets of images that a recorder receives, on its own thread.
 
     Attributes:
         scores: what was counted.

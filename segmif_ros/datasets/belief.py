@@ -55,12 +55,12 @@ _BOXED_AS = {_TRUCK: CAR, _BUS: CAR, _MOTORCYCLE: BICYCLE}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Teacher:
-    """One mask of a pair: FMB ids, 255 where it is not sure."""
+    """One mask of a pair: FMB ids, 255 where it is uncertain."""
 
     mask: Image8
 
     def found(self, box: Box) -> bool:
-        """Tell whether it sees the object that people drew the box around."""
+        """Return whether the mask contains the object of the box."""
         inside = self.mask[box.top : box.bottom, box.left : box.right]
         return bool(inside.size and (inside == box.label).mean() >= BOX_HIT)
 
@@ -146,7 +146,7 @@ def street_labels(root: Path, name: str, size: tuple[int, int]) -> Image8 | None
 
 
 def _sure(folder: Path, name: str, size: tuple[int, int]) -> _Teacher | None:
-    """Read a mask with its confidence; what is not sure enough becomes 255."""
+    """Read a mask with its confidence; uncertain pixels become 255."""
     path, certainty = folder / f"{name}.png", folder / f"{name}_conf.png"
     if not path.is_file():
         return None

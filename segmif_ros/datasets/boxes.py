@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes that people drew: a text file a picture, a line `class cx cy w h` an object."""
+"""Manually drawn boxes: a text file a picture, a line `class cx cy w h` an object."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def _writer_remedy(publishers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _name(publisher: Mapping[str, Any]) -> str:
-    """Return the node's name; Fast DDS has none where it could not hear all of the process."""
+    """Return the node's name; Fast DDS has none where it has not discovered all of the process."""
     unknown = "_UNKNOWN_" in publisher["node"]
     return "the driver" if unknown else str(publisher["node"])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Picture files of people, read with one rule for every verb.
+"""Picture files of users, read by the same rules for every verb.
 
 A visible picture has 8 or 16 bits a channel; a thermal one has 8 bits, 16 bits without a sign, or
 floats of which one at least is finite, as the node takes them; labels are ids. Marks of orientation

@@ -150,7 +150,7 @@ _STUDIO_TO_RGB = np.array(
     ],
     np.float32,
 )
-"""Y, U, V of ITU-R BT.601 in 16 to 240, as OpenCV takes them, to R, G, B: it knows no NV24."""
+"""Y, U, V of ITU-R BT.601 in 16 to 240, as OpenCV takes them, to R, G, B: without NV24."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Average precision of objects at an IoU of 0.5 with boxes that people drew, by class."""
+"""Average precision of objects at an IoU of 0.5 with manually drawn boxes, by class."""
 
 from __future__ import annotations
 

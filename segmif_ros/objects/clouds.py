@@ -46,7 +46,7 @@ XYZ = tuple(CloudField(name, 4 * place, FLOAT32, 1) for place, name in enumerate
 
 
 class PointLabels(NamedTuple):
-    """What the cameras know about points.
+    """Values of the cameras for each point.
 
     Attributes:
         label: (N,) uint8 class id, 255 outside the picture or hidden from the camera.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connected regions of a mask become objects: boxes, scores, and what the thermal camera knows."""
+"""Connected regions of a mask become objects: boxes, scores, and thermal values."""
 
 from __future__ import annotations
 

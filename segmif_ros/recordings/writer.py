@@ -342,7 +342,7 @@ def check_output(out: Path, *, replace: bool, advice: str) -> None:
 
 @contextmanager
 def _as_bag_error(out: Path) -> Iterator[None]:
-    """Say of a full disk and the like which bag it has hit."""
+    """Name the bag in errors such as a full disk."""
     try:
         yield
     except (OSError, sqlite3.Error) as err:

@@ -17,7 +17,7 @@ class RegistrationError(ValueError):
 
 
 class Geometry(Protocol):
-    """What the remap table needs to know."""
+    """Input of the remap table."""
 
     @property
     def rgb_size(self) -> tuple[int, int]:

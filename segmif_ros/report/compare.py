@@ -141,7 +141,7 @@ class PairedDifference:
 
     @property
     def small(self) -> bool:
-        """Whether the difference, however certain, changes nothing that anybody would notice."""
+        """Whether the difference is too small to matter, however certain."""
         size = abs(self.delta)
         grey = self.name.startswith(_IN_GREY_LEVELS) and size < SMALL_GREY
         return grey or size < SMALL_SHARE * max(abs(self.a), abs(self.b))

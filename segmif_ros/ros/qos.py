@@ -52,12 +52,12 @@ def _profile(
 
 
 def sensor_input() -> QoSProfile:
-    """Best effort, depth 5: hears every camera driver, reliable or not."""
+    """Best effort, depth 5: compatible with every camera driver, reliable or not."""
     return _profile(ReliabilityPolicy.BEST_EFFORT, 5, DurabilityPolicy.VOLATILE)
 
 
 def image_output() -> QoSProfile:
-    """Reliable, depth 2: what RViz asks for; best-effort readers hear it too."""
+    """Reliable, depth 2: as RViz requests; compatible with best-effort readers too."""
     return _profile(ReliabilityPolicy.RELIABLE, 2, DurabilityPolicy.VOLATILE)
 
 

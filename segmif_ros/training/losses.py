@@ -143,7 +143,7 @@ def segmentation_loss(
 
 
 def box_loss(p: Tensor, boxes: Tensor, *, stride: int = 1) -> Tensor:
-    """What people's boxes say, a small one as much as a large one.
+    """Loss of the manual boxes; a small box weighs as much as a large one.
 
     Every row and column of a box holds some of its class (the projection of BoxInst, Tian et al.
     2021, as a logarithm: near 0 a Dice overlap has hardly a gradient), and the class covers at

@@ -56,7 +56,7 @@ def probabilities(network: nn.Module, sample: Sample, scales: Sequence[float] = 
 
 
 def label(p: Tensor, *, objects: float, street: float) -> tuple[Image8, Image8]:
-    """Decide what of KxHxW probabilities is sure enough to be taught.
+    """Select the KxHxW probabilities that are certain enough as labels.
 
     Args:
         p: class probabilities.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Begins a training with weights that know something: of a bundle, or of a narrower shape."""
+"""Starts a training from trained weights: of a bundle, or of a narrower shape."""
 
 from __future__ import annotations
 

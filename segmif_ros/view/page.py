@@ -54,7 +54,7 @@ def entry(frame: ViewFrame, addresses: dict[str, str]) -> dict[str, object]:
 
 
 def described(classes: Sequence[LabelClass]) -> list[dict[str, object]]:
-    """Return classes as the page wants them."""
+    """Return classes in the page's format."""
     return [
         {
             "id": label.id,

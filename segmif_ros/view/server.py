@@ -268,4 +268,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Stay silent: the page shows what goes wrong."""
+        """Log nothing: the page shows errors."""

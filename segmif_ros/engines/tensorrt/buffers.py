@@ -58,7 +58,7 @@ def import_pycuda() -> Any:
 
 @cache
 def keep_primary_context() -> None:
-    """Hold the primary context for as long as the process lives, whatever engines do.
+    """Hold the primary context until the process ends, independent of engines.
 
     TensorRT keeps state in it that outlives every engine. If the last engine destroyed the context,
     the next one, after `cleanup` and `configure` of the node, would find that state without it.

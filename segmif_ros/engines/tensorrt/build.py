@@ -288,7 +288,7 @@ def _parsed(trt: Any, builder: Any, recipe: Recipe, log: Any) -> Any:
 
 
 def _reason(error: Any) -> str:
-    """Return what the parser did not like, with the node's operator and name where it tells."""
+    """Return the parser's errors, with the node's operator and name if known."""
     text = " ".join(str(error.desc()).split())
     if not hasattr(error, "node_operator"):
         return text

@@ -248,7 +248,7 @@ class TensorRtEngine:
             raise EngineError("engine 'tensorrt' is closed; open it again")
 
     def _check_validity(self, plan: bytes) -> None:
-        """Ask TensorRT for RTX whether an engine runs here, before it tries to.
+        """Ask TensorRT for RTX whether an engine is valid on this GPU, before loading it.
 
         Raises:
             PlanError: it must be built again.

@@ -18,7 +18,7 @@ from segmif_ros.thermal import FreezeWatch
 
 @dataclass(frozen=True, slots=True)
 class InputFacts:
-    """What only the subscriptions know. Defaults are those of an inactive node.
+    """Facts about the subscriptions. Defaults are those of an inactive node.
 
     Attributes:
         topic: full name after remapping.

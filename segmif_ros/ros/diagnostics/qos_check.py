@@ -27,7 +27,7 @@ _DURATIONS = ("deadline", "liveliness_lease_duration")
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One publisher that cannot be heard.
+    """One publisher whose messages cannot be received.
 
     Attributes:
         publisher: full node name; DDS may not know it yet, or ever.
@@ -51,7 +51,7 @@ class Mismatch:
 
 
 def full_name(publisher: Any) -> str:
-    """Return the name of a publisher's node, as far as DDS knows it."""
+    """Return the name of a publisher's node, if DDS has it."""
     if "_UNKNOWN_" in publisher.node_name:
         return "an unnamed publisher"
     return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
@@ -60,7 +60,7 @@ def full_name(publisher: Any) -> str:
 def mismatches(
     topic: str, publishers: Iterable[Any], wanted: Any, *, wanted_type: str = IMAGE_TYPE
 ) -> list[Mismatch]:
-    """Return the first reason of every publisher that the subscription cannot hear.
+    """Return for every incompatible publisher the first reason.
 
     Args:
         topic: full topic name.

@@ -32,7 +32,7 @@ _LOG_EVERY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the watch knows.
+    """State of the watch.
 
     Attributes:
         alignment: result of the newest measurement, None before the first.

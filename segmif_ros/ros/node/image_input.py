@@ -29,7 +29,7 @@ time and the node's time of its arrival."""
 
 
 def decode(stream: Stream, message: CompressedImage) -> ImageView:
-    """Decode; the code for that is loaded by nodes that hear compressed images."""
+    """Decode; only nodes with compressed inputs load the code for it."""
     from segmif_ros.images import compressed
 
     return compressed.decode(stream, message)
@@ -44,7 +44,7 @@ class _Compressed(NamedTuple):
 
 
 class ImageInput:
-    """Hears one camera and delivers what came.
+    """Subscribes to one camera and delivers its images.
 
     Attributes:
         topic: full name that is subscribed to.

@@ -214,7 +214,7 @@ class ModeTracker:
         )
 
     def _fading(self, policy: ModePolicy, alive: set[Stream], now_ns: int) -> bool:
-        """Tell whether a camera that still counts as alive is on its way to be lost.
+        """Return whether a camera that still counts as delivering is about to be lost.
 
         Its last images may have been in no pair, so the pairs are missed before it is. Which camera
         can go on is known only when that one is lost.
@@ -245,7 +245,7 @@ class ModeTracker:
         return lasted and reason != self.status.reason
 
     def _forgive_own_stall(self, now_ns: int) -> None:
-        """When this process stood still, nobody was silent meanwhile."""
+        """A pause of this process does not count as silence of the cameras."""
         gap_ns = now_ns - self._decided_ns
         self._decided_ns = now_ns
         if gap_ns <= _STALL_NS:

@@ -130,7 +130,7 @@ class NodeParameters:
             self._node.get_logger().warning(useless[0] + more)
 
     def _warn_of_unknown(self) -> None:
-        """Name given parameters that nobody declared: ROS would ignore a misspelt one silently."""
+        """Name given parameters that are not declared: ROS would ignore a misspelt one silently."""
         for name in sorted(given_parameters(self._node)):
             if self._node.has_parameter(name) or name.startswith(QOS_PREFIX):
                 continue

@@ -173,7 +173,7 @@ class Statistics:
         self.stages_ms = {stage: Samples() for stage in STAGES}
 
     def clock_difference(self) -> ClockDifference | None:
-        """Compare the clocks of the two cameras; None before both have been heard."""
+        """Compare the clocks of the two cameras; None before both have delivered."""
         rgb_ns, thermal_ns = (self.streams[stream].stamps.lead_ns() for stream in Stream)
         return (
             None if rgb_ns is None or thermal_ns is None else ClockDifference(thermal_ns - rgb_ns)

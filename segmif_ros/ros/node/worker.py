@@ -131,7 +131,7 @@ class Worker:
 
     @property
     def measured(self) -> Measured:
-        """What the alignment watch knows."""
+        """State of the alignment watch."""
         return self._alignment.measured
 
     def offer(self, pair: Pair) -> None:

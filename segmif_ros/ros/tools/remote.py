@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running node as another process hears it: mode, diagnostics, rates and parameters."""
+"""A running node as seen by another process: mode, diagnostics, rates and parameters."""
 
 from __future__ import annotations
 
