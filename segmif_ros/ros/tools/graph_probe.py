@@ -207,7 +207,7 @@ class Probe:
         return b""
 
     def _unheard(self, topic: str, watched: Watched) -> list[str]:
-        """Return why messages cannot be received, by segmif_node if it runs, else by this process."""
+        """Return why messages are not received, by segmif_node if it runs, else by this process."""
         listening = [
             info
             for info in self._node.get_subscriptions_info_by_topic(topic)
