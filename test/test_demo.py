@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segmif_ros.display_colors import DISPLAY
 from segmif_ros.recordings.clips import StampedImage, VideoPair
 from segmif_ros.recordings.writer import write_bag
 
@@ -110,7 +111,7 @@ def test_contact_sheet_shows_what_went_in_and_what_came_out(finished):
     assert area[(90, 110, 130)] > 2 * 5 * 0.7 * pane
     assert area[(200, 60, 40)] > 2 * 5 * 0.05 * pane
     # The tiny model calls warm pixels person and the rest road; the overlay is half and half.
-    person, road = (76, 99, 166), (179, 228, 228)
+    person, road = DISPLAY["person"], DISPLAY["road"]
     mixed = [round((a + b) / 2) for a, b in zip((90, 110, 130), road, strict=True)]
     near = np.abs(sheet.astype(int) - mixed).max(axis=2) <= 1
     assert near.sum() > 5 * 0.7 * pane
@@ -158,7 +159,7 @@ def test_a_missing_model_is_said_with_the_nodes_own_words(bag, tmp_path):
 def test_a_bad_bag_fails_before_anything_is_started(tmp_path):
     started = time.monotonic()
     code, _, err = finish(demo("--bag", tmp_path / "none", "--out", tmp_path / "o"))
-    assert code == 2
+    assert code == 1
     assert err.count("\n") == 1
     assert "does not exist" in err
     assert not (tmp_path / "o" / "log" / "segmif_node.log").exists()

@@ -122,9 +122,12 @@ def run(
 
 
 def _failed(prog: str, err: Exception, code: int) -> int:
-    lines = str(err).split("\n") or [repr(err)]
-    text = " ".join(" ".join(lines).split())
-    sys.stderr.write(f"{prog}: {code_of(err)} {text if len(text) < _LONG_MESSAGE else lines[0]}\n")
+    text = str(err) or repr(err)
+    if len(text) < _LONG_MESSAGE:
+        text = " ".join(text.split())
+    elif not type(err).__module__.startswith("segmif_ros."):
+        text = text.splitlines()[0]  # other packages go on for pages; ours quote a process's log
+    sys.stderr.write(f"{prog}: {code_of(err)} {text}\n")
     return code
 
 

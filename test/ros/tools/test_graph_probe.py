@@ -87,7 +87,7 @@ def test_the_doctor_names_what_is_wrong(start_node, tiny_bundle, peer: Peer, tmp
         peer.publish_pair(RGB, THERMAL)  # best effort, and the node asks for reliable
         peer.spin(0.05)
     out, err = doctor.communicate()
-    assert doctor.returncode == 2, err
+    assert doctor.returncode == 3, err
     found = {row["check"]: row for row in json.loads(out)}
 
     assert found["ros"]["verdict"] == "OK"
