@@ -30,7 +30,7 @@ from segmif_ros.cli.command_line import (
     size,
     whole,
 )
-from segmif_ros.cli.console import next_step, say
+from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.pictures import read_rgb, read_thermal
 from segmif_ros.outputs import write_whole
@@ -199,7 +199,8 @@ def _board(args: argparse.Namespace) -> int:
     pairs = _read(args, args.limit)
     shown: dict[str, Pictures] = {}
     sightings = []
-    for number, pair in enumerate(pairs, 1):
+    bar = progress_bar(iterable=pairs, unit="view", desc="looking for the board")
+    for number, pair in enumerate(bar, 1):
         rgb = find_board(np.asarray(cv2.cvtColor(pair.rgb, cv2.COLOR_RGB2GRAY)), pattern)
         thermal = find_board(pair.thermal, pattern)
         name = f"view {number} of {len(pairs)}"
@@ -285,7 +286,8 @@ def _auto(args: argparse.Namespace) -> int:
         thermal_focal = pairs[0].thermal.shape[1] / math.tan(math.radians(args.thermal_hfov) / 2)
         scale = rgb_focal / thermal_focal
     grey = [np.asarray(cv2.cvtColor(pair.rgb, cv2.COLOR_RGB2GRAY)) for pair in pairs]
-    fit = align(grey, [pair.thermal for pair in pairs], scale=scale, focal_px=rgb_focal)
+    with progress_bar(desc=f"aligning {len(pairs)} pairs", bar_format="{desc}"):
+        fit = align(grey, [pair.thermal for pair in pairs], scale=scale, focal_px=rgb_focal)
     middle = pairs[len(pairs) // 2]
     thermal8 = ThermalNormaliser().normalise(middle.thermal)
     picture = before_after(middle.rgb, thermal8, fit.calibration)

@@ -17,6 +17,7 @@ from segmif_ros.cli.command_line import (
     run,
     shared,
 )
+from segmif_ros.cli.console import progress_bar
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import Stream
@@ -107,7 +108,8 @@ def _recorded(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream,
         streams = {topic: stream for stream, topic in topics.items()}
         logs = {stream: StreamLog() for stream in topics}
         last_ns = reader.start_ns + round(min(args.seconds, _LONGEST_S) * 1e9)
-        for message in reader.messages(streams, stop_ns=last_ns + 1):
+        messages = reader.messages(streams, stop_ns=last_ns + 1)
+        for message in progress_bar(iterable=messages, unit="image", desc="comparing"):
             stream = streams[message.topic]
             try:
                 view, _ = image_of(message, stream)
