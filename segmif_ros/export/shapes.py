@@ -65,13 +65,17 @@ def _fold_once(graph: onnx.GraphProto) -> bool:
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Remove constants that only the folded operators read."""
+    """Remove constants that only the folded operators read, and notes on tensors that are gone."""
     read = {name for node in graph.node for name in node.input}
     nodes = [n for n in graph.node if n.op_type != "Constant" or n.output[0] in read]
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(weights)
+    made = {name for node in nodes for name in node.output}
+    notes = [value for value in graph.value_info if value.name in made]
+    del graph.value_info[:]
+    graph.value_info.extend(notes)
 
 
 def _evaluate(

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from segmif_ros.recordings.bags import COMPRESSED_IMAGE, IMAGE, IMAGES, BagError, BagSummary, Topic
 
 _THERMAL_NAME = re.compile(r"thermal|infrared|lwir|(?:^|[/_])ir(?:[/_]|$)|boson|lepton", re.I)
-_OTHER_NAME = re.compile(r"label|mask|depth|confidence|overlay|fused", re.I)
+_OTHER_NAME = re.compile(r"label|mask|depth|confidence|overlay|fused|/output/temperature$", re.I)
 _THERMAL_DETAIL = re.compile(r" (mono|16UC1|8UC1|32FC1)")
 _DEPTH_NAME, _DEPTH_DETAIL = re.compile("depth", re.I), re.compile(r" (mono16|16UC1|32FC1)")
 _COMPRESSED = "/compressed"

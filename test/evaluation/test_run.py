@@ -367,7 +367,11 @@ def test_results_lie_in_a_bag_beside_the_inputs(plain, bundle, tmp_path):
         TOPICS["rgb"]: 20,
         TOPICS["thermal"]: 20,
         "/segmif/output/labels": 1,
-        **{f"/segmif/output/{name}": 20 for name in ("fused", "mask", "confidence", "overlay")},
+        **{
+            f"/segmif/output/{name}": 20
+            for name in ("fused", "mask", "confidence", "overlay")
+            + ("objects", "detections", "temperature")
+        },
     }
     stamps = [header_stamp_ns(message.cdr) for message in fused]
     assert stamps == [START_NS + index * PERIOD_NS for index in range(20)]

@@ -18,7 +18,7 @@ from typing import Any
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine, EngineError, Inference
 from segmif_ros.frames import Image8
-from segmif_ros.ros.node import node, worker
+from segmif_ros.ros.node import main, worker
 
 COMMAND_VARIABLE = "SEGMIF_TEST_ENGINE"
 STUCK_S = 5.0
@@ -68,4 +68,4 @@ def open_faulty_engine(*args: Any, **options: Any) -> FaultyEngine:
 
 if __name__ == "__main__":
     worker.open_engine = open_faulty_engine
-    sys.exit(node.main())
+    sys.exit(main.main())
