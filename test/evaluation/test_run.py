@@ -369,8 +369,10 @@ def test_results_lie_in_a_bag_beside_the_inputs(plain, bundle, tmp_path):
         "/segmif/output/labels": 1,
         **{
             f"/segmif/output/{name}": 20
-            for name in ("fused", "mask", "confidence", "overlay")
-            + ("objects", "detections", "temperature")
+            for name in (
+                *("fused", "mask", "confidence", "overlay"),
+                *("objects", "detections", "temperature"),
+            )
         },
     }
     stamps = [header_stamp_ns(message.cdr) for message in fused]
