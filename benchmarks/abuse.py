@@ -275,7 +275,7 @@ def verbs(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
         "cache",
     )
     evaluate = ("evaluate", folder / "drive", "--model", model, "--engine", "onnxruntime",
-                "--out", "out")  # fmt: skip
+                "--out", "out", "--resume")  # fmt: skip
     steps: dict[str, tuple[list[str], Check]] = {
         "build-engine": (_segmif(*build), engines),
         "evaluate": (_segmif(*evaluate), report),
