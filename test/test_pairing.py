@@ -485,3 +485,16 @@ def test_nothing_is_lost_whatever_comes(seed):
         result.assert_conserved()
         assert all(abs(p.dt_ns) <= result.pairer.config.tolerance_ns for p in result.pairs[-1:])
         assert all(result.pairer.held(s) <= result.pairer.config.queue_size for s in Stream)
+
+
+@pytest.mark.parametrize(("gap_ms", "known"), [(9_900, True), (10_000, True), (10_100, False)])
+def test_a_pause_is_no_period(gap_ms: int, known: bool) -> None:
+    result = run().feed(at(Stream.RGB, *range(0, 6 * gap_ms, gap_ms)))
+    assert result.pairer.period_ns(Stream.RGB) == (gap_ms * MS if known else None)
+
+
+def test_a_partner_that_would_be_as_near_is_waited_for_and_a_worse_one_is_not() -> None:
+    for rgb_ms, pairs in ((220, 0), (219, 1)):
+        result = run().feed(at(Stream.THERMAL, *range(0, 211, 30)))
+        result.feed(at(Stream.RGB, rgb_ms + 5))
+        assert len(result.pairs) == pairs, rgb_ms

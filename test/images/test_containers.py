@@ -149,6 +149,35 @@ def test_the_most_a_picture_can_be_packed_is_believed() -> None:
         assert decoded(inspect(content), cv2.IMREAD_UNCHANGED).max() < 30
 
 
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (3, 1), (4, 2), (6, 4)])
+def test_the_pixels_of_every_colour_type_are_counted_exactly(colour: int, channels: int) -> None:
+    side = 1500
+    packed = zlib.compress(bytes(side * (1 + side * channels)), 9)
+
+    def made(width: int) -> bytes:
+        header = struct.pack(">IIBBBBB", width, side, 8, colour, 0, 0, 0)
+        parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+        return PNG_SIGNATURE + b"".join(chunk(name, body) for name, body in parts)
+
+    assert inspect(made(side)).width == side
+    with pytest.raises(ImageRefused, match="cannot hold them"):
+        inspect(made(side * 5 // 4))
+
+
+def test_a_tag_of_a_tiff_may_lie_at_the_very_end() -> None:
+    tags = ((256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 110), (259, 3, 1, 1), (262, 3, 1, 2),
+            (273, 4, 1, 98), (277, 3, 1, 3), (279, 4, 1, 12))  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    content = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+    content = content.ljust(98, b"\0") + bytes(range(12))
+    content = content.replace(struct.pack("<HHII", 258, 3, 3, 110),
+                              struct.pack("<HHII", 258, 3, 3, len(content)))  # fmt: skip
+    found = inspect(content + struct.pack("<3H", 8, 8, 8), files=True)
+    assert (found.height, found.width, found.bits, found.grey) == (2, 2, 8, False)
+    with pytest.raises(ImageRefused, match="lies behind the end"):
+        inspect(content + struct.pack("<2H", 8, 8), files=True)
+
+
 def test_the_decoder_gets_of_a_png_what_makes_pixels_alone() -> None:
     notes = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(10_000_000))) + chunk(b"tEXt", b"a\0b")
     whole = png(notes, rows(120, 160), notes) + b"\r\n" + bytes(3000)

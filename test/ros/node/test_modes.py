@@ -240,6 +240,16 @@ def test_the_own_process_standing_still_is_no_silent_camera():
     assert cameras.run(1_200, RGB) is Mode.RGB_ONLY, "silence after the stall counts"
 
 
+def test_the_reason_outlives_a_stall_of_the_node_itself():
+    cameras = Cameras()
+    cameras.run(2_000, RGB, trouble={THERMAL: Problem.UNUSABLE})
+    reason = cameras.modes.status.reason
+    assert reason == "no usable thermal image (refused, or its stamp is)"
+    cameras.now_ms += 4_000
+    cameras.run(TICK * 20, RGB)
+    assert cameras.modes.status.reason == reason
+
+
 def test_a_live_change_of_the_policy_acts_at_once():
     cameras = Cameras(ModePolicy("none", 1_000 * MS))
     cameras.run(2_000, RGB, THERMAL)
