@@ -95,10 +95,9 @@ def find_objects(
         inside = own[top : top + height, left : left + width]
         joined = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, np.ones((reach, 3), np.uint8))
         count, regions, stats, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
-        for number in range(1, count):
-            x, y, w, h, pixels = stats[number].tolist()
-            if pixels < smallest:
-                continue
+        large = np.flatnonzero(stats[1:count, cv2.CC_STAT_AREA] >= smallest) + 1
+        for number in large.tolist():
+            x, y, w, h, _ = stats[number].tolist()
             part = np.s_[y : y + h, x : x + w]
             place = np.s_[top + y : top + y + h, left + x : left + x + w]
             shape = (regions[part] == number) & (inside[part] > 0)

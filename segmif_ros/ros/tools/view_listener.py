@@ -162,12 +162,13 @@ class ViewListener:
     def _on_offsets(self, answered: Future) -> None:
         """Pair and scale as the node does; its parameters may change while it runs."""
         answer = answered.result()
-        if answer is None or len(answer.values) != len(self._asked):
+        if answer is None:
             return
-        told = {n: v.double_value for n, v in zip(self._asked, answer.values, strict=True)}
-        if _OFFSETS[0] in told:
+        # A node of before answers with as many values as it has.
+        told = {n: v.double_value for n, v in zip(self._asked, answer.values, strict=False)}
+        if all(name in told for name in _OFFSETS):
             self._assembler.pairing = _pairing(**{name: told[name] for name in _OFFSETS})
-        if told.get("thermal_scale"):
+        if told.get("thermal_scale") and "thermal_offset" in told:
             self._thermal = ThermalSettings(
                 scale=told["thermal_scale"], offset=told["thermal_offset"]
             )
