@@ -106,7 +106,7 @@ def test_a_bad_value_refuses_the_configuration_in_one_line(make, capfd):
     name = "qos_overrides./diagnostics.publisher.reliability"
     node = make({name: "reliabel", "qos_overrides./clock.subscription.depth": 5})
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    expected = f"parameter {name} is 'reliabel', expected reliable, best_effort; mend it"
+    expected = f"parameter {name} is 'reliabel', expected reliable, best_effort; correct it"
     assert expected in node.last_error
     told = capfd.readouterr().err
     assert "Traceback" not in told
