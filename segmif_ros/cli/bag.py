@@ -23,6 +23,7 @@ from segmif_ros.cli.command_line import (
 )
 from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.extract import add_extract
+from segmif_ros.outputs import OutputError
 from segmif_ros.recordings.bags import BagReader, BagSummary
 from segmif_ros.recordings.clips import FolderPairs, PairSource, VideoPair
 from segmif_ros.recordings.writer import write_bag
@@ -89,6 +90,8 @@ def parser() -> Parser:
 def _record(args: argparse.Namespace) -> int:
     from segmif_ros.ros.tools.bag_recorder import record
 
+    if args.out.exists():
+        raise OutputError(f"{str(args.out)!r} exists already; give another name")
     return record(args.out, args.topics)
 
 

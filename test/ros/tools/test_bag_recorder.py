@@ -36,11 +36,11 @@ def record(tmp_path, ros_domain):
     started: list[subprocess.Popen[str]] = []
 
     def start(out: Path, *topics: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "segmif_ros.cli.main", "bag", "record", str(out)]
+        command = [sys.executable, "-m", "segmif_ros.cli.main", "bag", "record"]
         environment = os.environ | {"ROS_DOMAIN_ID": str(ros_domain), "ROS_LOG_DIR": str(tmp_path)}
         started.append(
             subprocess.Popen(
-                [*command, "--topics", *topics],
+                [*command, "--out", str(out), "--topics", *topics],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
