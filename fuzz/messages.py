@@ -231,7 +231,8 @@ INFO_HEAD = struct.Struct("<IIBBBBB")
 
 def camera_info(data: bytes) -> bool:
     """`sensor_msgs/CameraInfo`: the lens that was read is the one in the bytes."""
-    from segmif_ros.ros.node.camera_infos import CameraInfoWatch, intrinsics_of, output_camera_info
+    from segmif_ros.registration.lens import intrinsics_of
+    from segmif_ros.ros.node.camera_infos import CameraInfoWatch, output_camera_info
 
     if len(data) < INFO_HEAD.size:
         return False

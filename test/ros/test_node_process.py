@@ -15,6 +15,7 @@ from node_process import NodeProcess, Operator, Peer, shared_memory_of
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
+from segmif_ros.display_colors import DISPLAY
 from segmif_ros.ros.images import to_message
 from segmif_ros.share import share_path
 
@@ -111,7 +112,7 @@ def test_pairs_come_back_with_their_headers_and_pixels(active):
     mask = pixels(active.images["mask"][-1])
     np.testing.assert_array_equal(mask, np.where(THERMAL > 127, 8, 1))
     overlay = pixels(active.images["overlay"][-1]).astype(int)
-    expected = (RGB[0, 0].astype(int) + np.array((179, 228, 228))) / 2
+    expected = (RGB[0, 0].astype(int) + np.array(DISPLAY["road"])) / 2
     np.testing.assert_allclose(overlay[0, 0], expected, atol=1)
 
 
