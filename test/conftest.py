@@ -43,6 +43,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return pytest.Module.from_parent(parent, path=module_path)
 
 
+@pytest.hookimpl(trylast=True)  # after --random-order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run tests of rclpy last: in this process it leaves signal handlers behind."""
     items.sort(key=lambda item: REPOSITORY / "test" / "ros" in item.path.parents)
