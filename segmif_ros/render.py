@@ -153,14 +153,16 @@ def draw_marks(image: Image8, marks: Iterable[Mark], table: Image8, scale: float
     for mark in sorted(marks, key=lambda each: each.box[3]):
         left, top, right, bottom = (round(scale * value) for value in mark.box)
         color = _mix(table[mark.label].tolist(), (255, 255, 255), 0.55)
-        cv2.rectangle(image, (left, top), (right - 1, bottom - 1), _PAPER, line + 2)
-        cv2.rectangle(image, (left, top), (right - 1, bottom - 1), color, line)
+        # Beside the object's own pixels, not over them.
+        corners = (left - line - 1, top - line - 1), (right + line, bottom + line)
+        cv2.rectangle(image, *corners, _PAPER, line + 2)
+        cv2.rectangle(image, *corners, color, line)
         words = (f"{mark.name} {mark.id}", str(mark.id))
         fits = right - left
         text = next((w for w in words if _text_width(w, size, bold=True) <= fits), words[-1])
         width, height = _text_width(text, size, bold=True) + 4, round(28 * size) + 2
         x = min(max(left, 0), max(image.shape[1] - width, 0))
-        y = top - height if top >= height else max(top, 0)
+        y = max(top - line - height, 0)
         cv2.rectangle(image, (x, y), (x + width, y + height), _PAPER, cv2.FILLED)
         _write(image, text, (x + 2, y + height - round(8 * size) - 1), size, color, bold=True)
 
