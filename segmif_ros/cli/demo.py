@@ -107,10 +107,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _demonstrate(args: argparse.Namespace, out: Path) -> int:
-    for stale in _RESULTS:
-        (out / stale).unlink(missing_ok=True)
     _check_shared_memory()
     source = _source(args)
+    for stale in _RESULTS:
+        (out / stale).unlink(missing_ok=True)
     report, recorder = _measure(args, source)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     text = json.dumps(report.to_json(created=created), indent=2)

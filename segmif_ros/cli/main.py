@@ -121,7 +121,7 @@ def _run(arguments: list[str]) -> int:
     if verb not in VERBS:
         near = get_close_matches(verb, VERBS, n=1)
         guess = f"; did you mean {near[0]}?" if near else ""
-        sys.stderr.write(f"segmif: {USAGE} no verb {verb!r}{guess}\n\n{usage()}\n")
+        sys.stderr.write(f"segmif: {USAGE} no verb {verb!r}{guess}; segmif --help lists them\n")
         return 2
     # Our own messages name the file; the video library's would come in front of them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -34,6 +35,8 @@ _LISTED = re.compile(
 """A type as rclpy lists it: sequence<my_msgs/Box, 4>, double[3], string."""
 _DEPTH = 50
 _LOOK_EVERY_S = 0.1
+_ABSENT_S = 3.0
+"""Discovery takes up to this; a topic without a publisher is then named."""
 _LINGER_S = 0.2
 """What had been published when the signal came is still taken."""
 
@@ -92,6 +95,8 @@ class _Recorder:
         self._foreign: dict[str, str] = {}
         self._subscriptions: list[Any] = []
         self._looked_s = 0.0
+        self._begun_s = time.monotonic()
+        self._named_absent = False
 
     def look(self) -> None:
         """Subscribe to what has appeared since the last time."""
@@ -103,6 +108,17 @@ class _Recorder:
             if publishers:
                 self._waiting.remove(topic)
                 self._subscribe(topic, publishers)
+        if not self._named_absent and self._looked_s - self._begun_s > _ABSENT_S:
+            self._named_absent = True
+            self._name_absent()
+
+    def _name_absent(self) -> None:
+        offered = [name for name, _ in self._node.get_topic_names_and_types()]
+        for topic in self._waiting:
+            near = get_close_matches(topic, [name for name in offered if name != topic], n=1)
+            guess = f"; did you mean {near[0]}?" if near else ""
+            sys.stderr.write(f"segmif bag record: nobody publishes {topic} yet{guess}\n")
+        sys.stderr.flush()
 
     def _subscribe(self, topic: str, publishers: Sequence[Any]) -> None:
         name = publishers[0].topic_type
@@ -138,7 +154,7 @@ class _Recorder:
         sys.stdout.write(f"recorded {total} messages in {out}\n")
         if silent:
             sys.stderr.write(
-                f"{NOTHING_CAME} nothing came on {', '.join(silent)}; "
+                f"segmif bag record: {NOTHING_CAME} nothing came on {', '.join(silent)}; "
                 "check the topic names and ROS_DOMAIN_ID\n"
             )
         return 0 if total else EXIT_NOTHING_RECORDED
