@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 FILES, PACKAGE, VALUE, USAGE = "SEG-E001", "SEG-E002", "SEG-E003", "SEG-E004"
-UNEXPECTED, NO_SUBSCRIBER, NOTHING_CAME = "SEG-E009", "SEG-E603", "SEG-E604"
+UNEXPECTED, PARAMETER = "SEG-E009", "SEG-E601"
+NO_SUBSCRIBER, NOTHING_CAME = "SEG-E603", "SEG-E604"
 
 CODES: Mapping[str, str] = {
     # Command line, files
@@ -56,7 +57,7 @@ CODES: Mapping[str, str] = {
     "ReportError": "SEG-E505",
     "RequirementError": "SEG-E506",
     # The node and ROS
-    "ParameterError": "SEG-E601",
+    "ParameterError": PARAMETER,
     "RosError": "SEG-E602",
     "GivenUpError": "SEG-E605",
     "DemoSessionError": "SEG-E606",

@@ -128,6 +128,15 @@ def test_video_holds_the_frames(finished):
     assert 3.0 < capture.get(cv2.CAP_PROP_FPS) < 5.2
 
 
+def test_the_end_of_the_source_is_no_lost_camera(finished):
+    out, _ = finished
+    log = (out / "log" / "segmif_node.log").read_text()
+    assert "mode waiting -> fused" in log
+    assert not re.search(r"any more|ERROR|WARN(?!.*registration)", log), log
+    lines = [line.partition("]: ")[2] for line in log.splitlines()]
+    assert len(lines) == len(set(lines)), log
+
+
 def test_nothing_is_left_running(finished):
     out, _ = finished
     assert processes_that_mention(str(out)) == []

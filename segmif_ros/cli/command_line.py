@@ -7,7 +7,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,16 +42,21 @@ class Parser(argparse.ArgumentParser):
             options["epilog"] = f"example:\n{indented}\n" + options.get("epilog", "")
         super().__init__(prog=prog, formatter_class=_HelpFormatter, allow_abbrev=False, **options)
         self.set_defaults(prog=self.prog)
+        self._words: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, old spellings included."""
-        words = list(sys.argv[1:] if args is None else args)
+        """Parse, old spellings included; the verb that does not know a word refuses it."""
+        self._words = words = list(sys.argv[1:] if args is None else args)
         found, unknown = super().parse_known_args(_respelled(self.prog, words), namespace)
         if getattr(found, "old_out", None) is not None:
             _hint(self.prog, "the last word", "--out")
             found.out = found.out or found.old_out
-        if hasattr(found, "old_out") and found.out is None:
-            self.error("the following arguments are required: --out")
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if hasattr(found, "old_out"):
+            if found.out is None:
+                self.error("the following arguments are required: --out")
+            del found.old_out  # the parent's parser gets the same namespace
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -59,18 +64,21 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USE, f"{self.prog}: {USAGE} {message}{self._guess(message)}; see --help\n")
 
     def _guess(self, message: str) -> str:
+        known = [name for action in self._actions for name in action.option_strings]
         unknown = re.match(r"unrecognized arguments: .*?(-[\w-]+)", message)
         choice = re.search(r"invalid choice: '(.*?)' \(choose from (.+)\)", message)
         if unknown:
-            return did_you_mean(unknown[1], list(self._options()))
-        return did_you_mean(choice[1], re.findall(r"[\w.+-]+", choice[2])) if choice else ""
-
-    def _options(self) -> Iterator[str]:
-        for action in self._actions:
-            yield from action.option_strings
-            if isinstance(action, argparse._SubParsersAction):
-                for parser in action.choices.values():
-                    yield from parser._options()
+            return did_you_mean(unknown[1], known)
+        if choice:
+            return did_you_mean(choice[1], re.findall(r"[\w.+-]+", choice[2]))
+        if "are required: -" in message:  # or mistyped
+            flags = (word.partition("=")[0] for word in self._words if word.startswith("--"))
+            return "".join(
+                f"; {flag} is no option{did_you_mean(flag, known)}"
+                for flag in flags
+                if flag not in known
+            )
+        return ""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from segmif_ros.cli.managed_process import (
     uninterrupted,
 )
 from segmif_ros.pairing import PairingConfig
+from segmif_ros.recordings.recording import OUTPUTS
 from segmif_ros.recordings.topics import camera_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ NODE = "/segmif"
 READY_S = 120.0
 """A model may have to be compiled at the first start."""
 
-_QUIET_S = 2.0
+_QUIET_S, _QUIET_PAIRS, _QUIET_AGES = 0.6, 2.0, 3.0
+"""So long without an output (seconds, pairs, or ages of outputs, whichever is longest) ends a
+session. The node counts its cameras as lost later: after 1 s, or two and a half periods."""
+_FIRST_S = 3.0
+"""So long after the source a first output may come."""
 _DRAIN_S = 15.0
 _STOP_S = 6.0
 _NOTE_EVERY_S = 0.5
@@ -102,7 +108,7 @@ class DemoSession:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the source before the node, then leave the domain."""
+        """End all processes, then leave the domain."""
         with uninterrupted():
             for child in self._children:
                 child.interrupt()
@@ -152,7 +158,9 @@ class DemoSession:
                 )
 
     def play(self, plan: Plan, arrived: Callable[[int, str], Any]) -> None:
-        """Run the source to its end while recording, then wait for the last outputs.
+        """Run the source while recording, until the last outputs have come.
+
+        The node is to be stopped at once after that: the end of the source is no lost camera.
 
         Args:
             plan: what to run.
@@ -162,26 +170,37 @@ class DemoSession:
         Raises:
             DemoSessionError: the source or the node failed.
         """
-        assert self._node is not None
         source = self._start("source", plan.command)
-        while source.exit_code is None:
+        seen, changed_s, ended_s = -1, time.monotonic(), math.inf
+        while min(self.recorder.counts[name] for name in OUTPUTS) < plan.pairs:
             self._listen(arrived, source)
-            if not self._ros.hears_cameras and self._ros.sees_cameras():
-                # Not before: the source starts when it is heard, and that must mean by the node.
-                source.note_shared_memory()
-                self._ros.listen_to_cameras()
-        if source.exit_code != 0:
-            raise DemoSessionError(
-                f"the image source ended with exit code {source.exit_code}; its last lines:\n"
-                f"{source.tail()}"
-            )
-        source.stop()
-        deadline = time.monotonic() + _DRAIN_S
-        quiet_since, seen = time.monotonic(), -1
-        while time.monotonic() < deadline and time.monotonic() - quiet_since < _QUIET_S:
-            self._listen(arrived, source)
+            now_s = time.monotonic()
             if self.recorder.counts["fused"] != seen:
-                quiet_since, seen = time.monotonic(), self.recorder.counts["fused"]
+                seen, changed_s = self.recorder.counts["fused"], now_s
+            if source.exit_code is None:
+                self._listen_to_cameras(source)
+            elif source.exit_code != 0:
+                raise DemoSessionError(
+                    f"the image source ended with exit code {source.exit_code}; its last lines:\n"
+                    f"{source.tail()}"
+                )
+            else:
+                ended_s = min(ended_s, now_s)
+                quiet = now_s - changed_s > self._quiet_s(plan) and (
+                    seen or now_s - ended_s > _FIRST_S
+                )
+                if quiet or now_s - ended_s > _DRAIN_S:
+                    return
+
+    def _quiet_s(self, plan: Plan) -> float:
+        ages_s = [age / 1e3 for age in self.recorder.ages_ms["fused"][-10:]]
+        return max(_QUIET_S, _QUIET_PAIRS / plan.rate_hz, _QUIET_AGES * max(ages_s, default=0.0))
+
+    def _listen_to_cameras(self, source: ManagedProcess) -> None:
+        # Not earlier: the source starts when it has subscribers, and the node must be one of them.
+        if not self._ros.hears_cameras and self._ros.sees_cameras():
+            source.note_shared_memory()
+            self._ros.listen_to_cameras()
 
     def stop_node(self) -> None:
         """Stop the node as Ctrl-C would, and receive its last report.

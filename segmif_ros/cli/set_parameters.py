@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from segmif_ros.cli.command_line import FAILED, FINE, Parser, UsageError, did_you_mean, run
 from segmif_ros.cli.console import note, say
 from segmif_ros.cli.status import full_name, node_options
+from segmif_ros.error_codes import PARAMETER
 from segmif_ros.parameters import SPECS, Change, Value
 
+_LIVE = Change.LIVE
 _TRUTH = {"true": True, "false": False}
 
 
@@ -37,11 +39,12 @@ def _set(args: argparse.Namespace) -> int:
     changes = dict(_change(word) for word in args.changes)
     from segmif_ros.ros.tools.remote import remote
 
-    live = [name for name, spec in SPECS.items() if spec.change is Change.LIVE]
+    live = [name for name, spec in SPECS.items() if spec.change is _LIVE]
     with remote(full_name(args.node)) as node:
         before = node.parameters(list(changes) or live, args.seconds)
         if refusal := node.change(changes, args.seconds) if changes else "":
-            note(f"segmif set: {refusal}; nothing has changed")
+            refusal = _restart(changes) or refusal
+            note(f"segmif set: {PARAMETER} {refusal}; nothing has changed")
             return FAILED
         after = node.parameters(list(changes), args.seconds) if changes else before
     if args.json:
@@ -49,6 +52,18 @@ def _set(args: argparse.Namespace) -> int:
     else:
         say("\n".join(_line(name, before[name], value) for name, value in after.items()))
     return FINE
+
+
+def _restart(changes: Mapping[str, Value]) -> str:
+    """Return what to do about parameters that are read before the node runs, empty for none."""
+    early = [name for name in changes if SPECS[name].change is not _LIVE]
+    given = " ".join(f"-p {name}:={_typed(changes[name])}" for name in early)
+    names = ", ".join(early)
+    return f"{names} cannot change while the node runs: restart it with {given}" if early else ""
+
+
+def _typed(value: Value) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _line(name: str, before: Value, after: Value) -> str:

@@ -93,8 +93,11 @@ def test_a_spelling_with_a_new_meaning_is_told_by_its_value() -> None:
 
 def test_a_bag_that_was_the_last_word_is_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     make = ALL["bag make"]
-    assert str(make.parse_args(["--pairs", "p", "drive"]).out) == "drive"
-    assert "the last word is --out now" in capsys.readouterr().err
+    for parser, words in (make, []), (ALL["bag"], ["make"]):
+        assert str(parser.parse_args([*words, "--pairs", "p", "drive"]).out) == "drive"
+        hint = capsys.readouterr().err
+        assert hint.startswith("segmif bag make: the last word is --out now")
+        assert hint.count("\n") == 1
     assert str(make.parse_args(["--pairs", "p", "--out", "drive"]).out) == "drive"
     assert capsys.readouterr().err == ""
 
@@ -109,6 +112,7 @@ def test_a_bag_that_was_the_last_word_is_the_result(capsys: pytest.CaptureFixtur
         (["bag", "play", "x", "--sped=2"], "did you mean --speed?"),
         (["info", "x", "--verbose"], "unrecognized arguments: --verbose"),
         (["check-engine", "x", "--engine", "openvin"], "did you mean openvino?"),
+        (["bag", "record", "--topcs", "/a"], "--topcs is no option; did you mean --topics?"),
     ],
 )
 def test_a_mistyped_word_is_guessed(
@@ -122,7 +126,28 @@ def test_a_mistyped_word_is_guessed(
     assert guess in capsys.readouterr().err.splitlines()[0]
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_guess_is_an_option_of_the_same_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    own = {
+        verb: {word for action in made._actions for word in action.option_strings}
+        for verb, made in ALL.items()
+    }
+    everywhere = sorted(set().union(*own.values()))
+    for verb, made in ALL.items():
+        mistyped = {name[:-1] for name in own[verb] if len(name) > 5}
+        words = {old.old for old in OLD_SPELLINGS} | mistyped | set(everywhere)
+        for word in sorted(words - own[verb]):
+            message = f"unrecognized arguments: {word}"
+            guess = made._guess(message).removeprefix("; did you mean ").removesuffix("?")
+            assert guess in own[verb] or not guess, (verb, word)
+            assert guess or word not in mistyped, (verb, word)
+    with pytest.raises(SystemExit):
+        ALL["bag"].parse_args(["record", "--topics", "/a", "--out", "b", "--seconds", "3"])
+    error = capsys.readouterr().err
+    assert error.startswith("segmif bag record: ")
+    assert "did you mean --seconds" not in error
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"segmif {__version__}\n"
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from segmif_ros.cli.main import main
+from segmif_ros.cli.set_parameters import _restart
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,10 @@ def test_what_is_no_value_is_told_before_ros_is_joined(
 ) -> None:
     assert main(["set", word]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_a_running_node_cannot_change_is_given_at_its_start() -> None:
+    text = _restart({"overlay_alpha": 0.3, "engine": "null", "autostart": False})
+    assert text.startswith("engine, autostart cannot change")
+    assert text.endswith("restart it with -p engine:=null -p autostart:=false")
+    assert _restart({"overlay_alpha": 0.3}) == ""
