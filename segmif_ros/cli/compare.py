@@ -54,6 +54,8 @@ def _compare(args: argparse.Namespace) -> int:
         say(json.dumps({**found.to_json(), "regressions": worse}, indent=1, allow_nan=False))
     else:
         say(compare_text(a, b, found, folders))
+    if args.out:
+        note(f"wrote {args.out}")
     if found.objections:
         note(f"segmif compare: not comparable: {'; '.join(found.objections)}")
         return WRONG_USE

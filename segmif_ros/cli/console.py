@@ -8,6 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+_LOG_S = 5.0
+
 
 def say(text: str) -> None:
     """Write a line or block for people, at once."""
@@ -27,5 +29,19 @@ def next_step(command: str) -> None:
 
 
 def progress_bar(**options: Any) -> tqdm[Any]:
-    """Return a progress bar that goes away at its end and does not flood a log file."""
-    return tqdm(leave=False, mininterval=0.2 if sys.stderr.isatty() else 5.0, **options)
+    """Return a progress bar: one that goes away on a terminal, a line every 5 s in a log file."""
+    if sys.stderr.isatty():
+        return tqdm(leave=False, mininterval=0.2, **options)
+    log: Any = _Lines()
+    return tqdm(leave=False, mininterval=_LOG_S, delay=_LOG_S, file=log, **options)
+
+
+class _Lines:
+    """A stream for tqdm that writes lines instead of returning to the start of one."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()

@@ -284,6 +284,7 @@ def _subtitle(report: RunReport) -> str:
     if "total" in report.latency_ms:
         total = report.latency_ms["total"]
         parts.append(f"camera stamp to published: {total.p50:.0f} ms median, {total.p95:.0f} p95")
+    parts.append("boxes: colour of the class, id of the object")
     return ",  ".join(parts)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from segmif_ros.recordings.bags import BagReader, summarize
-from segmif_ros.recordings.topics import camera_topics, input_transport
+from segmif_ros.recordings.topics import camera_topics, input_transport, swapped_topics
 from segmif_ros.rig.cameras.cameras import Rig, write_calibration
 from segmif_ros.rig.draw.footage import TOUR
 
@@ -158,6 +158,8 @@ class BagSource:
         """
         self.summary = summary = summarize(path)
         rgb, thermal = camera_topics(summary, rgb_topic, thermal_topic)
+        with BagReader(path) as reader:
+            self._swapped = swapped_topics(reader, rgb.name, thermal.name)
         self.path = path
         self.title = title or path.name
         self.rgb_topic, self.thermal_topic = rgb.name, thermal.name
@@ -174,7 +176,7 @@ class BagSource:
         limit = self._wanted_hz or holdable_hz
         every = max(1, math.ceil(self._nominal_hz / limit - 1e-6))
         options = {"every": every, "duration_s": self._seconds}
-        notes = []
+        notes = [*self._swapped]
         if every > 1:
             notes.append(
                 f"the bag has {self._nominal_hz:.1f} pairs per second; every "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, UsageError
-from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.evaluate_arguments import SHIPPED, refusal, requirements
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset
@@ -93,6 +93,7 @@ def _scored(args: argparse.Namespace) -> int:
     say(to_text(report))
     if args.out is not None:
         say("wrote " + ", ".join(map(str, write(args.out, report, scores, worst))))
+        next_step(f"segmif view {args.out}")
     if partial:
         return INTERRUPTED
     return VERDICT if report["verdict"]["passed"] is False else FINE

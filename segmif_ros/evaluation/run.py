@@ -389,7 +389,7 @@ class _Run:
 
     def _notes(self) -> tuple[str, ...]:
         source = self._source
-        notes = [*source.summary.notes]
+        notes = [*source.summary.notes, *source.swapped]
         notes += [f"{stream}: {text}" for stream, text in sorted(source.last_refusal.items())]
         notes += [f"{count} pairs failed: {text}" for text, count in self._failed.items()]
         notes += [f"{n} x {text}" for text, n in sorted(self._scores.label_problems.items())[:5]]

@@ -29,6 +29,10 @@ _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
 _THERMAL = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
+_COLOUR_DIFFERENCE = 12.0
+"""Mean spread between colour channels above which a picture is in colour."""
+
+
 class PictureError(ValueError):
     """A file that is no picture, or none of the wanted kind; the message names it."""
 
@@ -160,3 +164,24 @@ def _read(path: Path, flags: int, *, most_bits: int = 64) -> NDArray[Any]:
     if len(content) > _MOST_BYTES:
         raise PictureError(f"{path}: more than {_MOST_BYTES >> 20} MiB, which no picture has")
     return decode_picture(content, flags, str(path), most_bits=most_bits)
+
+
+def is_coloured(image: NDArray[Any]) -> bool:
+    """Return whether a picture (HxW, HxWx3 or HxWx4) shows colour, and not grey in channels."""
+    if image.ndim != 3:
+        return False
+    spread = image[..., :3].max(axis=2).astype(np.float32) - image[..., :3].min(axis=2)
+    return float(spread.mean()) > _COLOUR_DIFFERENCE
+
+
+def swap_notes(rgb: NDArray[Any], thermal: NDArray[Any], names: tuple[str, str]) -> list[str]:
+    """Return a line if two pictures look as if the cameras were given in the wrong order.
+
+    Args:
+        rgb: picture given as visible, as recorded.
+        thermal: picture given as thermal, as recorded.
+        names: what the user calls the two.
+    """
+    if is_coloured(rgb) or not is_coloured(thermal):
+        return []
+    return [f"{names[0]} is grey and {names[1]} is in colour: are RGB and thermal swapped?"]

@@ -18,17 +18,17 @@ from segmif_ros.frames import Image8
 from segmif_ros.images.pictures import (
     PictureError,
     find_pictures,
+    is_coloured,
     read_labels,
     read_rgb,
     read_thermal,
+    read_unchanged,
+    swap_notes,
 )
 from segmif_ros.recordings.video import VideoError, declared, read_video
 
 Read = TypeVar("Read")
 Camera = Literal["rgb", "thermal", "labels"]
-
-_COLOUR_DIFFERENCE = 12.0
-"""Mean spread between colour channels above which a thermal clip is taken as false colour."""
 
 _FASTEST_HZ = 1000.0
 _SAME_RATE = 0.05
@@ -81,7 +81,7 @@ class _Clip:
     times_ns: tuple[int, ...]
     size: tuple[int, int]
     period_ns: int
-    coloured: bool
+    first: NDArray[Any]
 
     @property
     def end_ns(self) -> int:
@@ -123,7 +123,8 @@ class VideoPair:
                 f"sizes differ: visible {_by(self._rgb.size)}, thermal {_by(self._thermal.size)}; "
                 "the node scales the thermal image, or give it a calibration"
             )
-        if self._thermal.coloured:
+        notes += swap_notes(self._rgb.first, self._thermal.first, (visible.name, thermal.name))
+        if is_coloured(self._thermal.first):
             notes.append(f"{thermal.name} is in false colour; its brightness is used as thermal")
         self.notes: tuple[str, ...] = tuple(notes)
 
@@ -201,6 +202,8 @@ class FolderPairs:
             picked = np.linspace(0, len(names) - 1, limit).round().astype(int)
             notes.append(f"{limit} of {len(names)} pairs taken, evenly spaced")
             names = [names[index] for index in picked]
+        first = [_picture(read_unchanged, side[names[0]]) for side in (visible, infrared)]
+        notes += swap_notes(first[0], first[1], ("visible/", "infrared/"))
         self.notes: tuple[str, ...] = tuple(notes)
         self._period_ns = round(1e9 / rate_hz)
         self._names = names
@@ -281,7 +284,7 @@ def _probe(path: Path, role: str, notes: list[str]) -> _Clip:
         known = [round(index * 1e9 / rate) for index in range(len(times))]
     period = known[-1] // (len(known) - 1) if len(known) > 1 else round(1e9 / max(rate, 1.0))
     size = (first.shape[0], first.shape[1])
-    return _Clip(path, tuple(known), size, period, _is_coloured(first))
+    return _Clip(path, tuple(known), size, period, first)
 
 
 def _frames(clip: _Clip, times_ns: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -304,13 +307,6 @@ def _coloured(image: NDArray[Any]) -> NDArray[Any]:
 
 def _grey(image: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) if image.ndim == 3 else image
-
-
-def _is_coloured(image: NDArray[Any]) -> bool:
-    if image.ndim != 3:
-        return False
-    spread = image.max(axis=2).astype(np.float32) - image.min(axis=2)
-    return float(spread.mean()) > _COLOUR_DIFFERENCE
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -20,7 +20,7 @@ from segmif_ros.images.raw import ImageRefused, ImageView
 from segmif_ros.pairing import Match, PairingConfig, Stream, stamp_of
 from segmif_ros.recordings.bags import BagMessage, BagReader, BagSummary, image_of
 from segmif_ros.recordings.pairs import RecordedPairing
-from segmif_ros.recordings.topics import camera_topics, require_topic
+from segmif_ros.recordings.topics import camera_topics, require_topic, swapped_topics
 from segmif_ros.sync.timing import StreamTiming, stream_timing
 
 
@@ -79,6 +79,7 @@ class DriveSource:
         refused: images of no use, by camera and reason.
         last_refusal: the last reason in words, by camera.
         pairs: pairs made so far.
+        swapped: a line if the first images look as if the topics were swapped.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class DriveSource:
             others = [label_topic] if label_topic else []
             rgb, thermal = camera_topics(self.summary, rgb_topic, thermal_topic, others=others)
             self.topics = {Stream.RGB.value: rgb.name, Stream.THERMAL.value: thermal.name}
+            self.swapped = swapped_topics(self._reader, rgb.name, thermal.name)
             if label_topic is not None:
                 self.topics["labels"] = require_topic(self.summary, label_topic).name
         except BaseException:

@@ -7,7 +7,19 @@ import difflib
 import re
 from collections.abc import Collection, Sequence
 
-from segmif_ros.recordings.bags import COMPRESSED_IMAGE, IMAGE, IMAGES, BagError, BagSummary, Topic
+from segmif_ros.images.pictures import swap_notes
+from segmif_ros.images.raw import ENCODINGS, ImageRefused
+from segmif_ros.pairing import Stream
+from segmif_ros.recordings.bags import (
+    COMPRESSED_IMAGE,
+    IMAGE,
+    IMAGES,
+    BagError,
+    BagReader,
+    BagSummary,
+    Topic,
+    image_of,
+)
 
 _THERMAL_NAME = re.compile(r"thermal|infrared|lwir|(?:^|[/_])ir(?:[/_]|$)|boson|lepton", re.I)
 _OTHER_NAME = re.compile(r"label|mask|depth|confidence|overlay|fused|/output/temperature$", re.I)
@@ -61,6 +73,21 @@ def camera_topics(
             f"--thermal-topic. It holds {summary.listing()}"
         )
     return plain[0], warm[0]
+
+
+def swapped_topics(reader: BagReader, rgb: str, thermal: str) -> list[str]:
+    """Return a line if the first images of two topics look as if they were swapped."""
+    pictures = []
+    for name in (rgb, thermal):
+        message = next((m for m in reader.messages({name}) if m.type in IMAGES), None)
+        try:
+            view = image_of(message, Stream.THERMAL)[0] if message else None
+        except ImageRefused:
+            return []  # said when it is read
+        if view is None:
+            return []
+        pictures.append(view.to_rgb() if ENCODINGS[view.encoding].visible else view.pixels)
+    return swap_notes(pictures[0], pictures[1], (rgb, thermal))
 
 
 def require_topic(summary: BagSummary, name: str) -> Topic:

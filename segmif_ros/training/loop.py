@@ -122,7 +122,7 @@ def train(
         with (
             Board(out, recipe.labels, begun) if ranks.rank == 0 else _NO_BOARD as board,
             BatchesAhead(recipe, sources, steps, part, options.workers) as batches,
-            tqdm(total=steps.stop, initial=begun, disable=ranks.rank > 0) as bar,
+            tqdm(total=steps.stop, initial=begun, disable=ranks.rank > 0 or None) as bar,
         ):
             for phase in every:
                 if run.state.step < phase.end and not run.done:

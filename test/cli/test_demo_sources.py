@@ -8,8 +8,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from segmif_ros.cli.demo_sources import LIGHTINGS, BagSource, RigSource
+from segmif_ros.pairing import PairingConfig
 from segmif_ros.recordings.bags import IMAGE, BagError
 from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.drive_source import DriveSource
 from segmif_ros.recordings.writer import write_bag
 from segmif_ros.registration import load_calibration
 
@@ -26,7 +28,7 @@ class Cameras:
         for index in range(60):
             time_ns = round(index * 1e9 / 30)
             yield StampedImage("thermal", time_ns, np.zeros((4, 4), np.uint8))
-            yield StampedImage("rgb", time_ns, np.zeros((4, 4, 3), np.uint8))
+            yield StampedImage("rgb", time_ns, np.full((4, 4, 3), (90, 20, 20), np.uint8))
 
 
 @pytest.fixture
@@ -54,6 +56,22 @@ def test_a_machine_that_keeps_up_gets_every_pair(bag):
     assert plan.notes == ()
     assert plan.command[plan.command.index("--every") + 1] == "1"
     assert "--restamp" in plan.command
+
+
+def test_swapped_topics_are_noticed(bag):
+    source = BagSource(
+        bag, seconds=20, rgb_topic="/thermal/image_raw", thermal_topic="/rgb/image_raw"
+    )
+    (note,) = source.plan(holdable_hz=40.0).notes
+    assert note == (
+        "/thermal/image_raw is grey and /rgb/image_raw is in colour: are RGB and thermal swapped?"
+    )
+    with DriveSource(
+        bag, PairingConfig(), rgb_topic="/thermal/image_raw", thermal_topic="/rgb/image_raw"
+    ) as drive:
+        assert drive.swapped == [note]
+    with DriveSource(bag, PairingConfig()) as drive:
+        assert drive.swapped == []
 
 
 def test_no_name_of_a_bag_becomes_an_option_of_the_player(bag, monkeypatch):

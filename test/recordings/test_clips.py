@@ -76,7 +76,18 @@ def test_videos_of_different_size_are_taken_with_a_note(tmp_path):
 def test_false_colour_thermal_is_noticed(tmp_path):
     visible = write_clip(tmp_path / "v.mp4", 2)
     coloured = write_clip(tmp_path / "t.mp4", 2, colour=(20, 40, 220))
-    assert any("false colour" in note for note in VideoPair(visible, coloured).notes)
+    swapped, false_colour = VideoPair(visible, coloured).notes
+    assert swapped == "v.mp4 is grey and t.mp4 is in colour: are RGB and thermal swapped?"
+    assert "false colour" in false_colour
+    assert not any("swapped" in note for note in VideoPair(coloured, coloured).notes)
+    assert VideoPair(coloured, visible).notes == ()
+
+
+def test_folders_in_the_wrong_order_are_noticed(tmp_path):
+    for side, image in (("visible", GREY), ("infrared", COLOUR)):
+        write_pictures(tmp_path / side, ["a.png"], image)
+    (note,) = FolderPairs(tmp_path).notes
+    assert note == "visible/ is grey and infrared/ is in colour: are RGB and thermal swapped?"
 
 
 def test_video_limit_counts_rgb_frames(tmp_path):

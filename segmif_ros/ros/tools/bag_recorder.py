@@ -25,7 +25,7 @@ from segmif_ros.ros.qos import check_topic_name
 from segmif_ros.ros.tools.participant import participant
 from segmif_ros.ros.tools.player import message_class
 
-EXIT_NOTHING_RECORDED = 1
+EXIT_INCOMPLETE = 1
 
 _IDL = {"boolean": "bool", "octet": "byte", "float": "float32", "double": "float64"}
 """What rclpy calls a type -> what .msg files call it."""
@@ -51,7 +51,7 @@ def record(out: Path, topics: Sequence[str]) -> int:
         topics: full names; each is recorded from when it first exists.
 
     Returns:
-        Exit code: 0 recorded, 1 nothing came.
+        Exit code: 0 every topic was recorded, 1 nothing came on one or more.
 
     Raises:
         BagError: `out` exists or cannot be written, or a topic is no name of one.
@@ -152,12 +152,14 @@ class _Recorder:
         silent = [t for t, count in self._counts.items() if not count and t not in self._foreign]
         total = sum(self._counts.values())
         sys.stdout.write(f"recorded {total} messages in {out}\n")
+        if total:
+            sys.stderr.write(f"next: segmif bag info {out}\n")
         if silent:
             sys.stderr.write(
                 f"segmif bag record: {NOTHING_CAME} nothing came on {', '.join(silent)}; "
                 "check the topic names and ROS_DOMAIN_ID\n"
             )
-        return 0 if total else EXIT_NOTHING_RECORDED
+        return EXIT_INCOMPLETE if silent or self._foreign else 0
 
 
 def learn_type(kind: Any, name: str) -> None:
