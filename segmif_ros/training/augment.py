@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.datasets.sample import IGNORE, Sample
+from segmif_ros.datasets.sample import IGNORE, POSSIBLE, Sample
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.training.recipe import Augmentation, Target
@@ -22,6 +22,9 @@ _ROAD, _SKY = 1, 7
 """Ids of config/labels/fmb15.yaml; recipes with other lists leave `wet` and `overexposed` 0."""
 _SMALLEST = 4.0
 """Sides of boxes, pixels, below which nothing can be said of rows and columns."""
+_SHOWN = 25.0
+"""Standard deviation of the visible picture inside an object's rectangle, grey levels, below which
+it hardly shows the object: 75 % of the person boxes of MSRS by night (cars 9 %), 4 % by day."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +63,7 @@ def make_example(
         rgb = np.full_like(rgb, rng.choice((0.0, 0.0, 16.0, 128.0)))
     elif kind < how.drop_visible + how.drop_thermal:
         thermal = np.full_like(thermal, rng.choice((0.0, 0.0, 64.0, 128.0)))
+        labels, boxes = _only_shown(labels, boxes, rgb.mean(axis=2))
     wanted = _target(rgb, thermal, target)
     wanted = _emphasised(wanted, how)
     rgb, thermal = _noise(rgb, how, rng, 4.0), _noise(thermal, how, rng, 2.5)
@@ -160,6 +164,32 @@ def _inside(boxes: Sequence[Box], top: int, left: int, window: tuple[int, int]) 
         if seen >= 0.5 * (box.bottom - box.top) * (box.right - box.left):
             found.append(np.array([[box.label, *cut]], np.float32))
     return np.concatenate(found)
+
+
+def _only_shown(labels: Image8, boxes: Plane, shown: Plane) -> tuple[Image8, Plane]:
+    """Ignore the road users that a visible picture without thermal hardly shows.
+
+    Taught as positive, they make the network guess people in dark pictures.
+
+    Args:
+        labels: HxW uint8.
+        boxes: Mx5 float32, see `losses.box_loss`.
+        shown: HxW float32 in [0, 255], luma of the visible picture.
+    """
+    found = boxes
+    for label in POSSIBLE:
+        stats = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8))[2][1:, :4]
+        left, top, width, height = stats.T.astype(np.float32)
+        same = np.full_like(left, label)
+        found = np.vstack([found, np.stack([same, top, left, top + height, left + width], axis=1)])
+    hidden = np.zeros(len(found), bool)
+    labels = labels.copy()
+    for i, (label, *sides) in enumerate(found.tolist()):
+        rows, columns = (slice(round(sides[k]), round(sides[k + 2])) for k in (0, 1))
+        hidden[i] = shown[rows, columns].std() < _SHOWN
+        if hidden[i]:
+            labels[rows, columns][labels[rows, columns] == label] = IGNORE
+    return labels, boxes[~hidden[: len(boxes)]]
 
 
 def _visible(rgb: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segmif_ros.datasets.sample import Sample
+from segmif_ros.datasets.sample import IGNORE, Sample
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.training.augment import make_example, plain_example
 from segmif_ros.training.recipe import Augmentation
@@ -34,7 +34,7 @@ def test_shapes_and_ranges_hold_for_every_draw(seed: int) -> None:
     for image in (example.rgb, example.thermal, example.target):
         assert image.dtype == np.float32
         assert 0.0 <= image.min() <= image.max() <= 255.0
-    assert set(np.unique(example.labels)) <= set(range(10))
+    assert set(np.unique(example.labels)) <= {*range(10), IGNORE}
 
 
 def test_the_same_seed_gives_the_same_example() -> None:
@@ -50,6 +50,26 @@ def test_a_dropped_camera_is_blind_but_for_its_noise() -> None:
     blind = make_example(sample(), replace(PLAIN, drop_thermal=1.0), np.random.default_rng(1))
     assert blind.thermal.std() < 8.0
     assert blind.rgb.std() > 20.0
+
+
+def test_without_thermal_people_are_taught_only_where_the_visible_picture_shows_them() -> None:
+    rgb = np.full((120, 160, 3), 20, np.uint8)
+    rgb[20:60:2, 20:40] = 120
+    labels = np.full((120, 160), 1, np.uint8)
+    labels[20:60, 20:40] = labels[20:60, 100:120] = 8
+    boxes = (Box(8, 20, 20, 40, 60), Box(8, 100, 20, 120, 60))
+    street = Sample(rgb, np.full((120, 160), 90, np.uint8), labels, "street", boxes=boxes)
+    how = replace(PLAIN, crop=(120, 160), scale=(1.0, 1.0), blur_visible=0.0, noise=0.0)
+    both = make_example(street, how, np.random.default_rng(3))
+    assert (both.labels == 8).sum() == 1600
+    assert len(both.boxes) == 2
+    alone = make_example(street, replace(how, drop_thermal=1.0), np.random.default_rng(3))
+    assert (alone.labels == 8).sum() == 800
+    assert (alone.labels == IGNORE).sum() == 800
+    assert alone.rgb[20:60][alone.labels[20:60] == 8].std() > 25.0
+    [(label, *sides)] = alone.boxes.tolist()
+    assert label == 8
+    assert sides in ([20, 20, 60, 40], [20, 120, 60, 140])  # mirrored or not
 
 
 def test_darkness_darkens_and_keeps_the_labels() -> None:
