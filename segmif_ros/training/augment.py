@@ -64,8 +64,7 @@ def make_example(
     elif kind < how.drop_visible + how.drop_thermal:
         thermal = np.full_like(thermal, rng.choice((0.0, 0.0, 64.0, 128.0)))
         labels, boxes = _only_shown(labels, boxes, rgb.mean(axis=2))
-    wanted = _target(rgb, thermal, target)
-    wanted = _emphasised(wanted, how)
+    wanted = _emphasised(_target(rgb, thermal, target, how.brighter), how)
     rgb, thermal = _noise(rgb, how, rng, 4.0), _noise(thermal, how, rng, 2.5)
     return Example(rgb, thermal, labels, wanted, sample.name, boxes)
 
@@ -98,9 +97,11 @@ def plain_example(sample: Sample, size: tuple[int, int], target: Target = "pyram
     return Example(rgb, thermal, np.asarray(labels, np.uint8), wanted, sample.name)
 
 
-def _target(rgb: Plane, thermal: Plane, target: Target) -> Plane:
+def _target(rgb: Plane, thermal: Plane, target: Target, brighter: float = 0.0) -> Plane:
     luma = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]).astype(np.float32)
-    return saliency_target(luma, thermal) if target == "saliency" else fusion_target(luma, thermal)
+    if target == "saliency":
+        return saliency_target(luma, thermal)
+    return fusion_target(luma, thermal, brighter)
 
 
 def _crop(

@@ -148,6 +148,8 @@ class Augmentation:
         shift_px: largest misregistration of thermal, pixels.
         sharpen: share of its own fine detail that is added to the fusion target; makes up for what
             a small network smooths.
+        brighter: share of the way from the pyramid target to the brighter camera, see
+            `target.fusion_target`.
         contrast: share of its difference from the brightness around (24 px) that is added to the
             fusion target.
         blur_visible: visible pictures out of focus.
@@ -175,6 +177,7 @@ class Augmentation:
     shift_px: float = 1.5
     sharpen: float = 0.0
     contrast: float = 0.0
+    brighter: float = 0.0
     blur_visible: float = 0.2
     blur_thermal: float = 0.3
     noise: float = 0.5

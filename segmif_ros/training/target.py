@@ -34,12 +34,14 @@ from which it is lit."""
 Plane = NDArray[np.float32]
 
 
-def fusion_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
+def fusion_target(luma: Plane, thermal: Image8 | Plane, brighter: float = 0.0) -> Plane:
     """Return the target for one registered pair.
 
     Args:
         luma: HxW float32 in [0, 255].
         thermal: HxW in [0, 255].
+        brighter: share of the way to the brighter of the two images, in [0, 1], where contrast
+            allows it.
 
     Returns:
         HxW float32 in [0, 255].
@@ -61,10 +63,11 @@ def fusion_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
         fused = cv2.pyrUp(fused, dstsize=size) + weight * band_t + (1.0 - weight) * band_v
     # Up to the visible image always, or hot things get a dark halo; beyond it with care.
     fused = fused + _lift(visible_pyramid[0] - fused)
-    lift = _lift(thermal_pyramid[0] - fused)
-    kept = np.clip(_contrast(fused + lift) / _contrast(fused), 0.0, 1.0) ** 3
-    lift *= cv2.GaussianBlur(kept, (0, 0), _AROUND / 2.0)
-    return np.clip(fused + lift, 0.0, 255.0).astype(np.float32)
+    fused = _with_contrast(fused, _lift(thermal_pyramid[0] - fused))
+    if brighter:
+        top = np.maximum(visible_pyramid[0], thermal_pyramid[0])
+        fused = _with_contrast(fused, brighter * (top - fused))
+    return np.clip(fused, 0.0, 255.0).astype(np.float32)
 
 
 def saliency_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
@@ -76,6 +79,12 @@ def saliency_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
         for plane in (luma, thermal)
     )
     return 255.0 * guidance(hot, visible)[0, 0].numpy()
+
+
+def _with_contrast(fused: Plane, change: Plane) -> Plane:
+    """Add a change, less of it where it would take contrast away."""
+    kept = np.clip(_contrast(fused + change) / _contrast(fused), 0.0, 1.0) ** 3
+    return np.asarray(fused + change * cv2.GaussianBlur(kept, (0, 0), _AROUND / 2.0), np.float32)
 
 
 def _lift(missing: Plane) -> Plane:

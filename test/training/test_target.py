@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from segmif_ros.training.target import fusion_target
 
@@ -41,15 +42,23 @@ def test_a_cold_sky_does_not_darken_a_bright_one() -> None:
     assert target[:60].min() > 185.0
 
 
-def test_a_dark_coat_before_a_bright_sky_stays_dark() -> None:
+@pytest.mark.parametrize("brighter", [0.0, 0.5])
+def test_a_dark_coat_before_a_bright_sky_stays_dark(brighter: float) -> None:
     visible = np.full((128, 160), 200.0, np.float32)
     visible[30:100, 60:90] = 40.0  # a coat, warm: as bright in thermal as the sky in visible
     thermal = np.full((128, 160), 20.0, np.float32)
     thermal[30:100, 60:90] = 200.0
-    coat = fusion_target(visible, thermal)[50:80, 70:80].mean()
-    at_night = fusion_target(np.minimum(visible, 40.0), thermal)[50:80, 70:80].mean()
+    coat = fusion_target(visible, thermal, brighter)[50:80, 70:80].mean()
+    at_night = fusion_target(np.minimum(visible, 40.0), thermal, brighter)[50:80, 70:80].mean()
     assert coat < 130.0
     assert at_night > 180.0
+
+
+def test_brighter_comes_nearer_to_the_brighter_camera() -> None:
+    visible, thermal = street(), street()[::-1]
+    top = np.maximum(visible, thermal)
+    plain, brighter = (np.abs(fusion_target(visible, thermal, b) - top).mean() for b in (0.0, 0.5))
+    assert 0.5 * plain < brighter < 0.75 * plain  # half the way but for what contrast allows
 
 
 def test_where_it_is_well_lit_the_visible_detail_wins() -> None:
