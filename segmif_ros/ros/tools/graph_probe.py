@@ -2,7 +2,8 @@
 """Looks at the ROS graph for some seconds and writes what it saw as JSON, for `segmif doctor`.
 
 A program of its own, because a broken ROS installation can end the process that imports it. It
-subscribes to the image topics it finds, best effort, and keeps no image.
+subscribes to the image topics it finds, best effort, and keeps no image; not to the outputs of a
+segmif_node, which would compute for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from struct import unpack_from
@@ -39,6 +41,7 @@ IMAGE_TYPES = {
 MOST_TOPICS = 16
 """A machine with many cameras is not flooded by its doctor."""
 _FAST_DDS = bytes((1, 15))
+_OWN_OUTPUT = re.compile(r"/output/(fused|mask|confidence|overlay|temperature)(/compressed)?$")
 _SPIN_S = 0.1
 
 
@@ -112,7 +115,7 @@ class Probe:
 
         Args:
             node: the one to look through.
-            wanted: topics to listen to, whatever else there is; empty listens to all images.
+            wanted: topics to listen to; empty for all images that are no output of ours.
         """
         self._node = node
         self._wanted = wanted
@@ -176,7 +179,7 @@ class Probe:
     def _is_wanted(self, name: str) -> bool:
         if self._wanted:
             return name in self._wanted
-        return len(self._watched) < MOST_TOPICS
+        return len(self._watched) < MOST_TOPICS and not _OWN_OUTPUT.search(name)
 
     def _publishers(self, topic: str) -> list[dict[str, Any]]:
         own = self._own_host()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from segmif_ros.ros.images import to_message
-from segmif_ros.ros.tools.graph_probe import Watched
+from segmif_ros.ros.tools.graph_probe import Probe, Watched
 from segmif_ros.ros.transport import PROFILE_VARIABLES
 
 RGB = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
@@ -165,3 +166,11 @@ def test_focal_lengths_come_from_a_calibrated_camera():
     assert watched.facts(0.0)["focal_lengths"] == [600.0, 610.0]
     watched.take_info(CameraInfo())
     assert watched.facts(0.0)["focal_lengths"] == []
+
+
+def test_a_node_does_not_compute_for_the_doctor():
+    probe = Probe(MagicMock(), [])
+    outputs = ("fused", "mask", "confidence", "overlay", "temperature", "fused/compressed")
+    assert not any(probe._is_wanted(f"/veh/segmif/output/{name}") for name in outputs)
+    assert probe._is_wanted("/flir/output/raw")
+    assert Probe(MagicMock(), ["/segmif/output/fused"])._is_wanted("/segmif/output/fused")
