@@ -76,12 +76,12 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
     import torch
 
     from benchmarks.network.prepare import fill
-    from segmif_ros.cli.calibration_pairs import rig_pairs
+    from segmif_ros.cli.quantise import rig_pairs
     from segmif_ros.datasets.classes import load_classes
     from segmif_ros.export.bundle_writer import add_model
     from segmif_ros.export.export import write_bundle
     from segmif_ros.export.mixed_precision import to_mixed_float16
-    from segmif_ros.export.quantise import PLANS, quantise
+    from segmif_ros.export.precision import PLANS, quantise
     from segmif_ros.network.segmif import SegMiF, Switches
     from segmif_ros.network.variants import build
     from segmif_ros.rig.draw.render import training_frame

@@ -34,7 +34,6 @@ from segmif_ros.datasets.msrs import msrs_pairs
 from segmif_ros.datasets.sample import CAR, PERSON, Sample
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine
-from segmif_ros.export.bundle_weights import read_weights
 from segmif_ros.export.cost import graph_cost
 from segmif_ros.export.export import write_bundle
 from segmif_ros.metrics.fusion import fusion_scores
@@ -43,10 +42,11 @@ from segmif_ros.network.folding import FOLDED, HALF, VISIBLE_CHANNELS, Folding
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.variants import NANO, VARIANTS, Variant
 from segmif_ros.training.batches import draw_batch
+from segmif_ros.training.checkpoint import read_weights
+from segmif_ros.training.encoder_init import grow, settle_norms
 from segmif_ros.training.loop import train
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.sources import open_sources
-from segmif_ros.training.warm_start import grow, settle_norms
 
 RECIPE = Path(__file__).parents[1] / "config" / "training" / "candidates.yaml"
 SIZE = (480, 640)

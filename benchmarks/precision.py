@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.dds.machine import machine_facts
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.calibration_pairs import folder_pairs
+from segmif_ros.cli.quantise import folder_pairs
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.engines.base import Engine, Inference
 from segmif_ros.engines.gate import GateThresholds, psnr_db, run_gate

@@ -16,9 +16,15 @@ from pathlib import Path
 import onnxruntime as ort
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.calibration_pairs import folder_pairs
+from segmif_ros.cli.quantise import folder_pairs
 from segmif_ros.engines.gate import psnr_db
-from segmif_ros.export.quantise import ALWAYS_FLOAT, WITHOUT_ENCODER, WITHOUT_FUSION, Pair, quantise
+from segmif_ros.export.precision import (
+    ALWAYS_FLOAT,
+    WITHOUT_ENCODER,
+    WITHOUT_FUSION,
+    Pair,
+    quantise,
+)
 from segmif_ros.frames import Image8
 
 BEGIN, END = "<!-- layers -->", "<!-- /layers -->"

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segmif_ros.images.compressed import decode
+from segmif_ros.images.containers import decode
 from segmif_ros.images.raw import ENCODINGS, MOST_PIXELS, VIEWS, ImageRefused, ImageView
 from segmif_ros.objects.clouds import CloudRefused, PointLabels, offset_of_added, read_cloud
 from segmif_ros.pairing import Stream

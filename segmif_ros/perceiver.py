@@ -10,9 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.buffers import Buffers
 from segmif_ros.engines.base import Engine
-from segmif_ros.frames import UNLABELLED, Frame, Image8, Pair, PictureState, Result, ThermalImage
+from segmif_ros.frames import (
+    UNLABELLED,
+    Buffers,
+    Frame,
+    Image8,
+    Pair,
+    PictureState,
+    Result,
+    ThermalImage,
+)
 from segmif_ros.registration import Registration
 from segmif_ros.thermal import ThermalNormaliser
 

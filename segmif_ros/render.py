@@ -3,17 +3,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import LabelClass
-from segmif_ros.display_colors import OUTLINE, PERSON, Color, display_color
-from segmif_ros.frames import UNLABELLED, Image8
+from segmif_ros.frames import UNLABELLED, Buffers, Image8
+
+# People and vehicles are bright and far apart, ground and buildings muted. Any two of FMB's
+# classes differ by at least 16 in CIE L*a*b*, also in a simulation of protanopia, deuteranopia
+# and tritanopia (Machado et al. 2009, severity 1); FMB's own colours come as near as 3.
+# test_display_colors checks.
+Color = tuple[int, int, int]
+
+PERSON: Color = (233, 88, 22)
+OUTLINE: Color = (255, 255, 255)
+"""Around people."""
+
+DISPLAY: Mapping[str, Color] = {
+    "road": (98, 95, 89),
+    "sidewalk": (152, 159, 171),
+    "building": (150, 130, 104),
+    "traffic light": (225, 255, 150),
+    "traffic sign": (255, 164, 160),
+    "vegetation": (40, 75, 39),
+    "sky": (188, 227, 221),
+    "person": PERSON,
+    "car": (0, 45, 252),
+    "truck": (43, 166, 255),
+    "bus": (100, 10, 170),
+    "motorcycle": (150, 50, 142),
+    "bicycle": (255, 228, 0),
+    "pole": (52, 15, 20),
+    # Other lists' names of the same things.
+    "bike": (255, 228, 0),
+    "survivor": PERSON,
+}
+"""By the class's name; other classes have the colour of their list."""
+
+
+def display_color(label: LabelClass) -> Color:
+    """Return the colour in which a class is shown."""
+    return DISPLAY.get(label.name, label.color)
+
 
 COLUMNS = ("Visible camera", "Thermal camera", "Fused", "Segmentation")
 """Column titles of a contact sheet and labels of the video panes."""

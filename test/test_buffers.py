@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmif_ros.buffers import Buffers
+from segmif_ros.frames import Buffers
 
 
 def test_the_same_name_gives_the_same_array_with_what_was_in_it() -> None:

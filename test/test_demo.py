@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.display_colors import DISPLAY
 from segmif_ros.recordings.clips import StampedImage, VideoPair
 from segmif_ros.recordings.writer import write_bag
+from segmif_ros.render import DISPLAY
 
 pytest.importorskip("rclpy")
 pytestmark = pytest.mark.system

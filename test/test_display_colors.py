@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.datasets.classes import load_classes
-from segmif_ros.display_colors import display_color
+from segmif_ros.render import display_color
 
 # Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision
 # Deficiency", 2009: severity 1, on linear RGB.

@@ -33,7 +33,7 @@ from segmif_ros.datasets.dataset import listed
 from segmif_ros.datasets.protocol import protocols_of
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.engines.gate import GateError, GateResult
-from segmif_ros.images.compressed import decode
+from segmif_ros.images.containers import decode
 from segmif_ros.images.pictures import PictureError, read_labels, read_rgb, read_thermal
 from segmif_ros.images.raw import ENCODINGS, ImageRefused, view_rgb, view_thermal
 from segmif_ros.pairing import Stream

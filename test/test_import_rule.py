@@ -89,7 +89,7 @@ EXCEPTIONS: dict[str, frozenset[str]] = {
     # An export is compared with the network before it becomes a bundle that an engine could open.
     "export/export.py": frozenset({"onnxruntime"}),
     # Its quantisation tools, which need no session of the network that an engine could open.
-    "export/quantise.py": frozenset({"onnxruntime"}),
+    "export/precision.py": frozenset({"onnxruntime"}),
 }
 
 

@@ -2,11 +2,12 @@
 import numpy as np
 import pytest
 
-from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import LabelClass
-from segmif_ros.display_colors import DISPLAY, PERSON
+from segmif_ros.frames import Buffers
 from segmif_ros.render import (
     COLUMNS,
+    DISPLAY,
+    PERSON,
     Legend,
     Mark,
     SheetRow,

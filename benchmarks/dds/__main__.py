@@ -26,7 +26,7 @@ from benchmarks.dds.machine import machine_facts
 from benchmarks.dds.run import READY_S, BenchError, Run, Stage
 from benchmarks.dds.scenario import OUTPUTS, PEERS, SEGMIF, Scenario
 from benchmarks.dds.tables import comparison_table, overload_table, run_table
-from segmif_ros.cli.console import say
+from segmif_ros.cli.command_line import say
 from segmif_ros.cli.managed_process import private_domain, terminable
 
 NANO = "segmif-nano"

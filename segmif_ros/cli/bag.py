@@ -16,12 +16,14 @@ from segmif_ros.cli.command_line import (
     VERDICT,
     Parser,
     UsageError,
+    next_step,
     out_that_was_last,
+    progress_bar,
     refuse_existing,
     run,
+    say,
     shared,
 )
-from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.extract import add_extract
 from segmif_ros.outputs import OutputError
 from segmif_ros.recordings.bags import BagReader, BagSummary

@@ -25,12 +25,13 @@ from segmif_ros.cli.command_line import (
     WRONG_USE,
     Parser,
     as_size,
+    note,
+    progress_bar,
     refuse_existing,
     run,
     shared,
     whole,
 )
-from segmif_ros.cli.console import note, progress_bar
 from segmif_ros.engines import ENGINES, open_engine
 from segmif_ros.engines.base import Engine, EngineError, EngineOptions, Inference
 from segmif_ros.engines.gate import ReferencePair

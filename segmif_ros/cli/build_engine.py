@@ -9,8 +9,17 @@ from collections.abc import Sequence
 from time import monotonic
 
 from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.cli.command_line import FINE, Parser, as_size, run, shared, whole
-from segmif_ros.cli.console import next_step, note, say
+from segmif_ros.cli.command_line import (
+    FINE,
+    Parser,
+    as_size,
+    next_step,
+    note,
+    run,
+    say,
+    shared,
+    whole,
+)
 from segmif_ros.engines.base import (
     OPTIMIZATION_LEVEL,
     WORKSPACE_MIB,

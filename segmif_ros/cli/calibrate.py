@@ -24,13 +24,15 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     UsageError,
+    next_step,
+    progress_bar,
     refuse_existing,
     run,
+    say,
     shared,
     size,
     whole,
 )
-from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.pictures import read_rgb, read_thermal
 from segmif_ros.outputs import write_whole

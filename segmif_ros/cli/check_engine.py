@@ -8,8 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, run, shared
-from segmif_ros.cli.console import note, progress_bar
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, note, progress_bar, run, shared
 
 if TYPE_CHECKING:
     from segmif_ros.engines.gate import GateResult

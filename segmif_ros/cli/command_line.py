@@ -12,9 +12,50 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tqdm import tqdm
+
 from segmif_ros.cli.spellings import OLD_SPELLINGS
 from segmif_ros.error_codes import USAGE, code_of
 from segmif_ros.outputs import OutputError, require_absent
+
+_LOG_S = 5.0
+
+
+def say(text: str) -> None:
+    """Write a line or block for people, at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Write a line that is no result, at once."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def next_step(command: str) -> None:
+    """Say which command usually follows; on stderr, because it is no result."""
+    note(f"next: {command}")
+
+
+def progress_bar(**options: Any) -> tqdm[Any]:
+    """Return a progress bar: one that goes away on a terminal, a line every 5 s in a log file."""
+    if sys.stderr.isatty():
+        return tqdm(leave=False, mininterval=0.2, **options)
+    log: Any = _Lines()
+    return tqdm(leave=False, mininterval=_LOG_S, delay=_LOG_S, file=log, **options)
+
+
+class _Lines:
+    """A stream for tqdm that writes lines instead of returning to the start of one."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
 
 FINE, FAILED, WRONG_USE, VERDICT, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes of every verb; `segmif --help` says what they mean."""

@@ -18,11 +18,12 @@ from segmif_ros.cli.command_line import (
     WRONG_USE,
     Parser,
     UsageError,
+    note,
     refuse_existing,
     run,
+    say,
     shared,
 )
-from segmif_ros.cli.console import note, say
 from segmif_ros.outputs import write_whole
 from segmif_ros.report.compare import Comparison, compare
 from segmif_ros.report.compare_page import compare_page, compare_text

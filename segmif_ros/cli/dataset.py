@@ -10,12 +10,21 @@ from pathlib import Path
 
 import cv2
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, refuse_existing, run, shared, whole
-from segmif_ros.cli.console import next_step, progress_bar, say
+from segmif_ros.cli.command_line import (
+    FINE,
+    VERDICT,
+    Parser,
+    next_step,
+    progress_bar,
+    refuse_existing,
+    run,
+    say,
+    shared,
+    whole,
+)
 from segmif_ros.cli.extract import add_export
-from segmif_ros.datasets.alignment import OFF_PX, Alignment
 from segmif_ros.datasets.bag import BagReading
-from segmif_ros.datasets.check import DatasetReport, check_dataset, draw_sheet
+from segmif_ros.datasets.check import OFF_PX, Alignment, DatasetReport, check_dataset, draw_sheet
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
 from segmif_ros.outputs import write_whole

@@ -23,11 +23,13 @@ from segmif_ros.cli.command_line import (
     VERDICT,
     Parser,
     UsageError,
+    next_step,
+    progress_bar,
     run,
+    say,
     shared,
     whole,
 )
-from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE, Marks, draw_sheet, draw_video
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.cli.console import progress_bar
+from segmif_ros.cli.command_line import progress_bar
 from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.recordings.video import write_video

@@ -25,8 +25,16 @@ from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, run
-from segmif_ros.cli.console import next_step, note, progress_bar, say
+from segmif_ros.cli.command_line import (
+    FINE,
+    INTERRUPTED,
+    VERDICT,
+    next_step,
+    note,
+    progress_bar,
+    run,
+    say,
+)
 from segmif_ros.cli.evaluate_arguments import check, parser, refusal, requirements, settings_of
 from segmif_ros.cli.evaluate_dataset import evaluate_dataset
 from segmif_ros.cli.evaluate_live import LOG, evaluate_live
@@ -34,8 +42,6 @@ from segmif_ros.datasets.protocol import ProtocolError
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.evaluation.context import chosen_protocols
 from segmif_ros.evaluation.ground_truth import box_classes
-from segmif_ros.evaluation.result import INTERRUPTED as NOT_REACHED
-from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import (
     LEAST_MEASURED,
@@ -44,7 +50,8 @@ from segmif_ros.evaluation.settings import (
     SettingsError,
 )
 from segmif_ros.evaluation.state import FOLDER as STATE
-from segmif_ros.evaluation.state import StateFolder, evaluation_key
+from segmif_ros.evaluation.state import INTERRUPTED as NOT_REACHED
+from segmif_ros.evaluation.state import BagResult, StateFolder, evaluation_key
 from segmif_ros.interrupts import handling
 from segmif_ros.outputs import own_folder, require_disjoint
 from segmif_ros.recordings.bags import BagError, is_bag
@@ -52,8 +59,8 @@ from segmif_ros.recordings.bags import summarize as summarize_bag
 from segmif_ros.recordings.topics import camera_topics, require_topic
 from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, save
 from segmif_ros.report.html import HTML_FILE, write_html
+from segmif_ros.report.score_tables import table
 from segmif_ros.report.summary import chosen_pictures, remove_pictures, summarize, write_pictures
-from segmif_ros.report.text import table
 from segmif_ros.report.verdict import Requirement, RequirementError
 
 _PATIENCE = 3

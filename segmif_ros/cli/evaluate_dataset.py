@@ -10,8 +10,15 @@ import time
 from pathlib import Path
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, UsageError
-from segmif_ros.cli.console import next_step, progress_bar, say
+from segmif_ros.cli.command_line import (
+    FINE,
+    INTERRUPTED,
+    VERDICT,
+    UsageError,
+    next_step,
+    progress_bar,
+    say,
+)
 from segmif_ros.cli.evaluate_arguments import SHIPPED, refusal, requirements
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset

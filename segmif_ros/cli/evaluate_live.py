@@ -16,16 +16,16 @@ from threading import Thread
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.console import progress_bar, say
+from segmif_ros.cli.command_line import progress_bar, say
 from segmif_ros.cli.demo_pictures import PANE
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import BagSource, Plan
 from segmif_ros.cli.managed_process import private_domain
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
-from segmif_ros.evaluation.result import BagResult, Status, StoredPicture
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
 from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of
+from segmif_ros.evaluation.state import BagResult, Status, StoredPicture
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.recording import FrameSet

@@ -15,12 +15,12 @@ from typing import Any
 from segmif_ros.cli.command_line import (
     FINE,
     Parser,
+    next_step,
     refuse_existing,
     require_landscape,
     run,
     shared,
 )
-from segmif_ros.cli.console import next_step
 from segmif_ros.cli.quantise import (
     add_calibration_options,
     add_precision,

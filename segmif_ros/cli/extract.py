@@ -11,10 +11,12 @@ from typing import Any
 from segmif_ros.cli.command_line import (
     FINE,
     UsageError,
+    next_step,
     out_that_was_last,
+    progress_bar,
+    say,
     shared,
 )
-from segmif_ros.cli.console import next_step, progress_bar, say
 from segmif_ros.datasets.bag import BagReading
 from segmif_ros.datasets.extract import extract_bag, rig_pairs, write_pairs
 from segmif_ros.datasets.rig import NAME, SEEDS

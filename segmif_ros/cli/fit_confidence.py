@@ -19,12 +19,13 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     UsageError,
+    next_step,
+    progress_bar,
     refuse_existing,
     run,
     shared,
     whole,
 )
-from segmif_ros.cli.console import next_step, progress_bar
 from segmif_ros.datasets.classes import list_with
 from segmif_ros.datasets.dataset import Dataset, held_out
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset

@@ -16,11 +16,11 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     as_size,
+    next_step,
     require_landscape,
     run,
     shared,
 )
-from segmif_ros.cli.console import next_step
 from segmif_ros.cli.quantise import say_compiled
 from segmif_ros.outputs import require_absent
 

@@ -10,12 +10,76 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, Parser, refuse_existing, run, shared
-from segmif_ros.cli.console import next_step, note
+import cv2
+import numpy as np
+
+from segmif_ros.cli.command_line import FINE, Parser, next_step, note, refuse_existing, run, shared
+from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.outputs import OutputError
+from segmif_ros.recordings.clips import ClipError, FolderPairs
+from segmif_ros.rig.draw.render import training_frame
+from segmif_ros.thermal import ThermalNormaliser
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import Bundle
+
+Pair = tuple[Image8, Image8]
+
+_FIRST_SEED = 7000
+"""Scenes that neither training nor the gate draws."""
+_ALONE = 8
+"""Every eighth pair comes once more with either camera blank, as the node runs one alone."""
+
+
+def folder_pairs(
+    folder: Path, size: tuple[int, int], count: int, names: Path | None = None
+) -> list[Pair]:
+    """Read up to `count` pairs of FOLDER/visible and FOLDER/infrared, evenly spaced.
+
+    Args:
+        folder: registered pictures of the same names.
+        size: (height, width) to scale them to.
+        count: pairs, before those with a blank camera.
+        names: text file with the names to choose from, one a line; all if None.
+
+    Raises:
+        ClipError: no pairs, a name that is none, or a picture that cannot be read.
+        OSError: `names` cannot be read.
+    """
+    source = FolderPairs(folder)
+    wanted = list(range(len(source.names)))
+    if names is not None:
+        places = {name: i for i, name in enumerate(source.names)}
+        listed = names.read_text(encoding="utf-8").split()
+        unknown = [name for name in listed if name not in places]
+        if unknown or not listed:
+            shown = ", ".join(unknown[:3]) or "nothing"
+            raise ClipError(f"{names} lists {shown}, expected names of pairs in {folder}")
+        wanted = [places[name] for name in listed]
+    spread = np.linspace(0, len(wanted) - 1, min(count, len(wanted))).round().astype(int)
+    return _with_blanks([_ready(*source.pair(wanted[i]), size) for i in spread])
+
+
+def rig_pairs(size: tuple[int, int], count: int) -> list[Pair]:
+    """Draw `count` pairs in all lightings."""
+    frames = [training_frame(_FIRST_SEED + i) for i in range(count)]
+    return _with_blanks([_ready(frame.rgb, frame.thermal, size) for frame in frames])
+
+
+def _ready(rgb: Image8, thermal: ThermalImage, size: tuple[int, int]) -> Pair:
+    return _fitted(rgb, size), _fitted(ThermalNormaliser().normalise(thermal), size)
+
+
+def _fitted(image: Image8, size: tuple[int, int]) -> Image8:
+    if image.shape[:2] != size:
+        image = np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return np.ascontiguousarray(image)
+
+
+def _with_blanks(pairs: list[Pair]) -> list[Pair]:
+    chosen = pairs[::_ALONE]
+    without_rgb = [(np.zeros_like(rgb), thermal) for rgb, thermal in chosen]
+    return [*pairs, *without_rgb, *((rgb, np.zeros_like(thermal)) for rgb, thermal in chosen)]
 
 
 def precisions(text: str) -> tuple[str, ...]:
@@ -52,7 +116,7 @@ def add_calibration_options(parser: Parser) -> None:
 
 def say_compiled(bundle: Bundle, precision: str) -> None:
     """Say whether TensorRT takes what was written, where that can be found out."""
-    from segmif_ros.cli.console import say
+    from segmif_ros.cli.command_line import say
     from segmif_ros.engines.tensorrt.ahead import compile_report
 
     line = compile_report(bundle, precision)
@@ -66,8 +130,8 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
     Raises:
         PrecisionError, BundleError, EngineError, ClipError, OSError: it cannot be made.
     """
-    from segmif_ros.cli.calibration_pairs import folder_pairs, rig_pairs
-    from segmif_ros.cli.console import progress_bar, say
+    from segmif_ros.cli.command_line import progress_bar, say
+    from segmif_ros.cli.quantise import folder_pairs, rig_pairs
     from segmif_ros.export.precision import add_fp16, add_int8
 
     if precision == "fp16":

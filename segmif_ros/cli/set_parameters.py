@@ -7,8 +7,16 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 
-from segmif_ros.cli.command_line import FAILED, FINE, Parser, UsageError, did_you_mean, run
-from segmif_ros.cli.console import note, say
+from segmif_ros.cli.command_line import (
+    FAILED,
+    FINE,
+    Parser,
+    UsageError,
+    did_you_mean,
+    note,
+    run,
+    say,
+)
 from segmif_ros.cli.status import full_name, node_options
 from segmif_ros.error_codes import PARAMETER
 from segmif_ros.parameters import SPECS, Change, Value

@@ -14,10 +14,11 @@ from segmif_ros.cli.command_line import (
     FINE,
     VERDICT,
     Parser,
+    note,
     run,
+    say,
     shared,
 )
-from segmif_ros.cli.console import note, say
 
 _CLEAR = "\x1b[H\x1b[J"
 

@@ -13,11 +13,11 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     UsageError,
+    progress_bar,
     refuse_existing,
     run,
     shared,
 )
-from segmif_ros.cli.console import progress_bar
 from segmif_ros.images.raw import ImageRefused
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import Stream

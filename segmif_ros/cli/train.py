@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, Parser, run, shared, whole
-from segmif_ros.cli.console import note
+from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, Parser, note, run, shared, whole
 from segmif_ros.outputs import require_absent
 
 if TYPE_CHECKING:

@@ -19,12 +19,13 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     UsageError,
+    progress_bar,
     refuse_existing,
     run,
+    say,
     shared,
     whole,
 )
-from segmif_ros.cli.console import progress_bar, say
 from segmif_ros.cli.managed_process import terminable
 from segmif_ros.engines import open_engine
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig
@@ -40,10 +41,9 @@ from segmif_ros.registration import Registration, load_calibration
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
-from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
 from segmif_ros.view.frames import FolderReader, ImageSource, LiveSource, RecordedSource, ViewError
-from segmif_ros.view.perceived import PairReader, PerceivedSource
+from segmif_ros.view.perceived import PairReader, PerceivedSource, RecordedResults, result_topics
 from segmif_ros.view.server import ViewServer
 
 DEFAULT_MODEL = "segmif-nano"

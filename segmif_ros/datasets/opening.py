@@ -9,9 +9,8 @@ from pathlib import Path
 from segmif_ros.datasets.bag import BAG, BagReading, open_bag
 from segmif_ros.datasets.boxes import with_boxes
 from segmif_ros.datasets.dataset import Dataset, Layout
-from segmif_ros.datasets.folders import FMB, FOLDER, MSRS, PST900
+from segmif_ros.datasets.folders import FMB, FOLDER, MFNET, MSRS, PST900
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.mfnet import MFNET
 from segmif_ros.datasets.msrs import MSRS_BOXES
 from segmif_ros.datasets.rig import RIG
 from segmif_ros.datasets.sample import DatasetError

@@ -25,9 +25,9 @@ from uuid import uuid4
 import cv2
 
 from segmif_ros.evaluation.context import EvaluationContext
-from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError, Progress, evaluate_bag
 from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.evaluation.state import BagResult
 from segmif_ros.share import install_command
 
 ATTEMPTS = 3

@@ -19,20 +19,19 @@ from typing import NamedTuple
 
 from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.evaluation.context import EvaluationContext
-from segmif_ros.evaluation.derived_messages import DerivedMessages, DrivePoints
 from segmif_ros.evaluation.ground_truth import LabelError, open_truth
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
-from segmif_ros.evaluation.result import (
+from segmif_ros.evaluation.results_bag import DerivedMessages, DrivePoints, ResultBag
+from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, EvaluatedPair, Histogram
+from segmif_ros.evaluation.state import (
     INTERRUPTED,
     BagResult,
     Status,
     StoredPicture,
     stamp_figures,
 )
-from segmif_ros.evaluation.results_bag import ResultBag
-from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, EvaluatedPair, Histogram
 from segmif_ros.frames import Image8, Pair
-from segmif_ros.images.suitability import objection
+from segmif_ros.images.raw import objection
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.objects.regions import thermal_values
 from segmif_ros.pairing import DropReason

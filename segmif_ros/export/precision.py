@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines import open_engine
@@ -15,7 +20,132 @@ from segmif_ros.engines.gate import GateResult
 from segmif_ros.engines.reference import check_engine
 from segmif_ros.export.bundle_writer import add_model
 from segmif_ros.export.mixed_precision import to_mixed_float16
-from segmif_ros.export.quantise import PLANS, Pair, quantise
+from segmif_ros.export.shapes import fold_shapes
+from segmif_ros.export.weights import inline_weights
+from segmif_ros.frames import Image8
+
+# Weights get a scale for each output channel, activations one for each tensor, taken from the
+# smallest and largest value over real pairs. Every runtime reads such a file; TensorRT takes its
+# precision from nowhere else. docs/precision.md has what was measured for each choice below.
+Pair = tuple[Image8, Image8]
+"""rgb HxWx3 uint8 and thermal HxW uint8, at the model's size."""
+
+ALWAYS_FLOAT = re.compile(
+    r"(/network)?(/[^/]*"  # folding of bytes, saliency, the decision
+    r"|/(predict|head/predict)/.*"  # the logits
+    r"|/(stem|pixels|fusion/stem)[^/]*/.*"  # the first layers see the pictures themselves
+    r"|/(guidance_)?encoder/(embeds|stages)\.0/.*"
+    r"|/fusion/(interactions|tail).*"  # sums over all pixels, and the fused picture itself
+    r")"
+)
+"""Convolutions that stay float32: the first, the last, and those the mask suffers from most."""
+WITHOUT_FUSION = re.compile(
+    rf"{ALWAYS_FLOAT.pattern}|(/network)?/fusion/.*"
+    r"|/(dense|interaction|semantic|tail|sharpen|detail|share|lift|offset)[./].*"
+)
+"""The same and all of fusion, for weights whose fused picture suffers from 8 bits there."""
+WITHOUT_ENCODER = re.compile(rf"{ALWAYS_FLOAT.pattern}|(/network)?/(guidance_)?encoder/.*")
+"""The same and the whole encoder, for weights whose mask suffers from 8 bits there."""
+PLANS = {
+    "first and last layers": ALWAYS_FLOAT,
+    "first and last layers, fusion": WITHOUT_FUSION,
+    "first and last layers, encoder": WITHOUT_ENCODER,
+}
+"""What stays float32, tried in this order until the gate passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activations:
+    """How activations become 8 bits.
+
+    Attributes:
+        signed: symmetric around zero, which is all that TensorRT takes; otherwise unsigned with a
+            zero point.
+        outputs: give convolutions a scale behind them as well, without which ONNX Runtime
+            computes them in float32.
+    """
+
+    signed: bool
+    outputs: bool
+
+
+RUNTIMES = {"tensorrt": Activations(signed=True, outputs=False), "cpu": Activations(False, True)}
+"""For which runtime a file is made; every other one runs it too."""
+
+
+def quantise(
+    data: bytes,
+    pairs: Sequence[Pair],
+    *,
+    keep_float: re.Pattern[str] = ALWAYS_FLOAT,
+    runtime: str = "tensorrt",
+    progress: Callable[[int, int], None] | None = None,
+) -> bytes:
+    """Calibrate an exported float32 network and return it with Q/DQ nodes.
+
+    Args:
+        data: an ONNX file of `export.export`.
+        pairs: what the cameras see, by day and by night; some tens.
+        keep_float: names of the convolutions that stay float32.
+        runtime: one of `RUNTIMES`.
+        progress: called with pairs done and pairs in all.
+
+    Raises:
+        ValueError: no pairs, no such runtime, or no convolution to quantise.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    if not pairs:
+        raise ValueError("no pairs to calibrate on; give a folder with visible/ and infrared/")
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime {runtime!r}, expected one of {', '.join(RUNTIMES)}")
+    how = RUNTIMES[runtime]
+    model = inline_weights(fold_shapes(onnx.load_from_string(data)))
+    convolutions = (node.name for node in model.graph.node if node.op_type == "Conv")
+    chosen = [name for name in convolutions if not keep_float.fullmatch(name)]
+    if not chosen:
+        raise ValueError("the model has no convolution that may be quantised; export it again")
+    # Its tool asks for a pass of its own that folds shapes, and warns without; that is done.
+    model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
+    options: dict[str, Any] = {
+        "ActivationSymmetric": how.signed,
+        "WeightSymmetric": True,
+        # TensorRT takes no 32-bit integer biases, and others quantise them when they load.
+        "QuantizeBias": False,
+        "OpTypesToExcludeOutputQuantization": [] if how.outputs else ["Conv"],
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.onnx"
+        quantize_static(
+            model,
+            path,
+            _Reader(pairs, progress or (lambda _done, _all: None)),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if how.signed else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=chosen,
+            extra_options=options,
+        )
+        made = path.read_bytes()
+    onnx.checker.check_model(onnx.load_from_string(made), full_check=True)
+    return made
+
+
+class _Reader:
+    """Hands the pairs over one by one, as the calibration asks for them."""
+
+    def __init__(self, pairs: Sequence[Pair], progress: Callable[[int, int], None]) -> None:
+        self._pairs: Iterator[Pair] = iter(pairs)
+        self._progress, self._all, self._done = progress, len(pairs), 0
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        self._progress(self._done, self._all)
+        self._done += 1
+        pair = next(self._pairs, None)
+        return None if pair is None else {"rgb": pair[0], "thermal": pair[1]}
+
 
 MADE_HERE = ("fp16", "int8")
 """Precisions that can be made from fp32."""

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from segmif_ros.network.colour import (
+from segmif_ros.network.fusion import FusionNetwork
+from segmif_ros.network.guidance import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    guidance,
     hand_over,
     luma,
     replace_luma,
 )
-from segmif_ros.network.fusion import FusionNetwork
-from segmif_ros.network.guidance import guidance
 from segmif_ros.network.mix_transformer import EncoderShape, MixTransformer
 
 VisibleInput = Literal["luma", "red"]

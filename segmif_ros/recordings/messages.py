@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rosbags.typesys import Stores, get_typestore
 
-from segmif_ros.images.compressed import announced, decode
+from segmif_ros.images.containers import announced, decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal, view_thermal
 from segmif_ros.pairing import SECOND, Stream
 from segmif_ros.recordings.storage import ZSTD_MAGIC, BagError, unpacked

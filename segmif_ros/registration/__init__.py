@@ -6,7 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segmif_ros.registration.geometry import Geometry, RegistrationError
+from segmif_ros.registration.lens import Geometry, RegistrationError
 from segmif_ros.registration.warp import Registration
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.registration.geometry import Geometry, RegistrationError
+from segmif_ros.registration.lens import Geometry, RegistrationError
 
 _EDGE = 1 / 64
 """Half of remap's subpixel step: a pixel on the border belongs to the image despite rounding."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.display_colors import display_color
 from segmif_ros.frames import Image8
+from segmif_ros.render import display_color
 
 _PAPER, _INK, _FAINT = (20, 22, 27), (232, 234, 238), (139, 145, 156)
 _FULL = np.array([61, 132, 196], np.float64)

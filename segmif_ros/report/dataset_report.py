@@ -15,7 +15,7 @@ from segmif_ros.bundle import LabelClass, Manifest
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.evaluation.dataset_scores import DatasetScores, Shown, WorstPairs
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
-from segmif_ros.evaluation.result import StoredPicture
+from segmif_ros.evaluation.state import StoredPicture
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import write_whole

@@ -11,8 +11,8 @@ import msgspec
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.documents import DocumentError, conform
-from segmif_ros.evaluation.result import Status
 from segmif_ros.evaluation.scores import MOST_ROWS
+from segmif_ros.evaluation.state import Status
 
 SCHEMA = "segmif.drive"
 VERSION = 1

@@ -13,7 +13,6 @@ from typing import Any
 from segmif_ros.bundle import Bundle, LabelClass, Manifest
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.evaluation.kept_pictures import Kind, PairImages
-from segmif_ros.evaluation.result import BagResult, StoredPicture
 from segmif_ros.evaluation.scores import (
     COLUMNS,
     FUSION_COLUMNS,
@@ -23,6 +22,7 @@ from segmif_ros.evaluation.scores import (
     Histogram,
 )
 from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST, DriveSettings
+from segmif_ros.evaluation.state import BagResult, StoredPicture
 from segmif_ros.frames import UNLABELLED
 from segmif_ros.metrics.objects import named_figures
 from segmif_ros.metrics.tally import ROWS, by_split

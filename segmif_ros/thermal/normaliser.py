@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.buffers import Buffers
-from segmif_ros.frames import Image8, PictureState, ThermalImage
+from segmif_ros.frames import Buffers, Image8, PictureState, ThermalImage
 from segmif_ros.pairing import Stream
 from segmif_ros.thermal.freeze import FreezeLimits, FreezeWatch
 from segmif_ros.thermal.settings import ThermalError, ThermalSettings

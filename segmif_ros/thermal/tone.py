@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.buffers import Buffers
-from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.frames import Buffers, Image8, ThermalImage
 from segmif_ros.thermal.settings import ThermalSettings
 
 Curve = NDArray[np.float32]

@@ -27,9 +27,17 @@ from segmif_ros.datasets.sample import Sample, Source
 from segmif_ros.interrupts import handling
 from segmif_ros.network.variants import build
 from segmif_ros.training import checkpoint
-from segmif_ros.training.batches import Batch, BatchesAhead, draw_batch, draw_examples
+from segmif_ros.training.batches import (
+    Batch,
+    BatchesAhead,
+    Phase,
+    draw_batch,
+    draw_examples,
+    learning_rates,
+    phases,
+)
 from segmif_ros.training.board import Board
-from segmif_ros.training.encoder_init import load_encoder
+from segmif_ros.training.encoder_init import load_encoder, settle_norms
 from segmif_ros.training.objective import (
     LossRatioWeighting,
     Objective,
@@ -42,9 +50,7 @@ from segmif_ros.training.objective import (
 from segmif_ros.training.overfit import without_noise
 from segmif_ros.training.ranks import Ranks, joined, share_batch_norms
 from segmif_ros.training.recipe import Recipe
-from segmif_ros.training.schedule import Phase, learning_rates, phases
 from segmif_ros.training.validation import chosen, score
-from segmif_ros.training.warm_start import settle_norms
 
 _SETTLING = 6
 """Batches that the statistics of a bundle's BatchNorms are taken from."""

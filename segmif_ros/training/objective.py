@@ -11,10 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from segmif_ros.network.colour import luma
-from segmif_ros.network.guidance import guidance
+from segmif_ros.network.guidance import guidance, luma
 from segmif_ros.network.segmif import SegMiF
-from segmif_ros.training.batches import Batch
+from segmif_ros.training.batches import Batch, Phase
 from segmif_ros.training.losses import (
     Known,
     count_known,
@@ -25,7 +24,6 @@ from segmif_ros.training.losses import (
     segmentation_loss,
 )
 from segmif_ros.training.recipe import RecipeError, Weighting
-from segmif_ros.training.schedule import Phase
 
 Pair = tuple[float, float]
 

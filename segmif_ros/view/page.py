@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.display_colors import PERSON, display_color
+from segmif_ros.render import PERSON, display_color
 from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewFrame
 
 DATA_ID = "segmif-frames"

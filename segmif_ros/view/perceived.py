@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded pairs through the engine, in any order, computed on access."""
+"""Recorded pairs in any order: through the engine on access, or with the results in the bag."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Protocol
 
-from segmif_ros.bundle import LabelClass
+from segmif_ros.bundle import LabelClass, parse_labels
 from segmif_ros.engines.base import EngineError
 from segmif_ros.frames import Image8, Pair, Result, ThermalImage
+from segmif_ros.pairing import Stream
 from segmif_ros.perceiver import Perceiver
-from segmif_ros.recordings.bags import BagError
+from segmif_ros.recordings.bags import BagError, BagSummary
 from segmif_ros.recordings.clips import ClipError
-from segmif_ros.registration import RegistrationError
-from segmif_ros.thermal import ThermalError, ThermalNormaliser
+from segmif_ros.recordings.pairs import BagPairs
+from segmif_ros.registration import Registration, RegistrationError
+from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
 from segmif_ros.view.frames import Heat, ViewError, ViewFrame, ViewImages, encoded
 
 
@@ -123,3 +125,126 @@ class PerceivedSource:
         """Free the engine and the files."""
         self._perceiver.close()
         self._pairs.close()
+
+
+RESULTS = ("fused", "mask", "confidence")
+
+
+def result_topics(summary: BagSummary) -> dict[str, str]:
+    """Return topic -> name of the results in a bag: /any/node/output/fused and so on.
+
+    Empty unless all three are there, from one node.
+    """
+    names = {topic.name for topic in summary.topics if topic.count}
+    for name in sorted(names):
+        node, found, _ = name.partition("/output/fused")
+        topics = {f"{node}/output/{result}": result for result in RESULTS}
+        if found and topics.keys() <= names:
+            return topics
+    return {}
+
+
+class RecordedResults:
+    """An `ImageSource` of the pairs whose results lie in the bag."""
+
+    def __init__(
+        self,
+        pairs: BagPairs,
+        topics: dict[str, str],
+        classes: Sequence[LabelClass],
+        registration: Registration | None = None,
+        thermal: ThermalSettings | None = None,
+    ) -> None:
+        """Find the results of each pair; takes over `pairs`.
+
+        Args:
+            pairs: the camera images.
+            topics: from `result_topics`.
+            classes: used when the bag does not tell them on .../output/labels.
+            registration: thermal -> RGB geometry for the thermal pane, none if None.
+            thermal: scale and offset of the temperatures, counts if None.
+
+        Raises:
+            BagError: no pair has all its results.
+        """
+        self.title = f"{pairs.title} (recorded results)"
+        self._pairs = pairs
+        found = pairs.places(topics)
+        self._places = {name: found[topic] for topic, name in topics.items()}
+        fused = next(topic for topic, name in topics.items() if name == "fused")
+        labels = f"{fused.removesuffix('fused')}labels"
+        told = pairs.first_text(labels)
+        self.classes: Sequence[LabelClass] = tuple(classes)
+        if told is not None:
+            try:
+                _, self.classes = parse_labels(told)
+            except ValueError as err:
+                raise BagError(
+                    f"{pairs.title}, {fused.removesuffix('fused')}labels: {err}"
+                ) from err
+        self._registration = registration or Registration()
+        self._thermal = thermal or ThermalSettings()
+        self._lock = Lock()
+        self._whole = [
+            index
+            for index in range(len(pairs))
+            if all(pairs.stamp_ns(index) in self._places[name] for name in RESULTS)
+        ]
+        if not self._whole:
+            raise BagError(
+                f"{pairs.title}: no pair has its results on {', '.join(topics)} with the RGB "
+                "stamp; give --model to compute them anew"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of pairs with results."""
+        return len(self._whole)
+
+    def images(self, index: int) -> ViewImages:
+        """Read one pair and its results.
+
+        Raises:
+            ViewError: one of the images cannot be used.
+        """
+        number = self._whole[index]
+        with self._lock:
+            try:
+                pair = self._pairs.read(number)
+                fused = self._result("fused", number, Stream.RGB)
+                mask, confidence = (
+                    self._result(name, number, Stream.THERMAL) for name in ("mask", "confidence")
+                )
+                rgb, counts = pair.arrays()
+                # Recorded frames are looked at one by one, so each has limits of its own.
+                thermal = ThermalNormaliser().normalise(counts, pair.thermal_stamp_ns)
+                thermal = self._registration.apply(thermal, mask.shape[:2])
+            except (BagError, ThermalError, RegistrationError) as err:
+                raise ViewError(str(err)) from err
+        caption = self._pairs.caption(number)
+        start_s = self._pairs.time_s(self._whole[0])
+        return ViewImages(
+            self._pairs.time_s(number) - start_s,
+            caption,
+            rgb,
+            thermal.copy(),
+            fused,
+            mask,
+            confidence,
+            heat=Heat.of(counts, self._thermal, self._registration),
+        )
+
+    def frame(self, index: int) -> ViewFrame:
+        """Return one pair and its results, encoded.
+
+        Raises:
+            ViewError: as `images`.
+        """
+        return encoded(self.images(index))
+
+    def close(self) -> None:
+        """Close the bag."""
+        self._pairs.close()
+
+    def _result(self, name: str, number: int, stream: Stream) -> Image8:
+        view = self._pairs.image(self._places[name][self._pairs.stamp_ns(number)], stream)
+        return view.to_rgb() if stream is Stream.RGB else view.to_thermal()

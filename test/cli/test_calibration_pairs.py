@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nano_bundle import SIZE, write_pairs
 
-from segmif_ros.cli.calibration_pairs import folder_pairs, rig_pairs
+from segmif_ros.cli.quantise import folder_pairs, rig_pairs
 from segmif_ros.recordings.clips import ClipError
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from dataset_layouts import SIZE, make_fmb, make_mfnet, make_msrs, make_plain, write
 
-from segmif_ros.datasets.alignment import AlignmentStatistic
-from segmif_ros.datasets.check import check_dataset, draw_sheet, spread
+from segmif_ros.datasets.check import AlignmentStatistic, check_dataset, draw_sheet, spread
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError, Sample
 

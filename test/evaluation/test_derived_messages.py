@@ -13,9 +13,9 @@ from drive_bags import PERIOD_NS, PERSON, ROAD, SIZE, START_NS, drive_bag, truth
 from tiny_model import write_tiny_bundle
 
 from segmif_ros.evaluation.context import EvaluationContext
-from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import evaluate_bag
 from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.evaluation.state import BagResult
 from segmif_ros.objects.clouds import XYZ
 from segmif_ros.recordings.bags import BagReader, message_types, summarize
 from segmif_ros.recordings.topics import POINT_CLOUD

@@ -18,10 +18,9 @@ from tiny_model import write_tiny_bundle
 
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.evaluation.jobs import ATTEMPTS, Task, in_processes, on_cluster, one_by_one
-from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.settings import DriveSettings
-from segmif_ros.evaluation.state import StateFolder
+from segmif_ros.evaluation.state import BagResult, StateFolder
 
 
 @pytest.fixture(scope="module")

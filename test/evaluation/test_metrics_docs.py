@@ -11,12 +11,11 @@ import pytest
 
 from segmif_ros.cli import evaluate
 from segmif_ros.datasets.protocol import load_protocol
-from segmif_ros.metrics.boundary import DILATION, boundary_distance
 from segmif_ros.metrics.boxes import BOX_HIT, Box, BoxScores
 from segmif_ros.metrics.flicker import BLOCK
 from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.objects import ObjectScores
-from segmif_ros.metrics.segmentation import SegmentationScores
+from segmif_ros.metrics.segmentation import DILATION, SegmentationScores, boundary_distance
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 

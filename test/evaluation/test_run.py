@@ -24,9 +24,9 @@ from tiny_model import write_tiny_bundle
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.engines.base import EngineError
 from segmif_ros.evaluation.context import EvaluationContext
-from segmif_ros.evaluation.result import BagResult
 from segmif_ros.evaluation.run import DriveError, evaluate_bag
 from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.evaluation.state import BagResult
 from segmif_ros.recordings.bags import (
     IMAGE,
     BagReader,
@@ -35,8 +35,8 @@ from segmif_ros.recordings.bags import (
     with_header_stamp,
 )
 from segmif_ros.recordings.writer import TOPICS, BagWriter
+from segmif_ros.report.score_tables import table
 from segmif_ros.report.summary import summarize
-from segmif_ros.report.text import table
 
 
 @pytest.fixture(scope="module")

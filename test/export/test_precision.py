@@ -14,8 +14,7 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineOptions
 from segmif_ros.engines.reference import check_engine
 from segmif_ros.export import precision
-from segmif_ros.export.precision import PrecisionError, add_fp16, add_int8
-from segmif_ros.export.quantise import PLANS
+from segmif_ros.export.precision import PLANS, PrecisionError, add_fp16, add_int8
 
 PAIRS = [smooth_pair(seed) for seed in range(2)]
 IMPOSSIBLE = {**EASY, "fused_psnr_db": 120.0}

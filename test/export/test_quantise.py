@@ -14,7 +14,7 @@ from nano_bundle import nano_onnx, smooth_pair
 from onnx import TensorProto, helper, numpy_helper
 
 from segmif_ros.engines.gate import psnr_db
-from segmif_ros.export.quantise import (
+from segmif_ros.export.precision import (
     ALWAYS_FLOAT,
     RUNTIMES,
     WITHOUT_ENCODER,

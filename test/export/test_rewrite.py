@@ -15,13 +15,14 @@ from segmif_ros.export.fast_fusion import (
     SourceConvolution,
     SplitDenseBlock,
 )
-from segmif_ros.export.fast_segmentation import (
+from segmif_ros.export.rewrite import (
     FastBlock,
+    FastSegMiF,
     FoldedHead,
     colour_encoder,
     guidance_encoder,
+    rewrite,
 )
-from segmif_ros.export.rewrite import FastSegMiF, rewrite
 from segmif_ros.network.fusion import (
     DilatedResidualDenseBlock,
     FusionNetwork,

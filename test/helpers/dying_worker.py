@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from segmif_ros.evaluation.jobs import Task, evaluate_task
-from segmif_ros.evaluation.result import BagResult
+from segmif_ros.evaluation.state import BagResult
 
 
 def dies_once(task: Task) -> BagResult:

@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from sensor_msgs.msg import CompressedImage
 
-from segmif_ros.images.compressed import announced, decode
+from segmif_ros.images.containers import announced, decode
 from segmif_ros.images.raw import ImageRefused, Refusal
 from segmif_ros.pairing import Stream
 from segmif_ros.recordings.bags import COMPRESSED_IMAGE, BagReader, message_types

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.buffers import Buffers
+from segmif_ros.frames import Buffers
 from segmif_ros.images.raw import ENCODINGS, ImageRefused, Refusal, view_rgb, view_thermal
 
 RNG = np.random.default_rng(5)

@@ -8,8 +8,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.images.raw import ImageView, Refusal
-from segmif_ros.images.suitability import objection
+from segmif_ros.images.raw import ImageView, Refusal, objection
 from segmif_ros.pairing import Stream
 from segmif_ros.registration import Calibration
 

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from segmif_ros.metrics.boundary import boundary_counts, boundary_distance
+from segmif_ros.metrics.segmentation import boundary_counts, boundary_distance
 
 
 def eroded_away(region: np.ndarray, distance: int) -> np.ndarray:

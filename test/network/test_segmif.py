@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from segmif_ros.export.rewrite import FastSegMiF, rewrite
-from segmif_ros.network.colour import hand_over
+from segmif_ros.network.guidance import hand_over
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import SegMiF, Switches
 

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from segmif_ros.images.compressed import decode
+from segmif_ros.images.containers import decode
 from segmif_ros.images.raw import view_rgb, view_thermal
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.images import to_message

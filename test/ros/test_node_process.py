@@ -15,7 +15,7 @@ from node_process import NodeProcess, Operator, Peer, shared_memory_of
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from segmif_ros.display_colors import DISPLAY
+from segmif_ros.render import DISPLAY
 from segmif_ros.ros.images import to_message
 from segmif_ros.share import share_path
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segmif_ros.buffers import Buffers
+from segmif_ros.frames import Buffers
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 from segmif_ros.thermal.tone import draw_curve, percentiles, stretch
 

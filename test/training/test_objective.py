@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segmif_ros.network.variants import build
-from segmif_ros.training.batches import draw_batch
+from segmif_ros.training.batches import draw_batch, phases
 from segmif_ros.training.losses import Known, later_round_loss
 from segmif_ros.training.objective import (
     LossRatioWeighting,
@@ -20,7 +20,6 @@ from segmif_ros.training.objective import (
     ratio_weights,
 )
 from segmif_ros.training.recipe import Recipe, RecipeError, Weighting
-from segmif_ros.training.schedule import phases
 
 PAPER = {phase.name: phase for phase in phases(Recipe(objective="paper"))}
 FULL = Precision("fp32", "cpu")

@@ -5,8 +5,8 @@ import itertools
 
 import pytest
 
+from segmif_ros.training.batches import learning_rate, learning_rates, phase_at, phases
 from segmif_ros.training.recipe import Recipe
-from segmif_ros.training.schedule import learning_rate, learning_rates, phase_at, phases
 
 PAPER = Recipe(variant="paper-b3", objective="paper")
 

@@ -5,7 +5,7 @@ import torch
 from tiny_training import CLASSES, RECIPE, source, tiny
 
 from segmif_ros.training.batches import draw_batch
-from segmif_ros.training.warm_start import settle_norms
+from segmif_ros.training.encoder_init import settle_norms
 
 
 def test_settled_norms_know_the_batches_and_change_nothing() -> None:

@@ -13,9 +13,9 @@ from made_view import MadeLive, MadeSource, serving, view_images
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.calibration.points import read_pairs
-from segmif_ros.display_colors import display_color
 from segmif_ros.registration import Registration
 from segmif_ros.registration.warp import RemapTable
+from segmif_ros.render import display_color
 from segmif_ros.thermal import ThermalSettings
 from segmif_ros.view.frames import Heat, ViewFrame, encoded
 from segmif_ros.view.server import ViewServer

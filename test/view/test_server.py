@@ -19,7 +19,7 @@ from made_report import confidence, mask
 from made_view import MadeSource, serving, view_images
 from tiny_model import fmb_classes
 
-from segmif_ros.display_colors import display_color
+from segmif_ros.render import display_color
 from segmif_ros.view.frames import ViewError, encoded
 from segmif_ros.view.page import json_block
 from segmif_ros.view.server import FrameCache, ViewServer

@@ -25,10 +25,9 @@ from segmif_ros.recordings.writer import write_bag
 from segmif_ros.registration import Calibration, Registration
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.thermal import ThermalSettings
-from segmif_ros.view.bag_results import RecordedResults, result_topics
 from segmif_ros.view.export import export_pictures, export_video
 from segmif_ros.view.frames import FolderReader, Heat, ViewError
-from segmif_ros.view.perceived import PerceivedSource
+from segmif_ros.view.perceived import PerceivedSource, RecordedResults, result_topics
 
 START = 1_700_000_000_000_000_000
 TOPICS = ("/rgb/image_raw", "/thermal/image_raw")

@@ -30,8 +30,7 @@ from segmif_ros.engines.tensorrt.api import (
     log_of,
     version,
 )
-from segmif_ros.engines.tensorrt.buffers import DeviceTensor, Gpu0
-from segmif_ros.engines.tensorrt.graph import CudaGraph
+from segmif_ros.engines.tensorrt.buffers import CudaGraph, DeviceTensor, Gpu0
 from segmif_ros.frames import Image8
 
 SLOTS = 3

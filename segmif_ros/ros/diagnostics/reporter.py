@@ -26,13 +26,15 @@ from segmif_ros.ros.diagnostics.diagnostics_input import (
     FIVE_SECONDS_NS,
     AlignmentFacts,
     Budget,
+    Deadline,
     DiagnosticsInput,
     InputFacts,
+    Memory,
     ProcessFacts,
     Totals,
     TotalsHistory,
+    UsualRate,
 )
-from segmif_ros.ros.diagnostics.health import Deadline, Memory, UsualRate
 from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN, DiagnosticEntry, Level
 from segmif_ros.ros.diagnostics.qos_check import full_name, mismatches
 from segmif_ros.ros.diagnostics.statuses import entries_of, judged_stage, to_message

@@ -30,9 +30,9 @@ time and the node's time of its arrival."""
 
 def decode(stream: Stream, message: CompressedImage) -> ImageView:
     """Decode; only nodes with compressed inputs load the code for it."""
-    from segmif_ros.images import compressed
+    from segmif_ros.images.containers import decode
 
-    return compressed.decode(stream, message)
+    return decode(stream, message)
 
 
 class _Compressed(NamedTuple):

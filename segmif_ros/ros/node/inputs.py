@@ -17,8 +17,7 @@ from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from segmif_ros.frames import Frame, Pair, PictureState
-from segmif_ros.images.raw import ImageRefused, Refusal
-from segmif_ros.images.suitability import objection
+from segmif_ros.images.raw import ImageRefused, Refusal, objection
 from segmif_ros.pairing import MILLISECOND, Decisions, DropReason, Stream, StreamPairer, stamp_of
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.log_throttle import LogThrottle

@@ -11,9 +11,8 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
-from segmif_ros.buffers import Buffers
 from segmif_ros.bundle import Manifest, labels_json
-from segmif_ros.frames import Image8, Pair, Result
+from segmif_ros.frames import Buffers, Image8, Pair, Result
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.images import to_jpeg, to_message
 from segmif_ros.ros.node.camera_infos import output_camera_info

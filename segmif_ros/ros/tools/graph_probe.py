@@ -27,7 +27,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from segmif_ros.images.compressed import decode
+from segmif_ros.images.containers import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics.qos_check import mismatches

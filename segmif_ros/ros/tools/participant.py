@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
-from segmif_ros.images.compressed import decode
+from segmif_ros.images.containers import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView
 from segmif_ros.pairing import Stream, stamp_of
 from segmif_ros.ros.qos import check_topic_name, sensor_input

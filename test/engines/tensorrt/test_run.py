@@ -22,8 +22,8 @@ from segmif_ros.engines.base import Engine, EngineError, EngineOptions
 from segmif_ros.engines.driver import DriverError, ask_driver
 from segmif_ros.engines.onnxruntime import OnnxRuntimeEngine
 from segmif_ros.engines.tensorrt.api import import_tensorrt
+from segmif_ros.engines.tensorrt.buffers import CudaGraph
 from segmif_ros.engines.tensorrt.build import build, recipes
-from segmif_ros.engines.tensorrt.graph import CudaGraph
 from segmif_ros.engines.tensorrt.run import SLOTS, PlanError, TensorRtEngine
 from segmif_ros.frames import Image8
 

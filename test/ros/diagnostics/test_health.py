@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.diagnostics import health
-from segmif_ros.ros.diagnostics.health import Deadline, Memory, UsualRate, resident_mib
+from segmif_ros.ros.diagnostics import diagnostics_input
+from segmif_ros.ros.diagnostics.diagnostics_input import Deadline, Memory, UsualRate, resident_mib
 from segmif_ros.ros.node.statistics import NANOSECONDS, Samples
 
 
@@ -54,7 +54,7 @@ def test_memory_is_that_of_this_process_and_grows(monkeypatch):
 
     memory = Memory()
     now = iter([100.0, 200.0, 210.0, 260.0, 260.0])
-    monkeypatch.setattr(health, "resident_mib", lambda: next(now))
+    monkeypatch.setattr(diagnostics_input, "resident_mib", lambda: next(now))
     memory.observe(0, 1 * NANOSECONDS)
     assert memory.growth_mib == 0.0, "what is loaded at first is no growth"
     memory.observe(0, 11 * NANOSECONDS)
