@@ -13,6 +13,8 @@ STEADY_SHARE = 0.9
 """Of the engine's rate: an overloaded node must publish at least so much."""
 STEADY_AGE = 1.5
 """Times the unloaded age: results of an overloaded node may be so old."""
+STEADY_MB_PER_MINUTE = 1.0
+"""Growth of its memory, where the run is long enough to tell."""
 
 
 def key_figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -81,5 +83,6 @@ def overload(
         verdict["output_share"] >= STEADY_SHARE
         and verdict["age_p50_ratio"] <= STEADY_AGE
         and verdict["age_p99_ratio"] <= STEADY_AGE
+        and (verdict["memory_mb_per_minute"] or 0.0) <= STEADY_MB_PER_MINUTE
     )
     return verdict

@@ -21,6 +21,8 @@ RATE_TOLERANCE = 0.02
 CLOCK_TOLERANCE_MS = 1.0
 LATE_SHARE = 0.25
 """Of a camera period: pairs that leave later than this make a rate that is not steady."""
+SETTLING_S = 30.0
+"""A node's memory has its size after so long."""
 QUIET_CORES = 0.2
 """More processor time of other programs than this makes the times of a run doubtful."""
 
@@ -153,12 +155,13 @@ def _stages(nodes: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
 
 
 def slope_per_minute(memory: Sequence[tuple[float, float]]) -> float | None:
-    """Return the growth of memory per minute, a straight line through the last four fifths.
+    """Return the growth of memory per minute, a straight line through what follows the settling.
 
-    None with fewer than ten readings: the first seconds fill buffers and would be taken as growth.
+    Under load the subscriptions' histories, five images each, and malloc's arenas fill first; in a
+    run too short for that nothing can be said, and the answer is None.
     """
-    tail = memory[len(memory) // 5 :]
-    if len(memory) < 10:
+    tail = [(t, m) for t, m in memory if t >= SETTLING_S]
+    if len(tail) < 10:
         return None
     mean_t = sum(t for t, _ in tail) / len(tail)
     mean_m = sum(m for _, m in tail) / len(tail)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import sys
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines.base import (
@@ -93,7 +96,7 @@ class OpenVinoEngine:
             raise EngineError("engine 'openvino' is closed; open it again")
         check_inputs(self.size, rgb, thermal)
         try:
-            given = {"rgb": rgb, "thermal": thermal}
+            given = {"rgb": _shared(rgb), "thermal": _shared(thermal)}
             # Sharing the outputs spares a copy of each into the dictionary that nobody reads.
             self._request.infer(
                 [given[name] for name in self._inputs], share_inputs=True, share_outputs=True
@@ -116,6 +119,14 @@ class OpenVinoEngine:
         """See `Engine.close`."""
         self._request = None
         self._compiled = None
+
+
+def _shared(image: Image8) -> Image8:
+    """Return an array that OpenVINO reads where it lies: of read-only ones it would make a copy."""
+    if image.flags.writeable:
+        return image
+    memory = (ctypes.c_uint8 * image.nbytes).from_address(image.ctypes.data)
+    return np.ndarray(image.shape, np.uint8, memoryview(memory))
 
 
 def _described(core: Any, device: str) -> str:

@@ -49,11 +49,13 @@ def given_parameters(node: Node) -> dict[str, Any]:
     return given
 
 
-def take_message(subscription: Any) -> Any | None:
-    """Return the next message of a subscription, None if there is none."""
+def take_message(subscription: Any) -> tuple[Any, dict[str, Any]] | None:
+    """Return the next message of a subscription and what rmw knows of it, None if there is none."""
     with subscription.handle:
-        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
-    return None if taken is None else taken[0]
+        taken: tuple[Any, dict[str, Any]] | None = subscription.handle.take_message(
+            subscription.msg_type, subscription.raw
+        )
+    return taken
 
 
 class SubscriptionWait:

@@ -171,7 +171,8 @@ class CameraInfoInput:
         if self.newest is not None and now_ns - self._looked_ns < _LOOK_EVERY_NS:
             return
         self._looked_ns = now_ns
-        self.newest = take_message(self._subscription) or self.newest
+        taken = take_message(self._subscription)
+        self.newest = self.newest if taken is None else taken[0]
 
     def close(self) -> None:
         """Unsubscribe."""

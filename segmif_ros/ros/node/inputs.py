@@ -19,6 +19,7 @@ from std_msgs.msg import Header
 from segmif_ros.frames import Frame, Pair, PictureState
 from segmif_ros.images.raw import ImageRefused, Refusal, objection
 from segmif_ros.pairing import MILLISECOND, Decisions, DropReason, Stream, StreamPairer, stamp_of
+from segmif_ros.parameters import Settings
 from segmif_ros.registration import Geometry
 from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.camera_infos import CameraInfoInput
@@ -85,6 +86,7 @@ class Inputs:
         self._calibration = calibration
         self._pairer: StreamPairer[Frame] = StreamPairer(parameters.settings().pairing)
         self._refusals = {stream: LogThrottle() for stream in Stream}
+        self._followed: Settings | None = None
         self._jumps = 0
         self._clocks: int | None = None
         self._modes = ModeTracker(monotonic_ns())
@@ -132,6 +134,25 @@ class Inputs:
     def camera_info(self, stream: Stream) -> CameraInfoInput:
         """Return what is known of a camera's camera_info."""
         return self._camera_infos[stream]
+
+    @property
+    def in_step(self) -> bool:
+        """Whether both cameras' newest images make the pairs: then older ones need not be read."""
+        held = any(self._pairer.held(stream) for stream in Stream)
+        return self._modes.status.mode is Mode.FUSED and not held
+
+    def unread(self, pairs: int) -> None:
+        """Count images of both cameras that gave way to newer ones before anybody read them."""
+        now_ns, statistics = monotonic_ns(), self._statistics
+        with self._lock:
+            for _ in range(pairs):
+                statistics.pair_rate.add(now_ns)
+                for counts in statistics.streams.values():
+                    counts.rate.add(now_ns)
+            for counts in statistics.streams.values():
+                counts.received += pairs
+            statistics.pairs += pairs
+            statistics.replaced += pairs
 
     def close(self) -> None:
         """Unsubscribe; frames that were held are counted as dropped."""
@@ -241,6 +262,9 @@ class Inputs:
 
     def _follow_settings(self) -> None:
         settings = self._parameters.settings()
+        if settings is self._followed:
+            return
+        self._followed = settings
         if settings.pairing != self._pairer.config:
             self._take(self._pairer.reset(settings.pairing))
         for stream, watch in self._freeze.items():

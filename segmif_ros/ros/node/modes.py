@@ -107,8 +107,8 @@ class _Beat:
 
         That is `after_ns`, or a few of its own periods where it is slower than that.
         """
-        if self._last_ns is None:
-            return False
+        if self._last_ns is None or now_ns - self._last_ns <= after_ns:
+            return self._last_ns is not None
         period_ns = median(self._gaps) if self._gaps else _UNKNOWN_PERIOD_NS
         allowed_ns = max(after_ns, min(_PERIODS * period_ns, _LONGEST_NS))
         return now_ns - self._last_ns <= allowed_ns

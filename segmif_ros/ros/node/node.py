@@ -242,12 +242,15 @@ class SegmifNode(LifecycleNode):
             self._announce,
             calibration=self._worker.calibration,
         )
+        inputs, worker = self._inputs, self._worker
         self._receiver = ImageReceiver(
-            self._inputs.subscriptions,
+            inputs.subscriptions,
             context=self.context,
             log=self.get_logger().error,
-            tick=self._inputs.tick,
+            tick=inputs.tick,
             tick_s=TICK_S,
+            rest_ns=lambda: worker.rest_ns() if inputs.in_step else 0,
+            unread=inputs.unread,
         )
         self._active_since_ns = monotonic_ns()
         rgb, thermal = (self._inputs.camera(stream).topic for stream in Stream)

@@ -48,6 +48,10 @@ LAST_PATIENCE_S = 0.7
 """The same while the process ends."""
 
 _PROGRESS_S = 3.0
+_USUAL_OF = 8
+"""What a pair usually takes follows the newest one by an eighth."""
+_REST_PERCENT = 75
+"""The rest of that time is left to take the images of the next pair."""
 
 
 class GivenUpError(RuntimeError):
@@ -86,6 +90,7 @@ class Worker:
         self._frames: StaticFrames | None = None
         self._facts: dict[str, str] = {}
         self._abandoned = False
+        self._usual_ns = 0
         self._throttle = LogThrottle()
         self._alignment = AlignmentCheck(logger.error)
         self._thread = LatestWorker(self._work)
@@ -138,6 +143,13 @@ class Worker:
         """Take a pair; it replaces one that still waits."""
         if self._thread.offer(pair) is not None:
             self._statistics.replaced += 1
+
+    def rest_ns(self) -> int:
+        """Return how long the pair at hand will take at least: newer ones need not come before."""
+        since_ns = self._statistics.working_since_ns
+        if since_ns is None:
+            return 0
+        return max(0, since_ns + self._usual_ns * _REST_PERCENT // 100 - monotonic_ns())
 
     def drain(self) -> None:
         """Drop the pair that waits and let the one at hand be finished.
@@ -220,7 +232,7 @@ class Worker:
     def _work(self, pair: Pair) -> None:
         """Worker thread: one pair. Nothing may escape from here, it would vanish unseen."""
         statistics = self._statistics
-        statistics.working_since_ns = monotonic_ns()
+        started_ns = statistics.working_since_ns = monotonic_ns()
         try:
             self._process(pair)
         except PAIR_ERRORS as err:
@@ -228,6 +240,8 @@ class Worker:
         except Exception as err:
             self._failed(err, repr(err), "\n" + traceback.format_exc())
         finally:
+            took_ns = monotonic_ns() - started_ns
+            self._usual_ns += (took_ns - self._usual_ns) // _USUAL_OF
             statistics.working_since_ns = None
 
     def _process(self, pair: Pair) -> None:

@@ -34,13 +34,13 @@ def test_peers_are_compared_by_the_median_of_their_rounds() -> None:
     }
 
 
-def loaded(*, hz: float, age: float, p99: float, last: float) -> Any:
+def loaded(*, hz: float, age: float, p99: float, last: float, mb: float | None = 0.1) -> Any:
     return {
         "sent_hz": 40.0,
         "output_hz": hz,
         "age_ms": {"all": {"p50": age, "p99": p99}},
         "age_by_tenth_ms": [100.0, None, last],
-        "memory_mb_per_minute": 0.1,
+        "memory_mb_per_minute": mb,
     }
 
 
@@ -50,11 +50,20 @@ def test_the_worker_says_what_rate_it_holds() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "holds"),
-    [({}, True), ({"hz": 17.0}, False), ({"age": 151.0}, False), ({"p99": 181.0}, False)],
+    [
+        ({}, True),
+        ({"mb": None}, True),
+        ({"hz": 17.0}, False),
+        ({"age": 151.0}, False),
+        ({"p99": 181.0}, False),
+        ({"mb": 5.0}, False),
+    ],
 )
-def test_overload_is_held_when_rate_and_age_stay(changes: dict[str, float], holds: bool) -> None:
+def test_overload_is_held_when_rate_and_age_stay(
+    changes: dict[str, float | None], holds: bool
+) -> None:
     calm = loaded(hz=5.0, age=100.0, p99=120.0, last=100.0)
-    busy = loaded(**{"hz": 19.0, "age": 140.0, "p99": 170.0, "last": 130.0, **changes})
+    busy = loaded(**{"hz": 19.0, "age": 140.0, "p99": 170.0, "last": 130.0} | changes)
     verdict = overload(calm, busy, 20.0)
     assert verdict["holds"] is holds
     assert verdict["factor"] == pytest.approx(2.0)

@@ -128,8 +128,8 @@ def test_what_makes_figures_worthless_is_said(changes: dict[str, Any], words: st
 
 
 def test_growth_is_that_of_the_later_part() -> None:
-    filling = [(float(t), 100.0 + 50.0 * min(t, 10)) for t in range(60)]
+    filling = [(float(t), 100.0 + 50.0 * min(t, 25)) for t in range(60)]
     assert slope_per_minute(filling) == pytest.approx(0.0, abs=1e-9)
     leaking = [(t, m + 0.1 * t) for t, m in filling]
     assert slope_per_minute(leaking) == pytest.approx(6.0)
-    assert slope_per_minute(filling[:9]) is None
+    assert slope_per_minute(filling[:39]) is None

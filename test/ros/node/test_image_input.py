@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
 from builtin_interfaces.msg import Time
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -104,7 +105,7 @@ def test_raw_images_are_delivered_at_once():
         "sensor_msgs/msg/Image",
     )
     header = Header(frame_id="9", stamp=Time(sec=3, nanosec=4))
-    node.send(to_message(np.full((4, 6, 3), 9, np.uint8), "rgb8", header))
+    node.send(serialize_message(to_message(np.full((4, 6, 3), 9, np.uint8), "rgb8", header)))
     (arrival,) = heard.arrivals
     frame = arrival.outcome
     assert isinstance(frame, Frame)
@@ -112,7 +113,7 @@ def test_raw_images_are_delivered_at_once():
     assert (frame.size, frame.stamp_ns) == ((4, 6), 3_000_000_004)
     assert frame.received_ns == arrival.received_ns
     assert heard.threads == [threading.current_thread().name]
-    node.send(Image(width=6, height=0))
+    node.send(serialize_message(Image(width=6, height=0)))
     assert heard.arrivals[1].outcome.reason is Refusal.SIZE
     rgb.close()
     assert node.destroyed == 1
@@ -186,7 +187,7 @@ def test_whatever_reading_an_image_raises_is_a_refusal(monkeypatch):
 
     monkeypatch.setitem(image_input.VIEWS, "rgb", broken)
     node, _, heard = camera(compressed=False)
-    node.send(Image(width=6, height=4, encoding="bayer_rggb8"))
+    node.send(serialize_message(Image(width=6, height=4, encoding="bayer_rggb8")))
     (arrival,) = heard.wait(1)
     assert isinstance(arrival.outcome, ImageRefused)
     assert arrival.outcome.reason is Refusal.CONVERSION

@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from segmif_ros.ros.node.image_receiver import THREAD_NAME, ImageReceiver, ReceiverGroup
 
 DEADLINE_S = 20.0
+REST_NS = 100_000_000
 
 
 class Rig:
@@ -31,6 +32,8 @@ class Rig:
         self.node = rclpy.create_node("intake_rig", context=self.context)
         self.group = ReceiverGroup()
         self.taken: list[tuple[str, str]] = []
+        self.waited_ns: list[int] = []
+        self.unread: list[int] = []
         self.ticks = 0
         self.errors: list[str] = []
         self.talkers = [self.node.create_publisher(String, f"/intake/{n}", 10) for n in "ab"]
@@ -45,17 +48,20 @@ class Rig:
         self.intake: ImageReceiver | None = None
         self.until(lambda: all(t.get_subscription_count() for t in self.talkers))
 
-    def start(self, tick_s: float = 0.02) -> ImageReceiver:
+    def start(self, tick_s: float = 0.02, rest_ns: Callable[[], int] = lambda: 0) -> ImageReceiver:
         self.intake = ImageReceiver(
             self.subscriptions,
             context=self.context,
             log=self.errors.append,
             tick=self.on_tick,
             tick_s=tick_s,
+            rest_ns=rest_ns,
+            unread=self.unread.append,
         )
         return self.intake
 
-    def on_message(self, message: String) -> None:
+    def on_message(self, message: String, waited_ns: int = 0) -> None:
+        self.waited_ns.append(waited_ns)
         self.taken.append((message.data, threading.current_thread().name))
         if message.data == "bad":
             raise RuntimeError("this message is bad")
@@ -97,6 +103,59 @@ def test_messages_of_both_topics_arrive_on_the_thread_of_the_intake(rig: Rig) ->
         said = [text for text, _ in rig.taken if text.startswith(topic)]
         assert said == [f"{topic}{number}" for number in range(5)]
     assert {thread for _, thread in rig.taken} == {THREAD_NAME}
+
+
+@pytest.mark.parametrize(
+    ("said", "unread", "taken"),
+    [
+        ("a1 a2 a3 b1 b2 b3", [2], "a3 b3"),
+        ("a1 b1 a2 b2 a3", [1], "a2 a3 b2"),
+        ("a1 a2 a3 b1", [], "a1 a2 a3 b1"),
+        ("a1 a2", [], "a1 a2"),
+    ],
+)
+def test_after_a_rest_only_what_both_have_more_of_is_left_out(
+    rig: Rig, said: str, unread: list[int], taken: str
+) -> None:
+    rests, ready = [REST_NS], threading.Event()
+
+    def rest_ns() -> int:
+        assert ready.wait(DEADLINE_S)
+        return rests.pop() if rests else 0
+
+    rig.start(tick_s=60.0, rest_ns=rest_ns)
+    for text in said.split():
+        rig.say(text, "ab".index(text[0]))
+    ready.set()
+    rig.until(lambda: len(rig.taken) == len(taken.split()))
+    assert " ".join(text for text, _ in rig.taken) == taken
+    assert rig.unread == unread
+    assert all(REST_NS // 2 < each < 10 * DEADLINE_S * 1e9 for each in rig.waited_ns)
+    rig.say("a9")
+    rig.until(lambda: rig.taken[-1][0] == "a9")
+    assert rig.waited_ns[-1] == 0
+
+
+def test_what_the_middleware_wrote_over_during_a_rest_counts_as_unread(rig: Rig) -> None:
+    rests, ready = [REST_NS, 0], threading.Event()
+
+    def rest_ns() -> int:
+        assert ready.wait(DEADLINE_S)
+        return rests.pop() if rests else 0
+
+    rig.start(tick_s=60.0, rest_ns=rest_ns)
+    ready.set()
+    for topic in "ab":  # numbers are known from a first message on
+        rig.say(f"{topic}0", "ab".index(topic))
+    rig.until(lambda: len(rig.taken) == 2)
+    ready.clear()
+    rests.append(REST_NS)
+    for number in range(1, 16):  # the subscriptions keep ten
+        for topic in "ab":
+            rig.say(f"{topic}{number}", "ab".index(topic))
+    ready.set()
+    rig.until(lambda: len(rig.taken) + 2 * sum(rig.unread) == 2 * 16)
+    assert [text for text, _ in rig.taken][-2:] == ["a15", "b15"]
 
 
 def test_the_executor_leaves_the_subscriptions_alone(rig: Rig) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from sensor_msgs.msg import Image
+from rclpy.serialization import serialize_message
 from std_msgs.msg import Header
 
 from segmif_ros.frames import Pair
@@ -55,7 +55,7 @@ class StandInNode:
 
     def __init__(self) -> None:
         self.now_ns = START
-        self.callbacks: dict[str, Callable[[Image], None]] = {}
+        self.callbacks: dict[str, Callable[[bytes], None]] = {}
         self.warnings: list[str] = []
         self.destroyed = 0
         self.waiting: dict[str, list[Any]] = {}
@@ -109,7 +109,7 @@ class Rig:
         for name, value in damage.items():
             setattr(message, name, value)
         self.node.now_ns = stamp_ns + 4 * MS
-        self.node.callbacks[f"~/input/{stream.value}"](message)
+        self.node.callbacks[f"~/input/{stream.value}"](serialize_message(message))
 
     def dropped(self, stream: Stream) -> dict[DropReason, int]:
         return {r: n for r, n in self.statistics.streams[stream].dropped.items() if n}
@@ -451,3 +451,31 @@ def test_the_newest_camera_info_travels_with_the_frames(rig, monkeypatch):
     for _ in range(25):
         clock.tick(rig)
     assert pair(1_200).camera_info == "second"
+
+
+def test_images_that_were_left_unread_count_as_pairs_that_gave_way(rig):
+    rig.send(Stream.RGB, 0)
+    assert not rig.inputs.in_step  # it waits for its partner
+    rig.send(Stream.THERMAL, 2)
+    assert rig.inputs.in_step
+    rig.inputs.unread(3)
+    statistics = rig.statistics
+    assert (statistics.pairs, statistics.replaced) == (4, 3)
+    assert [statistics.streams[stream].received for stream in Stream] == [4, 4]
+    assert len(rig.jobs) == 1
+
+
+def test_cameras_that_are_not_in_step_are_read_image_by_image(rig):
+    for number in range(8):  # thermal comes one period late
+        rig.send(Stream.RGB, 33 * number)
+        if number:
+            rig.send(Stream.THERMAL, 33 * (number - 1) + 1)
+            assert not rig.inputs.in_step
+    assert len(rig.jobs) == 7
+
+
+def test_bytes_that_are_no_image_are_refused_and_counted(rig):
+    rig.node.callbacks["~/input/rgb"](b"\0\1\0\0 no image")
+    counts = rig.statistics.streams[Stream.RGB]
+    assert (counts.received, counts.refused[Refusal.CONVERSION]) == (1, 1)
+    assert "is no image" in counts.last_refusal

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field, replace
 from threading import Event
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -133,6 +133,26 @@ def test_a_pair_is_converted_perceived_published_and_timed(bench):
     assert p50["queue"] >= 8.0
     assert p50["node"] >= p50["wait"] + p50["queue"] + p50["inference"]
     assert p50["total"] >= 20.0 + p50["publish"]
+
+
+def test_while_a_pair_is_worked_on_the_worker_tells_how_long_that_takes_at_least(bench):
+    told = []
+    engine = bench.worker._perceiver.engine
+    infer = engine.infer
+
+    def slow(*images):
+        told.append(bench.worker.rest_ns())
+        sleep(0.03)
+        return infer(*images)
+
+    engine.infer = slow
+    assert bench.worker.rest_ns() == 0
+    for _ in range(20):
+        bench.run(pair_of())
+    assert told[0] == 0, "nothing is known of the first pair"
+    assert all(each > 0 for each in told[5:])
+    assert told == sorted(told) or max(told) < 2 * 20_000_000
+    assert bench.worker.rest_ns() == 0
 
 
 def test_without_listeners_the_pair_is_skipped(bench):
