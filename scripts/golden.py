@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,30 +62,12 @@ def parameters() -> Iterator[str]:
         )
 
 
-class _CaughtError(Exception):
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        self.parser = parser
-
-
 def cli() -> Iterator[str]:
     """Verbs and their options as argparse knows them, without the text of the help."""
-    from segmif_ros.cli.main import VERBS
+    from segmif_ros.cli.main import VERBS, parser_of
 
-    def caught(self: argparse.ArgumentParser, *_: Any) -> Any:
-        raise _CaughtError(self)
-
-    parse, argparse.ArgumentParser.parse_known_args = (
-        argparse.ArgumentParser.parse_known_args,
-        caught,
-    )  # type: ignore[method-assign]
-    try:
-        for verb, (module, _) in VERBS.items():
-            try:
-                import_module(module).main([])
-            except _CaughtError as err:
-                yield from _options(f"segmif {verb}", err.parser)
-    finally:
-        argparse.ArgumentParser.parse_known_args = parse  # type: ignore[method-assign]
+    for verb in VERBS:
+        yield from _options(f"segmif {verb}", parser_of(verb))
 
 
 def _options(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:

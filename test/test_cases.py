@@ -26,7 +26,7 @@ import pytest
 from made_report import write_made_report
 
 from segmif_ros.bundle import Bundle, BundleError
-from segmif_ros.cli import dataset, evaluate, sync_check
+from segmif_ros.cli.main import main
 from segmif_ros.documents import DocumentError, read_yaml
 from segmif_ros.frames import PictureState
 from segmif_ros.images.raw import ImageView
@@ -105,7 +105,7 @@ def test_two_time_bases_are_told_with_their_difference(
     name: str, told: str, offset_ms: float | None, tmp_path: Path, capsys: Any
 ) -> None:
     figures = tmp_path / "sync.json"
-    assert sync_check.main([str(case(name)), "--out", str(figures)]) == 0
+    assert main(["sync-check", str(case(name)), "--out", str(figures)]) == 0
     assert f"look at: the cameras' clocks differ: {told}" in capsys.readouterr().out
     report = json.loads(figures.read_text())
     with pytest.raises(
@@ -279,7 +279,7 @@ def test_evaluate_deletes_nothing_that_it_did_not_make(
         told = "pictures is a link"
     before = tree(tmp_path)
     words = [str(source), "--engine", "null", "--out", str(out), *more]
-    assert evaluate.main(words) == 2
+    assert main(["evaluate", *words]) == 2
     assert told in capsys.readouterr().err
     assert tree(tmp_path) == before
 
@@ -292,7 +292,7 @@ def test_a_link_named_like_a_lock_is_not_followed(tmp_path: Path) -> None:
     (out / ".lock").symlink_to("../target")
     before = tree(tmp_path)
     words = [str(case("41-usb-cam-yuy2/bag")), "--engine", "null", "--out", str(out)]
-    assert evaluate.main(words) == 0
+    assert main(["evaluate", *words]) == 0
     after = tree(tmp_path)
     assert "out/report.json" in after
     assert {name: after.get(name) for name in before} == before
@@ -368,9 +368,9 @@ def test_a_full_disk_leaves_no_half_file(verb: str, tmp_path: Path, capsys: Any)
     bag = str(case("41-usb-cam-yuy2/bag"))
     with small_disk(200):
         if verb == "sync-check":
-            code = sync_check.main([bag, "--out", str(tmp_path / "sync.json")])
+            code = main(["sync-check", bag, "--out", str(tmp_path / "sync.json")])
         else:
-            code = dataset.main(["check", bag, "--write-sheet", str(tmp_path / "sheet.png")])
+            code = main(["dataset", "check", bag, "--write-sheet", str(tmp_path / "sheet.png")])
     assert code == 1
     assert "File too large" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

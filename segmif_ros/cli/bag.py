@@ -20,7 +20,6 @@ from segmif_ros.cli.command_line import (
     out_that_was_last,
     progress_bar,
     refuse_existing,
-    run,
     say,
     shared,
 )
@@ -36,11 +35,6 @@ _STAMPS_END_S = 2**31
 """A ROS stamp counts its seconds in 32 bits."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif bag`; returns the exit code."""
-    return run(parser(), lambda args: int(args.work(args)), argv)
-
-
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser("segmif bag", "segmif bag info drive.mcap", description=__doc__)
@@ -48,6 +42,7 @@ def parser() -> Parser:
     _make_arguments(
         verbs.add_parser(
             "make",
+            work=_make,
             help="write a bag from two videos or a folder",
             example="segmif bag make --rgb-video rgb.mp4 --thermal-video thermal.mp4 --out drive",
         )
@@ -55,6 +50,7 @@ def parser() -> Parser:
     _play_arguments(
         verbs.add_parser(
             "play",
+            work=_play,
             help="publish a bag's messages",
             example="segmif bag play drive --speed 0.5 --seconds 20",
         )
@@ -62,30 +58,29 @@ def parser() -> Parser:
     add_extract(verbs)
     recorder = verbs.add_parser(
         "record",
+        work=_record,
         help="write topics to a bag until interrupted",
         example="segmif bag record --out drive --topics /rgb/image_raw /thermal/image_raw",
     )
     recorder.add_argument("--topics", nargs="+", metavar="TOPIC", required=True, help="full names")
     out_that_was_last(recorder, "bag folder to create")
-    recorder.set_defaults(work=_record)
     info = verbs.add_parser(
-        "info", help="show what a bag holds", example="segmif bag info drive --check"
+        "info", work=_info, help="show what a bag holds", example="segmif bag info drive --check"
     )
     info.add_argument("bag", type=Path, metavar="BAG", help="bag folder, .mcap or .db3 file")
     info.add_argument(
         "--check", action="store_true", help="read every message; exit 3 where one is damaged"
     )
     shared(info, "--json")
-    info.set_defaults(work=_info)
     saver = verbs.add_parser(
         "recover",
+        work=_recover,
         help="make a whole bag of what can be read of a damaged or incomplete one",
         example="segmif bag recover broken.mcap --out saved",
     )
     saver.add_argument("bag", type=Path, metavar="BAG", help="bag folder or file")
     out_that_was_last(saver, "bag folder to create")
     shared(saver, "--force")
-    saver.set_defaults(work=_recover)
     return made
 
 
@@ -191,7 +186,6 @@ def _make_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared(parser, "--force")
     out_that_was_last(parser, "bag folder to create")
-    parser.set_defaults(work=_make)
 
 
 def _make(args: argparse.Namespace) -> int:
@@ -268,7 +262,6 @@ def _play_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="shift header stamps to now, so that latency can be measured",
     )
-    parser.set_defaults(work=_play)
 
 
 def _play(args: argparse.Namespace) -> int:

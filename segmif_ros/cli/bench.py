@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from time import perf_counter
@@ -22,13 +21,11 @@ import numpy as np
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.cli.command_line import (
     FINE,
-    WRONG_USE,
     Parser,
     as_size,
     note,
     progress_bar,
     refuse_existing,
-    run,
     shared,
     whole,
 )
@@ -38,21 +35,9 @@ from segmif_ros.engines.gate import ReferencePair
 from segmif_ros.engines.reference import reference_pairs
 from segmif_ros.outputs import write_whole
 
-_MOVED = {"node": "benchmarks.dds", "network": "benchmarks.network"}
 _USUAL = ("onnxruntime", "openvino", "tensorrt")
 _UNTIMED = 5
 """Rounds before times count: caches and clocks settle."""
-
-
-def main(argv: Sequence[str]) -> int:
-    """Measure, print a table, and return the exit code."""
-    if argv and argv[0] in _MOVED:
-        sys.stderr.write(
-            f"segmif bench {argv[0]} is no part of the package any more; in a checkout run "
-            f"python -m {_MOVED[argv[0]]}\n"
-        )
-        return WRONG_USE
-    return run(parser(), _measure, argv)
 
 
 def _measure(args: argparse.Namespace) -> int:
@@ -137,6 +122,7 @@ def parser() -> Parser:
     made = Parser(
         "segmif bench",
         "segmif bench segmif-nano --engine openvino --engine onnxruntime --threads 2",
+        work=_measure,
         description=__doc__,
     )
     shared(made, "bundle")
@@ -154,7 +140,3 @@ def parser() -> Parser:
     shared(made, "--out", metavar="JSON", help="write the figures as JSON as well")
     shared(made, "--force")
     return made
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from time import monotonic
 
 from segmif_ros.bundle import Bundle, BundleError
@@ -15,7 +13,6 @@ from segmif_ros.cli.command_line import (
     as_size,
     next_step,
     note,
-    run,
     say,
     shared,
     whole,
@@ -45,6 +42,7 @@ def parser() -> Parser:
     made = Parser(
         "segmif build-engine",
         "segmif build-engine segmif-nano --ahead --precision fp16",
+        work=_build,
         description=__doc__,
         epilog=f"\n{EPILOG}",
     )
@@ -77,11 +75,6 @@ def parser() -> Parser:
     )  # fmt: skip
     made.add_argument("--rebuild", action="store_true", help="build even if there is one")
     return made
-
-
-def main(argv: Sequence[str]) -> int:
-    """Build and return the exit code."""
-    return run(parser(), _build, argv)
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -136,7 +129,3 @@ def _check_size(bundle: Bundle, size: tuple[int, int] | None) -> None:
             f"{bundle.path} is a model for {has}, --size asks for {asked}; the size is part of the "
             f"model: make one with `segmif export --size {asked}`"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

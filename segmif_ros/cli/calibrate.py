@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -27,7 +26,6 @@ from segmif_ros.cli.command_line import (
     next_step,
     progress_bar,
     refuse_existing,
-    run,
     say,
     shared,
     size,
@@ -60,16 +58,10 @@ class Pictures(NamedTuple):
     thermal: ThermalImage
 
 
-def main(argv: Sequence[str]) -> int:
-    """Calibrate and return the exit code."""
-    return run(parser(), _calibrate, argv)
-
-
-def _calibrate(args: argparse.Namespace) -> int:
+def _complete(args: argparse.Namespace) -> None:
     if args.work is not _points or args.rgb_picture is not None:
         args.write_picture = args.write_picture or args.out.with_suffix(".png")
     refuse_existing(args, "out", "write_picture")
-    return int(args.work(args))
 
 
 def parser() -> Parser:
@@ -77,11 +69,13 @@ def parser() -> Parser:
     made = Parser(
         "segmif calibrate",
         "segmif calibrate auto drive.mcap --out rig.yaml",
+        check=_complete,
         description=__doc__,
     )
     ways = made.add_subparsers(required=True, metavar="WAY")
     points = ways.add_parser(
         "points",
+        work=_points,
         help="from four or more points that both cameras see",
         example="segmif calibrate points --points points.txt --rgb-size 640x480 "
         "--thermal-size 320x256 --out rig.yaml",
@@ -89,12 +83,14 @@ def parser() -> Parser:
     _points_arguments(points)
     board = ways.add_parser(
         "board",
+        work=_board,
         help="from a warm checkerboard or circle grid",
         example="segmif calibrate board boards.mcap --pattern 8x6 --square 0.05 --out rig.yaml",
     )
     _board_arguments(board)
     auto = ways.add_parser(
         "auto",
+        work=_auto,
         help="from ordinary pictures: edges only, no target",
         example="segmif calibrate auto pictures --rgb-hfov 60 --thermal-hfov 68 --out rig.yaml",
     )
@@ -102,7 +98,6 @@ def parser() -> Parser:
         auto.add_argument(
             f"--{camera}-hfov", type=_hfov, metavar="DEG", help="horizontal field of view"
         )
-    auto.set_defaults(work=_auto)
     for way in (board, auto):
         way.add_argument(
             "source", type=Path, metavar="BAG|FOLDER",
@@ -152,7 +147,6 @@ def _points_arguments(points: Parser) -> None:
             f"--{camera}-picture", type=Path, metavar="FILE",
             help=f"{shown} picture, for the before/after picture",
         )  # fmt: skip
-    points.set_defaults(work=_points)
 
 
 def _board_arguments(board: argparse.ArgumentParser) -> None:
@@ -189,7 +183,6 @@ def _board_arguments(board: argparse.ArgumentParser) -> None:
     depth.add_argument(
         "--depth-range", type=float, nargs=2, metavar=("NEAR", "FAR"), help="the same as a range"
     )
-    board.set_defaults(work=_board)
 
 
 def _board(args: argparse.Namespace) -> int:
@@ -340,7 +333,3 @@ def _grid(text: str) -> tuple[int, int]:
     if not (columns.isdecimal() and rows.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a pattern like 8x6")
     return int(columns), int(rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

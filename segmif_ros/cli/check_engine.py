@@ -4,19 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, note, progress_bar, run, shared
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, note, progress_bar, shared
 
 if TYPE_CHECKING:
     from segmif_ros.engines.gate import GateResult
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the accuracy gate and return the exit code."""
-    return run(parser(), _check, argv)
 
 
 def parser() -> Parser:
@@ -24,6 +18,7 @@ def parser() -> Parser:
     made = Parser(
         "segmif check-engine",
         "segmif check-engine segmif-nano --engine openvino --precision int8",
+        work=_check,
         description=__doc__,
     )
     shared(made, "bundle", "--engine", "--precision", "--threads")
@@ -90,7 +85,3 @@ def report(result: GateResult) -> str:
 def _facts(facts: Mapping[str, str]) -> str:
     words = ("runtime", "device", "precision")
     return ", ".join(facts[word] for word in words if facts.get(word))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -70,19 +70,37 @@ class UsageError(ValueError):
 class Parser(argparse.ArgumentParser):
     """A parser that accepts old spellings, suggests corrections and shows an example."""
 
-    def __init__(self, prog: str, example: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        prog: str,
+        example: str = "",
+        *,
+        work: Callable[[argparse.Namespace], int] | None = None,
+        check: Callable[[argparse.Namespace], None] = lambda _: None,
+        expected: tuple[type[Exception], ...] = (),
+        misuse: tuple[type[Exception], ...] = (),
+        **options: Any,
+    ) -> None:
         """Make a parser; its verbs are parsers of the same kind.
 
         Args:
             prog: what people type, for example "segmif bag make".
             example: command lines that work.
+            work: gets what was parsed and returns the exit code.
+            check: raises UsageError for options that do not go together.
+            expected: errors of other packages that the work may end with; our own and those of
+                the system always may.
+            misuse: errors that mean wrong use.
             options: as of `argparse.ArgumentParser`.
         """
         if example:
             indented = "\n".join(f"  {line}".rstrip() for line in example.strip().splitlines())
             options["epilog"] = f"example:\n{indented}\n" + options.get("epilog", "")
         super().__init__(prog=prog, formatter_class=_HelpFormatter, allow_abbrev=False, **options)
-        self.set_defaults(prog=self.prog)
+        self.set_defaults(prog=self.prog, **({} if work is None else {"work": work}))
+        self.check = check
+        self.misuse: tuple[type[Exception], ...] = (UsageError, OutputError, *misuse)
+        self.expected: tuple[type[Exception], ...] = (OSError, *expected)
         self._words: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -131,41 +149,26 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return shown + (" (default: %(default)s)" if action.default != [] else "")
 
 
-def run(
-    parser: Parser,
-    work: Callable[[argparse.Namespace], int],
-    argv: Sequence[str],
-    *,
-    check: Callable[[argparse.Namespace], None] = lambda _: None,
-    expected: tuple[type[Exception], ...] = (),
-    usage: tuple[type[Exception], ...] = (),
-) -> int:
+def run(parser: Parser, argv: Sequence[str]) -> int:
     """Parse, work and return the exit code; an error becomes one line.
 
     Args:
         parser: of the verb.
-        work: gets what was parsed.
         argv: words behind the verb.
-        check: raises UsageError for options that do not go together.
-        expected: errors of other packages that the work may end with; our own and those of the
-            system always may.
-        usage: errors that mean wrong use.
     """
     args = parser.parse_args(list(argv))
     try:
-        check(args)
-    except UsageError as err:
-        parser.error(str(err))
-    wrong: tuple[type[Exception], ...] = (UsageError, OutputError, *usage)
-    usual: tuple[type[Exception], ...] = (OSError, *expected)
-    try:
-        return work(args)
+        try:
+            parser.check(args)
+        except UsageError as err:
+            parser.error(str(err))
+        return int(args.work(args))
     except BrokenPipeError:
         raise
     except Exception as err:
-        if isinstance(err, wrong):
+        if isinstance(err, parser.misuse):
             return _failed(args.prog, err, WRONG_USE)
-        if isinstance(err, usual) or type(err).__module__.startswith("segmif_ros."):
+        if isinstance(err, parser.expected) or type(err).__module__.startswith("segmif_ros."):
             return _failed(args.prog, err, FAILED)
         raise
 

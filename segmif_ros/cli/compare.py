@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from segmif_ros.cli.command_line import (
@@ -20,7 +19,6 @@ from segmif_ros.cli.command_line import (
     UsageError,
     note,
     refuse_existing,
-    run,
     say,
     shared,
 )
@@ -34,11 +32,6 @@ segmif compare eval_old eval_new --out compare.html
 segmif compare eval_old eval_new --max-regression miou=0.01 \\
     --max-regression fusion.all.fused.SSIM=0.02 --max-regression timing.stages.inference.p95=5
 """
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif compare`; exit code 3: worse than allowed."""
-    return run(parser(), _compare, argv)
 
 
 def _compare(args: argparse.Namespace) -> int:
@@ -70,7 +63,7 @@ def _compare(args: argparse.Namespace) -> int:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser("segmif compare", _EXAMPLE, description=__doc__)
+    made = Parser("segmif compare", _EXAMPLE, work=_compare, description=__doc__)
     made.add_argument("a", type=Path, metavar="A", help="folder of a report, or its report.json")
     made.add_argument("b", type=Path, metavar="B", help="likewise")
     shared(made, "--json")

@@ -4,25 +4,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from importlib import import_module
 
-from segmif_ros.cli.command_line import FINE, Parser, run
+from segmif_ros.cli.command_line import FINE, Parser
 
 _PLACES = """
 bash: redirect it into ~/.local/share/bash-completion/completions/segmif
 zsh: redirect it into a file _segmif in a folder of $fpath"""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the script and return the exit code."""
-    return run(parser(), _print, argv)
-
-
 def parser() -> Parser:
     """Return the parser of the verb."""
     made = Parser(
-        "segmif completion", "segmif completion bash", description=__doc__, epilog=_PLACES
+        "segmif completion",
+        "segmif completion bash",
+        work=_print,
+        description=__doc__,
+        epilog=_PLACES,
     )
     made.add_argument("shell", choices=("bash", "zsh"), help="start a new shell afterwards")
     return made
@@ -37,12 +34,12 @@ def _print(args: argparse.Namespace) -> int:
 
 def whole_parser() -> Parser:
     """Return one parser of all verbs; their modules are imported, which takes seconds."""
-    from segmif_ros.cli.main import VERBS
+    from segmif_ros.cli.main import VERBS, parser_of
 
     made = Parser("segmif")
     made.add_argument("--version", action="store_true")
     verbs = made.add_subparsers(dest="verb")
-    for verb, (module, text) in VERBS.items():
+    for verb, text in VERBS.items():
         verbs.add_parser(verb, prog=f"segmif {verb}", help=text)
-        verbs.choices[verb] = import_module(module).parser()
+        verbs.choices[verb] = parser_of(verb)
     return made

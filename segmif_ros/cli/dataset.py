@@ -17,7 +17,6 @@ from segmif_ros.cli.command_line import (
     next_step,
     progress_bar,
     refuse_existing,
-    run,
     say,
     shared,
     whole,
@@ -32,11 +31,6 @@ from segmif_ros.registration import load_calibration
 
 _RIG_PAIRS = 50
 _SHOWN = 8
-
-
-def main(argv: Sequence[str]) -> int:
-    """Check and return the exit code; 3: not sound."""
-    return run(parser(), lambda args: int(args.work(args)), argv)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -64,6 +58,7 @@ def parser() -> Parser:
     verbs = made.add_subparsers(required=True, metavar="VERB")
     check = verbs.add_parser(
         "check",
+        work=_check,
         help="read every pair and report",
         description="Reads every pair; exit code 3 if files have no counterpart, cannot be read "
         "or hold ids that the class list has not.",
@@ -99,7 +94,6 @@ def parser() -> Parser:
         "--labels", metavar="TOPIC", help="mono8 ids (default: the topic that ends in label...)"
     )
     shared(bag, "--calibration")
-    check.set_defaults(work=_check)
     add_export(verbs)
     return made
 

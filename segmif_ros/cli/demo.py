@@ -13,7 +13,6 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,6 @@ from segmif_ros.cli.command_line import (
     UsageError,
     next_step,
     progress_bar,
-    run,
     say,
     shared,
     whole,
@@ -60,14 +58,11 @@ _RESULTS = ("contact_sheet.png", "demo.mp4", "report.json")
 _FILES = (*_RESULTS, "log", "pairs_bag")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif demo`; exit code 3: fewer than 95 % of the pairs came out."""
-    return run(parser(), _run, argv)
-
-
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser("segmif demo", "segmif demo --lighting night --seconds 10", description=__doc__)
+    made = Parser(
+        "segmif demo", "segmif demo --lighting night --seconds 10", work=_run, description=__doc__
+    )
     source = made.add_argument_group("source (default: the virtual rig)")
     source.add_argument("--bag", type=Path, metavar="BAG", help="play a bag")
     shared(source, "--pairs", help="FOLDER/visible/* and FOLDER/infrared/*")

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, number, run, shared
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, number, shared
 from segmif_ros.doctor import camera_checks, machine_checks, ros_checks
 from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text
 
@@ -23,6 +22,7 @@ def parser() -> Parser:
     made = Parser(
         "segmif doctor",
         "segmif doctor --rgb-topic /front/image_raw --thermal-topic /flir/image_raw",
+        work=_examine,
         description=DESCRIPTION,
         epilog="\nexit code 3: a line is FAIL",
     )
@@ -66,16 +66,7 @@ def examine(args: argparse.Namespace) -> list[CheckResult]:
         return [*rest, *(future.result() for future in machine)]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the results and return the exit code."""
-    return run(parser(), _examine, argv)
-
-
 def _examine(args: argparse.Namespace) -> int:
     results = examine(args)
     print(as_json(results) if args.json else as_text(results))
     return VERDICT if any(result.verdict is Verdict.FAIL for result in results) else FINE
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

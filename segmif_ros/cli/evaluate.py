@@ -29,13 +29,19 @@ from segmif_ros.cli.command_line import (
     FINE,
     INTERRUPTED,
     VERDICT,
+    Parser,
     next_step,
     note,
     progress_bar,
-    run,
     say,
 )
-from segmif_ros.cli.evaluate_arguments import check, parser, refusal, requirements, settings_of
+from segmif_ros.cli.evaluate_arguments import (
+    check,
+    evaluate_parser,
+    refusal,
+    requirements,
+    settings_of,
+)
 from segmif_ros.cli.evaluate_dataset import evaluate_dataset
 from segmif_ros.cli.evaluate_live import LOG, evaluate_live
 from segmif_ros.datasets.protocol import ProtocolError
@@ -67,15 +73,14 @@ _PATIENCE = 3
 """Signals until an interrupted evaluation leaves its report unwritten."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif evaluate` and return the exit code."""
-    return run(
-        parser(__doc__ or ""),
-        _evaluate,
-        argv,
+def parser() -> Parser:
+    """Return the parser of the command line."""
+    return evaluate_parser(
+        description=__doc__,
+        work=_evaluate,
         check=check,
         expected=(ValueError,),
-        usage=(SettingsError, RequirementError, ProtocolError),
+        misuse=(SettingsError, RequirementError, ProtocolError),
     )
 
 

@@ -80,7 +80,7 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError(
             "give --force or --resume: one does all again, the other keeps what is done"
         )
-    defaults = parser("")
+    defaults = evaluate_parser()
     foreign, things = (_OF_DATASETS, "a data set") if args.dataset is None else (_OF_DRIVES, "bags")
     for name in foreign:
         if getattr(args, name) != defaults.get_default(name):
@@ -96,13 +96,9 @@ def refusal(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     return {"refused": names, "advice": advice}
 
 
-def parser(description: str = "") -> Parser:
-    """Return the parser.
-
-    Args:
-        description: what the verb does.
-    """
-    made = Parser("segmif evaluate", _EXAMPLE, description=description)
+def evaluate_parser(**options: Any) -> Parser:
+    """Return the parser, with options as of `Parser`."""
+    made = Parser("segmif evaluate", _EXAMPLE, **options)
     made.add_argument("bags", type=Path, nargs="*", metavar="BAG", help="bag, or folder of bags")
     shared(made, "--out", metavar="FOLDER", help="folder of the report")
     model = made.add_argument_group("model")

@@ -6,8 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from segmif_ros.cli.command_line import (
     next_step,
     refuse_existing,
     require_landscape,
-    run,
     shared,
 )
 from segmif_ros.cli.quantise import (
@@ -45,16 +43,13 @@ def class_bias(text: str) -> tuple[str, float]:
     return name, logit
 
 
-def main(argv: Sequence[str]) -> int:
-    """Export and return the exit code."""
-    return run(parser(), _export, argv, expected=(KeyError, RuntimeError, ValueError))
-
-
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(
         "segmif export",
         "segmif export --checkpoint runs/mine/best.pt --size 640x480 --out models/mine",
+        work=_export,
+        expected=(KeyError, RuntimeError, ValueError),
         description=__doc__,
     )
     weights = made.add_mutually_exclusive_group(required=True)
@@ -186,7 +181,3 @@ def _provenance(
     if args.class_bias:
         facts["class_bias"] = dict(args.class_bias)
     return facts
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

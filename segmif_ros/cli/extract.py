@@ -30,6 +30,7 @@ def add_extract(verbs: Any) -> None:
     """Add `segmif bag extract`."""
     made = verbs.add_parser(
         "extract",
+        work=extract,
         help="write pairs as a folder of pictures",
         description="Writes OUT/visible, OUT/infrared (PNG of 8 or 16 bits, TIFF of floats), "
         "OUT/labels where the bag has labels, and OUT/pairs.csv: a folder that every verb reads.",
@@ -49,13 +50,13 @@ def add_extract(verbs: Any) -> None:
     made.add_argument(
         "--thermal-offset-ms", type=float, default=0.0, metavar="MS", help="added to thermal stamps"
     )
-    made.set_defaults(work=extract)
 
 
 def add_export(verbs: Any) -> None:
     """Add `segmif dataset export`."""
     made = verbs.add_parser(
         "export",
+        work=export,
         help="write scenes of the virtual rig as a folder",
         description="Renders scenes of the virtual rig, both cameras in one place, with true "
         "labels (FMB ids) and 16-bit thermal counts, as a folder of pictures.",
@@ -67,7 +68,6 @@ def add_export(verbs: Any) -> None:
     shared(made, "--limit", default=50, help="pairs")
     shared(made, "--start", help="first scene")
     made.add_argument("--split", choices=tuple(SEEDS), default="train", help="scenes of it")
-    made.set_defaults(work=export)
 
 
 def extract(args: argparse.Namespace) -> int:

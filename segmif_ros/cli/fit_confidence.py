@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from segmif_ros.cli.command_line import (
     next_step,
     progress_bar,
     refuse_existing,
-    run,
     shared,
     whole,
 )
@@ -36,11 +34,6 @@ from segmif_ros.perceiver import Perceiver
 
 _BOXED = ("person", "car", "bicycle", "bike")
 """Classes that boxes tell about."""
-
-
-def main(argv: Sequence[str]) -> int:
-    """Fit, write and return the exit code."""
-    return run(parser(), _fit, argv, expected=(ValueError,))
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -114,6 +107,8 @@ def parser() -> Parser:
     made = Parser(
         "segmif fit-confidence",
         "segmif fit-confidence models/mine --dataset DATA/msrs --hold-out-every 10",
+        work=_fit,
+        expected=(ValueError,),
         description=__doc__,
     )
     shared(made, "bundle")
@@ -133,7 +128,3 @@ def parser() -> Parser:
     )
     shared(made, "--force")
     return made
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ import argparse
 import hashlib
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,6 @@ from segmif_ros.cli.command_line import (
     as_size,
     next_step,
     require_landscape,
-    run,
     shared,
 )
 from segmif_ros.cli.quantise import say_compiled
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
 _USUAL = (480, 640)
 LABELS_BY_COUNT = {9: "mfnet9", 15: "fmb15"}
 """The class lists that released checkpoints were trained on, by number of classes."""
-
-
-def main(argv: Sequence[str]) -> int:
-    """Import and return the exit code."""
-    return run(parser(), _import, argv, expected=(ValueError,))
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -78,6 +72,8 @@ def parser() -> Parser:
     made = Parser(
         "segmif import-checkpoint",
         "segmif import-checkpoint --fusion fusion.pth --segmentation seg.pth --out models/released",
+        work=_import,
+        expected=(ValueError,),
         description=__doc__,
     )
     made.add_argument("--fusion", type=Path, required=True, metavar="PTH", help="fusion checkpoint")
@@ -204,7 +200,3 @@ def _halved(folder: Path) -> Path:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

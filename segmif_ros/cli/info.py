@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, Parser, as_size, run, shared
+from segmif_ros.cli.command_line import FINE, Parser, as_size, shared
 
 if TYPE_CHECKING:
     from segmif_ros.bundle import Bundle
@@ -18,14 +17,15 @@ if TYPE_CHECKING:
 HEADER = ("part", "parameters", "GFLOP", "weights MB", "written MB")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print and return the exit code."""
-    return run(parser(), _show, argv, expected=(ValueError,))
-
-
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser("segmif info", "segmif info segmif-nano", description=__doc__)
+    made = Parser(
+        "segmif info",
+        "segmif info segmif-nano",
+        work=_show,
+        expected=(ValueError,),
+        description=__doc__,
+    )
     shared(made, "bundle", "--json")
     return made
 
@@ -84,7 +84,3 @@ def _table(lines: Sequence[tuple[str, ...]]) -> str:
         cells = [v.rjust(width) for v, width in zip(numbers, widths[1:], strict=True)]
         texts.append("  ".join([first.ljust(widths[0]), *cells]))
     return "\n".join(texts)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

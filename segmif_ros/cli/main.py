@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`segmif <verb>`: finds the verb and hands over; imports nothing a verb does not need.
 
-A verb is a module with `main(argv: Sequence[str]) -> int`, listed in `VERBS`.
+A verb is a module of its name with `parser()`, whose parser knows the work; `VERBS` lists them.
 """
 
 from __future__ import annotations
@@ -12,62 +12,41 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from segmif_ros import __version__
 from segmif_ros.error_codes import PACKAGE, USAGE
 from segmif_ros.interrupts import catch_early
 from segmif_ros.share import install_command
 
-VERBS: Mapping[str, tuple[str, str]] = {
-    "demo": (
-        "segmif_ros.cli.demo",
-        "run the whole chain over ROS 2 and write pictures and figures",
-    ),
-    "bag": ("segmif_ros.cli.bag", "make, play and inspect bags of camera pairs"),
-    "calibrate": (
-        "segmif_ros.cli.calibrate",
-        "find where thermal pixels lie in the RGB image, from points or pictures",
-    ),
-    "sync-check": (
-        "segmif_ros.cli.sync_check",
-        "tell rates, drops and clock offset of two cameras, and what to set",
-    ),
-    "evaluate": (
-        "segmif_ros.cli.evaluate",
-        "turn a drive (bags) or a data set into a report with a verdict",
-    ),
-    "dataset": ("segmif_ros.cli.dataset", "check a data set: what is in it, what is wrong with it"),
-    "train": ("segmif_ros.cli.train", "train a network on the data sets of a recipe"),
-    "export": ("segmif_ros.cli.export", "turn trained weights into a model bundle"),
-    "quantise": (
-        "segmif_ros.cli.quantise",
-        "put the same weights in fp16 or int8 beside a bundle's model",
-    ),
-    "fit-confidence": (
-        "segmif_ros.cli.fit_confidence",
-        "fit one temperature a class, so that a bundle's confidences are true",
-    ),
-    "check-engine": (
-        "segmif_ros.cli.check_engine",
-        "compare an engine with the bundle's float32 model, as before its use on a robot",
-    ),
-    "import-checkpoint": (
-        "segmif_ros.cli.import_checkpoint",
-        "turn released SegMiF checkpoints into model bundles",
-    ),
-    "compare": ("segmif_ros.cli.compare", "put two evaluation reports side by side"),
-    "view": ("segmif_ros.cli.view", "look at a bag, a folder, a report or a running node"),
-    "status": ("segmif_ros.cli.status", "show mode, rates and diagnostics of a running node"),
-    "set": ("segmif_ros.cli.set_parameters", "change parameters of a running node"),
-    "build-engine": (
-        "segmif_ros.cli.build_engine",
-        "build, check and keep the TensorRT engine of a model bundle",
-    ),
-    "info": ("segmif_ros.cli.info", "show what a model bundle is and what a frame costs"),
-    "doctor": ("segmif_ros.cli.doctor", "look for what keeps images from coming, with remedies"),
-    "bench": ("segmif_ros.cli.bench", "time a bundle on every engine of this machine"),
-    "completion": ("segmif_ros.cli.completion", "print the completion script of bash or zsh"),
+if TYPE_CHECKING:
+    from segmif_ros.cli.command_line import Parser
+
+VERBS: Mapping[str, str] = {
+    "demo": "run the whole chain over ROS 2 and write pictures and figures",
+    "bag": "make, play and inspect bags of camera pairs",
+    "calibrate": "find where thermal pixels lie in the RGB image, from points or pictures",
+    "sync-check": "tell rates, drops and clock offset of two cameras, and what to set",
+    "evaluate": "turn a drive (bags) or a data set into a report with a verdict",
+    "dataset": "check a data set: what is in it, what is wrong with it",
+    "train": "train a network on the data sets of a recipe",
+    "export": "turn trained weights into a model bundle",
+    "quantise": "put the same weights in fp16 or int8 beside a bundle's model",
+    "fit-confidence": "fit one temperature a class, so that a bundle's confidences are true",
+    "check-engine": "compare an engine with the bundle's float32 model, as before its use "
+    "on a robot",
+    "import-checkpoint": "turn released SegMiF checkpoints into model bundles",
+    "compare": "put two evaluation reports side by side",
+    "view": "look at a bag, a folder, a report or a running node",
+    "status": "show mode, rates and diagnostics of a running node",
+    "set": "change parameters of a running node",
+    "build-engine": "build, check and keep the TensorRT engine of a model bundle",
+    "info": "show what a model bundle is and what a frame costs",
+    "doctor": "look for what keeps images from coming, with remedies",
+    "bench": "time a bundle on every engine of this machine",
+    "completion": "print the completion script of bash or zsh",
 }
+_MOVED = {("bench", "node"): "benchmarks.dds", ("bench", "network"): "benchmarks.network"}
 
 EXTRAS: Mapping[str, tuple[str, str]] = {
     "rclpy": ("ros", "source a ROS 2 installation, or install its wheels (x86-64): "),
@@ -86,10 +65,16 @@ exit codes: 0 fine; 1 could not (a file is missing or damaged, no engine opens, 
 failed); 130 interrupted."""
 
 
+def parser_of(verb: str) -> Parser:
+    """Import the module of a verb and return its parser."""
+    made: Parser = import_module(f"segmif_ros.cli.{verb.replace('-', '_')}").parser()
+    return made
+
+
 def usage() -> str:
     """Return the text of `segmif --help`."""
     width = max(len(verb) for verb in VERBS)
-    lines = [f"  {verb:<{width}}  {text}" for verb, (_, text) in VERBS.items()]
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
     tail = ["", "segmif VERB --help tells more; segmif --version", "", _CODES]
     return "\n".join(["usage: segmif VERB ...", "", "verbs:", *lines, *tail])
 
@@ -123,13 +108,21 @@ def _run(arguments: list[str]) -> int:
         guess = f"; did you mean {near[0]}?" if near else ""
         sys.stderr.write(f"segmif: {USAGE} no verb {verb!r}{guess}; segmif --help lists them\n")
         return 2
+    if (moved := _MOVED.get((verb, rest[0] if rest else ""))) is not None:
+        sys.stderr.write(
+            f"segmif bench {rest[0]} is no part of the package any more; in a checkout run "
+            f"python -m {moved}\n"
+        )
+        return 2
     # Our own messages name the file; the video library's would come in front of them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if tuple(arguments[:2]) in (("bag", "play"), ("bag", "record")):
         catch_early()  # they end well at a signal, also at one that comes while they import
     try:
-        return int(import_module(VERBS[verb][0]).main(rest))
+        from segmif_ros.cli.command_line import run
+
+        return run(parser_of(verb), rest)
     except ModuleNotFoundError as err:
         name = (err.name or "").partition(".")[0]
         if name not in EXTRAS and name != __package__.partition(".")[0] and not find_spec("rclpy"):

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from segmif_ros.cli.command_line import FINE, Parser, next_step, note, refuse_existing, run, shared
+from segmif_ros.cli.command_line import FINE, Parser, next_step, note, refuse_existing, shared
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.outputs import OutputError
 from segmif_ros.recordings.clips import ClipError, FolderPairs
@@ -159,16 +157,12 @@ def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> B
     return bundle
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the files and return the exit code."""
-    return run(parser(), _quantise, argv)
-
-
 def parser() -> Parser:
     """Return the parser of the command line."""
     made = Parser(
         "segmif quantise",
         "segmif quantise segmif-nano --write-precision fp16,int8 --out models/nano-small",
+        work=_quantise,
         description=__doc__,
     )
     shared(made, "bundle")
@@ -215,7 +209,3 @@ def _quantise(args: argparse.Namespace) -> int:
         raise
     next_step(f"segmif check-engine {bundle.path} --precision {args.write_precision[-1]}")
     return FINE
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from segmif_ros.cli.command_line import (
@@ -15,7 +15,6 @@ from segmif_ros.cli.command_line import (
     VERDICT,
     Parser,
     note,
-    run,
     say,
     shared,
 )
@@ -23,16 +22,12 @@ from segmif_ros.cli.command_line import (
 _CLEAR = "\x1b[H\x1b[J"
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif status`; exit code 3 with --once: the node reports an ERROR."""
-    return run(parser(), _status, argv)
-
-
 def parser() -> Parser:
     """Return the parser of `segmif status`."""
     made = Parser(
         "segmif status",
         "segmif status\nsegmif status --once --json --node /veh/segmif",
+        work=_status,
         description="Mode, rates and diagnostics of a running node, refreshed until Ctrl-C.",
     )
     node_options(made)

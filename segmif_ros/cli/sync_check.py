@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from segmif_ros.cli.command_line import (
     UsageError,
     progress_bar,
     refuse_existing,
-    run,
     shared,
 )
 from segmif_ros.images.raw import ImageRefused
@@ -38,11 +36,6 @@ For the clock offset, drive around a corner or tilt the rig by hand a few times 
 """
 
 _LONGEST_S = 1e8
-
-
-def main(argv: Sequence[str]) -> int:
-    """Look at a bag or at live topics and return the exit code."""
-    return run(parser(), _check, argv, check=_check_options)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -136,7 +129,14 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser("segmif sync-check", _EXAMPLE, description=__doc__, epilog=_ADVICE)
+    made = Parser(
+        "segmif sync-check",
+        _EXAMPLE,
+        work=_check,
+        check=_check_options,
+        description=__doc__,
+        epilog=_ADVICE,
+    )
     made.add_argument(
         "bag", type=Path, nargs="?", metavar="BAG", help="rosbag2 folder, .mcap or .db3 file"
     )

@@ -5,22 +5,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, Parser, note, run, shared, whole
+from segmif_ros.cli.command_line import FINE, INTERRUPTED, VERDICT, Parser, note, shared, whole
 from segmif_ros.outputs import require_absent
 
 if TYPE_CHECKING:
     from segmif_ros.datasets.sample import Source
     from segmif_ros.training.loop import Options
     from segmif_ros.training.recipe import Recipe
-
-
-def main(argv: Sequence[str]) -> int:
-    """Train and return the exit code."""
-    return run(parser(), _train, argv, expected=(ValueError,))
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -127,6 +121,8 @@ def parser() -> Parser:
         "segmif train",
         "segmif train --recipe config/training/fmb-nano.yaml --data DATA --out runs/mine\n"
         "torchrun --nproc-per-node 4 -m segmif_ros.cli.main train ...    # several GPUs",
+        work=_train,
+        expected=(ValueError,),
         description=__doc__,
     )
     made.add_argument(

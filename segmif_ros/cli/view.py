@@ -21,7 +21,6 @@ from segmif_ros.cli.command_line import (
     UsageError,
     progress_bar,
     refuse_existing,
-    run,
     say,
     shared,
     whole,
@@ -63,11 +62,6 @@ segmif view drive.mcap --write-pictures pictures --start 100 --limit 5
 """
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif view` and return the exit code."""
-    return run(parser(), _view, argv, check=_check)
-
-
 def _check(args: argparse.Namespace) -> None:
     if args.live == (args.source is not None):
         raise UsageError("give either a SOURCE or --live")
@@ -92,7 +86,7 @@ def _view(args: argparse.Namespace) -> int:
 
 def parser() -> Parser:
     """Return the parser of the command line."""
-    made = Parser("segmif view", _EXAMPLE, description=__doc__)
+    made = Parser("segmif view", _EXAMPLE, work=_view, check=_check, description=__doc__)
     made.add_argument(
         "source", nargs="?", type=Path, metavar="SOURCE",
         help="bag, folder with visible/ and infrared/, or report",

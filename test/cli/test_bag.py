@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import zstandard
+from verb import verb
 
-from segmif_ros.cli.bag import main
 from segmif_ros.recordings.bags import BagReader, header_stamp_ns, summarize
+
+main = verb("bag")
 
 
 @pytest.fixture
@@ -91,10 +93,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(folder, tmp_path, storage):
         cv2.imwrite(str(folder / "visible" / f"{name}.png"), noise)
         cv2.imwrite(str(folder / "infrared" / f"{name}.png"), noise[..., 0])
     script = (
-        "import resource, signal, sys; from segmif_ros.cli.bag import main\n"
+        "import resource, signal, sys; from segmif_ros.cli.main import main\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
-        "sys.exit(main(sys.argv[1:]))\n"
+        "sys.exit(main(['bag', *sys.argv[1:]]))\n"
     )
     words = ["make", "--pairs", str(folder), "--out", str(tmp_path / "b"), "--storage", storage]
     command = [sys.executable, "-c", script, *words]

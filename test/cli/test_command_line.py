@@ -10,14 +10,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from segmif_ros import __version__
 from segmif_ros.cli.command_line import Parser, UsageError, require_landscape, run, size
-from segmif_ros.cli.main import VERBS, main
+from segmif_ros.cli.main import VERBS, main, parser_of
 from segmif_ros.cli.spellings import OLD_SPELLINGS, OldSpelling
 
 
@@ -31,7 +30,7 @@ def parsers(made: Parser) -> Iterator[Parser]:
 
 
 def of_verb(verb: str) -> list[Parser]:
-    return list(parsers(import_module(VERBS[verb][0]).parser()))
+    return list(parsers(parser_of(verb)))
 
 
 ALL = {made.prog.removeprefix("segmif "): made for verb in VERBS for made in of_verb(verb)}
@@ -167,7 +166,7 @@ def test_a_bug_keeps_its_traceback_and_an_error_becomes_a_line(
         def work(_: argparse.Namespace) -> int:
             raise error
 
-        return run(Parser("segmif x"), work, [])
+        return run(Parser("segmif x", work=work), [])
 
     from segmif_ros.bundle import BundleError
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from made_report import made_report, source, write_made_report
+from verb import verb
 
-from segmif_ros.cli.compare import main
+main = verb("compare")
 
 SEGMENTATION = "segmentation.fused.all.miou.fmb-14"
 

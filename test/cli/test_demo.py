@@ -10,6 +10,7 @@ import pytest
 
 from segmif_ros.cli import demo
 from segmif_ros.cli.demo_sources import Plan
+from segmif_ros.cli.main import main
 from segmif_ros.outputs import own_folder
 
 
@@ -134,7 +135,7 @@ def test_a_closed_terminal_ends_the_demo_like_ctrl_c(number):
 
 def test_two_demos_do_not_share_a_folder(tmp_path, capsys):
     with own_folder(tmp_path, ["report.json"]):
-        assert demo.main(["--out", str(tmp_path)]) == 2
+        assert main(["demo", "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "another command is writing into" in error
     assert error.count("\n") == 1
@@ -143,14 +144,14 @@ def test_two_demos_do_not_share_a_folder(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["report.json", "demo.mp4", "log", "pairs_bag"])
 def test_nothing_of_a_user_is_replaced(name, tmp_path, capsys):
     (tmp_path / name).write_text("mine")
-    assert demo.main(["--out", str(tmp_path)]) == 2
+    assert main(["demo", "--out", str(tmp_path)]) == 2
     assert f"{name} is there already" in capsys.readouterr().err
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
 def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert demo.main(["--out", str(tmp_path / "file" / "o")]) == 1
+    assert main(["demo", "--out", str(tmp_path / "file" / "o")]) == 1
     error = capsys.readouterr().err
     assert str(tmp_path / "file" / "o") in error
     assert "--out" in error
@@ -168,7 +169,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     ],
 )
 def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
-    assert demo.main([*options, "--out", str(tmp_path / "o")]) == 2
+    assert main(["demo", *options, "--out", str(tmp_path / "o")]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -182,7 +183,7 @@ def test_wrong_use_is_one_line_and_exit_2(tmp_path, capsys, options, message):
     ],
 )
 def test_a_source_that_is_not_there_is_one_line(tmp_path, capsys, option, message):
-    assert demo.main([option, "nowhere", "--out", str(tmp_path / "o")]) == 1
+    assert main(["demo", option, "nowhere", "--out", str(tmp_path / "o")]) == 1
     error = capsys.readouterr().err
     assert f" {message}; " in error
     assert error.count("\n") == 1

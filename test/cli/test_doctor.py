@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from segmif_ros.cli import doctor
+from segmif_ros.cli.main import main
 from segmif_ros.doctor import machine_checks, ros_checks
 from segmif_ros.doctor.check_result import (
     Answer,
@@ -353,16 +354,16 @@ def test_lines_json_and_exit_status(monkeypatch, capsys):
         "check": "shm", "verdict": "WARN", "fact": "left", "remedy": "clean",
     }  # fmt: skip
     monkeypatch.setattr(doctor, "examine", lambda _: RESULTS)
-    assert doctor.main([]) == 0, "a warning is no verdict"
+    assert main(["doctor"]) == 0, "a warning is no verdict"
     assert "-> clean" in capsys.readouterr().out
     worse = [*RESULTS, CheckResult("gpu", Verdict.FAIL, "")]
     monkeypatch.setattr(doctor, "examine", lambda _: worse)
-    assert doctor.main([]) == 3
+    assert main(["doctor"]) == 3
 
 
 @pytest.mark.parametrize("seconds", ["0", "61", "soon"])
 def test_a_wrong_time_is_named(seconds, capsys):
     with pytest.raises(SystemExit) as ended:
-        doctor.main(["--seconds", seconds])
+        main(["doctor", "--seconds", seconds])
     assert ended.value.code == 2
     assert seconds in capsys.readouterr().err

@@ -19,16 +19,19 @@ import numpy as np
 import pytest
 from drive_bags import PERSON, SIZE, drive_bag, truth
 from tiny_model import write_tiny_bundle
+from verb import verb
 
 from segmif_ros.cli import evaluate
 from segmif_ros.cli.command_line import FAILED, FINE, INTERRUPTED, VERDICT, WRONG_USE
-from segmif_ros.cli.evaluate import find_bags, main
+from segmif_ros.cli.evaluate import find_bags
 from segmif_ros.evaluation import jobs as drive_jobs
 from segmif_ros.outputs import MARKER, own_folder
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.writer import TOPICS
 from segmif_ros.registration import Calibration, save_calibration
 from segmif_ros.report import files as drive_report
+
+main = verb("evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +180,7 @@ def test_find_bags_takes_bags_and_folders_of_bags(tmp_path):
 
 
 def test_parameters_of_the_node_are_followed_and_options_win(bag, tmp_path):
-    from segmif_ros.cli.evaluate_arguments import parser, settings_of
+    from segmif_ros.cli.evaluate_arguments import evaluate_parser, settings_of
 
     file = tmp_path / "node.yaml"
     file.write_text(
@@ -185,7 +188,7 @@ def test_parameters_of_the_node_are_followed_and_options_win(bag, tmp_path):
         "    confidence_threshold: 0.5\n    overlay_alpha: 0.3\n    engine_precision: int8\n"
     )
     words = [str(bag), "--out", "x", "--params", str(file), "--confidence-threshold", "0.25"]
-    settings = settings_of(parser("").parse_args(words))
+    settings = settings_of(evaluate_parser().parse_args(words))
     assert settings.pairing.tolerance_ns == 12_500_000
     assert settings.thermal.mode == "plateau"
     assert settings.confidence_threshold == 0.25
@@ -473,8 +476,8 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(bundle, tmp_path):
 def test_memory_does_not_grow_with_the_drive(bundle, tmp_path):
     program = (
         "import resource, sys\n"
-        "from segmif_ros.cli.evaluate import main\n"
-        "code = main(sys.argv[1:])\n"
+        "from segmif_ros.cli.main import main\n"
+        "code = main(['evaluate', *sys.argv[1:]])\n"
         "print(code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )
     peaks = {}

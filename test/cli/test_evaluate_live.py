@@ -13,9 +13,10 @@ from tiny_model import write_tiny_bundle
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from verb import verb
+
 from segmif_ros.bundle import Bundle
 from segmif_ros.cli.command_line import FINE
-from segmif_ros.cli.evaluate import main
 from segmif_ros.cli.evaluate_live import LiveScores
 from segmif_ros.evaluation.scores import DriveScores
 from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of, pairing_config
@@ -23,6 +24,8 @@ from segmif_ros.parameters import DEFAULTS, PARAMETERS, Settings
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.report.files import load
 from segmif_ros.thermal import ThermalSettings
+
+main = verb("evaluate")
 
 
 @pytest.mark.system

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from verb import verb
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.export import main
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.reference import reference_pairs
 from segmif_ros.network.variants import build
+
+main = verb("export")
 
 
 def text_file(path: Path) -> None:

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 import pytest
 from drive_bags import compressed
+from verb import verb
 
-from segmif_ros.cli.sync_check import main
 from segmif_ros.recordings.clips import StampedImage
 from segmif_ros.recordings.writer import TOPICS, write_bag
 from segmif_ros.sync.clock_offset import clock_offset
+
+main = verb("sync-check")
 
 MS = 1_000_000
 

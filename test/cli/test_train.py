@@ -11,11 +11,13 @@ import cv2
 import pytest
 import tiny_training
 import torch
+from verb import verb
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.export import main as export
-from segmif_ros.cli.train import main
 from segmif_ros.network.variants import VARIANTS
+
+main = verb("train")
+export = verb("export")
 
 RECIPE = """
 variant: tiny

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 from made_report import write_made_report
 from tiny_source import Pairs
+from verb import verb
 
-from segmif_ros.cli.view import main
 from segmif_ros.recordings.writer import write_bag
+
+main = verb("view")
 
 
 @pytest.fixture(scope="module")

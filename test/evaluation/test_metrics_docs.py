@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segmif_ros.cli import evaluate
+from segmif_ros.cli.main import main
 from segmif_ros.datasets.protocol import load_protocol
 from segmif_ros.metrics.boxes import BOX_HIT, Box, BoxScores
 from segmif_ros.metrics.flicker import BLOCK
@@ -48,7 +48,7 @@ def test_constants_are_those_of_the_code() -> None:
 
 def test_every_option_in_the_commands_exists(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        evaluate.main(["--help"])
+        main(["evaluate", "--help"])
     told = capsys.readouterr().out
     commands = re.findall(r"^(segmif evaluate --dataset(?:.*\\\n)*.*)$", TEXT, re.M)
     assert len(commands) >= 4

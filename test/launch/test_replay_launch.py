@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 import launch_stand_in
 from tiny_source import Pairs
 
-from segmif_ros.cli import bag as bag_verb
+from segmif_ros.cli.main import main
 from segmif_ros.recordings.bags import IMAGE, BagReader
 from segmif_ros.recordings.writer import BagWriter, write_bag
 from segmif_ros.ros import qos
@@ -48,7 +48,7 @@ def played(bag, tmp_path, monkeypatch, **given: str) -> Playback:
     options: list[Playback] = []
     monkeypatch.setattr("segmif_ros.ros.tools.player.play", lambda _, o: options.append(o) or 0)
     started = launch_stand_in.start(FILE, tmp_path, bag=str(bag), **given)
-    assert bag_verb.main(commands(started)["player"]) == 0
+    assert main(["bag", *commands(started)["player"]]) == 0
     return options[0]
 
 
@@ -72,7 +72,7 @@ def test_the_recorder_takes_the_outputs_of_the_node_in_its_namespace(bag, tmp_pa
     started = launch_stand_in.start(
         FILE, tmp_path, bag=str(bag), record="out", record_outputs="fused mask", namespace="veh"
     )
-    assert bag_verb.main(commands(started)["recorder"]) == 0
+    assert main(["bag", *commands(started)["recorder"]]) == 0
     (out, topics) = taken[0]
     assert out == Path("out").absolute()
     assert topics == ["/veh/segmif/output/fused", "/veh/segmif/output/mask", "/diagnostics"]
@@ -135,7 +135,7 @@ def test_no_name_of_a_bag_becomes_an_option(bag, tmp_path, monkeypatch, name):
     monkeypatch.setattr("segmif_ros.ros.tools.bag_recorder.record", lambda *a: taken.append(a) or 0)
     given = {"bag": str(name), "record": f"{name}2"}
     for command in commands(launch_stand_in.start(FILE, tmp_path, **given)).values():
-        assert bag_verb.main(command) == 0
+        assert main(["bag", *command]) == 0
     (recorded, _), (path, options) = taken
     assert (recorded, path) == (tmp_path / f"{name}2", tmp_path / name)
     assert not options.loop

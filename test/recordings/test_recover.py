@@ -9,7 +9,7 @@ import pytest
 from drive_bags import drive_bag
 from rosbags.rosbag2 import Reader
 
-from segmif_ros.cli.bag import main
+from segmif_ros.cli.main import main
 from segmif_ros.recordings.bags import BagError, BagReader, summarize
 from segmif_ros.recordings.recover import recover
 from segmif_ros.recordings.writer import BagWriter, Definition, string_message
@@ -30,7 +30,7 @@ def cut(bag: Path, share: float) -> Path:
 def test_a_cut_off_bag_becomes_one_that_others_read(tmp_path: Path, storage: str, capsys) -> None:
     bag = cut(drive_bag(tmp_path / "drive", 60, storage=storage, compress=False), 0.7)
     before = {file.name: file.read_bytes() for file in bag.iterdir()}
-    assert main(["recover", str(bag), str(tmp_path / "saved")]) == 0
+    assert main(["bag", "recover", str(bag), str(tmp_path / "saved")]) == 0
     saved = messages(tmp_path / "saved")
     assert saved == messages(bag)
     assert len(saved) > 70
@@ -40,8 +40,8 @@ def test_a_cut_off_bag_becomes_one_that_others_read(tmp_path: Path, storage: str
     assert {file.name: file.read_bytes() for file in bag.iterdir()} == before
     with Reader(tmp_path / "saved") as other:
         assert other.message_count == len(saved)
-    assert main(["info", "--check", str(tmp_path / "saved")]) == 0
-    assert main(["info", "--check", str(bag)]) == 3
+    assert main(["bag", "info", "--check", str(tmp_path / "saved")]) == 0
+    assert main(["bag", "info", "--check", str(bag)]) == 3
 
 
 def test_types_that_nobody_knows_here_and_latching_are_kept(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from made_report import write_made_report
 
-from segmif_ros.cli import compare
+from segmif_ros.cli.main import main
 from segmif_ros.report.html import write_html
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.report.schema import ReportError
@@ -84,6 +84,6 @@ def test_a_damaged_report_is_shown_or_refused_with_a_declared_error(
                 shown += 1
                 assert "<script>alert" not in str(made)
                 assert "<img src=x" not in str(made)
-        assert compare.main([str(whole), str(folder), "--json"]) in (0, 1, 2), text
+        assert main(["compare", str(whole), str(folder), "--json"]) in (0, 1, 2), text
         assert "Traceback" not in capsys.readouterr().err
     assert shown > 10

@@ -18,10 +18,10 @@ import pytest
 from stand_in_gpu import StandInGpu
 from stand_in_tensorrt import module_of
 from tiny_model import write_tiny_bundle
+from verb import verb
 
 import segmif_ros.engines
 from segmif_ros.bundle import MANIFEST, Bundle, ModelFile
-from segmif_ros.cli.build_engine import main
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError, EngineOptions
 from segmif_ros.engines.cache import CacheError, EngineCache
@@ -29,6 +29,8 @@ from segmif_ros.engines.tensorrt.ahead import build_ahead
 from segmif_ros.engines.tensorrt.open import open_tensorrt
 from segmif_ros.engines.tensorrt.progress import BuildProgress
 from segmif_ros.engines.tensorrt.run import TensorRtEngine
+
+main = verb("build-engine")
 
 SIZE = (32, 48)
 

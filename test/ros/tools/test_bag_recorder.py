@@ -22,7 +22,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.typesys import Stores, get_typestore
 from std_msgs.msg import String
 
-from segmif_ros.cli import bag as bag_verb
+from segmif_ros.cli.main import main
 from segmif_ros.recordings.bags import BagReader, header_stamp_ns, message_types, summarize
 from segmif_ros.ros.tools import bag_recorder
 from segmif_ros.ros.tools.player import message_class
@@ -151,12 +151,12 @@ def test_a_recording_without_a_message_fails(record: Callable[..., Any], peer: P
 
 
 def test_an_existing_bag_is_not_touched(tmp_path, capsys):
-    assert bag_verb.main(["record", str(tmp_path), "--topics", "/a"]) == 2
+    assert main(["bag", "record", str(tmp_path), "--topics", "/a"]) == 2
     assert "exists already; give another name" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_that_is_no_topic_is_one_line(tmp_path, capsys):
-    assert bag_verb.main(["record", str(tmp_path / "bag"), "--topics", "not a topic"]) != 0
+    assert main(["bag", "record", str(tmp_path / "bag"), "--topics", "not a topic"]) != 0
     assert "'not a topic'" in capsys.readouterr().err
     assert not (tmp_path / "bag").exists()

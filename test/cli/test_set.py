@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from segmif_ros.cli.main import main
-from segmif_ros.cli.set_parameters import _restart
+from segmif_ros.cli.set import _restart
 
 
 @pytest.mark.parametrize(

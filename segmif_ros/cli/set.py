@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from segmif_ros.cli.command_line import (
     FAILED,
@@ -14,7 +14,6 @@ from segmif_ros.cli.command_line import (
     UsageError,
     did_you_mean,
     note,
-    run,
     say,
 )
 from segmif_ros.cli.status import full_name, node_options
@@ -25,16 +24,12 @@ _LIVE = Change.LIVE
 _TRUTH = {"true": True, "false": False}
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run `segmif set`; exit code 1: the node refuses, and nothing has changed."""
-    return run(parser(), _set, argv)
-
-
 def parser() -> Parser:
     """Return the parser of `segmif set`."""
     made = Parser(
         "segmif set",
         "segmif set overlay_alpha=0.3 thermal_offset_ms=-12",
+        work=_set,
         description="Changes parameters of a running node, all or none; without NAME=VALUE lists "
         "those that can change while it runs.",
     )
