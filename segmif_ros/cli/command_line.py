@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from segmif_ros.cli.spellings import OLD_SPELLINGS
 from segmif_ros.error_codes import USAGE, code_of
 from segmif_ros.outputs import OutputError, require_absent
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _LOG_S = 5.0
 
@@ -40,6 +41,8 @@ def next_step(command: str) -> None:
 
 def progress_bar(**options: Any) -> tqdm[Any]:
     """Return a progress bar: one that goes away on a terminal, a line every 5 s in a log file."""
+    from tqdm import tqdm  # `segmif doctor` starts without it
+
     if sys.stderr.isatty():
         return tqdm(leave=False, mininterval=0.2, **options)
     log: Any = _Lines()
