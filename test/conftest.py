@@ -24,6 +24,7 @@ with suppress(ImportError):  # colcon test runs without what only pip has
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+ROS = REPOSITORY / "test" / "ros"
 
 # A run that a shell started in the background ignores Ctrl-C, one under nohup ignores SIGHUP. So
 # would every process that the tests start; what these signals do is tested.
@@ -43,10 +44,16 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return pytest.Module.from_parent(parent, path=module_path)
 
 
-@pytest.hookimpl(trylast=True)  # after --random-order
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests of rclpy last: in this process it leaves signal handlers behind."""
-    items.sort(key=lambda item: REPOSITORY / "test" / "ros" in item.path.parents)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With pytest-xdist: what talks over DDS runs in one worker, one after the other.
+
+    Other files are shared out, each to one worker, so that its fixtures are made once.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        dds = item.get_closest_marker("system") or ROS in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("dds" if dds else str(item.path)))
 
 
 @pytest.hookimpl(hookwrapper=True)

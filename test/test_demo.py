@@ -24,16 +24,16 @@ pytestmark = pytest.mark.system
 
 
 class Street:
-    """VGA pairs at 10 Hz for 8 s: a warm figure walks over a cold ground in both cameras."""
+    """VGA pairs at 10 Hz for 5 s: a warm figure walks over a cold ground in both cameras."""
 
     notes = ()
-    frames = 160
+    frames = 100
 
     def __iter__(self) -> Iterator[StampedImage]:
-        for index in range(80):
+        for index in range(50):
             thermal = np.full((480, 640), 40, np.uint8)
             rgb = np.full((480, 640, 3), (90, 110, 130), np.uint8)
-            left = 40 + 5 * index
+            left = 40 + 8 * index
             thermal[180:400, left : left + 80] = 230
             rgb[180:400, left : left + 80] = (200, 60, 40)
             yield StampedImage("thermal", index * 100_000_000, thermal)
@@ -87,8 +87,8 @@ def test_report_says_that_nearly_every_pair_came_out(finished):
     out, text = finished
     report = json.loads((out / "report.json").read_text())
     assert report["passed"] is True
-    assert report["pairs_in"] == 40
-    assert report["pairs_out"] >= 38
+    assert report["pairs_in"] == 25
+    assert report["pairs_out"] >= 24
     assert report["published"] >= report["pairs_out"]
     assert sum(report["dropped"].values()) == report["pairs_in"] - report["pairs_out"]
     assert report["model"]["model"] == "tiny"
@@ -105,11 +105,9 @@ def test_report_says_that_nearly_every_pair_came_out(finished):
 def test_contact_sheet_shows_what_went_in_and_what_came_out(finished):
     out, _ = finished
     sheet = cv2.cvtColor(cv2.imread(str(out / "contact_sheet.png")), cv2.COLOR_BGR2RGB)
-    colours, counts = np.unique(sheet.reshape(-1, 3), axis=0, return_counts=True)
-    area = {tuple(c): n for c, n in zip(colours.tolist(), counts.tolist(), strict=True)}
     pane = 420 * 315
-    assert area[(90, 110, 130)] > 2 * 5 * 0.7 * pane
-    assert area[(200, 60, 40)] > 2 * 5 * 0.05 * pane
+    assert (sheet == (90, 110, 130)).all(axis=2).sum() > 2 * 5 * 0.7 * pane
+    assert (sheet == (200, 60, 40)).all(axis=2).sum() > 2 * 5 * 0.05 * pane
     # The tiny model calls warm pixels person and the rest road; the overlay is half and half.
     person, road = DISPLAY["person"], DISPLAY["road"]
     mixed = [round((a + b) / 2) for a, b in zip((90, 110, 130), road, strict=True)]
@@ -123,7 +121,7 @@ def test_contact_sheet_shows_what_went_in_and_what_came_out(finished):
 def test_video_holds_the_frames(finished):
     out, _ = finished
     capture = cv2.VideoCapture(str(out / "demo.mp4"))
-    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 25
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 16
     # Sent at 5 Hz. A busy recorder may miss an image; the video is never faster than life.
     assert 3.0 < capture.get(cv2.CAP_PROP_FPS) < 5.2
 
@@ -143,13 +141,13 @@ def test_nothing_is_left_running(finished):
 
 
 def test_the_rig_goes_through_with_its_calibration(tiny_bundle, tmp_path):
-    options = ("--lighting", "night", "--seed", 5, "--rate", 5, "--frames", 40, "--no-video")
+    options = ("--lighting", "night", "--seed", 5, "--rate", 3, "--limit", 15, "--no-video")
     code, text, err = finish(demo(*options, "--model", tiny_bundle, "--out", tmp_path / "o"))
     assert code == 0, text + err
     report = json.loads((tmp_path / "o" / "report.json").read_text())
     assert report["source"] == {"kind": "rig", "seed": 5, "lighting": "night"}
-    assert report["pairs_in"] == 40
-    assert report["pairs_out"] >= 38
+    assert report["pairs_in"] == 15
+    assert report["pairs_out"] >= 14
     assert report["model"]["registration"].startswith("homography (virtual rig, seed 5")
     assert report["latency_ms"]["registration"]["p50"] > 0.05
     sheet = cv2.imread(str(tmp_path / "o" / "contact_sheet.png"))
@@ -208,12 +206,12 @@ def environment_of_child(pid: int) -> bytes:
 def test_real_clip_goes_through(shared_data, tiny_bundle, tmp_path):
     folder = shared_data / "m3svd"
     name = "0117_1620.mp4"
-    pair = VideoPair(folder / "visible" / name, folder / "infrared" / name, limit=180)
+    pair = VideoPair(folder / "visible" / name, folder / "infrared" / name, limit=150)
     write_bag(pair, tmp_path / "smoke")
-    options = ("--model", tiny_bundle, "--rate", 5, "--no-video", "--out", tmp_path / "o")
+    options = ("--model", tiny_bundle, "--rate", 3, "--no-video", "--out", tmp_path / "o")
     code, text, err = finish(demo("--bag", tmp_path / "smoke", *options))
     assert code == 0, text + err
     report = json.loads((tmp_path / "o" / "report.json").read_text())
-    assert report["pairs_in"] == 30
+    assert report["pairs_in"] == 15
     assert report["share"] >= 0.95
     assert (tmp_path / "o" / "contact_sheet.png").is_file()

@@ -20,6 +20,7 @@ def pairs(tmp_path: Path) -> Path:
     return tmp_path / "pairs"
 
 
+@pytest.mark.usefixtures("compiler")
 def test_both_precisions_go_into_a_new_bundle(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

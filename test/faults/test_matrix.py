@@ -149,6 +149,9 @@ def test_the_node_ends_and_is_started_again(steady: Bench, results: Results, row
         record["recovery_s"] = round((first.seen_ns - began) / 1e9, 3)
         found = steady.complaints(span, row.clocks_off_s)
         assert not found, found[:5]
+        # Both are false where nothing was left: only SIGKILL leaves shared memory.
+        assert bool(steady.left) == (number == signal.SIGKILL)
+        assert not any(path.exists() for path in steady.left), "the next start removes it"
         assert record["recovery_s"] <= row.recovery_s
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,6 +92,16 @@ def test_a_node_that_died_is_started_again_unless_told_otherwise(tmp_path):
     assert (node["respawn"], node["respawn_delay"]) == (True, 2.0)
     node = started(tmp_path, respawn="false", respawn_delay="0.5")
     assert (node["respawn"], node["respawn_delay"]) == (False, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"), [(1, True), (2, True), (3, False), (0, False), (-9, False)]
+)
+def test_a_node_that_no_start_can_mend_ends_launch(tmp_path, code, ends):
+    """A bad model would be started again for ever; what broke or was killed comes back."""
+    ended = SimpleNamespace(returncode=code)
+    with pytest.raises(RuntimeError, match=f"code {code}: it cannot") if ends else nullcontext():
+        started(tmp_path)["on_exit"](ended, None)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 import rclpy
 from rclpy.context import Context
-from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.lifecycle import LifecyclePublisher, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from segmif_ros.ros.node import worker
@@ -181,6 +181,23 @@ def test_one_topic_for_both_cameras_is_named(make, monkeypatch, thermal, warning
     monkeypatch.setattr(node, "get_logger", lambda: logger)
     assert node.trigger_activate() == SUCCESS
     assert [line.startswith("both inputs are /front: remap") for line in said] == [True] * warnings
+
+
+def test_the_outputs_are_active_before_the_first_pair_can_come(make, monkeypatch):
+    """What an inactive publisher is given is lost, and would be counted as published."""
+    node = make()
+    assert node.trigger_configure() == SUCCESS
+    real, seen = node._activate, []
+
+    def activate() -> None:
+        outputs = [each for each in node.publishers if isinstance(each, LifecyclePublisher)]
+        seen.extend(each.is_activated for each in outputs)
+        real()
+
+    monkeypatch.setattr(node, "_activate", activate)
+    assert node.trigger_activate() == SUCCESS
+    assert seen
+    assert all(seen)
 
 
 @pytest.mark.parametrize("name", ["activate", "deactivate", "cleanup"])

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide TensorRT for RTX, as where it is not installed: every file written would be compiled.
+
+    A test that wants it asks for the fixture `compiler`.
+    """
+    if "compiler" not in request.fixturenames:
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+
+
+@pytest.fixture
+def compiler() -> None:
+    """Leave TensorRT for RTX where it is."""
