@@ -263,7 +263,7 @@ def verbs(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
             assert json.loads(described.read_text())
 
     train = [sys.executable, str(HELPERS / "tiny_training.py"), "out", "12"]
-    export = ("export", "--random", 1, "--variant", "nano", "--size", "64x96", "--out", "out")
+    export = ("export", "--random", 1, "--variant", "nano", "--size", "96x64", "--out", "out")
     build = (
         "build-engine",
         model,
@@ -300,7 +300,7 @@ def places(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
     cases = {
         "bag save": ("bag", "recover", folder / "drive"),
         "evaluate": evaluate,
-        "export": ("export", "--random", 1, "--variant", "nano", "--size", "64x96", "--out"),
+        "export": ("export", "--random", 1, "--variant", "nano", "--size", "96x64", "--out"),
     }
 
     def no_room() -> None:
