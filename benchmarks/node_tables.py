@@ -169,30 +169,44 @@ def sizes(reports: Reports) -> str:
 _SIZES = tuple(name for name in RUNS if name.startswith("size_"))
 
 
-def rigs(reports: Reports) -> str:
-    """Several rigs on one machine."""
-    rows = []
-    for name in ("rigs_1", "rigs_2", "rigs_4"):
-        run = _own(reports[name])[0]
-        count = run["scenario"]["rigs"]
-        nodes = [cost for key, cost in run["costs"].items() if key.startswith("node")]
-        rows.append(
-            (
-                str(count),
-                f"{sum(c['core_percent'] for c in nodes) / count:.1f}",
-                f"{run['cpu_ms_per_pair']:.1f}",
-                f"{max(c['rss_mb'] for c in nodes):.0f}",
-                f"{run['age_ms']['all']['p50']:.1f}",
-                f"{run['age_ms']['all']['p99']:.1f}",
-                f"{run['output_hz']:.1f}",
-                f"{100 * run['lost_share']:.1f} %",
-            )
-        )
-    head = (
-        "rigs", "core-percent a rig", "CPU ms a pair", "MB a node", "age p50", "age p99",
-        "output Hz a rig", "lost",
-    )  # fmt: skip
-    return markdown(head, rows)
+RIGS = ("rigs_1", "rigs_2", "rigs_4")
+NANO_RIGS = (
+    "nano_rigs_1",
+    "nano_rigs_2",
+    "nano_rigs_2_single",
+    "nano_rigs_4",
+    "nano_rigs_4_single",
+)
+
+
+def rigs(names: Sequence[str]) -> Callable[[Reports], str]:
+    """Return the writer of several rigs on one machine."""
+
+    def write(reports: Reports) -> str:
+        return markdown(
+            ("rigs", "engine threads", "core-percent a rig", "CPU ms a pair", "MB a node",
+             "inference p50", "age p50", "age p99", "output Hz a rig", "lost"),
+            [_rigs_row(_own(reports[name])[0]) for name in names],
+        )  # fmt: skip
+
+    return write
+
+
+def _rigs_row(run: Report) -> tuple[str, ...]:
+    count = run["scenario"]["rigs"]
+    nodes = [cost for key, cost in run["costs"].items() if key.startswith("node")]
+    return (
+        str(count),
+        str(run["scenario"]["threads"] or "all"),
+        f"{sum(c['core_percent'] for c in nodes) / count:.1f}",
+        f"{run['cpu_ms_per_pair']:.1f}",
+        f"{max(c['rss_mb'] for c in nodes):.0f}",
+        f"{run['stages_ms']['inference']['p50']:.1f}",
+        f"{run['age_ms']['all']['p50']:.1f}",
+        f"{run['age_ms']['all']['p99']:.1f}",
+        f"{run['output_hz']:.1f}",
+        f"{100 * run['lost_share']:.1f} %",
+    )
 
 
 def carry(reports: Reports) -> str:
@@ -259,7 +273,8 @@ BLOCKS: dict[str, Callable[[Reports], str]] = {
     "rates": rates,
     "nano": nano,
     "sizes": sizes,
-    "rigs": rigs,
+    "rigs": rigs(RIGS),
+    "rigs-nano": rigs(NANO_RIGS),
     "memory": memory,
     "carry": carry,
     "overload": overloads("overload"),

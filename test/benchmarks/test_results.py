@@ -47,7 +47,16 @@ def test_the_files_are_of_the_runs_as_they_are_written_now(tables: ModuleType) -
         wanted = _scenario(_parser().parse_args(tables.command(name))).to_json()
         report = reports[name]
         found = report["scenario"] if name == "warm_start" else report["runs"][0]["scenario"]
-        for key in ("model", "runtime", "rgb_size", "rate_hz", "outputs", "rigs", "delay_ms"):
+        for key in (
+            "model",
+            "runtime",
+            "rgb_size",
+            "rate_hz",
+            "outputs",
+            "rigs",
+            "threads",
+            "delay_ms",
+        ):
             assert list(_plain(found[key])) == list(_plain(wanted[key])), (name, key)
 
 
