@@ -194,16 +194,19 @@ def summarize_run(
     """
     pairing, engine = diagnostics.get("pairing", {}), diagnostics.get("engine", {})
     received = {name: _whole(diagnostics, name, "received") for name in ("rgb", "thermal")}
-    refused = {name: _whole(diagnostics, name, "refused") for name in ("rgb", "thermal")}
+    refused = {name: _whole(diagnostics, name, "refused") for name in received}
+    # Compressed, and replaced by a newer one before it was decoded: there is nothing wrong with it.
+    busy = {name: _whole(diagnostics, name, "refused.busy") for name in received}
     paired, published = _count(pairing, "pairs"), _count(engine, "published")
     out = counts.get("fused", 0)
     arrived = min(received.values())
+    sound = min(received[name] - refused[name] + busy[name] for name in received)
     usable = min(received[name] - refused[name] for name in received)
     reasons = {
         "lost between camera and node": pairs_in - arrived,
-        "refused by the node (malformed image)": arrived - usable,
+        "refused by the node (malformed image)": arrived - sound,
         NO_PARTNER: usable - paired,
-        OVERTAKEN: _count(pairing, "replaced"),
+        OVERTAKEN: _count(pairing, "replaced") + sound - usable,
         "nobody listened": _count(pairing, "skipped"),
         "left when the node stopped": _count(pairing, "withdrawn"),
         "one camera went on alone": _count(diagnostics.get("mode", {}), "withheld"),

@@ -27,18 +27,21 @@ from segmif_ros.thermal import ThermalSettings
 
 main = verb("evaluate")
 
+SLOW_NS = 250_000_000
+"""Period of the cameras: what is lost says nothing about the machine."""
+
 
 @pytest.mark.system
 def test_a_played_bag_is_counted_and_timed(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / "model", (64, 96))
-    bag = drive_bag(tmp_path / "drive", 40)
+    bag = drive_bag(tmp_path / "drive", 12, period_ns=SLOW_NS)
     words = ["--model", str(bundle), "--engine", "onnxruntime", "--live", "--metrics-every", "5"]
     assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == FINE
     report = load(tmp_path / "out")
     live = report["timing"]["live"]
     assert live is not None
-    assert live["sent"] == 40
-    assert live["lost"] == 40 - report["pairs"]["evaluated"] < 20
+    assert live["sent"] == 12
+    assert live["lost"] == 12 - report["pairs"]["evaluated"] < 6
     assert 0.0 < live["latency_ms"]["inference"]["p50"] < live["latency_ms"]["total"]["p99"]
     assert live["age_ms"]["fused"]["count"] == report["pairs"]["evaluated"]
     # Its fused image is the visible one, so what was heard over DDS says so too.
@@ -51,14 +54,14 @@ def test_a_played_bag_is_counted_and_timed(tmp_path: Path) -> None:
 def test_a_bag_of_compressed_images_is_played_as_it_is(tmp_path: Path) -> None:
     """With thermal stamps 40 ms late: a set is made of what the node has paired."""
     bundle = write_tiny_bundle(tmp_path / "model", (64, 96))
-    raw = drive_bag(tmp_path / "raw", 30, thermal_late_ns=40_000_000)
+    raw = drive_bag(tmp_path / "raw", 12, thermal_late_ns=40_000_000, period_ns=SLOW_NS)
     bag = compressed(raw, tmp_path / "drive")
     (tmp_path / "late.yaml").write_text("/**: {ros__parameters: {thermal_offset_ms: -40.0}}\n")
     words = ["--model", str(bundle), "--engine", "onnxruntime", "--live", "--metrics-every", "5"]
     words += ["--params", str(tmp_path / "late.yaml")]
     assert main([str(bag), "--out", str(tmp_path / "out"), *words]) == FINE
     report = load(tmp_path / "out")
-    assert report["pairs"]["evaluated"] > 15
+    assert report["pairs"]["evaluated"] > 6
     assert report["sources"][0]["topics"] == {
         camera: f"{TOPICS[camera]}/compressed" for camera in ("rgb", "thermal")
     }

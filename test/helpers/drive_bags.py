@@ -33,8 +33,16 @@ class Drive:
 
     notes = ()
 
-    def __init__(self, count: int, *, labels: bool = False, thermal_late_ns: int = 0) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        labels: bool = False,
+        thermal_late_ns: int = 0,
+        period_ns: int = PERIOD_NS,
+    ) -> None:
         self.count, self.labels, self.late_ns = count, labels, thermal_late_ns
+        self.period_ns = period_ns
 
     @property
     def frames(self) -> int:
@@ -43,7 +51,7 @@ class Drive:
     def __iter__(self) -> Iterator[StampedImage]:
         texture = np.random.default_rng(5).integers(60, 120, (*SIZE, 3), np.uint8)
         for index in range(self.count):
-            time_ns = index * PERIOD_NS
+            time_ns = index * self.period_ns
             visible = texture.copy()
             visible[:8, :8] = index % 256
             yield StampedImage("thermal", time_ns + self.late_ns, thermal(index))
@@ -65,7 +73,8 @@ def truth(index: int) -> np.ndarray:
 
 def drive_bag(path: Path, count: int = 20, **options) -> Path:
     """Write a bag of `count` pairs; options as of `Drive` and `write_bag`."""
-    own = {name: options.pop(name) for name in ("labels", "thermal_late_ns") if name in options}
+    names = ("labels", "thermal_late_ns", "period_ns")
+    own = {name: options.pop(name) for name in names if name in options}
     write_bag(Drive(count, **own), path, start_ns=START_NS, **options)
     return path
 

@@ -3,7 +3,15 @@ import json
 
 import pytest
 
-from segmif_ros.report.run_summary import FORMAT, Latency, machine, summarize_run, summary, versions
+from segmif_ros.report.run_summary import (
+    FORMAT,
+    OVERTAKEN,
+    Latency,
+    machine,
+    summarize_run,
+    summary,
+    versions,
+)
 
 
 def diagnostics(**changes: str) -> dict[str, dict[str, str]]:
@@ -64,6 +72,15 @@ def test_the_bar_is_95_percent(out, passed):
 def test_a_lower_rate_helps_when_pairs_were_overtaken(replaced, too_fast):
     values = diagnostics(pairing__replaced=str(replaced), engine__published=str(100 - replaced))
     assert run(values, out=100 - replaced).too_fast is too_fast
+
+
+def test_a_compressed_image_replaced_before_it_was_decoded_is_not_malformed():
+    values = diagnostics(
+        rgb__refused="11", rgb__refused_DOT_busy="10", pairing__pairs="89", engine__published="89"
+    )
+    report = run(values, out=89)
+    assert report.dropped == {OVERTAKEN: 10, "refused by the node (malformed image)": 1}
+    assert report.too_fast, "a lower rate helps"
 
 
 def test_no_pairs_at_all_is_no_success():
