@@ -57,7 +57,7 @@ NEXT = {
     ("active", "deactivate"): "inactive",
     ("inactive", "cleanup"): "unconfigured",
 }
-"""What the life cycle of ROS 2 allows; anything else is refused and changes nothing."""
+"""What the lifecycle of ROS 2 allows; anything else is refused and changes nothing."""
 LABELS = ("configure", "activate", "deactivate", "cleanup")
 ENDS_S = 60.0
 SETTLED = 100
@@ -138,7 +138,7 @@ def processes(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
         code = process.wait(ENDS_S)
         slowest = max(slowest, monotonic() - began)
         said = log.read_text()
-        early = not memory  # the interpreter was still importing: nobody took care of signals yet
+        early = not memory  # the interpreter was still importing: no handler was set yet
         assert code in ((-sent, 0, 1, 130) if early else (0, 130)) or sent is signal.SIGKILL, (
             f"{sent.name} to {'node' if kind else 'rig'}: exit code {code}\n{said}"
         )

@@ -376,7 +376,7 @@ def timed(call: Run, pairs: list[tuple[Image8, Image8]]) -> dict[str, Any]:
 
 
 def gpu_memory_mib() -> int | None:
-    """Return the memory in use on the first GPU as nvidia-smi tells it, None without it."""
+    """Return the memory in use on the first GPU as nvidia-smi reports it, None without it."""
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

@@ -102,8 +102,8 @@ def subjects(name: str) -> Callable[[Reports], str]:
 def listeners(reports: Reports) -> str:
     """What a pair costs with different outputs wanted."""
     titles = {
-        "vga_nobody_lazy": "nobody, `lazy` set",
-        "vga_nobody": "nobody",
+        "vga_nobody_lazy": "none, `lazy` set",
+        "vga_nobody": "none",
         "vga": "fused, mask",
         "vga_all": "all four",
     }
@@ -355,7 +355,7 @@ def filled(text: str, reports: Reports) -> str:
     """Return the document with every marked block written anew.
 
     Raises:
-        KeyError: the document marks a block that nobody writes.
+        KeyError: the document marks an unknown block.
     """
 
     def block(match: re.Match[str]) -> str:

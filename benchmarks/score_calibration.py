@@ -9,7 +9,7 @@
     python benchmarks/score_calibration.py pairs DATA/msrs --names "*D.*" --judge 8
 
 `boards` holds a warm board before rigs whose lenses bend, and compares registration with the truth.
-`auto` drives through streets and compares with the rig's own plane. `pairs` has no truth: it tells
+`auto` drives through streets and compares with the rig's own plane. `pairs` has no truth: it shows
 how far thermal is moved, how well edges agree and how much mutual information there is, before and
 after. Where several pairs make one calibration, `--judge` scores it on pairs it has not seen.
 """

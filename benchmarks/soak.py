@@ -96,7 +96,7 @@ class Soak:
 
     Args:
         bench: rig, node and listener.
-        command: file that tells the node's engine how to fail.
+        command: file that sets how the node's engine fails.
         seed: of the order of the faults.
     """
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzz targets for everything that strangers hand to the package; see docs/reliability.md."""
+"""Fuzz targets for all input from outside the package; see docs/reliability.md."""

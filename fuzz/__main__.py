@@ -7,7 +7,7 @@
 
 A finding is a crash, an undeclared error, a wrong answer, more than a second of processor time for
 one input, or more than 3 GB of memory. The input is kept in fuzz/found and the exit code is 1. Put
-it into fuzz/corpus/<target>/ when it is mended: test/test_fuzz.py runs these.
+it into fuzz/corpus/<target>/ when it is fixed: test/test_fuzz.py runs these.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages from bytes to a decision, each with an answer found in another way to compare with.
 
-A target takes bytes and tells whether the message was accepted. It raises what no reader declares,
+A target takes bytes and returns whether the message was accepted. It raises an undeclared error,
 and AssertionError for a wrong answer.
 """
 

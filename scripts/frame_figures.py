@@ -4,7 +4,7 @@
     python scripts/frame_figures.py              # of this checkout
     python scripts/frame_figures.py ../before    # of another one
 
-The node runs in this process with the engine that computes nothing and hears raw images from a
+The node runs in this process with the engine that computes nothing and receives raw images from a
 publisher beside it; mask and fused image have a reader. Every Python call on every thread is looked
 at while pairs pass. Diagnostics run beside the frames and do not count; the watch over the
 alignment, which looks at one pair in five seconds, is off.

@@ -32,7 +32,7 @@ WHEELS = {
     "11.4.0": "tensorrt-cu13-bindings==11.4.0.106",
     "rtx 1.7.1": "tensorrt-rtx-cu12==1.7.1.116",
 }
-"""Version -> what to download; 8.6.0, 10.3 and 11.x are what docs/tensorrt.md speaks of."""
+"""Version -> what to download; 8.6.0, 10.3 and 11.x are those of docs/tensorrt.md."""
 CLASSES = (
     "Builder", "BuilderFlag", "ComputeCapability", "DataType", "EngineInvalidityDiagnostics",
     "EngineValidity", "IBuilderConfig", "ICudaEngine", "IExecutionContext", "IHostMemory", "ILayer",

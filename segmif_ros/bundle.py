@@ -279,7 +279,7 @@ def _verify_model(bundle: Bundle) -> None:
             found = int(tensor.dims[0])
             if found != len(manifest.classes):
                 raise BundleError(
-                    f"{model}: the model tells {found} classes apart, the manifest names "
+                    f"{model}: the model has {found} classes, the manifest names "
                     f"{len(manifest.classes)}; correct the class list and export it again"
                 )
 

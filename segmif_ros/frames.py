@@ -93,7 +93,7 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One image of one camera on its way through the node.
+    """One image of one camera inside the node.
 
     Attributes:
         view: its pixels.

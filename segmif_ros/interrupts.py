@@ -15,7 +15,7 @@ _early = Event()
 
 
 def catch_early() -> None:
-    """Remember a signal until `stopping` asks; call it before anything slow is imported."""
+    """Keep a signal for `stopping`; call it before anything slow is imported."""
     _handle(lambda *_: _early.set())
 
 

@@ -51,7 +51,7 @@ def own_folder(
     refused: Sequence[str] = (),
     advice: str = "",
 ) -> Iterator[None]:
-    """Hold a folder for one command: no other one writes there, and nobody's files are in the way.
+    """Lock a folder for one command: no other writes there, no user's files are replaced.
 
     Args:
         folder: made if missing.

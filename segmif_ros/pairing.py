@@ -27,7 +27,7 @@ JUMP_NS = 1_000 * MILLISECOND
 _REORDERED_RUN = 5
 """So many older stamps in a row are a clock set back by less than `JUMP_NS` (a very short bag)."""
 _GAPS = 15
-"""Stamp gaps remembered per stream; their median is the period, so lost frames do not bend it."""
+"""Stamp gaps kept per stream; their median is the period, so lost frames do not bend it."""
 _GAPS_NEEDED = 3
 _LONGEST_GAP_NS = 10_000 * MILLISECOND
 _SWITCH_RATIO = 1.1
@@ -124,7 +124,7 @@ class Stamped(Generic[Payload]):
         stamp_ns: as the driver wrote it.
         time_ns: stamp plus the stream's offset: what is compared.
         arrival_ns: when it was pushed, on the caller's clock.
-        payload: whatever the caller wants back.
+        payload: returned to the caller as it is.
     """
 
     stamp_ns: int

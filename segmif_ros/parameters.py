@@ -392,7 +392,7 @@ class Settings:
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[str]:
-    """Return what single values do not tell."""
+    """Return problems of values together."""
     wrong = []
     warn, error = values["latency_budget_warn_ms"], values["latency_budget_error_ms"]
     if 0.0 < error < warn:

@@ -91,7 +91,7 @@ class Legend:
     present: Collection[int] | None = field(default=None)
 
     def occurs(self, label: LabelClass) -> bool:
-        """Tell whether a class is to be drawn as present."""
+        """Return whether a class is to be drawn as present."""
         return self.present is None or label.id in self.present
 
 

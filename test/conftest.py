@@ -116,7 +116,7 @@ def shared_reference() -> Path:
 
 @pytest.fixture(scope="session")
 def setup_recipe() -> dict[str, Any]:
-    """What setup.py tells setuptools."""
+    """What setup.py passes to setuptools."""
     told: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY)

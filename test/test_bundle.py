@@ -318,7 +318,7 @@ def test_external_data_is_found_wherever_a_tensor_can_be() -> None:
     }
 
 
-def test_a_machine_without_onnx_is_told_in_one_line(
+def test_a_machine_without_onnx_is_reported_in_one_line(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -431,10 +431,10 @@ def test_a_class_list_of_another_length_than_the_models_is_refused(bundle_dir: P
     assert Bundle.load(bundle_dir)
     classes = [{"id": i, "name": f"c{i}", "color": [0, 0, 0]} for i in range(9)]
     edit_manifest(bundle_dir, classes=classes)
-    assert "tells 15 classes apart, the manifest names 9" in refusal(bundle_dir)
+    assert "has 15 classes, the manifest names 9" in refusal(bundle_dir)
 
 
-def test_labels_come_back_as_they_were_told(loaded_bundle: Bundle) -> None:
+def test_labels_survive_a_round_trip(loaded_bundle: Bundle) -> None:
     manifest = loaded_bundle.manifest
     assert parse_labels(labels_json(manifest)) == (manifest.name, manifest.classes)
 

@@ -101,7 +101,7 @@ def tree(folder: Path) -> dict[str, bytes | str]:
         ),
     ],
 )
-def test_two_time_bases_are_told_with_their_difference(
+def test_two_time_bases_are_reported_with_their_difference(
     name: str, told: str, offset_ms: float | None, tmp_path: Path, capsys: Any
 ) -> None:
     figures = tmp_path / "sync.json"
@@ -109,7 +109,7 @@ def test_two_time_bases_are_told_with_their_difference(
     assert f"look at: the cameras' clocks differ: {told}" in capsys.readouterr().out
     report = json.loads(figures.read_text())
     with pytest.raises(
-        BagError, match=r"no pair of images .* `segmif sync-check` tells the offset"
+        BagError, match=r"no pair of images .* `segmif sync-check` measures the offset"
     ):
         BagPairs(case(name), RGB, THERMAL)
     if offset_ms is None:
@@ -172,7 +172,7 @@ def test_a_frozen_picture_with_a_running_telemetry_row_is_frozen() -> None:
     assert watch.freezes == 1
     assert 5.0 * SECOND < frozen_at[0] < 5.3 * SECOND
     assert max(frozen_at) > 6.0 * SECOND
-    assert unequal == len(frozen_at), "the counter went on, so equality of bytes tells nothing"
+    assert unequal == len(frozen_at), "the counter went on, so equality of bytes is no evidence"
 
 
 # 46: other transports beside the cameras
@@ -301,7 +301,7 @@ def test_a_link_named_like_a_lock_is_not_followed(tmp_path: Path) -> None:
 # 77: a bag whose metadata holds no number
 
 
-def test_a_bag_that_starts_at_no_time_is_told() -> None:
+def test_a_bag_that_starts_at_no_time_is_reported() -> None:
     with pytest.raises(BagError, match=r"a number is nan, expected finite ones\), and no bag file"):
         summarize(case("77-bag-metadata-nan"))
 
@@ -318,7 +318,7 @@ def test_with_its_file_it_is_read_and_the_metadata_is_doubted(tmp_path: Path, ca
     assert summary.start_ns > 0
 
 
-# 82: a report.json that somebody changed
+# 82: a report.json that was edited
 
 
 def test_changed_reports_are_a_page_or_one_declared_error(

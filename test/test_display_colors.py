@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classes can be told apart by eyes of four kinds."""
+"""Classes can be distinguished with four kinds of colour vision."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def distances(colors: list[tuple[int, ...]], eyes: np.ndarray) -> dict[tuple[str
 
 
 @pytest.mark.parametrize("eyes", EYES)
-def test_any_two_classes_can_be_told_apart(eyes: str) -> None:
+def test_any_two_classes_can_be_distinguished(eyes: str) -> None:
     found = distances([display_color(label) for label in CLASSES], EYES[eyes])
     nearest = min(found, key=lambda pair: found[pair])
     assert found[nearest] >= 16, nearest

@@ -90,7 +90,7 @@ def test_a_dockerfile_is_well_formed(path: Path):
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=names(DOCKERFILES))
-def test_an_image_says_its_base_and_runs_as_nobody_special(path: Path):
+def test_an_image_says_its_base_and_runs_as_an_unprivileged_user(path: Path):
     arguments = {value.split("=")[0] for value in values(path, "ARG")}
     for base in values(path, "FROM"):
         assert ":" in base

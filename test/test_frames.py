@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What travels between the rooms cannot be changed on its way."""
+"""What passes between the rooms is immutable."""
 
 from __future__ import annotations
 

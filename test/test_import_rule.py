@@ -2,7 +2,7 @@
 """Who may import what, read from the source of every file.
 
 What runs on a vehicle must not need torch, what runs on a workstation must not need ROS, and a
-runtime may be absent as long as nobody opens it.
+runtime may be absent as long as it is not opened.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def test_a_folder_is_used_again_by_who_made_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "broken link"])
-def test_what_nobody_of_us_made_is_in_the_way(tmp_path: Path, kind: str) -> None:
+def test_what_none_of_our_commands_made_is_in_the_way(tmp_path: Path, kind: str) -> None:
     out = tmp_path / "out"
     out.mkdir()
     there = out / "pictures"
@@ -67,7 +67,7 @@ def test_a_link_in_place_of_our_own_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo", "text"])
-def test_a_marker_of_somebody_else_stays(tmp_path: Path, kind: str) -> None:
+def test_a_marker_of_another_user_stays(tmp_path: Path, kind: str) -> None:
     marker, target = tmp_path / MARKER, tmp_path / "target"
     target.write_text("mine")
     if kind == "link":

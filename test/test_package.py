@@ -59,7 +59,7 @@ def tracked() -> list[Path]:
         ["git", "-C", str(REPOSITORY), "ls-files", "-z"], capture_output=True, check=False
     )
     if listed.returncode != 0:
-        pytest.skip("not a git checkout: what would be committed cannot be told")
+        pytest.skip("not a git checkout: what would be committed is unknown")
     names = [Path(name) for name in listed.stdout.decode().split("\0") if name]
     return [name for name in names if (REPOSITORY / name).is_file()]
 
@@ -243,7 +243,7 @@ def test_no_machine_or_index_is_named_anywhere(tracked: list[Path]) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "model: /home/someone/models/b1",
+        "model: /home/user/models/b1",
         'cd "/root/checkout"',
         "pip install --index-url https://example.org/x torch",
         "see https://pypi.org/project/rosbags",

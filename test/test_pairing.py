@@ -188,7 +188,7 @@ def test_no_waiting_when_no_better_partner_can_come():
     assert max(result.delays_ms[5:]) == 0.0
 
 
-def test_waits_for_the_better_partner_that_is_still_on_its_way():
+def test_waits_for_a_better_partner_that_is_still_to_come():
     result = run()
     result.feed(at(Stream.THERMAL, 0, 33, 66, 100) + at(Stream.RGB, 1, 34, 67, 101))
     result.feed(at(Stream.RGB, 134))
@@ -250,7 +250,7 @@ def test_offsets_are_added_before_comparing_and_stamps_stay_as_they_were():
     assert len(other_way.pairs) == 3
 
 
-def test_max_wait_by_stamps_when_nobody_ticks():
+def test_max_wait_by_stamps_without_ticks():
     result = run(max_wait_ns=100 * MS).feed(stream(Stream.RGB, 30, 2))
     assert not result.pairs
     assert set(result.reasons(Stream.RGB)) == {DropReason.TOO_OLD}

@@ -142,7 +142,7 @@ def test_a_device_is_for_openvino_only():
                 Settings.from_values(values)
 
 
-def test_all_wrong_values_are_told_at_once():
+def test_all_wrong_values_are_reported_at_once():
     with pytest.raises(ParameterError, match=r"queue_size.*; overlay_alpha"):
         Settings.from_values(DEFAULTS | {"queue_size": 0, "overlay_alpha": 7.0})
 

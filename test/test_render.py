@@ -69,7 +69,7 @@ def test_overlay_blends_labels_and_leaves_255_alone(alpha):
     assert np.abs(shown[mask == 2] - expected).max() <= 0.51
 
 
-def test_overlay_draws_where_it_is_told_to():
+def test_overlay_draws_into_given_buffers():
     buffers = Buffers()
     masks = [np.full((48, 64), label, np.uint8) for label in (2, 255, 0)]
     pictures = [overlay(gradient(), mask, palette(CLASSES), 0.4, buffers) for mask in masks]

@@ -134,7 +134,7 @@ def test_without_the_right_the_limit_and_the_remedies_are_named(
     raise_priority(0)  # off asks for nothing
 
 
-def test_other_systems_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(SchedulingError, match="needs Linux, this is darwin; leave it empty"):
         bind_thread((0,))

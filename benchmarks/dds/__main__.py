@@ -169,11 +169,11 @@ def _heard(run: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a run that can be compared.
 
     Raises:
-        BenchError: its listener heard nothing.
+        BenchError: its listener received nothing.
     """
     if run["age_ms"]["all"] is None:
         raise BenchError(
-            f"nothing was heard of {run['title']}, so there is nothing to compare; the machine is "
+            f"nothing came from {run['title']}, so there is nothing to compare; the machine is "
             "too busy, or --seconds too short"
         )
     return run
@@ -201,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     node.add_argument(
         "--subscribe", type=_outputs, default=("fused", "mask"), metavar="NAMES",
-        help=f"outputs the listener wants, with commas: {', '.join(OUTPUTS)}; or all, or none",
+        help=f"outputs to subscribe to, with commas: {', '.join(OUTPUTS)}; or all, or none",
     )  # fmt: skip
     node.add_argument("--lazy", action="store_true", help="set the node's parameter lazy")
     run = parser.add_argument_group("run")

@@ -21,7 +21,7 @@ def key_figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the figures that subjects are compared by, the median over their runs.
 
     Args:
-        runs: figures of runs of one subject, all with a listener that heard something.
+        runs: figures of runs of one subject, all with a listener that received something.
     """
     ages = [run["age_ms"]["all"] for run in runs]
     return {

@@ -40,7 +40,7 @@ class ConsumerNode(Node):
         ]
 
     def matched(self) -> bool:
-        """Tell whether every topic has a publisher."""
+        """Return whether every topic has a publisher."""
         return all(self.count_publishers(topic) for topic in self.arrivals)
 
     def _noting(self, topic: str) -> Callable[[Image], None]:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where RGB frames stayed: every frame that was sent is heard, or counted under one reason."""
+"""Losses of RGB frames: every frame that was sent is received, or counted under one reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 LOST_BEFORE = "lost before the node"
-ASLEEP = "not listened to: nobody subscribed, and lazy is set"
+ASLEEP = "not listened to: no subscriber, and lazy is set"
 REFUSED = "refused by the node"
 HELD = "still waiting for a partner"
 REPLACED = "gave way to a newer pair"
-SKIPPED = "nobody subscribed"
+SKIPPED = "no subscriber"
 FAILED = "failed"
 WITHDRAWN = "withdrawn"
 WITHHELD = "withheld: a camera was not well"
@@ -21,15 +21,15 @@ LOST_AFTER = "lost after the node"
 def account(
     sent: int, counters: Mapping[str, int], heard: int | None, *, asleep: bool = False
 ) -> dict[str, int]:
-    """Return frames by reason of loss; the sum and the frames heard make `sent`.
+    """Return frames by reason of loss; the sum and the frames received make `sent`.
 
-    A frame that the node used without its partner counts twice: as not paired, and as heard. The
+    A frame that the node used without its partner counts twice: as not paired, and as received. The
     sum is then larger by `counters["singles"]`.
 
     Args:
         sent: RGB frames sent.
         counters: of the node between two moments without traffic.
-        heard: complete results at the consumer, None where nobody listened.
+        heard: complete results at the consumer, None without a listener.
         asleep: the node does not subscribe to the cameras.
 
     Returns:

@@ -40,7 +40,7 @@ def counters(statistics: Statistics) -> dict[str, int]:
 
 
 def is_idle(found: Mapping[str, int]) -> bool:
-    """Tell whether every pair has come to an end."""
+    """Return whether every pair has come to an end."""
     return sum(found[name] for name in _BEGINS) == sum(found[name] for name in _ENDS)
 
 

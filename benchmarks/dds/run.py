@@ -86,7 +86,7 @@ class Run:
             scenario: what to do.
             stage: files shared with other runs.
             domain: ROS_DOMAIN_ID.
-            number: tells the files of this run from those of others.
+            number: of this run, part of its file names.
         """
         from segmif_ros.ros.transport import transport_environment
 
@@ -289,7 +289,7 @@ class Run:
         return memory
 
     def _note_shared_memory(self) -> None:
-        """Remember it in case a process ends without removing it."""
+        """Note it in case a process ends without removing it."""
         for child in self._children.values():
             child.note_shared_memory()
 

@@ -192,7 +192,7 @@ def _doubts(scenario: Scenario, observed: Observed, result: Mapping[str, Any]) -
         doubts.append(f"other programs used {observed.others_cores:.1f} cores")
     ages = result["age_ms"]["all"]
     if observed.consumer is not None and ages is None:
-        doubts.append("the consumer heard no complete result")
+        doubts.append("the consumer received no complete result")
     return doubts
 
 

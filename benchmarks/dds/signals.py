@@ -30,14 +30,14 @@ class Cues:
             signal.signal(number, lambda *_: self.stop.set())
 
     def next(self) -> bool:
-        """Tell whether a cue came that was not taken yet, and take it."""
+        """Return whether a cue came that was not taken yet, and take it."""
         if self.taken == self._given:
             return False
         self.taken += 1
         return True
 
     def wait(self) -> bool:
-        """Sleep until the next cue; false when the process is to end instead."""
+        """Wait for the next cue; false when the process is to end instead."""
         while not self.stop.wait(0.002):
             if self.next():
                 return True
@@ -48,10 +48,10 @@ class Cues:
 
 
 class Settled:
-    """Tells when counters have not moved for a while: what was under way has arrived."""
+    """Decides when counters have not moved for a while: what was under way has arrived."""
 
     def __init__(self, seconds: float = 0.3, *, patience_s: float = 10.0) -> None:
-        """Remember the times.
+        """Keep the times.
 
         Args:
             seconds: without a change.
@@ -96,5 +96,5 @@ def write_result(path: Path, content: dict[str, Any]) -> None:
 
 
 def boot_id() -> str:
-    """Return what tells this start of this machine from all others: ages need one clock."""
+    """Return an identifier of this boot of this machine: ages need one clock."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

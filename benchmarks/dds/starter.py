@@ -24,7 +24,7 @@ PATIENCE_S = 120.0
 
 
 class StarterNode(ConsumerNode):
-    """Drives one node and hears its outputs."""
+    """Drives one node and receives its outputs."""
 
     def __init__(self, topics: Sequence[str]) -> None:
         super().__init__(topics)

@@ -54,7 +54,7 @@ def run_table(result: Mapping[str, Any]) -> str:
     lines = [
         markdown(("ms", "p50", "p95", "p99", "max", "samples"), rows),
         f"pairs: {pairs['sent']} sent at {result['sent_hz']:.2f} Hz, {pairs['paired']} paired, "
-        f"{pairs['published']} published, {pairs['heard']} heard; "
+        f"{pairs['published']} published, {pairs['heard']} received; "
         f"lost {100 * result['lost_share']:.2f} %"
         + "".join(f", {number} {reason}" for reason, number in result["loss"].items()),
         f"node: {result['cpu_ms_per_pair']:.2f} ms of processor time a pair sent = "

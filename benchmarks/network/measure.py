@@ -79,7 +79,7 @@ class Measurement:
         runtime: key of `RUNTIMES`.
         p50_ms: median time of a frame.
         cpu_ms: median processor time of a frame over all threads; close to p50 times threads on a
-            quiet machine, so a much smaller one tells that the machine was not.
+            quiet machine, so a much smaller one shows that the machine was not.
         runs: timed runs.
         peak_mb: largest resident memory of its process, 10^6 bytes.
         luma_difference: largest difference of the fused luma from plain PyTorch, of 1.

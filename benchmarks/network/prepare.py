@@ -68,7 +68,7 @@ def fill(network: SegMiF, seed: int, pair: Pair) -> None:
 
     Every layer keeps the size of its signal, and the attention is neither flat nor one-hot at
     480x640. On `pair` the fused luma has the brightness and contrast of a photograph, and the class
-    layer, fitted by least squares, tells bands of thermal brightness apart: regions with borders,
+    layer, fitted by least squares, separates bands of thermal brightness: regions with borders,
     and most pixels far from one. Fresh weights from initialisation would make differences look
     smaller than they are; classes drawn by lot would be decided by rounding everywhere.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells when a camera has been moved against the other one, from now and then a registered pair.
+"""Detects that a camera moved against the other one, from an occasional registered pair.
 
 One pair can mislead: something near is shifted by parallax, a vehicle that turns shifts all. So the
 newest pairs are judged together, and the state changes only when several judgements in a row agree.
@@ -21,9 +21,9 @@ from segmif_ros.frames import Image8
 WINDOW = 6
 """Pairs that are judged together."""
 LEAST_PAIRS = 3
-"""Fewer tell nothing; also the number of scenes from which they count as independent."""
+"""Fewer are no evidence; also the number of scenes from which they count as independent."""
 LEAST_PROMINENCE = 6.5
-"""How far a peak stands above chance before it tells anything, in deviations.
+"""How far a peak stands above chance before it counts, in deviations.
 
 Pairs of different places, mirrored pairs and noise reach 5.2; six registered pairs of real cameras
 have 8.5 and more together.
@@ -58,7 +58,7 @@ class Alignment:
         state: changes only after several measurements that agree.
         judgement: what the newest pairs say by themselves.
         shift: of the newest pairs.
-        last_confirmed: the newest shift that told something, None before the first; of a moved
+        last_confirmed: the newest conclusive shift, None before the first; of a moved
             camera the newest that said so.
         rgb_width: width of the RGB pictures, pixels.
     """
@@ -81,7 +81,7 @@ class AlignmentWatch:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the cameras were stopped, or the calibration is another one."""
+        """Reset: the cameras were stopped, or the calibration is another one."""
         self._window: deque[tuple[int, TileScores]] = deque(maxlen=WINDOW)
         self._scene = 0
         self._aligned_scene: int | None = None

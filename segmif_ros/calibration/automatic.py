@@ -4,7 +4,7 @@
 First every scale, small roll and shift on small pictures, all frames together, so that a wrong
 frame is outvoted; then a refinement on larger ones. Where nothing stands out, only what lies almost
 on each other already is tried, against the chance level of mirrored pictures. Two halves of the
-picture are refined on their own: where they disagree, the scene cannot tell and there is no result.
+picture are refined on their own: where they disagree, the scene gives no result.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ LEAST_PROMINENCE = 2.0
 Pairs of different places reach 1.4, several good pairs of one rig 2.2 and more.
 """
 ACCURACY_PX = 2.0
-"""At 640 pixels of width: a smaller change is within what edges at many distances can tell."""
+"""At 640 pixels of width: a smaller change is within the precision of edges at many distances."""
 USUAL_HFOV_DEG = 60.0
 """Of the RGB camera where it is not given; matters only for how much a turned picture narrows."""
 _FINE_WIDTHS = (160, 320)
@@ -257,7 +257,7 @@ def align(
         focal_px: focal length of the RGB camera in pixels where it is known.
 
     Raises:
-        CalibrationError: no pictures, sizes that change, or the scene cannot tell.
+        CalibrationError: no pictures, sizes that change, or an inconclusive scene.
     """
     rgb, thermal = _checked(rgb, thermal)
     rgb_size = (int(rgb[0].shape[0]), int(rgb[0].shape[1]))
@@ -282,7 +282,7 @@ def align(
         verdict = _judged(fitted, prominence, plain, camera, LARGEST_DISAGREEMENT_SHARE)
     if fitted is None or verdict.reason:
         raise CalibrationError(
-            f"the {len(rgb)} pairs do not tell where thermal lies in the RGB image "
+            f"the {len(rgb)} pairs do not show where thermal lies in the RGB image "
             f"({verdict.reason}); take daylight pairs with buildings, vehicles or people over the "
             "whole picture, or calibrate from points"
         )

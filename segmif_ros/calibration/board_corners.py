@@ -169,7 +169,7 @@ def _circles(picture: Image8, pattern: Pattern) -> Points | None:
 
 
 def _is_grid(points: Points, pattern: Pattern) -> bool:
-    """Tell a board from a chance arrangement: seen flat, its rows and columns are straight."""
+    """Return whether points form a board: seen flat, its rows and columns are straight."""
     flat = pattern.points()[:, :2] / pattern.square_m
     matrix, _ = cv2.findHomography(flat, points)
     if matrix is None:

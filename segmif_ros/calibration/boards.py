@@ -258,7 +258,7 @@ def _without_wrong_ones(
     """Return the views that agree; write to `reasons` why each of the others does not."""
 
     def check(errors: Vector, what: str) -> bool:
-        """Leave out what stands out; tell whether anything did."""
+        """Leave out outliers; return whether there were any."""
         limit = max(_ENOUGH_PX, _TIMES_MEDIAN * float(np.median(errors)))
         for view, error in zip(list(views), errors.tolist(), strict=True):
             if error > limit:

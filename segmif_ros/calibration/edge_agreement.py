@@ -95,7 +95,7 @@ class Level:
 
 
 def has_data(image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which pixels are not padding: pictures that were warped before have empty strips."""
+    """Return which pixels are not padding: pictures that were warped before have empty strips."""
     empty = image == 0
     padding = np.zeros_like(empty)
     for axis in (0, 1):

@@ -106,7 +106,7 @@ class Shift(NamedTuple):
 
 
 def large_enough(size: tuple[int, int]) -> bool:
-    """Tell whether pictures of this (height, width) hold enough edges to compare at all."""
+    """Return whether pictures of this (height, width) hold enough edges to compare at all."""
     height, width = size
     factor = max(width / WIDTH, 1.0)
     return min(height, width) / factor >= REACH

@@ -46,6 +46,6 @@ def orientation_field(image: NDArray[np.float32]) -> Field:
     squared = gx * gx + gy * gy
     weak = max(float(np.percentile(squared, _WEAK)), _FLOOR * float(squared.max()), 1e-12)
     field = np.dstack([gx * gx - gy * gy, 2.0 * gx * gy]) / (squared + weak)[..., None]
-    # A street is full of upright edges everywhere; only where they stand tells anything.
+    # A street is full of upright edges everywhere; only their positions carry information.
     field -= cv2.GaussianBlur(field, (0, 0), _SURROUND_PX)
     return np.asarray(field, np.float32)

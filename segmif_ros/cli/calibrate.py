@@ -224,7 +224,7 @@ def _board(args: argparse.Namespace) -> int:
     if fit.coverage < _LEAST_COVERAGE:
         say("warning: beyond them the lens is a guess; hold the board near the borders as well")
     if math.isnan(fit.halves_px):
-        say("warning: too few views to tell how good this is; 12 or more can be halved")
+        say("warning: too few views to estimate the accuracy; 12 or more can be halved")
     elif fit.halves_px > _LARGEST_HALVES_PX:
         say(f"warning: two halves of the views differ by {fit.halves_px:.1f} px; take more views")
     used = {view.name: view.depth_m for view in fit.views if not view.reason}

@@ -67,7 +67,7 @@ _LONG_MESSAGE = 400
 
 
 class UsageError(ValueError):
-    """The options contradict each other, or one has a value that nobody can use."""
+    """The options contradict each other, or one has an unusable value."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -183,10 +183,10 @@ def _alignment(found: Alignment) -> str:
     if not found.measured:
         return ""
     if found.median_px is None or found.off_share is None:
-        return f"{found.measured} pairs measured, none has edges enough to tell"
+        return f"{found.measured} pairs measured, none has enough edges"
     worst = ", ".join(f"{name} {px:.1f} px" for name, px in found.worst[:3])
     return (
-        f"{found.told} of {found.measured} measured pairs tell: median {found.median_px:.1f} px "
+        f"{found.told} of {found.measured} measured pairs count: median {found.median_px:.1f} px "
         f"(thermal {found.right_px:+.1f} right, {found.down_px:+.1f} down), {found.off_share:.0%} "
         f"off by more than {OFF_PX:g} px" + (f"; worst {worst}" if worst else "")
     )

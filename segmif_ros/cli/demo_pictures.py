@@ -64,7 +64,7 @@ def draw_sheet(
         marks: boxes to draw, None for none.
     """
     present = {int(label) for frame in sets for label in np.unique(frame.mask)}
-    # Rows lie seconds apart, so each thermal image gets its own limits.
+    # Rows lie seconds apart, so each thermal image has limits of its own.
     rows = [next(rows_of([frame], classes, start_ns, caption, marks)) for frame in sets]
     sheet = contact_sheet(rows, Legend(tuple(classes), present), title=title, subtitle=subtitle)
     _, coded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

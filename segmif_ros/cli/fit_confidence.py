@@ -33,7 +33,7 @@ from segmif_ros.metrics.calibration import CalibrationScores
 from segmif_ros.perceiver import Perceiver
 
 _BOXED = ("person", "car", "bicycle", "bike")
-"""Classes that boxes tell about."""
+"""Classes that boxes cover."""
 
 
 def _fit(args: argparse.Namespace) -> int:

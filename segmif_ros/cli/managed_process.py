@@ -77,7 +77,7 @@ class ManagedProcess:
             self._process.send_signal(number)
 
     def note_shared_memory(self) -> None:
-        """Remember its shared memory, in case it ends without removing it."""
+        """Note its shared memory, in case it ends without removing it."""
         self.segments |= shared_memory(self._process.pid)
 
     def interrupt(self) -> None:
@@ -125,7 +125,7 @@ def terminable() -> Iterator[None]:
 def uninterrupted() -> Iterator[None]:
     """Let `STOP_SIGNALS` wait until the block is done; then raise KeyboardInterrupt.
 
-    Starting a process and ending one must not be cut in half: nobody would know of the child.
+    Starting a process and ending one must be atomic: the child would be orphaned.
     """
     pending: list[int] = []
     with handling(lambda number, _: pending.append(number)):

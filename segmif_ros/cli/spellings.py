@@ -27,7 +27,7 @@ class OldSpelling(NamedTuple):
         verbs: that had it.
         old: its old name.
         new: its name now.
-        meant: tells by the value whether the old option is meant, where its name has another
+        meant: decides by the value whether the old option is meant, where its name has another
             meaning now.
     """
 

@@ -71,7 +71,7 @@ def to_text(report: SyncReport, topics: Mapping[Stream, str]) -> str:
     ]
     clocks = report.clocks
     if clocks.offset_ms is None:
-        lines.append(f"clocks: cannot tell: {clocks.reason}")
+        lines.append(f"clocks: not measurable: {clocks.reason}")
     else:
         side = "late" if clocks.offset_ms > 0 else "early"
         how = f"+-{clocks.spread_ms:.0f} ms, agreement {clocks.agreement:.2f}"

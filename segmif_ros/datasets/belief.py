@@ -12,7 +12,7 @@
 
 Inside a box the street counts only if the best teacher, else the street teacher, found the object:
 what it says beside that is then meant.
-A pixel that nobody knows still says which road users it is not, see `sample.POSSIBLE`.
+A pixel of unknown class still excludes some road users, see `sample.POSSIBLE`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ FOLDER = "boxes"
 NAMES_FILE = "classes.txt"
 """Names of the ids, a line each from 0, as labelling programs write it beside the boxes."""
 LEFT_OUT = "-"
-"""Stands for a class whose boxes nobody wants."""
+"""Stands for a class whose boxes are left out."""
 
 _MSRS = {0: PERSON, 1: BICYCLE, 2: CAR}
 _SPILL = 0.02
@@ -30,7 +30,7 @@ class BoxClasses:
 
     Attributes:
         ids: id in the files -> id of the masks, None for boxes that are left out.
-        told: the classes as people read them, for messages.
+        told: the classes in words, for messages.
     """
 
     ids: Mapping[int, int | None]
@@ -89,7 +89,7 @@ def read_boxes(path: Path, size: Sequence[int], classes: BoxClasses) -> tuple[Bo
 
     Raises:
         DatasetError: unreadable, or a line is no box, lies outside the picture, or is of a class
-            that nobody has named.
+            without a name.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

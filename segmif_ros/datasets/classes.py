@@ -80,7 +80,7 @@ class ClassList:
         255 stays 255, and 254 (see `sample.BACKGROUND`) stays within one list.
 
         Raises:
-            ValueError: nobody has written down how the one reads in the other.
+            ValueError: no translation between the two is defined.
         """
         return self._table(other, predicted=False)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An opened data set: what there is to read; and how readers tell what lies in a folder."""
+"""An opened data set: what there is to read; and how readers recognise a folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Dataset(Sequence[Entry]):
         root: where it is.
         split: the part that was opened, None for all of it.
         class_list: of the samples' labels.
-        entries: what can be read, neighbours in time beside each other where names tell.
+        entries: what can be read, in order of time where the names have it.
         unpaired: files without their counterpart, each with what is missing.
         notes: what a person should know, although it is no fault.
         splits: parts that can be opened, by folders or by lists; empty if it is not divided.
@@ -113,7 +113,7 @@ class Layout:
     Attributes:
         kind: what users call it.
         expects: what it looks like, in words, for messages and docs.
-        fits: tells from a path, without reading a picture, whether a data set lies there so.
+        fits: whether a path holds a data set of this layout; reads no picture.
         open: opens it; arguments are the path, the split or None for all, and how to read labels.
         labels: class list of its annotations; None where the user has to say.
     """

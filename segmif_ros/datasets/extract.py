@@ -101,7 +101,7 @@ def extract_bag(
         out: folder to make.
         how: topics, calibration and pairing.
         which: places of the pairs; all by default.
-        force: replace a folder that an earlier call wrote and nobody added to.
+        force: replace a folder that an earlier call wrote and that holds nothing else.
         progress: called with the number of pairs written and of all.
 
     Returns:

@@ -28,7 +28,7 @@ class FolderNames:
         infrared: folder of thermal pictures.
         labels: folder of label pictures.
         complete: every pair is supposed to have labels.
-        dated: names or folders tell day and night.
+        dated: names or folders say day or night.
     """
 
     visible: str
@@ -38,7 +38,7 @@ class FolderNames:
     dated: bool = False
 
     def here(self, folder: Path) -> bool:
-        """Tell whether the folders lie directly there."""
+        """Return whether the folders lie directly there."""
         return (folder / self.visible).is_dir() and (folder / self.infrared).is_dir()
 
     def parts(self, root: Path) -> tuple[str, ...]:

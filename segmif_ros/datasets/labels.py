@@ -52,7 +52,7 @@ class LabelReading:
             strict: see the class.
 
         Raises:
-            DatasetError: no such list, or nobody has written down how the one reads in the other.
+            DatasetError: no such list, or no translation between the two is defined.
         """
         try:
             source = load_class_list(own)

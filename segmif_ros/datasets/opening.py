@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens a data set of any kind, and tells the kind by its folders."""
+"""Opens a data set of any kind, recognised by its folders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def open_dataset(
     """Open a data set without reading a picture.
 
     Args:
-        kind: one of `KINDS`, or "auto" to tell it by the folders.
+        kind: one of `KINDS`, or "auto" to recognise it by the folders.
         path: where it is; "rig" for the virtual rig.
         split: for example "train"; all of it if None or empty.
         labels: class list of the samples, the data set's own if None.

@@ -63,7 +63,7 @@ class Protocol:
         that list, usually unlabelled; 255 stays.
 
         Raises:
-            ProtocolError: the classes are no shipped list, or nobody has written down how they read
+            ProtocolError: the classes are no shipped list, or no translation is defined for
                 in the protocol's list.
         """
         if [(c.id, c.name) for c in classes] == [(c.id, c.name) for c in self.classes]:

@@ -22,7 +22,7 @@ PERSON, CAR, BICYCLE = 8, 9, 13
 POSSIBLE = {PERSON: 1, CAR: 2, BICYCLE: 4}
 """What is subtracted from BACKGROUND for each road user that a pixel may be after all.
 
-254 is none of the three, 253 a person or none, 252 a car or none, ..., 247 tells nothing.
+254 is none of the three, 253 a person or none, 252 a car or none, ..., 247 excludes none.
 """
 VAGUE = BACKGROUND - sum(POSSIBLE.values())
 """Ids from here to BACKGROUND are no classes: they only say which road users a pixel is not."""
@@ -45,8 +45,8 @@ class Sample:
             labels.
         name: where it came from.
         when: day or night, None where the data set does not say.
-        boxes: what people drew boxes around, in ids of the same class list; None where nobody did.
-        machine_made: the labels are by a network: good to learn from, no truth to score by.
+        boxes: drawn by people, in ids of the same class list; None where there are none.
+        machine_made: the labels are by a network: for training, not for scoring.
         thermal_size: (height, width) of the thermal picture before it was scaled; None if it was
             not.
     """

@@ -141,7 +141,7 @@ def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult
         camera: "rgb" or "thermal".
         name: its topic, empty when none could be identified.
         published: topics with a publisher -> type. A topic with only subscribers exists
-            as well, and helps nobody.
+            as well, without a use.
     """
     kind = published.get(name)
     if kind is not None:
@@ -160,7 +160,7 @@ def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult
     if near := difflib.get_close_matches(name, published, n=3):
         remedy = f"did you mean {' or '.join(near)}?"
     return CheckResult(
-        camera, Verdict.FAIL, f"nobody publishes {name}; image topics: {seen}", remedy
+        camera, Verdict.FAIL, f"no publisher on {name}; image topics: {seen}", remedy
     )
 
 

@@ -23,7 +23,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Fast DDS keeps its segmen
 SMALL_SHARED_MEMORY_MIB = 256
 """Docker gives 64 MiB; one image process with the profile takes 17."""
 MOST_LEFT_BEHIND = 0.25
-"""Part of the shared memory that dead segments may hold before anybody has to act."""
+"""Part of the shared memory that segments of dead processes may hold without a WARN."""
 DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/nvhost-gpu"))
 """One of them is there when a driver is loaded: on a PC, on a Jetson."""
 
@@ -190,7 +190,7 @@ def _removal(dead: Sequence[Path]) -> str:
 
 
 def _same_environment(python: str) -> bool:
-    """Tell whether an interpreter is ours: in a virtual environment the folder decides."""
+    """Return whether an interpreter is ours: in a virtual environment the folder decides."""
     return Path(python).parent.resolve() == Path(sys.executable).parent.resolve()
 
 

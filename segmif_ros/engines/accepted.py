@@ -21,7 +21,7 @@ def accepted_verdict(
     """Return in one line what the gate says of an engine: now, or when it was asked before.
 
     Args:
-        engine: on a device whose results nobody has compared with float32 yet.
+        engine: on a device whose results were not compared with float32 yet.
         bundle: what it was opened from.
         options: where verdicts are kept, and whether to ask again.
         on_progress: called when the gate runs, and when its verdict cannot be kept.

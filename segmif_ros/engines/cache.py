@@ -138,7 +138,7 @@ class EngineCache:
             key: what it was built for.
             plan: the engine, empty where the gate refused it or there is none to keep.
             gate: what the accuracy gate said.
-            facts: what else to tell of the build.
+            facts: further entries about the build.
 
         Returns:
             Path of the plan.
@@ -248,7 +248,7 @@ class EngineCache:
                 other = read_json(path)["key"]
                 return f"the engine in {path} is another: {difference(other, key.to_json())}"
             except (DocumentError, KeyError, TypeError, AttributeError):
-                continue  # a damaged stranger tells nothing about ours
+                continue  # another's damaged file says nothing about ours
         return f"no {key.precision} engine of {model} in {self.folder} yet"
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -280,7 +280,7 @@ class EngineCache:
 
 
 def make_private(folder: Path, mode: int = 0o700) -> None:
-    """Make a folder for engines, which are code that the GPU runs: nobody else may put one there.
+    """Make a folder for engines, which are code that the GPU runs: no other user may write there.
 
     Raises:
         OSError: it cannot be made.

@@ -16,7 +16,7 @@ from typing import Any
 
 LIBRARY = "libcuda.so.1"
 RELEASE_FILE = Path("/proc/driver/nvidia/version")
-"""Where the kernel module tells its release; a Jetson may have none."""
+"""Where the kernel module's release is; a Jetson may have none."""
 
 _NAME_LENGTH = 256
 _NO_DEVICE = 100
@@ -53,7 +53,7 @@ class Driver:
 
     Attributes:
         cuda: newest CUDA version (major, minor) that it runs.
-        release: release of the kernel module, for example "580.65.06"; empty where it tells none.
+        release: release of the kernel module, for example "580.65.06"; empty if unknown.
         gpus: at least one; a process uses the first (`CUDA_VISIBLE_DEVICES` chooses).
     """
 
@@ -72,7 +72,7 @@ def ask_driver(library: str = LIBRARY, release_file: Path = RELEASE_FILE) -> Dri
 
     Args:
         library: name or path of the driver's library.
-        release_file: where the kernel module tells its release.
+        release_file: holds the kernel module's release.
 
     Raises:
         DriverError: no driver, a driver that refuses to start, or no GPU.

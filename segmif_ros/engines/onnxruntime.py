@@ -172,7 +172,7 @@ def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | No
 def engine_folder(bundle: Bundle, cache: Path) -> Path:
     """Return the folder of what TensorRT builds for a model inside ONNX Runtime.
 
-    Inside it ONNX Runtime tells GPUs and versions apart; the digest tells models apart.
+    Inside it ONNX Runtime separates GPUs and versions; the digest separates models.
     """
     return cache / f"onnxruntime-{bundle.manifest.sha256[:16]}"
 

@@ -76,7 +76,7 @@ class WorstPairs:
         self._heap: list[tuple[float, str, Shown]] = []
 
     def wants(self, score: float) -> bool:
-        """Tell whether a pair of this score would be kept; infinity stands for not scored."""
+        """Return whether a pair of this score would be kept; infinity stands for not scored."""
         full = len(self._heap) >= self.most
         return math.isfinite(score) and self.most > 0 and (not full or -score > self._heap[0][0])
 

@@ -182,7 +182,7 @@ def at_size_of(labels: Image8, mask: Image8) -> Image8:
     """Return the mask at the size of the labels, where both have the same shape of picture.
 
     Raises:
-        LabelError: another shape: nobody knows how the two lie on each other.
+        LabelError: another shape: how the two align is unknown.
     """
     if labels.shape == mask.shape:
         return mask

@@ -129,7 +129,7 @@ def in_processes(
                     result = future.result()
                     yield running.pop(future), result
         except BrokenProcessPool:
-            # Nobody knows which of them it was that died: they are tried one by one, at the end.
+            # Which of them ended the process is unknown: they are tried one by one, at the end.
             for task in running.values():
                 deaths[task.bag] += 1
                 if deaths[task.bag] < ATTEMPTS:

@@ -71,7 +71,7 @@ class Gallery:
         self._wanted = samples
 
     def add(self, stamp_ns: int, score: float, why: str, images: PairImages) -> None:
-        """Take one pair; its images are kept as they are, so nobody may write over them.
+        """Take one pair; its images are kept without a copy and must not be overwritten.
 
         Args:
             stamp_ns: of the RGB image.

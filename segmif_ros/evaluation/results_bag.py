@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results as a bag beside the camera images: `ros2 bag play`, RViz and Foxglove show them.
 
-The bag grows in a hidden folder and gets its name when it is whole, so what has the name is whole.
+The bag is written in a hidden folder and renamed when complete, so what has the name is complete.
 """
 
 from __future__ import annotations

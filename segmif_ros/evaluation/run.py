@@ -383,7 +383,7 @@ class _Run:
         tolerance = self._settings.pairing.tolerance_ns / 1e6
         return (
             f"no pair: no image of {source.topics['thermal']!r} within {tolerance:g} ms of one of "
-            f"{source.topics['rgb']!r}; `segmif sync-check` tells the offset of the two clocks"
+            f"{source.topics['rgb']!r}; `segmif sync-check` measures the offset of the two clocks"
         )
 
     def _notes(self) -> tuple[str, ...]:

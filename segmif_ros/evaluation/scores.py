@@ -55,7 +55,7 @@ _RESOLUTION_MS = 0.1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluatedPair:
-    """One pair with all that is to be counted; nobody writes over these arrays any more.
+    """One pair with all that is to be counted; the arrays are no longer written to.
 
     Attributes:
         stamp_ns: of the RGB image.
@@ -68,7 +68,7 @@ class EvaluatedPair:
         boxes: objects, None without.
         open_shutter: the thermal picture is a live one.
         valid: HxW, 0 where thermal has no data; None if it has data everywhere.
-        heat: HxW thermal values in the RGB image, NaN where there are none; None if nobody asks.
+        heat: HxW thermal values in the RGB image, NaN where there are none; None if not wanted.
     """
 
     stamp_ns: int
@@ -127,7 +127,7 @@ class DownsampledTable:
         self._read = (stride, [list(row) for row in rows]) if rows else None
 
     def wants_next(self) -> bool:
-        """Tell whether the next row would be kept."""
+        """Return whether the next row would be kept."""
         return self._live.wants_next()
 
     def add(self, row: list[float | None]) -> None:

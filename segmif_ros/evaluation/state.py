@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one bag came to, kept on disk so that an evaluation that was cut short goes on where it was.
 
-A result lies in a folder of its own that gets its name when it is complete.
+A result lies in a folder of its own that is renamed when complete.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class GraphCost:
 
     Attributes:
         parts: in the order of the data flow.
-        peak_mb: 10^6 bytes of tensors alive at the same time, at most, if every operator runs by
+        peak_mb: 10^6 bytes of tensors held at the same time, at most, if every operator runs by
             itself in the order of the file; without weights. A runtime that fuses needs less, one
             that reorders layouts needs more.
     """

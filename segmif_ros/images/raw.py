@@ -299,7 +299,7 @@ def _packed(message: ImageMessage, layout: Layout) -> ImageView:
 def _planes(message: ImageMessage, layout: Layout) -> ImageView:
     """A plane of luma and behind it one of U and V, whose rows are as wide or twice as wide.
 
-    Nobody has written down what `step` means here: drivers set it to a row of luma, or to the bytes
+    What `step` means here is not specified: drivers set it to a row of luma, or to the bytes
     of both planes that one row of pixels has.
     """
     height, width, step = int(message.height), int(message.width), int(message.step)

@@ -53,7 +53,7 @@ class CalibrationScores:
             truth: HxW ids, None without labels; only ids in `classes` are known, and 254 as well
                 where the network says a class of `boxed`.
             classes: ids that truth may hold.
-            boxes: objects of the classes `boxed`, all that there are; None where nobody drew any.
+            boxes: objects of the classes `boxed`, all that there are; None where there are none.
                 Pixels of these classes are right inside a box of their own class.
             boxed: see `boxes`.
             split: day or night.

@@ -32,7 +32,7 @@ BLOCK = 16
 
 
 class Flicker:
-    """Flicker of one video, frame by frame; remembers the block means of two frames."""
+    """Flicker of one video, frame by frame; keeps the block means of two frames."""
 
     def __init__(self) -> None:
         self._mean = ExactMean()
@@ -92,7 +92,7 @@ class Flicker:
 
 
 class MaskFlicker:
-    """Pixels of a video's masks that change their class for one frame; remembers two masks."""
+    """Pixels of a video's masks that change their class for one frame; keeps two masks."""
 
     def __init__(self, pixels: int = 0, returned: int = 0, worst: float = 0.0) -> None:
         """Begin empty, or with what `state` returned."""
@@ -100,7 +100,7 @@ class MaskFlicker:
         self._masks: list[Image8] = []
 
     def add(self, mask: Image8) -> None:
-        """Take the next frame, HxW ids, which nobody writes over; another size starts again."""
+        """Take the next frame, HxW ids, not to be overwritten; another size starts again."""
         if self._masks and self._masks[-1].shape != mask.shape:
             self._masks.clear()
         if len(self._masks) == 2:

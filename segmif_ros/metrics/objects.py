@@ -119,7 +119,7 @@ class ObjectScores:
 
         `average_precision` is the area below the precision envelope over recall, at an IoU of 0.5;
         `object_precision` and `object_recall` count every object, whatever its score. Classes
-        without a box are left out: nobody said that there are none.
+        without a box are left out: they may hold unmarked objects.
         """
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
         for row, split in table_of(self._boxes):

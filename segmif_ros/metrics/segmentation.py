@@ -167,7 +167,7 @@ class Confusion:
         return float(known.mean()) if known.size else float("nan")
 
     def occurs(self, label: int) -> bool:
-        """Tell whether a class has a pixel in the truth."""
+        """Return whether a class has a pixel in the truth."""
         return label < len(self.matrix) and bool(self.matrix[label].any())
 
     def accuracy(self) -> float:

@@ -99,7 +99,7 @@ class PointLabeller:
     def __init__(
         self,
         mounting: Mounting | None,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
         lookup: Lookup | None = None,
         waiting: int = WAITING,
     ) -> None:
@@ -107,12 +107,12 @@ class PointLabeller:
 
         Args:
             mounting: where LiDAR and depth camera sit, None without a calibration.
-            tell: called with one line for each refusal.
+            report: called with one line for each refusal.
             lookup: asked for the LiDAR's place when `mounting` has none.
             waiting: clouds that may wait for a mask.
         """
         self.counts = PointStatistics()
-        self._mounting, self._tell = mounting or Mounting(), tell
+        self._mounting, self._report = mounting or Mounting(), report
         self._lookup, self._most = lookup, waiting
         self._waiting: deque[Any] = deque()
         self._before: Seen | None = None
@@ -127,7 +127,7 @@ class PointLabeller:
             self.counts.unmatched += 1
 
     def forget(self) -> None:
-        """Drop what waits and the mask before: nobody reads any more."""
+        """Drop what waits and the mask before: the last subscriber left."""
         self._waiting.clear()
         self._before = None
 
@@ -158,7 +158,7 @@ class PointLabeller:
                 self.counts.refused += 1
                 self.counts.last_refusal = str(err)
                 kind = "points" if hasattr(message, "fields") else "depth"
-                self._tell(f"{kind} refused ({self.counts.refused} so far): {err}")
+                self._report(f"{kind} refused ({self.counts.refused} so far): {err}")
             else:
                 self.counts.published += 1
                 yield cloud

@@ -48,7 +48,7 @@ class Tracker:
 
         Args:
             objects: of one picture.
-            stamp_ns: when it was taken. A stamp that goes back, or a gap, forgets everything but
+            stamp_ns: when it was taken. A stamp that goes back, or a gap, clears everything but
                 the next free id.
         """
         gap_s = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / SECOND

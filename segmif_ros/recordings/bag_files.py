@@ -37,7 +37,7 @@ class BagFiles:
     Attributes:
         paths: in the order of recording, at least one.
         notes: what is unusual and changes nothing.
-        missing: what metadata.yaml names and nobody can read.
+        missing: files that metadata.yaml names and that cannot be read.
         counted: messages that metadata.yaml counts, None where it does not say.
     """
 

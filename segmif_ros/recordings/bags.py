@@ -263,7 +263,7 @@ class BagReader:
             raise BagError(f"bag {str(self.path)!r} cannot be read: {self._unreadable[-1]}")
 
     def _first_image(self, name: str, kind: str) -> tuple[str, bool]:
-        """Describe the first image of a topic, and tell whether its format can be decoded."""
+        """Describe the first image of a topic, and return whether its format can be decoded."""
         for message in self.messages({name}):
             if message.type == kind:
                 return described(message)

@@ -100,7 +100,7 @@ class VideoPair:
             limit: at most this many RGB frames.
 
         Raises:
-            ClipError: a file is missing, no video, empty, or tells no frame rate.
+            ClipError: a file is missing, no video, empty, or without a frame rate.
         """
         notes: list[str] = []
         self._rgb = _probe(visible, "visible", notes)
@@ -252,7 +252,7 @@ def _unpaired(folder: Path, names: Sequence[str]) -> str:
 
 
 def _probe(path: Path, role: str, notes: list[str]) -> _Clip:
-    """Decode a clip once: only that tells how many frames it really has, and their times."""
+    """Decode a clip once: the header's frame count and times may be wrong."""
     if not path.is_file():
         raise ClipError(f"{role} video {str(path)!r} does not exist; check the path")
     times: list[int | None] = []

@@ -22,7 +22,7 @@ class ClosableQueue(Generic[Item]):
         self._closed = Event()
 
     def put(self, item: Item | None) -> bool:
-        """Wait for room; False when nobody listens any more."""
+        """Wait for room; False when the reader has left."""
         while not self._closed.is_set():
             try:
                 self._queue.put(item, timeout=_PATIENCE_S)
@@ -32,7 +32,7 @@ class ClosableQueue(Generic[Item]):
         return False
 
     def offer(self, item: Item) -> bool:
-        """Add an item without waiting; False when there is no room, or nobody listens."""
+        """Add an item without waiting; False when there is no room, or no reader."""
         with suppress(Full):
             self._queue.put_nowait(item)
             return not self._closed.is_set()

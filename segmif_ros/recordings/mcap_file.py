@@ -318,7 +318,7 @@ class McapFile:
         return memoryview(content)
 
     def _has_checksum(self, block: _Block) -> bool:
-        """Tell whether the whole block lies under a checksum; that of a chunk cut off is no use."""
+        """Return whether a checksum covers the whole block; that of a truncated chunk does not."""
         self._file.seek(min(block.offset, self._size))
         head = self._file.read(_RECORD.size + 28).ljust(_RECORD.size + 28, b"\0")
         whole = block.offset + _RECORD.size + _RECORD.unpack_from(head)[1] <= self._size

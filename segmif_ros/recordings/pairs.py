@@ -145,8 +145,8 @@ class BagPairs:
             self._reader.close()
             raise BagError(
                 f"{path}: no pair of images on {rgb_topic} and {thermal_topic} with stamps within "
-                f"{config.tolerance_ns / 1e6:g} ms; `segmif sync-check` tells the offset of their "
-                "clocks"
+                f"{config.tolerance_ns / 1e6:g} ms; `segmif sync-check` measures the offset "
+                "of their clocks"
             )
 
     def __len__(self) -> int:

@@ -123,7 +123,7 @@ class Downsampler(Generic[Item]):
         return self._stride
 
     def wants_next(self) -> bool:
-        """Tell whether the next item would be kept: spare the work of making it if not."""
+        """Return whether the next item would be kept: spare the work of making it if not."""
         return self._seen % self._stride == 0
 
     def add(self, item: Item) -> None:
@@ -144,7 +144,7 @@ class Downsampler(Generic[Item]):
 def evenly(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
     """Return at most `count` items, evenly spaced, without the very ends where possible.
 
-    A stream's first and last frame are the least telling ones, so each pick is the middle of its
+    A stream's first and last frame show least, so each pick is the middle of its
     share.
     """
     if count >= len(items):

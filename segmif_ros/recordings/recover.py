@@ -76,7 +76,7 @@ def recover(
 
 
 def _profiles(texts: Iterable[str]) -> list[Qos]:
-    """Return the QoS profiles that a bag tells; of damaged text none."""
+    """Return the QoS profiles of a bag's metadata; none of damaged text."""
     profiles: list[Qos] = []
     for text in dict.fromkeys(texts):
         try:

@@ -69,7 +69,7 @@ def camera_topics(
         )
     if len(warm) != 1 or len(plain) != 1:
         raise BagError(
-            f"cannot tell the two cameras in {summary.path} apart; name them with --rgb-topic and "
+            f"cannot distinguish the two cameras in {summary.path}; name them with --rgb-topic and "
             f"--thermal-topic. It holds {summary.listing()}"
         )
     return plain[0], warm[0]
@@ -148,13 +148,13 @@ def input_transport(rgb: Topic, thermal: Topic) -> str:
     """Return the node's parameter `input_transport` that fits two topics of a bag.
 
     Raises:
-        BagError: a compressed topic that does not end in /compressed, which a node cannot hear.
+        BagError: a compressed topic without the ending /compressed; a node cannot subscribe to it.
     """
     compressed = [topic.type == COMPRESSED_IMAGE for topic in (rgb, thermal)]
     for topic, is_compressed in zip((rgb, thermal), compressed, strict=True):
         if is_compressed and not topic.name.endswith(_COMPRESSED):
             raise BagError(
-                f"compressed images on {topic.name!r}: a node hears them only on a topic that ends "
+                f"compressed images on {topic.name!r}: a node subscribes only to a topic that ends "
                 "in /compressed; record them under such a name"
             )
     return {

@@ -30,7 +30,7 @@ class VideoFrame(NamedTuple):
     """One frame of a file.
 
     Attributes:
-        time_ns: after the beginning of the stream, None where the file does not tell.
+        time_ns: after the beginning of the stream, None where the file has none.
         pixels: HxWx3 uint8 RGB; HxW uint8 or uint16 of a grey video.
     """
 
@@ -161,7 +161,7 @@ def _encode(
 
 
 def _mux(container: Any, held: Any, packets: Sequence[Any]) -> Any:
-    """Write all packets but the last one, which is returned: only the end tells how long it is."""
+    """Write all packets but the last, which is returned: its length is known at the end."""
     for packet in packets:
         if held is not None:
             container.mux(held)

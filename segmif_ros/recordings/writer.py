@@ -162,7 +162,7 @@ class BagWriter:
         return frozenset(self._connections)
 
     def knows(self, message_type: str) -> bool:
-        """Tell whether a type such as "std_msgs/msg/String" needs no definition."""
+        """Return whether a type such as "std_msgs/msg/String" needs no definition."""
         return message_type in self._store.types
 
     def add_topic(

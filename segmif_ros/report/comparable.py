@@ -41,7 +41,7 @@ def cautions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
     if bool(a["segmentation"]) != bool(b["segmentation"]):
         yield f"only the {'first' if a['segmentation'] else 'second'} report has labels"
     if a["machine"] != b["machine"]:
-        yield "the machine or its load differs, so times do not tell about the model"
+        yield "the machine or its load differs, so times do not compare the models"
     every = [report["fusion"].get("every") for report in (a, b)]
     if every[0] != every[1]:
         yield f"fusion was measured on one of {every[0]} and on one of {every[1]} pairs"

@@ -362,7 +362,7 @@ def _bag_names(report: Mapping[str, Any]) -> list[str]:
 
 
 def _by_place(table: Mapping[str, Any], names: Sequence[str], *, stamped: bool) -> _Rows:
-    """Return rows by bag and stamp: what tells that two rows are of one pair.
+    """Return rows by bag and stamp: the key that two rows of one pair share.
 
     Reports of older versions have no stamps, only seconds since the first pair that was evaluated.
     """

@@ -33,7 +33,7 @@ def rendered(template: str, *, script: bool = False, **values: Any) -> Markup:
     Args:
         template: its name without suffix.
         script: of a whole page: put in the viewer's script.
-        values: what it tells about.
+        values: what it shows.
     """
     style = asset("viewer.css") + asset("report.css")
     code = asset("viewer.js") if script else ""

@@ -55,7 +55,7 @@ class ReportPictures:
 
 
 def classes_of(report: Mapping[str, Any]) -> tuple[LabelClass, ...]:
-    """Return the model's classes as a report tells them."""
+    """Return the model's classes as a report names them."""
     return tuple(
         LabelClass(c["id"], c["name"], tuple(c["color"])) for c in report["model"]["classes"]
     )

@@ -64,7 +64,7 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """What a data set is; None in the report of a drive. `columns` and `rows` tell each pair."""
+    """What a data set is; None in the report of a drive. `columns` and `rows` hold each pair."""
 
     kind: str
     name: str

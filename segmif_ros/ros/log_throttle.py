@@ -12,7 +12,7 @@ class LogThrottle:
         self._last_ns: int | None = None
 
     def ready(self, now_ns: int) -> bool:
-        """Tell whether to log now, and take it as done if so.
+        """Return whether to log now, and count it as logged if so.
 
         Args:
             now_ns: steady time.

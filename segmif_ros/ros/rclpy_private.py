@@ -43,7 +43,7 @@ if _MISSING:
 def given_parameters(node: Node) -> dict[str, Any]:
     """Return the values given at start, declared or not: name -> rclpy Parameter.
 
-    Deleting an entry before the parameter is declared makes rclpy forget it.
+    Deleting an entry before the parameter is declared removes it from rclpy.
     """
     given: dict[str, Any] = node._parameter_overrides
     return given
@@ -83,7 +83,7 @@ class SubscriptionWait:
         self._wake.trigger()
 
     def destroy(self) -> None:
-        """Free what belongs to rclpy; nobody may wait any more."""
+        """Free what belongs to rclpy; no thread may be waiting."""
         self._wake.destroy()
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do two cameras tell the same time: rates, drops, frozen frames, the offset of their clocks."""
+"""Do two cameras have the same time: rates, drops, frozen frames, the offset of their clocks."""

@@ -48,7 +48,7 @@ class ClockDifference:
         return abs(self.thermal_ahead_ns + offset_ns) / 1e9
 
     def matters(self, offset_ns: int = 0) -> bool:
-        """Tell whether it is larger than what images may be under way for."""
+        """Return whether it is larger than the longest plausible latency of an image."""
         return self.seconds(offset_ns) > SMALLEST_S
 
     def text(self) -> str:

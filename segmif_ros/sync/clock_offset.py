@@ -110,7 +110,7 @@ class ClockOffset:
 
     Attributes:
         offset_ms: positive when thermal stamps are late: what RGB shows at t, thermal shows at
-            t + offset. None when the pictures cannot tell, then `reason` says why.
+            t + offset. None when the pictures are inconclusive, then `reason` says why.
         spread_ms: how far the estimate moves when a sixth of the recording is left out.
         agreement: correlation of the two cameras' motion at the offset, -1 to 1.
         reason: why the pictures give no estimate; empty otherwise. With an offset all the same it
@@ -124,7 +124,7 @@ class ClockOffset:
 
 
 def _unfit(overlap_s: float, gap_s: float) -> str:
-    """Return why stamps cannot tell an offset, empty if they may."""
+    """Return why stamps cannot give an offset, empty if they can."""
     if overlap_s < LEAST_SECONDS:
         # Rounded down: 4.96 s must not read as 5.0 s, which would be enough.
         return (

@@ -65,7 +65,7 @@ class ThermalNormaliser:
     def limits(self) -> tuple[float, float] | None:
         """Pixel values that map to 0 and 255 now; None before the first adaptive frame.
 
-        In mode "plateau" the limits of the newest frame, to which the curve is on its way.
+        In mode "plateau" the limits of the newest frame, to which the curve moves.
         """
         return None if self._window is None else (self._window.low, self._window.high)
 
@@ -83,7 +83,7 @@ class ThermalNormaliser:
         )
 
     def reset(self) -> None:
-        """Forget the running limits, for example after a camera was exchanged."""
+        """Reset the running limits, for example after a camera was exchanged."""
         self._window = self._curve = None
         self._hurry = False
         self.freeze = _freeze_watch()

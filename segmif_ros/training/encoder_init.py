@@ -45,7 +45,7 @@ _ANCHORS = {
     "original": re.compile(r"^(.*?)patch_embed1\.proj\.weight$"),
     "Hugging Face": re.compile(r"^(.*?)patch_embeddings\.0\.proj\.weight$"),
 }
-"""The one key that tells the layout and what stands in front of all names."""
+"""The key that identifies the layout and the prefix of all names."""
 
 
 class EncoderError(ValueError):

@@ -137,7 +137,7 @@ def train(
 
 
 class Run:
-    """A network on its way, and what happens to it in a step."""
+    """A network in training, and the work of one step."""
 
     def __init__(
         self,
@@ -397,7 +397,7 @@ def _number(value: float) -> float | None:
 def stop_on_signals() -> Iterator[threading.Event]:
     """Note the first SIGINT, SIGTERM or SIGHUP; the second one interrupts at once.
 
-    Outside the main thread, where Python takes no signals, nobody is listened to.
+    Outside the main thread, where Python takes no signals, none is handled.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -10,7 +10,7 @@ import numpy as np
 from segmif_ros.metrics.boxes import Box, BoxScores
 
 
-def test_a_row_tells_hits_and_pixels_by_light_and_class() -> None:
+def test_a_row_reports_hits_and_pixels_by_light_and_class() -> None:
     script = importlib.import_module("benchmarks.camera_shapes")
     mask = np.zeros((48, 64), np.uint8)
     mask[:10, :10] = 8

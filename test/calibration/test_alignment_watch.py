@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bumped camera is told, with its shift; wrong pairs, darkness and walls are taken for none."""
+"""A bumped camera is reported with its shift; wrong pairs, darkness and walls are not."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def bumped(right_px: float, down_px: float) -> Rig:
 @pytest.mark.parametrize(
     ("seed", "lighting", "blow"), [(65, "day", (8.0, 0.0)), (61, "night", (0.0, 8.0))]
 )
-def test_a_bumped_camera_of_the_rig_is_told_with_its_shift(
+def test_a_bumped_camera_of_the_rig_is_reported_with_its_shift(
     seed: int, lighting: str, blow: tuple[float, float]
 ) -> None:
     watch, times = AlignmentWatch(), [4.0 * number for number in range(FIRST)]
@@ -108,7 +108,7 @@ def test_a_bumped_camera_of_the_rig_is_told_with_its_shift(
     assert after[-1].shift.agreement < 0.6
 
 
-def test_a_moving_camera_is_told_after_a_few_pairs_and_clears_when_it_is_mended() -> None:
+def test_a_moving_camera_is_reported_after_a_few_pairs_and_clears_when_it_is_corrected() -> None:
     watch = AlignmentWatch()
     assert states(feed(watch, drive(FIRST))) == [UNKNOWN] * (FIRST - 1) + [ALIGNED]
     after = feed(watch, drive(WINDOW + CONFIRMED_AFTER, 8.0, start=200))
@@ -158,7 +158,7 @@ def test_a_shift_that_one_scene_shows_from_the_start_takes_longer() -> None:
     assert found == [UNKNOWN] * (needed - 1) + [MOVED]
 
 
-def test_a_rig_that_was_never_calibrated_is_told_how_far_thermal_lies_off() -> None:
+def test_a_rig_without_calibration_is_reported_with_its_shift() -> None:
     found = feed(AlignmentWatch(), drive(FIRST, 80.0), warn_px=1.0)[-1]
     assert found.state is MOVED
     assert found.last_confirmed is not None
@@ -173,7 +173,7 @@ def test_parking_before_a_wall_is_no_blow() -> None:
     assert states(feed(watch, drive(WINDOW + CONFIRMED_AFTER, start=300)))[-1] is ALIGNED
 
 
-def test_a_blow_in_a_scene_that_was_aligned_is_told_soon() -> None:
+def test_a_sudden_shift_is_reported_soon() -> None:
     watch = AlignmentWatch()
     feed(watch, stand(FIRST))
     assert states(feed(watch, stand(WINDOW + CONFIRMED_AFTER, 9.0)))[-1] is MOVED
@@ -192,7 +192,7 @@ def test_without_a_limit_nothing_counts_as_moved() -> None:
     assert feed(AlignmentWatch(), drive(FIRST, 30.0), warn_px=0.0)[-1].state is ALIGNED
 
 
-def test_pictures_of_another_size_start_anew() -> None:
+def test_pictures_of_another_size_start_again() -> None:
     watch = AlignmentWatch()
     feed(watch, drive(FIRST))
     assert feed(watch, [both_views(700)])[-1].state is UNKNOWN

@@ -37,7 +37,7 @@ def test_each_half_reaches_all_over_the_picture() -> None:
         assert 0.4 < half[:60, :80].mean() < 0.6
 
 
-def test_padding_is_told_from_a_black_sky() -> None:
+def test_padding_is_distinguished_from_a_black_sky() -> None:
     picture = blocks()
     picture[:90] = 0
     turn = cv2.getRotationMatrix2D((159.5, 119.5), 3.0, 0.98)

@@ -88,7 +88,7 @@ def test_several_pairs_outvote_a_wrong_one() -> None:
     assert (found.dx, found.dy) == pytest.approx((8.0, 0.0), abs=0.5)
 
 
-def test_likeness_tells_one_place_from_another() -> None:
+def test_likeness_distinguishes_places() -> None:
     rgb, thermal = both_views(21)
     noise = np.random.default_rng(1).normal(0, 6, rgb.shape)
     again = tile_scores(np.clip(rgb + noise, 0, 255).astype(np.uint8), thermal)

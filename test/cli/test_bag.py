@@ -74,7 +74,7 @@ def test_a_file_that_rosbag2_has_compressed_is_called_by_its_storage(folder, tmp
 
 
 def test_only_a_bag_is_replaced_by_force(folder, tmp_path, capsys):
-    """A folder with somebody's files in it is none, whatever metadata.yaml it holds."""
+    """A folder with other files in it is none, whatever metadata.yaml it holds."""
     mine = tmp_path / "mine"
     words = ["make", "--pairs", str(folder), "--out", str(mine), "--force"]
     assert main(words) == 0

@@ -54,7 +54,7 @@ def test_names_that_are_no_pairs_are_refused(
         folder_pairs(pairs, SIZE, 3, tmp_path / "names.txt")
 
 
-def test_the_rig_gives_pairs_where_nobody_has_pictures() -> None:
+def test_the_rig_gives_pairs_without_pictures() -> None:
     found = rig_pairs(SIZE, 1)
     assert len(found) == 3
     assert found[0][0].shape == (*SIZE, 3)

@@ -82,7 +82,7 @@ def test_an_old_spelling_means_the_new_one_and_says_so(
         assert hint.count("\n") == 1
 
 
-def test_a_spelling_with_a_new_meaning_is_told_by_its_value() -> None:
+def test_a_spelling_with_a_new_meaning_is_identified_by_its_value() -> None:
     check = ALL["dataset check"]
     assert check.parse_args(["x", "--labels", "/rgb/labels"]).labels == "/rgb/labels"
     assert check.parse_args(["x", "--labels", "mfnet9"]).classes == "mfnet9"

@@ -55,7 +55,7 @@ def test_json_holds_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("broken", ["missing", "file", "empty", "kind", "split", "junk"])
-def test_what_is_no_data_set_is_told_without_a_traceback(
+def test_what_is_no_data_set_is_reported_without_a_traceback(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, extra = tmp_path / "set", []

@@ -85,7 +85,7 @@ def test_no_name_of_a_bag_becomes_an_option_of_the_player(bag, monkeypatch):
 @pytest.mark.parametrize(
     ("holdable", "every", "pairs"), [(29.9, 2, 30), (10.0, 3, 20), (3.1, 10, 6)]
 )
-def test_a_slower_machine_gets_every_nth_pair_and_is_told_so(bag, holdable, every, pairs):
+def test_a_slower_machine_gets_every_nth_pair_with_a_note(bag, holdable, every, pairs):
     plan = BagSource(bag, seconds=20).plan(holdable)
     assert plan.command[plan.command.index("--every") + 1] == str(every)
     assert plan.pairs == pairs
@@ -151,7 +151,7 @@ def test_the_rig_writes_the_calibration_that_the_node_loads(tmp_path):
     assert calibration.thermal_size == (512, 640)
 
 
-def test_a_tour_tells_its_lighting(tmp_path):
+def test_a_tour_reports_its_lighting(tmp_path):
     source = rig(tmp_path, seconds=10.0)
     source.plan(10.0)
     told = [source.caption(time_s) for time_s in (0.5, 2.5, 4.5, 6.5, 9.9, 12.0)]

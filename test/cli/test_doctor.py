@@ -200,9 +200,7 @@ def test_ros2_would_start_another_python(tmp_path, monkeypatch):
     assert found.verdict is Verdict.WARN
     assert f"{tmp_path}/python3 and lacks segmif_ros" in found.fact
     (tmp_path / "ros2").unlink()
-    assert python_check().verdict is Verdict.OK, (
-        "without ros2 nobody starts python3 behind our back"
-    )
+    assert python_check().verdict is Verdict.OK, "without ros2 no python3 is started"
     programs(tmp_path, ros2="", python3=bare.replace("'cv2'", "'segmif_ros': ['ok', ''], 'cv2'"))
     assert python_check().verdict is Verdict.OK
 

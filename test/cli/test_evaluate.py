@@ -113,7 +113,7 @@ def test_thresholds_decide_the_exit_code(run, bag, tmp_path, capsys):
         (("--labels", "/no/such/topic", "--protocol", "fmb99"), "no protocol 'fmb99'"),
     ],
 )
-def test_wrong_use_is_told_before_anything_runs(words, says, run, bag, tmp_path, capsys):
+def test_wrong_use_is_reported_before_anything_runs(words, says, run, bag, tmp_path, capsys):
     assert run(bag, *words) == WRONG_USE
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out" / "report.json").exists()
@@ -124,7 +124,7 @@ def test_a_bag_that_is_not_there_is_named(run, tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_a_topic_that_is_in_no_bag_is_told_before_anything_runs(run, bag, tmp_path, capsys):
+def test_a_topic_that_is_in_no_bag_is_reported_before_anything_runs(run, bag, tmp_path, capsys):
     assert run(bag, "--rgb-topic", "/rgb/image") == FAILED
     assert "did you mean /rgb/image_raw" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

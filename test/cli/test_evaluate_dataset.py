@@ -188,7 +188,7 @@ def test_a_set_divided_by_lists_is_scored_on_its_test_list(
     assert [row[0] for row in report["pairs"]["rows"]] == ["002N"]
 
 
-def test_what_is_not_scored_is_told(
+def test_what_is_not_scored_is_reported(
     bundle: Path, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (folder / "infrared" / "001D.png").unlink()
@@ -334,7 +334,7 @@ def test_a_data_set_has_the_same_report_as_a_drive(
     page = (out / "report.html").read_text()
     for words in ("Expected calibration error", "mIoU fused", "Segmentation", "data set, read as"):
         assert words in page
-    for words in ("Frames and pairs", "light is told from the picture"):
+    for words in ("Frames and pairs", "light is estimated from the picture"):
         assert words not in page
     assert segmif(["compare", str(out), str(out)]) == 0
 

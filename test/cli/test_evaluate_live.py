@@ -44,7 +44,7 @@ def test_a_played_bag_is_counted_and_timed(tmp_path: Path) -> None:
     assert live["lost"] == 12 - report["pairs"]["evaluated"] < 6
     assert 0.0 < live["latency_ms"]["inference"]["p50"] < live["latency_ms"]["total"]["p99"]
     assert live["age_ms"]["fused"]["count"] == report["pairs"]["evaluated"]
-    # Its fused image is the visible one, so what was heard over DDS says so too.
+    # Its fused image is the visible one, and so is what came over DDS.
     rows = report["fusion"]["all"]
     assert rows["fused"]["SSIM"] == rows["visible"]["SSIM"]
     assert report["pictures"]
@@ -65,7 +65,7 @@ def test_a_bag_of_compressed_images_is_played_as_it_is(tmp_path: Path) -> None:
     assert report["sources"][0]["topics"] == {
         camera: f"{TOPICS[camera]}/compressed" for camera in ("rgb", "thermal")
     }
-    # Confidence is the thermal image, so it tells which frame the node took for a pair.
+    # Confidence is the thermal image, so it shows which frame the node paired.
     assert report["fusion"]["all"]["thermal"]["SSIM"] is not None
 
 

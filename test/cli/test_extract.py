@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of pictures from a bag and from the rig: values kept, nobody's files replaced."""
+"""Folders of pictures from a bag and from the rig: values kept, no user's files replaced."""
 
 from __future__ import annotations
 

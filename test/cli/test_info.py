@@ -14,7 +14,7 @@ from segmif_ros.network.segmif import Switches
 from segmif_ros.network.variants import build
 
 
-def test_a_bundle_tells_what_it_is_and_costs(
+def test_a_bundle_reports_what_it_is_and_costs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)

@@ -19,7 +19,7 @@ from segmif_ros.cli.set import _restart
         ("freeze_detection=maybe", "expected true or false"),
     ],
 )
-def test_what_is_no_value_is_told_before_ros_is_joined(
+def test_what_is_no_value_is_reported_before_ros_is_joined(
     word: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["set", word]) == 2

@@ -69,7 +69,7 @@ def test_a_bag_gives_rates_offset_and_settings(
 def test_a_short_look_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_bag(TiltedPairs(0.0, seconds=3.0), tmp_path / "bag")
     assert main([str(tmp_path / "bag")]) == 0
-    assert "clocks: cannot tell: the cameras overlap for 2.9" in capsys.readouterr().out
+    assert "clocks: not measurable: the cameras overlap for 2.9" in capsys.readouterr().out
 
 
 def test_one_camera_only_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,13 +83,13 @@ def test_one_camera_only_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("arguments", [[], ["bag", "--live"], ["--live", "--rgb-topic", "/a"]])
-def test_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_is_reported(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert "--live" in capsys.readouterr().err
 
 
-def test_a_look_of_no_length_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_look_of_no_length_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["bag", "--seconds", "-1"])
     assert "--seconds: '-1', expected a number above 0" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_a_finished_run_can_be_resumed_and_a_missing_one_not(
         (("bf16: false", "labels: none"), (), "none"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_words(
+def test_what_cannot_be_trained_is_reported_in_words(
     work: Path,
     capsys: pytest.CaptureFixture[str],
     change: tuple[str, str],

@@ -98,7 +98,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(
         ["bag", "--thermal-offset-ms", "nan"],
     ],
 )
-def test_wrong_use_is_told_at_once(arguments: list[str]) -> None:
+def test_wrong_use_is_reported_at_once(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2

@@ -157,7 +157,7 @@ def test_compressed_labels_are_labels_where_they_keep_their_ids(tmp_path: Path, 
         assert np.array_equal(labels, labels_of(3, 15))
 
 
-def test_bags_of_no_use_are_told(tmp_path: Path) -> None:
+def test_bags_of_no_use_are_reported(tmp_path: Path) -> None:
     (tmp_path / "drive.mcap").write_bytes(b"no bag at all")
     with pytest.raises(DatasetError, match=r"drive\.mcap' cannot be read"):
         open_dataset("auto", tmp_path / "drive.mcap")
@@ -180,7 +180,7 @@ def test_bags_of_no_use_are_told(tmp_path: Path) -> None:
         open_dataset("auto", tmp_path / "late", "train")
 
 
-def test_labels_that_do_not_fit_are_told_when_they_are_read(tmp_path: Path) -> None:
+def test_labels_that_do_not_fit_are_reported_when_they_are_read(tmp_path: Path) -> None:
     def change(item: StampedImage) -> StampedImage:
         return item._replace(image=item.image[:20]) if item.camera == "labels" else item
 

@@ -29,7 +29,7 @@ def write(root: Path, kind: str, mask: np.ndarray, confidence: np.ndarray | int 
 
 
 def street() -> np.ndarray:
-    """Road everywhere, a car that nobody drew a box around, and half of the person."""
+    """Road everywhere, a car without a box, and half of the person."""
     mask = np.full(SIZE, ROAD, np.uint8)
     mask[0:5, 0:10] = CAR
     mask[10:30, 20:30] = PERSON
@@ -65,7 +65,7 @@ def test_no_road_user_outside_its_boxes(tmp_path: Path) -> None:
     assert labels(tmp_path)[37, 2] == ROAD
 
 
-def test_a_street_teacher_is_believed_in_a_box_only_if_it_found_the_object(tmp_path: Path) -> None:
+def test_a_street_teacher_is_used_in_a_box_only_if_it_found_the_object(tmp_path: Path) -> None:
     write(tmp_path, "mask_street", street())
     merged = labels(tmp_path)
     assert merged[20, 25] == PERSON

@@ -128,7 +128,7 @@ def test_a_limit_reads_evenly_spread_pairs(tmp_path: Path) -> None:
     assert spread(5, 1) == [0]
 
 
-def test_alignment_is_told_in_pixels_with_its_direction() -> None:
+def test_alignment_is_reported_in_pixels_with_its_direction() -> None:
     statistic = AlignmentStatistic()
     for seed in range(3):
         statistic.add(street((0, 0), seed))
@@ -145,7 +145,7 @@ def test_alignment_is_told_in_pixels_with_its_direction() -> None:
     assert (result.right_px, result.down_px) == pytest.approx((6, -3), abs=0.3)
 
 
-def test_pairs_without_common_edges_or_too_small_tell_nothing() -> None:
+def test_pairs_without_common_edges_or_too_small_are_inconclusive() -> None:
     statistic = AlignmentStatistic()
     other = street((0, 0), 8)
     statistic.add(Sample(street((0, 0), 7).rgb, other.thermal, None, "two places"))

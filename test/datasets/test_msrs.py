@@ -26,10 +26,10 @@ def msrs(tmp_path: Path) -> Path:
     (tmp_path / "boxes" / "1D.txt").write_text("0 0.375 0.5 0.25 0.5\n2 0.875 0.25 0.25 0.5\n")
     mfnet = np.zeros(SIZE, np.uint8)
     mfnet[15:25, 25:35] = 2
-    mfnet[35:40, 0:5] = 3  # a bicycle nobody drew a box around
+    mfnet[35:40, 0:5] = 3  # a bicycle without a box
     cv2.imwrite(str(tmp_path / "mask_mfnet9" / "1D.png"), mfnet)
     city = np.full(SIZE, 1, np.uint8)
-    city[0:5, 0:10] = 9  # a car nobody drew a box around
+    city[0:5, 0:10] = 9  # a car without a box
     confidence = np.full(SIZE, 200, np.uint8)
     confidence[:, 50:55] = 100
     cv2.imwrite(str(tmp_path / "mask_city" / "1D.png"), city)

@@ -34,7 +34,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_every_layout_is_told_by_its_folders_and_read_pixel_by_pixel(
+def test_every_layout_is_identified_by_its_folders_and_read_pixel_by_pixel(
     kind: str, tmp_path: Path
 ) -> None:
     make, split, names, classes, labels = MAKERS[kind]
@@ -78,7 +78,7 @@ def test_all_splits_come_together_and_one_split_alone(tmp_path: Path) -> None:
         open_dataset("fmb", root, "val")
 
 
-def test_day_and_night_are_told_where_names_do(tmp_path: Path) -> None:
+def test_day_and_night_are_read_from_names(tmp_path: Path) -> None:
     msrs = open_dataset("auto", make_msrs(tmp_path / "msrs"))
     assert [e.when for e in msrs] == ["day", "night", "day", "night"]
     plain = open_dataset("auto", make_plain(tmp_path / "plain"))
@@ -117,7 +117,7 @@ def test_a_plain_folder_may_have_another_class_list_no_labels_and_split_lists(
     assert open_dataset("auto", root, annotated="mfnet9", labels="fmb15").labels == "fmb15"
 
 
-def test_what_is_no_data_set_is_told_with_what_was_looked_for(tmp_path: Path) -> None:
+def test_what_is_no_data_set_is_reported_with_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "junk").mkdir()
     with pytest.raises(DatasetError, match=r"it holds junk\. Looked for") as caught:
         open_dataset("auto", tmp_path)

@@ -93,7 +93,7 @@ def test_a_small_segment_loses_large_images(segment):
     assert "about 67% get lost" in judged(sent_hz=90.0).fact
     assert judged(bytes=100_000).verdict is Verdict.OK, "small images fit"
     segment["mib"] = None
-    assert judged().verdict is Verdict.OK, "nothing is said of what cannot be told"
+    assert judged().verdict is Verdict.OK, "nothing is said of what is unknown"
 
 
 def test_a_camera_on_another_machine_needs_no_shared_memory():
@@ -170,7 +170,7 @@ def test_a_probe_that_fails_is_a_finding():
 
 
 @pytest.mark.parametrize(("level", "verdict"), [(0, "OK"), (1, "WARN"), (2, "FAIL")])
-def test_a_running_node_speaks_for_itself(level, verdict):
+def test_a_running_node_reports_its_own_state(level, verdict):
     seen = {"diagnostics": [status("rgb", level), status("mode", 0)]}
     found = node_check(seen)
     assert found.verdict.name == verdict
@@ -200,13 +200,13 @@ def test_the_segment_of_a_process_is_the_one_whose_lock_it_holds(tmp_path: Path)
     assert segment_mib(80, proc) is None
 
 
-def test_a_topic_that_somebody_only_waits_for_is_not_offered():
+def test_a_topic_with_only_a_subscriber_is_not_offered():
     waited_for, sent = topic("/front", publishers=[]), topic("/rear")
     rgb, *_ = graph_checks(graph(waited_for, sent), {"rgb": "/front"})
-    assert rgb.fact == "nobody publishes /front; image topics: /rear"
+    assert rgb.fact == "no publisher on /front; image topics: /rear"
 
 
-def test_a_typing_error_is_told_among_all_image_topics():
+def test_a_typing_error_is_guessed_among_all_image_topics():
     """With both topics named, the probe listens to nothing else."""
     published = {"/front/image_raw": IMAGE, "/flir/image_raw": IMAGE, "/rgb/camera_info": "x/Info"}
     rgb, thermal, node = graph_checks(
@@ -243,8 +243,8 @@ def test_cameras_that_cannot_fit_need_a_calibration(thermal, verdict, words):
     assert len(graph_checks(graph(rgb), {})) == 3
 
 
-def test_a_driver_of_another_user_is_told_by_its_shared_memory(monkeypatch):
-    """It is heard of by name at most: Fast DDS does not even discover it."""
+def test_a_driver_of_another_user_is_identified_by_its_shared_memory(monkeypatch):
+    """At most its name is known: Fast DDS does not discover it."""
     unnamed = CAMERA | {"node": "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"}
     assert "start the driver with" in judged(images=0, publishers=[unnamed]).remedy
     monkeypatch.setattr("segmif_ros.ros.transport.other_users", lambda: ["flir"])

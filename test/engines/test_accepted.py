@@ -68,7 +68,7 @@ def test_the_cpu_is_not_compared(opened: Opened) -> None:
     assert facts["device"] == "CPU"
 
 
-def test_a_device_that_gives_wrong_pictures_is_refused_and_remembered(
+def test_a_device_that_gives_wrong_pictures_is_refused_and_recorded(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -127,7 +127,7 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(
 def test_onnx_runtime_on_a_gpu_is_compared_too(
     name: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The session computes on the CPU here; what counts is that nobody gets it unseen."""
+    """The session computes on the CPU here; what counts is that it is not used without a check."""
     real = onnxruntime.OnnxRuntimeEngine
     monkeypatch.setattr(
         onnxruntime, "OnnxRuntimeEngine", lambda bundle, **_: real(bundle, threads=1)

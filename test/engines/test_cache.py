@@ -144,7 +144,7 @@ def cut_short() -> None:
     raise KeyboardInterrupt
 
 
-def test_everything_is_on_the_disk_before_it_gets_its_name(
+def test_everything_is_on_the_disk_before_it_is_renamed(
     cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
@@ -253,7 +253,7 @@ def test_two_processes_take_turns(cache: EngineCache, monkeypatch: pytest.Monkey
             pytest.fail("two processes hold one lock")
         assert "another process builds this engine" in told[0]
         with cache.locked("nano", replace(KEY, precision="fp32"), deadline_s=0.0):
-            pass  # another engine is nobody's concern
+            pass  # another engine is not affected
         told.clear()
 
         def let_go(text: str) -> None:
@@ -268,7 +268,7 @@ def test_two_processes_take_turns(cache: EngineCache, monkeypatch: pytest.Monkey
         process.wait(20.0)
 
 
-def test_a_process_that_dies_holds_nothing(cache: EngineCache) -> None:
+def test_a_process_that_ends_holds_nothing(cache: EngineCache) -> None:
     process = holder(cache.folder)
     process.kill()
     process.wait(20.0)

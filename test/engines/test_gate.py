@@ -167,7 +167,7 @@ def test_what_nan_and_overflow_turn_into_is_named(value: int) -> None:
     )
 
 
-def test_a_dead_output_is_no_reason_where_the_reference_is_dead_too() -> None:
+def test_a_constant_output_is_no_reason_where_the_reference_is_constant_too() -> None:
     def blank(result: Inference) -> Inference:
         return result._replace(confidence=np.zeros_like(result.confidence))
 

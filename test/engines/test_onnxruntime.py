@@ -36,7 +36,7 @@ def one_gpu() -> Driver:
 
 
 class Session:
-    """Stands for a session of a build with a GPU; tells what it was asked for."""
+    """Stands for a session of a build with a GPU; returns what it was asked for."""
 
     asked: list[Any]
     loaded: tuple[str, ...] = tuple(PROVIDERS.values())
@@ -70,7 +70,7 @@ class Session:
 
 @pytest.fixture
 def build_with_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Session]:
-    """An onnxruntime that has everything, and a session that does as it is told."""
+    """An onnxruntime that has everything, and a session that follows its options."""
     import onnxruntime as real
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -102,7 +102,7 @@ def test_a_build_without_the_provider_is_refused_with_what_it_has(
 
 
 @pytest.mark.parametrize("name", ON_GPU)
-def test_no_gpu_is_told_before_a_session_is_made(
+def test_a_missing_gpu_is_reported_before_a_session_is_made(
     name: str, loaded_bundle: Bundle, build_with_gpu: type[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_driver() -> Driver:

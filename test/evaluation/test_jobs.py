@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many bags: the same results whatever evaluates them; a worker that dies loses nothing."""
+"""Many bags: the same results whatever evaluates them; a worker that crashes loses nothing."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def says(reason: str, task: Task) -> BagResult:
     return BagResult(task.bag, "ok", reason)
 
 
-def test_no_scheduler_is_told(tasks):
+def test_a_missing_scheduler_is_reported(tasks):
     pytest.importorskip("distributed", reason="pip install 'segmif_ros[cluster]'")
     with pytest.raises(DriveError, match="no Dask scheduler at"):
         list(on_cluster(tasks, "tcp://127.0.0.1:9", timeout_s=1.0))

@@ -190,7 +190,7 @@ def test_a_folder_of_labels_is_found_by_number_and_by_stamp(plain, bundle, tmp_p
         assert fused["protocols"]["fmb14"] == 1.0
 
 
-def test_labels_with_ids_of_another_list_are_told_and_left_out(plain, bundle, tmp_path):
+def test_labels_with_ids_of_another_list_are_reported_and_left_out(plain, bundle, tmp_path):
     for number in range(4):
         ids = truth(number)
         if number == 2:
@@ -202,7 +202,7 @@ def test_labels_with_ids_of_another_list_are_told_and_left_out(plain, bundle, tm
     assert "labels hold id 77, which is no class of 'fmb15'" in problem
 
 
-def test_labels_of_another_size_fit_by_shape_or_are_told(plain, bundle, tmp_path):
+def test_labels_of_another_size_fit_by_shape_or_are_reported(plain, bundle, tmp_path):
     half, odd = tmp_path / "half", tmp_path / "odd"
     half.mkdir(), odd.mkdir()
     small = cv2.resize(truth(0), (48, 32), interpolation=cv2.INTER_NEAREST)
@@ -291,7 +291,7 @@ def test_a_missing_topic_lists_what_is_there_and_the_nearest(plain, bundle):
     assert TOPICS["thermal"] in result.reason
 
 
-def test_what_nobody_foresaw_in_a_bag_is_its_own_reason(plain, bundle, monkeypatch, caplog):
+def test_an_unexpected_error_in_a_bag_is_its_own_reason(plain, bundle, monkeypatch, caplog):
     def broken(*_args, **_options):
         raise cv2.error("inconvertible")
 

@@ -46,7 +46,7 @@ def test_a_grouped_convolution_and_a_product_in_closed_form() -> None:
     assert head.gflop == pytest.approx(2 * 16 * 10 * 5 * 20 / 1e9)
 
 
-def test_peak_memory_counts_what_is_alive_together() -> None:
+def test_peak_memory_counts_what_is_held_together() -> None:
     # x and a (both 400 bytes) live while a is made; x is still read by the sum, so three at most.
     data = graph(
         [

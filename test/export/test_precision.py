@@ -45,7 +45,7 @@ def test_all_precisions_lie_beside_the_model(complete: Bundle) -> None:
     }  # fmt: skip
 
 
-def test_the_manifest_tells_how_they_were_made(complete: Bundle) -> None:
+def test_the_manifest_reports_how_they_were_made(complete: Bundle) -> None:
     made = complete.manifest.files["int8"].made
     assert made["for"] == "tensorrt"
     assert (made["pairs"], made["from"]) == (2, "smooth")

@@ -26,7 +26,7 @@ PAIRS = [smooth_pair(seed) for seed in range(2)]
 
 
 class Made(NamedTuple):
-    """A file, the runtime it is for, and the progress that was told."""
+    """A file, the runtime it is for, and the progress that was reported."""
 
     runtime: str
     data: bytes

@@ -46,14 +46,14 @@ def marked(row: Row) -> Any:
 
 
 class Command:
-    """What the engine of `faulty_engine_node` is told."""
+    """Commands for the engine of `faulty_engine_node`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.give("")
 
     def give(self, command: str) -> int:
-        """Tell the engine; return when, steady nanoseconds."""
+        """Command the engine; return when, steady nanoseconds."""
         part = self.path.with_suffix(".part")
         part.write_text(command)
         part.replace(self.path)

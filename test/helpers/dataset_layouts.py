@@ -79,7 +79,7 @@ def make_msrs(root: Path) -> Path:
 
 
 def make_pst900(root: Path) -> Path:
-    """PST900: two pairs for training, one for testing, with folders that nobody reads."""
+    """PST900: two pairs for training, one for testing, with folders that are not read."""
     splits = {"train": ("1_bag21_rect_rgb_frame07", "31_bag1a_rect"), "test": ("77_bag2",)}
     make_folders(root, ("rgb", "thermal", "labels"), splits, 5)
     write(root / "train" / "depth" / "31_bag1a_rect.png", np.zeros(SIZE, np.uint16))

@@ -28,7 +28,7 @@ CONCERNS = (
 
 
 def running() -> Statistics:
-    """A node in its second of good life: 30 frames each, 30 pairs, all published."""
+    """A healthy node after one second: 30 frames each, 30 pairs, all published."""
     statistics = Statistics(("fused", "mask"))
     for stream in Stream:
         counts = statistics.streams[stream]

@@ -12,7 +12,7 @@ from segmif_ros.evaluation.state import BagResult
 
 
 def dies_once(task: Task) -> BagResult:
-    """Die at the first try of a bag called "deadly"; a file beside it remembers."""
+    """Crash at the first try of a bag called "deadly"; a file beside it marks the try."""
     marker = Path(task.bag).parent / "died"
     if Path(task.bag).name == "deadly" and not marker.exists():
         marker.touch()

@@ -2,7 +2,7 @@
 """The bench of the fault matrix: a rig process, a node process, and one observer of everything.
 
 The rig writes the time of each picture into its pixels, the tiny model hands RGB and thermal on
-unchanged. So every output tells when both its pictures were taken, and that must fit its stamp.
+unchanged. So every output shows when both its pictures were taken, and that must fit its stamp.
 """
 
 from __future__ import annotations

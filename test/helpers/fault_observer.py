@@ -187,7 +187,7 @@ class Observer:
                 self.until(future.done, f"the answer of {service}", _ANSWER_S)
                 return future.result()
             except AssertionError:
-                # A server that was killed is known for some seconds, and nobody hears the request.
+                # A killed server stays discovered for some seconds, and the request is lost.
                 if self.alarm() or monotonic() > deadline:
                     raise
 
@@ -257,7 +257,7 @@ class Span:
         return next((s for s in self._statuses(expect.concern) if matches(s, expect)), None)
 
     def shows(self, shown: Shown) -> bool:
-        """Tell whether a status had this value."""
+        """Return whether a status had this value."""
         return any(s.values[shown.key] == shown.value for s in self._statuses(shown.concern))
 
     def clear_ns(self, says: Iterable[Expect], after_ns: int) -> int | None:

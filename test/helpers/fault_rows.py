@@ -222,7 +222,7 @@ DRIVERS_KILLED = Row(
     results=False, recovery_s=10.0,
 )  # fmt: skip
 NO_CLOCK = Row(
-    "no /clock", "`use_sim_time` is set and nobody publishes /clock",
+    "no /clock", "`use_sim_time` is set and no publisher on /clock",
     says=(Expect("node", ERROR, "no_clock", "--clock"),), clears=True,
 )  # fmt: skip
 STUCK = Row(

@@ -54,7 +54,7 @@ def run_row(
     end = end or (lambda: bench.faults(""))
     with recorded(row, results) as record:
         if from_start:
-            # What a node latched before it was discovered may not be heard: when is not known.
+            # What a node latched before it was discovered may not arrive: when is not known.
             _measure(bench, row, record, bench.since_start, None, end)
             record["modes"] = list(dropwhile(_SILENT.__contains__, record["modes"]))
             assert record["modes"] == row.modes_from_start(), record
@@ -95,7 +95,7 @@ def _measure(
 
 
 def _stalled(row: Row, span: Span) -> bool:
-    """Tell whether a camera was silent that should not have been: the machine held up the rig.
+    """Return whether a camera was silent that should not have been: the machine held up the rig.
 
     Then the node saw another fault than the one of the row, and the row proves nothing.
     """

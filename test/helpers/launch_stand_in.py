@@ -130,7 +130,7 @@ def start(file: str, log: Path, **given: str) -> Started:
 def refused(file: str, log: Path, told: str, **given: str) -> None:
     """Assert that the file ends with a message, and before it has started anything.
 
-    Launch forgets what the same file has started before an exception: it would stay.
+    Launch does not stop what the same file has started before an exception.
     """
     started = Started()
     with stand_in(log), pytest.raises((ValueError, RuntimeError), match=told):

@@ -17,7 +17,7 @@ from segmif_ros.view.server import ViewServer
 
 
 def view_images(index: int, heat: Heat | None = None) -> ViewImages:
-    """Visible red, thermal grey, fused blue; the grey tells frames apart."""
+    """Visible red, thermal grey, fused blue; the grey level identifies the frame."""
     return ViewImages(
         0.1 * index,
         f"frame number {index}",

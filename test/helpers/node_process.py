@@ -204,7 +204,7 @@ class Peer:
         return header
 
     def diagnostics_from(self, node_name: str) -> bool:
-        """Tell whether diagnostics of a node reach us."""
+        """Return whether diagnostics of a node reach us."""
         found = self.node.get_publishers_info_by_topic("/diagnostics")
         return any(info.node_name == node_name for info in found)
 

@@ -36,7 +36,7 @@ def build_library(folder: Path) -> Path:
 
 
 def _wanted() -> list[str]:
-    """Functions that an installed pycuda wants to find and nobody calls."""
+    """Functions that pycuda looks up and that are never called."""
     spec = find_spec("pycuda")
     if spec is None or not spec.submodule_search_locations:
         return []
@@ -62,7 +62,7 @@ class Controls:
         integrated: bool = False,
         capability: int = 87,
     ) -> None:
-        """Pretend a machine, and forget failures and counts."""
+        """Simulate a machine, and reset failures and counts."""
         self.library.stand_in_reset(init_code, gpus, int(integrated), capability)
 
     def fail(self, name: str, code: int, *, after: int = 0) -> None:

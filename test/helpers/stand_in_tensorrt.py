@@ -48,7 +48,7 @@ class Behaviour:
     kernels: list[bytes] = field(default_factory=list)
 
     def reset(self) -> None:
-        """Compute everything well, and forget."""
+        """Compute everything well, and reset."""
         self.__init__()  # type: ignore[misc]
 
 

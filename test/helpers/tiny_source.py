@@ -9,7 +9,7 @@ from segmif_ros.recordings.clips import StampedImage
 
 
 class Pairs:
-    """A small source with values that tell frames apart."""
+    """A small source with values that identify the frame."""
 
     notes = ()
 

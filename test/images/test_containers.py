@@ -136,7 +136,7 @@ def test_a_bomb_costs_neither_memory_nor_time(name: str, monkeypatch: pytest.Mon
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kB"
 
 
-def test_the_most_a_picture_can_be_packed_is_believed() -> None:
+def test_the_highest_compression_ratio_is_accepted() -> None:
     """A black picture: deflate reaches 1032 to 1, JPEG 254 pixels a byte."""
     black = np.zeros((2000, 3000), np.uint8)
     for content in (

@@ -34,7 +34,7 @@ pytestmark = [
         reason="launch and launch_ros are not installed (not on PyPI); see docs/launch.md",
     ),
 ]
-# Fast DDS reads these once in the life of a process.
+# Fast DDS reads these once per process.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 prepare_process()
 
@@ -66,7 +66,7 @@ class Launched:
             "ROS_DOMAIN_ID": str(DOMAIN),
             "ROS_LOG_DIR": str(log.parent),
             "OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen",
-            # What it starts inherits this, and can be told by it.
+            # What it starts inherits this and is identified by it.
             MARK: str(log),
         }
         command = [sys.executable, "-c", RUN, str(FILES / file)]

@@ -109,7 +109,7 @@ def test_a_process_that_launch_interrupted_has_not_failed(bag, tmp_path):
     assert not ending(bag, tmp_path, "recorder", -2, shutting_down=True)
 
 
-def test_the_cameras_are_told_by_name_as_in_the_other_verbs(bag, tmp_path, monkeypatch):
+def test_the_cameras_are_identified_by_name_as_in_the_other_verbs(bag, tmp_path, monkeypatch):
     with BagReader(bag) as reader, BagWriter(tmp_path / "bag") as out:
         for topic in ("/front/image", "/flir_boson/image"):
             out.add_topic(topic, IMAGE)

@@ -147,7 +147,7 @@ def test_every_topic_exists_and_its_reader_connects(displays, remaps):
             assert reader.reliability == image_output().reliability
         else:
             assert topic["Value"] in remaps.values()
-            # A camera driver may be best effort, and then hears no reliable reader.
+            # A camera driver may be best effort, and then does not match a reliable reader.
             assert reader.reliability == ReliabilityPolicy.BEST_EFFORT
 
 

@@ -87,7 +87,7 @@ def test_arguments_become_remaps_and_parameters(tmp_path, tiny_bundle):
     ]
 
 
-def test_a_node_that_died_is_started_again_unless_told_otherwise(tmp_path):
+def test_a_node_that_crashed_is_started_again_unless_forbidden(tmp_path):
     node = started(tmp_path)
     assert (node["respawn"], node["respawn_delay"]) == (True, 2.0)
     node = started(tmp_path, respawn="false", respawn_delay="0.5")
@@ -137,7 +137,7 @@ def test_what_cannot_work_is_refused_before_a_process_starts(tmp_path, argument,
 
 @pytest.mark.parametrize("name", ["a: b", "run #2", "'", "[1]", "{x", "1e5", "~", "null"])
 def test_files_may_have_names_that_mean_something_in_yaml(tmp_path, name):
-    """Launch reads parameters as YAML unless it is told their type."""
+    """Launch reads parameters as YAML unless their type is given."""
     rig, params = tmp_path / name / "rig.yaml", tmp_path / name / "p.yaml"
     rig.parent.mkdir()
     params.touch()

@@ -67,7 +67,7 @@ def test_inside_a_box_of_its_class_a_pixel_is_right() -> None:
     full = np.full(mask.shape, 255, np.uint8)
     scores.add(mask, full, boxes=[Box(8, 0, 0, 5, 5), Box(9, 0, 5, 5, 10)], boxed=[1, 8, 9])
     found = scores.summary(NAMES)["all"]
-    assert found == {"person": found["person"]}, "nobody draws boxes around roads"
+    assert found == {"person": found["person"]}, "roads have no boxes"
     assert (found["person"]["pixels"], found["person"]["accuracy"]) == (50, 0.5)
 
 

@@ -152,9 +152,7 @@ def test_the_reference_inputs_are_the_stored_ones(shared_reference: Path) -> Non
         np.testing.assert_allclose(image, reference[name], atol=1e-7)
 
 
-def test_the_stages_that_nobody_needs_are_right_too(
-    network: SegMiF, shared_reference: Path
-) -> None:
+def test_the_stages_that_are_unused_are_right_too(network: SegMiF, shared_reference: Path) -> None:
     reference = read(shared_reference, "b1_96x128")
     guide = torch.from_numpy(images("b1_96x128")[2]).expand(-1, 3, -1, -1)
     with torch.no_grad():

@@ -88,7 +88,7 @@ def published(rgb: np.ndarray) -> np.ndarray:
     return (levels - low) * 255 // (high - low)
 
 
-def test_the_hand_over_of_the_scripts() -> None:
+def test_the_output_of_the_scripts() -> None:
     levels = torch.randint(20, 200, (1, 3, *SIZE), generator=torch.Generator().manual_seed(1))
     rgb = (levels + 0.25) / 255.0
     got = hand_over(rgb, min_max_stretch=True, eight_bit=True) * 255.0
@@ -119,7 +119,7 @@ def test_an_image_of_one_value_stays(eight_bit: bool) -> None:
 
 @pytest.mark.parametrize("stretch", [False, True])
 @pytest.mark.parametrize("eight_bit", [False, True])
-def test_segmentation_sees_what_is_handed_over(stretch: bool, eight_bit: bool) -> None:
+def test_segmentation_sees_what_is_passed_on(stretch: bool, eight_bit: bool) -> None:
     rgb, thermal, guide = pair()
     plain = networks(Switches())[0](rgb, thermal, guide)
     switches = Switches(min_max_stretch=stretch, eight_bit_hand_over=eight_bit)

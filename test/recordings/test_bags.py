@@ -387,7 +387,7 @@ def test_foreign_channels_are_left_out_and_named(tmp_path, topic, encoding, sche
     assert not summary.damage
 
 
-def test_mcap_of_ros_1_is_told_so(tmp_path):
+def test_mcap_of_ros_1_is_named(tmp_path):
     path = mcap_of(
         tmp_path / "old.mcap",
         [("/rgb/image_raw", "ros1", ("sensor_msgs/Image", "ros1msg", b""), [(1, b"\0")])],
@@ -494,7 +494,7 @@ def test_other_peoples_topics_are_listed_with_type_and_latching(tmp_path):
         assert list(reader.messages({"/other"})) == []
 
 
-def test_a_bag_without_the_messages_it_announces_is_told(tmp_path):
+def test_a_bag_without_the_messages_it_announces_is_reported(tmp_path):
     write_bag(Pairs(), tmp_path / "b", storage="sqlite3")
     connection = sqlite3.connect(data_file(tmp_path / "b"))
     with connection:

@@ -44,7 +44,7 @@ def test_a_cut_off_bag_becomes_one_that_others_read(tmp_path: Path, storage: str
     assert main(["bag", "info", "--check", str(bag)]) == 3
 
 
-def test_types_that_nobody_knows_here_and_latching_are_kept(tmp_path: Path) -> None:
+def test_types_that_are_unknown_here_and_latching_are_kept(tmp_path: Path) -> None:
     kind = "someones_msgs/msg/Own"
     with BagWriter(tmp_path / "bag") as bag:
         bag.add_topic("/own", kind, definition=Definition("uint8 x\n"))

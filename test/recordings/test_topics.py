@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics are the cameras, and what is said when that cannot be told."""
+"""Which topics are the cameras, and the message when they are ambiguous."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_camera_that_is_there_raw_and_compressed_is_one_camera():
     assert names(packed, LWIR) == ("/front/image_raw/compressed", "/front/lwir")
 
 
-def test_transports_that_nobody_can_decode_are_no_cameras():
+def test_transports_that_cannot_be_decoded_are_no_cameras():
     """image_transport's zstd and compressedDepth have the type of JPEG, and are not."""
     packed = [
         replace(topic(f"{camera.name}/zstd", COMPRESSED_IMAGE), usable=False)
@@ -80,8 +80,8 @@ def test_named_topics_are_taken_as_they_are():
         ((RGB, LWIR), {"thermal": "/x"}, "It holds /front/image_raw"),
         ((RGB,), {}, "only one camera"),
         ((RGB, topic("/front/lwir", count=0)), {}, "only one camera"),
-        ((RGB, topic("/rear/image_raw"), LWIR), {}, "cannot tell the two cameras"),
-        ((), {}, "cannot tell the two cameras"),
+        ((RGB, topic("/rear/image_raw"), LWIR), {}, "cannot distinguish the two cameras"),
+        ((), {}, "cannot distinguish the two cameras"),
     ],
 )
 def test_what_cannot_be_told_is_said_with_the_topics_there(topics, options, says):

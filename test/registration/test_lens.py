@@ -83,7 +83,7 @@ def test_what_lies_beyond_the_turning_point_is_not_seen_twice() -> None:
     assert reached.tolist() == [True, True, False, False]
 
 
-def test_pixels_that_no_ray_reaches_are_told() -> None:
+def test_pixels_that_no_ray_reaches_are_reported() -> None:
     """The same lens on a larger sensor: nothing is imaged beyond 0.703 focal lengths."""
     lens = Intrinsics(SIZE, K, "plumb_bob", (-0.3, 0.0, 0.0, 0.0, 0.0))
     limit = 420.0 * 0.7027

@@ -126,7 +126,7 @@ def test_the_place_of_a_bag_does_not_matter():
     assert compare(made_report(), changed(sources=bags)).objections == ()
 
 
-def test_bags_of_the_same_name_are_told_apart_by_their_start():
+def test_bags_of_the_same_name_are_distinguished_by_their_start():
     start_ns = 1_700_000_900_000_000_000
     bags = [source("rosbag2"), {**source("rosbag2"), "start_ns": start_ns}]
     rows = [[row[0] - 8.0 * row[1], *row[1:]] for row in made_report()["frames"]["rows"]]

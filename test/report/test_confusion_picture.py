@@ -17,7 +17,7 @@ def test_rows_without_truth_are_left_out() -> None:
     less = confusion_picture(matrix, THREE)
     assert less.shape[0] < full.shape[0]
     assert less.shape[1] <= full.shape[1]
-    matrix[0, 2] = 1  # somebody said it, so its column is shown
+    matrix[0, 2] = 1  # it occurs, so its column is shown
     assert confusion_picture(matrix, THREE).shape[0] == less.shape[0]
 
 

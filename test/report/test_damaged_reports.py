@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports that somebody edited or that a disk damaged: a page, or one declared error."""
+"""Reports that were edited or damaged: a page, or one declared error."""
 
 from __future__ import annotations
 

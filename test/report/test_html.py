@@ -121,7 +121,7 @@ def test_a_drive_without_labels_or_anything_else_is_a_page_too(tmp_path):
     assert "<script" not in text
 
 
-def test_a_live_run_tells_latency_and_what_was_lost(tmp_path):
+def test_a_live_run_reports_latency_and_what_was_lost(tmp_path):
     latency = {"total": {"p50": 43.2, "p95": 61.5, "p99": 70.1, "count": 50}}
     live = {
         **{"sent": 60, "lost": 15, "rate_in_hz": 30.0, "rate_out_hz": 22.5},
@@ -142,7 +142,7 @@ def test_light_without_pairs_is_left_out(tmp_path):
     assert "<caption>Night</caption>" not in section
 
 
-def test_boxes_are_told_with_the_objects_that_fit_them(tmp_path):
+def test_boxes_are_reported_with_the_objects_that_fit_them(tmp_path):
     person = {"boxes": 40, "box_recall": 0.91, "box_precision": 0.82, "average_precision": 0.731,
               "object_recall": 0.64, "object_precision": 0.55}  # fmt: skip
     road = {"boxes": 3, "box_recall": 1.0}

@@ -108,7 +108,7 @@ def test_reports_of_older_versions_have_every_field():
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{not json"])
-def test_a_file_that_is_no_report_is_told(content, tmp_path):
+def test_a_file_that_is_no_report_is_reported(content, tmp_path):
     save(tmp_path, report())
     (tmp_path / REPORT_FILE).write_text(content)
     with pytest.raises(ReportError, match=REPORT_FILE):

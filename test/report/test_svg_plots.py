@@ -57,7 +57,7 @@ def test_larger_values_are_drawn_higher_and_all_inside():
     assert all(0 <= x <= 360 and 0 <= y <= 190 for x, y in places)
 
 
-def test_a_plot_tells_its_numbers_to_those_who_cannot_see_it():
+def test_a_plot_has_its_numbers_as_text():
     text = line_plot("Shift", "px", [Line("dx", [(0, 1.0), (1, 3.0), (2, 8.0)])])
     assert "smallest 1, median 3, largest 8" in re.search(r'aria-label="([^"]+)"', text)[1]
 

@@ -15,7 +15,7 @@ from segmif_ros.ros.transport import prepare_process
 if TYPE_CHECKING:
     from node_process import NodeProcess, Peer
 
-# Fast DDS reads these once in the life of a process, so they are set before any test runs.
+# Fast DDS reads these once per process, so they are set before any test runs.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 prepare_process()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a node in this process: any legal order of transitions, and nothing left behind."""
+"""The states of a node in this process: any legal order of transitions, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_transitions_hold_no_memory(tiny_bundle, ros_domain):
     assert float(ran.stdout.split()[-1]) < 12.0, "grown in 80 rounds"
 
 
-def test_a_failed_configuration_can_be_mended(make, tiny_bundle, tmp_path):
+def test_a_failed_configuration_can_be_corrected(make, tiny_bundle, tmp_path):
     node = make(model=str(tmp_path))
     idle = belongings(node)
     for _ in range(3):

@@ -12,7 +12,7 @@ from segmif_ros.ros.log_throttle import LogThrottle
 S = 1_000_000_000
 
 
-def test_the_first_is_told_and_then_one_in_ten_seconds():
+def test_the_first_is_reported_and_then_one_in_ten_seconds():
     seldom = LogThrottle()
     assert [second for second in range(31) if seldom.ready(second * S)] == [0, 10, 20, 30]
 

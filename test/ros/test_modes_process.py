@@ -27,7 +27,7 @@ AFTER_MS = 400.0
 
 
 class Cameras(Peer):
-    """A peer whose cameras can be lost one by one, and that remembers the modes it was told."""
+    """A peer whose cameras can be lost one by one, and that records the modes that it received."""
 
     def __init__(self, domain: int) -> None:
         super().__init__(domain, NAME)
@@ -173,7 +173,7 @@ def test_without_permission_it_stops_and_a_live_change_gives_it(fused):
     assert [t["mode"] for t in fused.told] == ["stopped", "rgb_only"]
 
 
-def test_late_readers_are_told_the_mode_and_a_deactivated_node_says_so(fused):
+def test_late_readers_receive_the_mode_and_that_of_a_deactivated_node(fused):
     fused.send_until("rgb_only", "rgb")
     with Cameras(fused.node.context.get_domain_id()) as late:
 

@@ -246,7 +246,7 @@ def test_without_a_subscriber_nothing_is_computed(active):
     assert int(active.status("pairing")["pairs"]) >= int(pairing["pairs"]) + 5
 
 
-def test_lazy_it_sleeps_without_subscribers_and_wakes_up_for_one(active):
+def test_lazy_it_unsubscribes_without_subscribers_and_subscribes_for_one(active):
     operator = Operator(active)
     active.listen()
     assert operator.set_parameter("lazy", True) == (True, "")
@@ -256,7 +256,7 @@ def test_lazy_it_sleeps_without_subscribers_and_wakes_up_for_one(active):
     )
     active.until(lambda: "asleep" in active.status("mode").get("reason", ""), "the reason")
     assert active.status("mode")["mode"] == "stopped"
-    # Nothing is wrong with a camera that nobody listens to.
+    # Nothing is wrong with a camera without a subscriber.
     assert {active.status(concern)["level"] for concern in ("mode", "rgb", "thermal")} == {"0"}
     active.listen("fused", "mask")
     active.until_heard()

@@ -57,7 +57,7 @@ def stamp_of(header: Any) -> int:
 
 
 def listen(domain: int, points_from: str) -> Heard:
-    """Hear the node until there is enough of everything."""
+    """Receive from the node until there is enough of everything."""
     heard, context = Heard(), Context()
     rclpy.init(context=context, domain_id=domain)
     node = rclpy.create_node("listener", context=context)
@@ -97,7 +97,7 @@ def listen(domain: int, points_from: str) -> Heard:
 
 @pytest.fixture
 def drive(tmp_path: Path, ros_domain: int) -> Iterator[Any]:
-    """Start a rig and a node, and return what is heard."""
+    """Start a rig and a node, and return what is received."""
     started: list[Any] = []
 
     def run(*rig: str, points_from: str) -> Heard:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif bag play` as a process of its own, heard over DDS."""
+"""`segmif bag play` as a process of its own, received over DDS."""
 
 import itertools
 import os
@@ -206,4 +206,4 @@ def test_no_subscriber_is_said_and_exits_3(bag, environment):
     process = player(environment, bag, "--wait-for-subscribers", "0.5")
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "nobody subscribed to /rgb/image_raw, /thermal/image_raw within 0.5 s" in err
+    assert "no subscriber on /rgb/image_raw, /thermal/image_raw within 0.5 s" in err

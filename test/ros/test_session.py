@@ -106,7 +106,7 @@ def test_hang_up_stays_ignored_under_nohup():
     subprocess.run([sys.executable, "-c", NOHUP], check=True, timeout=60)
 
 
-def test_segments_of_dead_processes_are_removed_and_no_others(tmp_path):
+def test_segments_of_ended_processes_are_removed_and_no_others(tmp_path):
     def segment(name: str, age_s: float = 60.0) -> Path:
         for path in (tmp_path / name, tmp_path / f"{name}_el"):
             path.write_bytes(b"x")

@@ -62,7 +62,7 @@ def test_the_offset_of_a_tilted_rig_is_found(lighting: str, late_ms: float) -> N
     assert found.settings["max_wait_ms"] == 120.0
 
 
-def test_a_rig_that_stands_still_tells_nothing() -> None:
+def test_a_rig_that_stands_still_is_no_evidence() -> None:
     found = report(51, "night", 80.0, 0.0)
     assert found.clocks.offset_ms is None
     assert "tilt the rig" in found.clocks.reason or "repeats" in found.clocks.reason
@@ -117,7 +117,7 @@ def test_a_clock_that_is_set_on_the_way_is_named() -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [37.0, -18.0, 7200.0])
-def test_two_clocks_are_told_though_nothing_pairs(ahead_s):
+def test_two_clocks_are_reported_though_nothing_pairs(ahead_s):
     rgb, thermal = StreamLog(), StreamLog()
     rng = np.random.default_rng(0)
     for number in range(80):

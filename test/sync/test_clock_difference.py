@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two clocks: what is told and what to set, from TAI over time zones to the time since boot."""
+"""Two clocks: what is reported and what to set, from TAI over time zones to the time since boot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_parameter_that_makes_up_for_it_is_named(ahead_s, offset_ms, words):
     assert f"set thermal_offset_ms to {offset_ms:.8g}" in found.text()
 
 
-def test_time_since_boot_beside_unix_time_is_for_the_drivers_to_mend():
+def test_time_since_boot_beside_unix_time_is_for_the_drivers_to_correct():
     found = ClockDifference(1_000 * S - 1_760_000_000 * S)
     assert found.thermal_offset_ms is None
     assert "days behind RGB stamps; let both drivers" in found.text()

@@ -40,7 +40,7 @@ def test_jitter_is_that_of_the_gaps() -> None:
     assert timing.dropped == 0
 
 
-def test_disorder_is_told_apart() -> None:
+def test_disorder_is_recognised() -> None:
     stamps = even(20, 100.0)
     stamps[5], stamps[6] = stamps[6], stamps[5]
     stamps[10] = stamps[9]

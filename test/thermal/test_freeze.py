@@ -44,7 +44,7 @@ def test_a_live_camera_is_fresh():
     assert (watch.repeated, watch.freezes) == (0, 0)
 
 
-def test_a_frozen_rgb_camera_is_told_after_a_second():
+def test_a_frozen_rgb_camera_is_reported_after_a_second():
     watch = FreezeWatch(FreezeLimits.of(Stream.RGB))
     assert states(watch, picture(0), 0.9) == ["fresh", "repeated"]
     watch = FreezeWatch(FreezeLimits.of(Stream.RGB))
@@ -198,7 +198,7 @@ def thermal_watch() -> FreezeWatch:
 def watch_film(
     freeze_s: float, *, hz: float = 30.0, jump: float = 0.0, dtype: type = np.uint16
 ) -> tuple[FreezeWatch, list[PictureState]]:
-    """One second of life, a freeze, two seconds of life; the states frame by frame."""
+    """One live second, a freeze, two live seconds; the states frame by frame."""
     watch, states = thermal_watch(), []
     for number in range(round((3.0 + freeze_s) * hz)):
         seconds = number / hz
@@ -244,7 +244,7 @@ def test_longer_than_any_shutter_is_a_stalled_camera() -> None:
     assert float(watch.facts()["shutter.last_freeze_ms"]) == pytest.approx(7000, abs=70)
 
 
-def test_a_clock_that_goes_back_or_another_size_starts_anew() -> None:
+def test_a_clock_that_goes_back_or_another_size_starts_again() -> None:
     watch, frame = thermal_watch(), live()
     for number in range(30):
         watch.observe(frame, SECOND + number * SECOND // 30)
@@ -255,7 +255,7 @@ def test_a_clock_that_goes_back_or_another_size_starts_anew() -> None:
     assert watch.observe(frame[:60], 3 * SECOND) is PictureState.FRESH
 
 
-def test_the_same_frame_seen_twice_tells_nothing() -> None:
+def test_the_same_frame_taken_twice_is_no_evidence() -> None:
     watch, frame = thermal_watch(), live()
     for _ in range(100):
         assert watch.observe(frame, 5) is PictureState.FRESH

@@ -398,7 +398,7 @@ FRAME_NS = 33_333_333
 
 
 def film_with_a_shutter(jump: float) -> list[NDArray[np.uint16]]:
-    """One second of life, two of a frozen frame, two of life that lies `jump` counts higher."""
+    """One live second, two of a frozen frame, two live ones that lie `jump` counts higher."""
     rng = np.random.default_rng(4)
 
     def live(shift: float) -> NDArray[np.uint16]:
@@ -497,7 +497,7 @@ def test_a_frame_of_nothing_but_the_largest_float_is_refused() -> None:
         ThermalNormaliser().normalise(np.full(SIZE, 3e38, np.float32))
 
 
-def test_a_scene_that_the_smallest_span_keeps_grey_is_told() -> None:
+def test_a_scene_that_the_smallest_span_keeps_grey_is_reported() -> None:
     """A camera of 0.1 K a count that sees 4 K: 40 counts."""
     normaliser = follow_at_once()
     normaliser.normalise(ramp(2900, 2940, np.uint16))

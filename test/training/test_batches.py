@@ -60,7 +60,7 @@ def test_a_phase_has_its_own_crop() -> None:
     assert draw_batch(recipe, PAIRS, 2)[2].shape == (1, 96, 64)
 
 
-def test_a_damaged_pair_is_told_where_it_is_used() -> None:
+def test_a_damaged_pair_is_reported_where_it_is_used() -> None:
     def broken() -> object:
         raise ValueError("pair 7 is damaged")
 

@@ -167,7 +167,7 @@ def test_best_weights_come_from_validation_and_are_returned(tmp_path: Path) -> N
     assert any((tmp_path / "board").iterdir())
 
 
-def test_a_run_that_begins_anew_keeps_nobody_elses_best_weights(tmp_path: Path) -> None:
+def test_a_run_that_starts_again_keeps_no_other_runs_best_weights(tmp_path: Path) -> None:
     torch.save({"average": {}, "score": 1.0}, tmp_path / "best.pt")
     (tmp_path / "log.jsonl").write_text('{"step": 900}\n')
     train(replace(RECIPE, steps=1), PAIRS, tmp_path, classes=CLASSES, options=OPTIONS)

@@ -67,7 +67,7 @@ def test_a_plain_folder_says_what_its_labels_are(tmp_path: Path) -> None:
         sources["own"][0]()
 
 
-def test_the_rig_speaks_the_classes_of_the_recipe(tmp_path: Path) -> None:
+def test_the_rig_uses_the_classes_of_the_recipe(tmp_path: Path) -> None:
     recipe = Recipe(mix={"rig": 1.0}, rig_scenes=1, labels="mfnet9")
     own = open_sources(Recipe(mix={"rig": 1.0}, rig_scenes=1), tmp_path, tmp_path)["rig"][0]()
     sample = open_sources(recipe, tmp_path, tmp_path)["rig"][0]()

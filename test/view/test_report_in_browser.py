@@ -19,7 +19,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_html(write_made_report(folder / "eval")).as_uri()
 
 
-def test_the_report_asks_nobody_and_its_viewer_works(report, watched):
+def test_the_report_sends_no_request_and_its_viewer_works(report, watched):
     page = watched.open(report)
     assert [url for url in watched.requests if not url.startswith("data:")] == [report]
     watched.point_at("classes", 60, 60)

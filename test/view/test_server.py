@@ -177,7 +177,7 @@ def test_connections_are_limited_and_come_back(server):
         with suppress(OSError, http.client.HTTPException):
             if ask(server, "/api/info")[0].status == 200:
                 return
-    pytest.fail("nobody is served any more")
+    pytest.fail("no client is served any more")
 
 
 def test_nothing_can_be_changed(server):

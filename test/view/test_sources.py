@@ -35,7 +35,7 @@ COUNT = 5
 
 
 class Drive:
-    """Thermal 10 ms before RGB; grey levels tell the frames apart, the right half is hot."""
+    """Thermal 10 ms before RGB; grey levels identify the frames, the right half is hot."""
 
     notes = ()
     frames = 2 * COUNT
@@ -151,7 +151,7 @@ def test_recorded_results_are_shown_as_they_are(result_bag, loaded_bundle):
     assert set(topics.values()) == {"fused", "mask", "confidence"}
     source = RecordedResults(BagPairs(result_bag, *TOPICS), topics, ())
     assert len(source) == COUNT - 1
-    assert source.classes == loaded_bundle.manifest.classes, "told by the bag"
+    assert source.classes == loaded_bundle.manifest.classes, "named by the bag"
     found = source.images(0)
     np.testing.assert_array_equal(found.visible, rgb(1))
     np.testing.assert_array_equal(found.fused, rgb(0))

@@ -161,13 +161,13 @@ def log_of(trt: Any) -> Any:
             _LOG.log(min(python_level, logging.INFO), "%s", text)
 
         def last_errors(self) -> str:
-            """Return the newest errors in one line and forget them."""
+            """Return the newest errors in one line and clear them."""
             said = "; ".join(self._errors) or "TensorRT gives no reason"
             self.forget()
             return said
 
         def forget(self) -> None:
-            """Forget older errors: they are not the cause of later ones."""
+            """Clear older errors: they are not the cause of later ones."""
             self._errors.clear()
             self._layers = ""
 

@@ -158,7 +158,7 @@ class Gpu0:
             self._drv.memcpy_dtoh_async(tensor.host, tensor.memory, self._stream)
 
     def event(self) -> Any:
-        """Return a new event, on which a thread sleeps instead of keeping a core busy."""
+        """Return a new event, on which a thread blocks instead of spinning."""
         flags = self._drv.event_flags
         return self._drv.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
 

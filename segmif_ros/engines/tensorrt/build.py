@@ -301,7 +301,7 @@ def _is_strong(recipe: Recipe) -> bool:
 
 
 def _set_weak_precision(trt: Any, network: Any, config: Any, recipe: Recipe) -> None:
-    """Tell the precision by flags and layers, where the network was not made strongly typed."""
+    """Set the precision by flags and layers, where the network was not made strongly typed."""
     if not has_weak_types(trt):
         return
     typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")

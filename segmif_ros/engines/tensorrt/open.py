@@ -204,7 +204,7 @@ class _Opener:
         engine = self._engine(built.plan, key, recipe)
         try:
             gate = self._checked(engine, recipe)
-            # A run that failed may be the machine's fault today: nothing to remember for ever.
+            # A run that failed may be a passing fault of the machine: not stored.
             if gate.ran:
                 self._keep(engine, key, recipe, built, gate)
         except BaseException:

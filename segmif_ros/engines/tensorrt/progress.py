@@ -94,7 +94,7 @@ class BuildProgress:
 
 
 def monitor_of(trt: Any, progress: BuildProgress) -> Any:
-    """Return an object that TensorRT tells its phases, None where the version has no such thing.
+    """Return an object that TensorRT reports its phases to, None where the version has none.
 
     Args:
         trt: the module `tensorrt`.

@@ -47,7 +47,7 @@ _BEYOND_BUILDING = {
 _LOG = logging.getLogger(__name__)
 _MIB = 1 << 20
 _OPEN: WeakSet[TensorRtEngine] = WeakSet()
-"""Engines that nobody has closed; pycuda complains about what it finds at the process's end."""
+"""Engines not closed yet; pycuda reports an error for any left at the process's end."""
 
 
 @atexit.register
@@ -95,7 +95,7 @@ class TensorRtEngine:
             plan: the engine as TensorRT built it.
             driver: the driver, which was asked and has a GPU.
             kernels: what `kernels` gave at an earlier start.
-            facts: what else to tell in `describe`.
+            facts: further entries of `describe`.
             graph: record a CUDA graph; False puts every frame on the stream call by call.
 
         Raises:
@@ -156,7 +156,7 @@ class TensorRtEngine:
         return self.collect()
 
     def submit(self, rgb: Image8, thermal: Image8) -> None:
-        """Put a frame on its way; its images may be written over at once.
+        """Submit a frame; its images may be overwritten at once.
 
         Args:
             rgb: as in `infer`.
@@ -354,7 +354,7 @@ class TensorRtEngine:
         self._graph_fact = "replayed"
 
     def _address(self, slot: _Slot) -> None:
-        """Tell TensorRT where a slot's data lies."""
+        """Give TensorRT the addresses of a slot's data."""
         for name, tensor in slot.tensors.items():
             if not self._context.set_tensor_address(name, tensor.address):
                 raise EngineError(f"TensorRT refuses memory of {name}: {self._log.last_errors()}")

@@ -64,7 +64,7 @@ class Board:
         )
 
     def dark(self, x: Matrix, y: Matrix) -> NDArray[np.bool_]:
-        """Tell where the pattern is dark; x and y in metres from the middle."""
+        """Return where the pattern is dark; x and y in metres from the middle."""
         u = x / self.square_m + (self.columns - 1) / 2
         v = y / self.square_m + (self.rows - 1) / 2
         if self.circles:

@@ -26,7 +26,7 @@ from segmif_ros.rig.draw.stage import Moment, Stage
 from segmif_ros.rig.scene.scene import Label
 
 _PLANE_TOLERANCE = 1e-3
-"""A surface seen edge on has no plane to speak of: its mean depth is taken."""
+"""A surface seen edge on has no usable plane: its mean depth is taken."""
 _FARTHEST_M = 120.0
 
 

@@ -37,7 +37,7 @@ class Damage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One image message on its way.
+    """One image message from camera to topic.
 
     Attributes:
         camera: "rgb" or "thermal".
@@ -205,7 +205,7 @@ KINDS: dict[str, Kind] = {
     "duplicate": _share("sends so many of its messages twice", _duplicate),
     "reorder": _share("so many neighbours change places", _reorder),
     "zero_stamp": Kind("", "stamps are zero", _each(lambda _: {"stamp_ns": 0})),
-    "encoding": _damaged("names an encoding that nobody knows", Damage.ENCODING),
+    "encoding": _damaged("names an unknown encoding", Damage.ENCODING),
     "size": _damaged("sends pictures half as wide and high", Damage.SIZE),
     "step": _damaged("`step` is half of what a row needs", Damage.STEP),
     "data": _damaged("the last row is missing", Damage.DATA),

@@ -160,7 +160,7 @@ def plan_people(rng: np.random.Generator, street: Street, view: View) -> tuple[P
 
 
 def _on_sidewalk(rng: np.random.Generator, street: Street, view: View, side: int) -> list[Person]:
-    """Return nobody, one person, or two who walk together."""
+    """Return no person, one, or two who walk together."""
     inner, outer = street.walk(side)
     x = side * float(rng.uniform(inner + 0.35, outer - 0.35))
     # Half of them near the start: what is far away is a few pixels high.

@@ -74,13 +74,13 @@ def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:
     if own.other_transport and received == 0:
         return (
             "never_seen",
-            f"nobody publishes {own.topic}, but {own.other_transport} is published: set the "
+            f"no publisher on {own.topic}, but {own.other_transport} is published: set the "
             "parameter input_transport to what the camera sends",
         )
     if own.publishers == 0 and received == 0:
         return (
             "never_seen",
-            f"nobody publishes {own.topic}: remap the input to the camera's topic, or start it",
+            f"no publisher on {own.topic}: remap the input to the camera's topic, or start it",
         )
     if received == 0 and own.other_users:
         users = ", ".join(own.other_users)
@@ -95,7 +95,7 @@ def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:
             "never_seen",
             f"{own.topic} has {own.publishers} publisher(s), no image in {seconds:.1f} s: "
             "does the camera stream, and has its process the Fast DDS profile "
-            "(`segmif doctor` tells)?",
+            "(`segmif doctor` checks)?",
         )
     gone = ": its publisher is gone" if own.publishers == 0 else ""
     return "stale", f"no image for {seconds:.1f} s{gone}"
@@ -157,7 +157,7 @@ def _several(counts: StreamStatistics, own: InputFacts) -> list[str]:
 
 
 def _is_further_off(facts: DiagnosticsInput, stream: Stream) -> bool:
-    """Tell whether the stamps of this camera lie further from the node's clock than the other's."""
+    """Return whether this camera's stamps differ more from the node's clock than the other's."""
     own, other = (facts.statistics.streams[s].stamps.age_ns for s in (stream, stream.other))
     return abs(own) >= abs(other)
 

@@ -128,7 +128,7 @@ class InputFacts:
         publishers: how many publish it.
         other_users: other users with shared memory of Fast DDS, looked up while no image comes.
         publisher_names: full names of their nodes, as far as DDS knows them.
-        mismatches: those of them that cannot be heard, and why.
+        mismatches: those of them whose images cannot be received, and why.
         other_transport: the compressed topic beside a raw one, or the raw one beside a compressed
             one, if that one is published and this one is not; else empty.
         held: frames that wait for a partner.
@@ -259,7 +259,7 @@ class DiagnosticsInput:
     def silent_s(self, last_ns: int | None) -> float | None:
         """Return for how long nothing came, seconds; None while inactive.
 
-        The time in which that thread stood still does not count: nobody listened.
+        The time in which that thread stood still does not count: no image was taken.
         """
         if self.active_since_ns is None:
             return None
@@ -335,7 +335,7 @@ class TotalsHistory:
         self._span_ns = span_ns
 
     def before(self, now_ns: int, totals: Totals) -> Totals:
-        """Remember `totals` and return the newest ones that are old enough."""
+        """Keep `totals` and return the newest ones that are old enough."""
         while len(self._past) > 1 and now_ns - self._past[1][0] >= self._span_ns:
             self._past.popleft()
         found = self._past[0][1]

@@ -48,7 +48,7 @@ class Threshold:
     parameter: str = ""
 
     def crossed(self, value: float, limit: float | None = None) -> bool:
-        """Tell whether a value is beyond the limit; `limit` comes from the parameter."""
+        """Return whether a value is beyond the limit; `limit` comes from the parameter."""
         bound = self.limit if limit is None else limit
         if math.isnan(bound):
             raise ValueError(f"threshold {self.state!r} needs the value of {self.parameter!r}")

@@ -172,7 +172,7 @@ class Reporter:
         return round(NANOSECONDS / self._settings().diagnostics_rate_hz)
 
     def _pause_s(self, reported_ns: int) -> float:
-        """Return the time to sleep: short, so that a changed rate acts at once."""
+        """Return the time to wait: short, so that a changed rate acts at once."""
         left_ns = reported_ns + self._period_ns() - monotonic_ns()
         return max(0.0, min(left_ns / NANOSECONDS, _LONGEST_PAUSE_S))
 
@@ -297,11 +297,11 @@ _LOGGED_AS_WARNING = "registration"
 """The one warning that belongs in the log: it lasts until the rig is calibrated."""
 _INACTIVE = "inactive"
 _LATER, _LATER_NS = "never_seen", 30 * NANOSECONDS
-"""A camera that was never heard: drivers often start after the node, so it is logged later."""
+"""A camera that never sent an image: drivers often start after the node, so it is logged later."""
 
 
 class ErrorLog:
-    """Remembers what was logged of each status."""
+    """What was logged of each status."""
 
     def __init__(self) -> None:
         self._logged: dict[str, DiagnosticEntry] = {}

@@ -252,7 +252,7 @@ def registration_section(facts: DiagnosticsInput) -> DiagnosticEntry:
 
 
 _ALIGNMENT_TEXTS = {
-    "unknown": "the pictures do not tell yet whether thermal lies on RGB",
+    "unknown": "the pictures do not show yet whether thermal lies on RGB",
     "aligned": "ok",
 }
 

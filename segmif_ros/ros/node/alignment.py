@@ -36,7 +36,7 @@ class Measured:
     Attributes:
         alignment: result of the newest measurement, None before the first.
         measured_ns: steady time of it.
-        confirmed_ns: steady time of the newest one that told something, None before the first.
+        confirmed_ns: steady time of the newest conclusive one, None before the first.
         count: measurements since the node was activated.
         cpu_ms: processor time of the newest one.
         unsure_since_ns: steady time of the first measurement after which thermal was not known to
@@ -89,7 +89,7 @@ class AlignmentCheck:
         self._worker.call(lower_priority)
 
     def due(self, check_s: float, now_ns: int) -> bool:
-        """Tell whether to offer a pair now.
+        """Return whether to measure a pair now.
 
         Args:
             check_s: time between two measurements, 0 for never.
@@ -150,7 +150,7 @@ class AlignmentCheck:
             self._busy = False
 
     def _take_in(self, task: _Task) -> None:
-        # Here, on this thread: nobody waits for it, and a node without thermal never needs it.
+        # Here, on this thread: nothing waits for it, and a node without thermal never needs it.
         from segmif_ros.calibration.alignment_watch import AlignmentWatch
         from segmif_ros.calibration.edge_shift import large_enough
 

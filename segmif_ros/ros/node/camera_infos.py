@@ -161,7 +161,7 @@ class CameraInfoInput:
             camera_info_input(),
             callback_group=ReceiverGroup(),
             qos_overriding_options=overridable(),
-            # As in `ImageInput`: they would wake the executor for every message.
+            # As in `ImageInput`: they would make the executor run for every message.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self.topic = str(self._subscription.topic_name)

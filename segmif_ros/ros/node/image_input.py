@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The subscription of one camera: raw images, or compressed ones that a thread of its own decodes.
 
-Decoding takes milliseconds, in which the intake would hear nothing.
+Decoding takes milliseconds, in which the intake would receive nothing.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ImageInput:
             stream: the camera.
             deliver: called with every message; for compressed images on the decoder's thread, so it
                 must bring a lock.
-            compressed: hear `<topic>/compressed` instead of `<topic>`.
+            compressed: subscribe to `<topic>/compressed` instead of `<topic>`.
             callback_group: of the subscription, the node's own if None.
         """
         self._node = node
@@ -93,8 +93,8 @@ class ImageInput:
             sensor_input(),
             callback_group=callback_group,
             qos_overriding_options=overridable(),
-            # rclpy's warning of an incompatible QoS would wake the executor for every image, to
-            # find nothing: Fast DDS tells both by one condition. Diagnostics name the policy.
+            # rclpy's warning of an incompatible QoS would make the executor run for every image, to
+            # find nothing: Fast DDS signals both by one condition. Diagnostics name the policy.
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             # Half of what taking an image costs; under load most of them are replaced unused.
             raw=kind is Image,
@@ -125,7 +125,7 @@ class ImageInput:
         except ImageRefused as refusal:
             outcome = refusal
         except Exception as err:
-            # Nothing that a driver sends may end the thread that hears the cameras.
+            # Nothing that a driver sends may end the thread that receives images.
             outcome = ImageRefused(Refusal.CONVERSION, f"reading {text} failed: {err!r}")
         self._deliver(self._stream, outcome, text, received_ns, now_ns)
 

@@ -66,12 +66,12 @@ class _Source:
 class ReceiverGroup(ReentrantCallbackGroup):
     """Callback group of subscriptions that an `ImageReceiver` serves: the executor passes them by.
 
-    Events of such a subscription stay with the executor; better have none, for they wake it at
+    Events of such a subscription stay with the executor and must be off: it would run at
     every message.
     """
 
     def can_execute(self, entity: Any) -> bool:
-        """Tell the executor to leave the subscription itself alone."""
+        """Keep the executor from taking from the subscription."""
         return not isinstance(entity, Subscription)
 
 
@@ -179,7 +179,7 @@ class ImageReceiver:
                     self._guarded(partial(deliver, taken.message, taken.waited_ns))
 
     def _guarded(self, action: Callable[[], None]) -> None:
-        """Run something that must not end the thread: nobody would see it end."""
+        """Run something that must not end the thread: its end would go unnoticed."""
         try:
             action()
         except Exception as err:

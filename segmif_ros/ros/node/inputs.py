@@ -247,7 +247,7 @@ class Inputs:
             self._hand_over_alone(stream, frame)
 
     def _pairs_up(self, stream: Stream, frame: Frame) -> bool:
-        """Tell whether the image fits the calibration; one of thermal that does not is refused."""
+        """Return whether the image fits the calibration; a thermal one that does not is refused."""
         if stream is Stream.THERMAL:
             return True
         expected = frame.size if self._calibration is None else self._calibration.rgb_size

@@ -74,7 +74,7 @@ class ModeStatus:
 
 
 class _Beat:
-    """Tells whether something that comes again and again still does."""
+    """Whether something periodic still arrives."""
 
     __slots__ = ("_gaps", "_last_ns")
 
@@ -98,12 +98,12 @@ class _Beat:
         self._last_ns = None
 
     def shift(self, by_ns: int, now_ns: int) -> None:
-        """Forgive a time in which nobody looked."""
+        """Leave out a time in which `decide` did not run."""
         if self._last_ns is not None:
             self._last_ns = min(now_ns, self._last_ns + by_ns)
 
     def lasts(self, after_ns: int, now_ns: int) -> bool:
-        """Tell whether the last time is not longer ago than it should be.
+        """Return whether the last arrival is recent enough.
 
         That is `after_ns`, or a few of its own periods where it is slower than that.
         """
@@ -208,7 +208,7 @@ class ModeTracker:
         return ALONE[goes_on[0]] if goes_on else Mode.STOPPED
 
     def _patient(self, policy: ModePolicy, now_ns: int) -> bool:
-        """Tell whether the missing camera still has time to come."""
+        """Return whether the missing camera still has time to come."""
         return self._pairs.lasts(policy.after_ns, now_ns) or (
             self._heard_ns is not None and now_ns - self._heard_ns <= policy.after_ns
         )
@@ -238,7 +238,7 @@ class ModeTracker:
         return reason
 
     def _is_new(self, reason: str, policy: ModePolicy, now_ns: int) -> bool:
-        """Tell whether a reason differs and has lasted; a camera that returns passes some."""
+        """Return whether a reason differs and has lasted; a returning camera causes brief ones."""
         if reason != self._next_reason[0]:
             self._next_reason = (reason, now_ns)
         lasted = now_ns - self._next_reason[1] > policy.after_ns
@@ -268,7 +268,7 @@ class StampGate:
         self._last_ns: int | None = None
 
     def passes(self, stamp_ns: int) -> bool:
-        """Tell whether a result with this stamp may come out now; if so it is the newest.
+        """Return whether a result with this stamp may come out now; if so it is the newest.
 
         A stamp more than a second older than the newest is a clock that was set back.
         """

@@ -110,7 +110,7 @@ class NodeParameters:
         )
 
     def _check_qos_overrides(self) -> None:
-        """Refuse values that rclpy would end the process for, and name topics that nobody has."""
+        """Refuse values that would make rclpy end the process, and name unknown topics."""
         overrides = given_parameters(self._node)
         topics, useless = topics_of(self._node), list[str]()
         for name in sorted(overrides):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The output topics. Nothing is computed or copied for a topic that nobody subscribes to."""
+    """The output topics. Nothing is computed or copied for a topic without a subscriber."""
 
     def __init__(self, node: LifecycleNode, manifest: Manifest) -> None:
         """Create the topics and latch the labels, so that they are there before the first mask."""
@@ -99,7 +99,7 @@ class Outputs:
             self._publishers[name].publish(message)
 
     def follow(self, confidence_threshold: float) -> None:
-        """Tell readers of the labels which probability a mask pixel has at least."""
+        """Publish in the labels which probability a mask pixel has at least."""
         if confidence_threshold != self._threshold and self._label_info is not None:
             self._label_info.publish(label_info_message(self._manifest, confidence_threshold))
         self._threshold = confidence_threshold
@@ -136,7 +136,7 @@ class Outputs:
             self._node.destroy_lifecycle_publisher(publisher)
         for publisher in self._latched:
             self._node.destroy_publisher(publisher)
-        # A worker that hangs keeps this object alive; it must not keep the node.
+        # A worker that hangs keeps a reference to this object; it must not keep the node.
         del self._node
 
     def _image(self, result: Result, name: str, alpha: float, marks: Sequence[Mark]) -> Image8:

@@ -250,7 +250,7 @@ class StampWatch:
         Args:
             stamp_ns: its stamp.
             now_ns: the node's clock; 0 while simulated time has not begun.
-            steady_ns: a clock that nobody sets.
+            steady_ns: a clock that is never set.
         """
         if stamp_ns <= 0:
             self.zero += 1
@@ -311,7 +311,7 @@ class ClockWatch:
         Args:
             simulated: parameter use_sim_time.
             now_ns: the node's clock.
-            steady_ns: a clock that nobody sets.
+            steady_ns: a clock that is never set.
         """
         before, passed = self._now_ns, steady_ns - self._steady_ns
         if now_ns != before or self._moved_ns is None:

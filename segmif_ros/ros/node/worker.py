@@ -179,7 +179,7 @@ class Worker:
         ended = self._thread.close(last=self._free, patience_s=0 if self._abandoned else patience_s)
         self._alignment.close()
         self._abandoned = not ended
-        # A runtime that hangs keeps this object alive; it must not keep the node.
+        # A runtime that hangs keeps a reference to this object; it must not keep the node.
         self._frames = self._derived = self.points = None
         return ended
 
@@ -319,7 +319,7 @@ class Worker:
         perceiver.far_pass = settings.far_pass
 
     def _check_alignment(self, pair: Pair, result: Result) -> None:
-        """Hand over a pair if it is time to and both pictures show the same moment."""
+        """Pass a pair on if it is due and both pictures show the same moment."""
         now_ns, settings = monotonic_ns(), pair.settings
         if result.rgb is None or not isinstance(pair.rgb, Frame):
             return

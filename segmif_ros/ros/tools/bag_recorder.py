@@ -117,7 +117,7 @@ class _Recorder:
         for topic in self._waiting:
             near = get_close_matches(topic, [name for name in offered if name != topic], n=1)
             guess = f"; did you mean {near[0]}?" if near else ""
-            sys.stderr.write(f"segmif bag record: nobody publishes {topic} yet{guess}\n")
+            sys.stderr.write(f"segmif bag record: no publisher on {topic} yet{guess}\n")
         sys.stderr.flush()
 
     def _subscribe(self, topic: str, publishers: Sequence[Any]) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arguments of the launch files, and the processes that are made of them.
 
-Launch hands every argument over as text, and forgets the processes that it has started when a
+Launch passes every argument as text, and loses the processes that it has started when a
 later action raises: they would stay. So every check is made here, before a launch file returns its
 first process; and a process that fails ends the launch by raising, which stops the others and gives
 launch the exit code 1.
@@ -129,7 +129,7 @@ def _span(minimum: float, maximum: float) -> str:
 
 def absolute(text: str) -> Path:
     """Return an absolute path: processes may run elsewhere, and none looks like an option."""
-    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - keeps ~name of nobody
+    return Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - keeps ~name of an unknown user
 
 
 def existing(argument: str, text: str, *, folder: bool = False) -> str:

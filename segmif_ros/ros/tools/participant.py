@@ -74,7 +74,7 @@ def watch(topics: dict[Stream, str], seconds: float) -> dict[Stream, StreamLog]:
 
     Args:
         topics: image topic of each camera.
-        seconds: how long to listen after both cameras were heard, and how long to wait for them.
+        seconds: how long to listen after both cameras sent an image, and how long to wait for them.
 
     Raises:
         ValueError: a topic is no name of one.

@@ -271,7 +271,7 @@ class _Player:
         missing = self._wait_for_subscribers()
         if missing:
             sys.stderr.write(
-                f"{NO_SUBSCRIBER} nobody subscribed to {', '.join(missing)} within "
+                f"{NO_SUBSCRIBER} no subscriber on {', '.join(missing)} within "
                 f"{self._options.wait_s:g} s; "
                 "check the topic names (--remap), ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE\n"
             )
@@ -293,7 +293,7 @@ class _Player:
         images = [
             name for name, topic in self._topics.items() if topic.type in IMAGES and topic.usable
         ]
-        # Topics nobody in this system listens to, such as labels, must not hold up the rest.
+        # Topics without a reader in this system, such as labels, must not hold up the rest.
         wanted = [name for name in images if not name.endswith("/labels")]
         deadline = time.monotonic() + self._options.wait_s
         while True:

@@ -45,7 +45,7 @@ class Recorder:
     """Subscriptions of one node; everything happens in the executor that spins it.
 
     Attributes:
-        counts: images heard by name ("rgb", "thermal", "fused", "mask", "confidence").
+        counts: images received by name ("rgb", "thermal", "fused", "mask", "confidence").
         ages_ms: arrival time minus stamp of each output, milliseconds, by name.
         refused: messages that could not be read, by name (also "labels" and "objects").
         diagnostics: newest values of each concern of the node.
@@ -193,7 +193,7 @@ class Listener:
     """Owns the context, the executor and the recorder; the caller's thread spins it.
 
     Attributes:
-        recorder: counts and keeps what was heard.
+        recorder: counts and keeps what was received.
         hears_cameras: whether the cameras' topics are subscribed to.
     """
 

@@ -138,7 +138,7 @@ class RigNode(Node):
         return self._footage.prepare(progress)
 
     def wait_for_subscribers(self, seconds: float, stop: Event) -> list[str]:
-        """Return the image topics that nobody has subscribed to after `seconds`."""
+        """Return the image topics without a subscriber after `seconds`."""
         deadline = time.monotonic() + seconds
         publishers = (self.rgb.images, self.thermal.images)
         while not stop.is_set():
@@ -195,7 +195,7 @@ class RigNode(Node):
         return sent
 
     def _send(self, message: Message) -> None:
-        """Publish what a camera has taken, as it was damaged on its way."""
+        """Publish what a camera has taken, with the damage that was requested."""
         driver = self._drivers[message.camera]
         labels = None
         if message.camera == THERMAL:
@@ -303,7 +303,7 @@ def _publish(
         missing = node.wait_for_subscribers(args.wait_for_subscribers, stop)
         if missing:
             sys.stderr.write(
-                f"segmif_rig: {NO_SUBSCRIBER} nobody subscribed to {', '.join(missing)} within "
+                f"segmif_rig: {NO_SUBSCRIBER} no subscriber on {', '.join(missing)} within "
                 f"{args.wait_for_subscribers:g} s; check topic names, ROS_DOMAIN_ID and "
                 "ROS_AUTOMATIC_DISCOVERY_RANGE\n"
             )

@@ -218,7 +218,7 @@ class ViewListener:
         if self._refusal:
             return self._refusal
         if silent:
-            return f"waiting for {', '.join(silent)}; `ros2 topic list` tells what there is"
+            return f"waiting for {', '.join(silent)}; `ros2 topic list` lists the topics"
         return "images come, but no result with the stamp of an RGB image"
 
 

@@ -27,7 +27,7 @@ def test_each_reason_has_its_own_line() -> None:
         "not paired: no_partner": 5,
         "still waiting for a partner": 1,
         REPLACED: 20,
-        "nobody subscribed": 2,
+        "no subscriber": 2,
         "failed": 3,
         LOST_AFTER: 4,
     }
@@ -41,7 +41,7 @@ def test_losses_and_results_always_make_what_was_sent(seed: int) -> None:
     assert sum(account(sent, counters, heard).values()) + heard == sent
 
 
-def test_a_node_that_is_asleep_loses_nothing() -> None:
+def test_a_node_that_is_unsubscribed_loses_nothing() -> None:
     nothing = dict.fromkeys(CALM, 0)
     assert account(100, nothing, None, asleep=True) == {ASLEEP: 100}
 

@@ -109,7 +109,7 @@ def test_results_are_as_fresh_as_an_ordinary_nodes_and_late_ones_are_rare(
 
 
 @pytest.mark.system
-def test_without_a_listener_the_worker_rests(bench: Bench, compared: Report) -> None:
+def test_without_a_listener_the_worker_is_idle(bench: Bench, compared: Report) -> None:
     (idle,) = bench("--seconds", "2", "--subscribe", "none")["runs"]
     assert idle["pairs"]["published"] == 0
     busy_worker = compared["runs"][0]["costs"]["node0"]["threads_percent"]["worker"]
@@ -236,7 +236,7 @@ def test_silence_cannot_be_compared(
     monkeypatch.setattr("benchmarks.dds.__main__.run_table", lambda _: "")
     monkeypatch.setattr("benchmarks.dds.run.Run.measure", lambda _: silent)
     assert main(["--peer", "message-filters"]) == 1
-    assert "nothing was heard of some node" in capsys.readouterr().err
+    assert "nothing came from some node" in capsys.readouterr().err
 
 
 def test_engines_are_the_shipped_model_a_folder_or_nothing() -> None:

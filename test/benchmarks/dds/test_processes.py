@@ -58,7 +58,7 @@ def test_costs_are_differences_over_wall_time() -> None:
     assert (spent.rss_mb, spent.peak_mb, spent.growth_mb) == (105.0, 130.0, pytest.approx(2.0))
 
 
-def test_threads_are_told_apart_by_their_names(tmp_path: Path) -> None:
+def test_threads_are_distinguished_by_their_names(tmp_path: Path) -> None:
     tick = os.sysconf("SC_CLK_TCK")
     folder = tmp_path / "7"
     (folder / "task").mkdir(parents=True)

@@ -85,12 +85,12 @@ def test_processor_time_is_that_of_the_node_alone() -> None:
     assert result["core_percent_per_hz"] == pytest.approx(0.5)
 
 
-def test_nobody_listening_is_no_doubt() -> None:
+def test_no_subscriber_is_no_doubt() -> None:
     counters = observed().nodes[0]["counters"] | {"skipped": 10, "published": 0}
     nodes = [{**observed().nodes[0], "counters": counters, "samples_ms": {"transport": [2.0]}}]
     result = figures(replace(SCENARIO, outputs=()), observed(consumer=None, nodes=nodes))
     assert result["doubts"] == []
-    assert result["loss"] == {"nobody subscribed": 10}
+    assert result["loss"] == {"no subscriber": 10}
     assert result["age_ms"]["all"] is None
     assert result["cpu_ms_per_result"] is None
     assert "work" not in result["stages_ms"]
@@ -120,7 +120,7 @@ def test_a_good_run_raises_no_doubt_and_is_json() -> None:
         ),
         ({"consumer": {"arrivals_ns": {
             "/rig0/segmif/output/fused": [], "/rig0/segmif/output/mask": []}, "boot_id": "a"}},
-         "heard no complete result"),
+         "received no complete result"),
     ],
 )  # fmt: skip
 def test_what_makes_figures_worthless_is_said(changes: dict[str, Any], words: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the builder is told, version by version, over the stand-in for TensorRT."""
+"""What the builder is configured with, version by version, over the stand-in for TensorRT."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def made(gpu: StandInGpu, version: str, recipe: Recipe, **options: Any) -> dict[
         ("11.4.0", "int8", 0, ["TF32"], False),
     ],
 )
-def test_precision_is_told_as_the_version_takes_it(
+def test_precision_is_set_as_the_version_takes_it(
     gpu: StandInGpu,
     bundle: Bundle,
     version: str,
@@ -107,7 +107,7 @@ def with_convolution(folder: Path) -> Recipe:
 
 
 def with_model(bundle: Bundle, model: onnx.ModelProto) -> Bundle:
-    """The same bundle with another graph, which nobody has verified."""
+    """The same bundle with another graph, which is not verified."""
     content = model.SerializeToString()
     bundle.model_path.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
@@ -228,17 +228,17 @@ def main_thread_waits() -> bool:
 
 
 def test_ctrl_c_ends_a_build(gpu: StandInGpu, bundle: Bundle) -> None:
-    """The signal comes while TensorRT works; it is told at its next step."""
+    """The signal comes while TensorRT works; it is stopped at its next step."""
     ended: list[bool] = []
 
     def building(monitor: Any) -> None:
         deadline = monotonic() + 20.0
         while not main_thread_waits():
-            assert monotonic() < deadline, "nobody waits for TensorRT"
+            assert monotonic() < deadline, "the end does not wait for TensorRT"
         signal.raise_signal(signal.SIGINT)
         monitor.phase_start("Tactics", None, 0)
         while monitor.step_complete("Tactics", 0):
-            assert monotonic() < deadline, "nobody told TensorRT"
+            assert monotonic() < deadline, "TensorRT was not stopped"
         ended.append(True)
 
     gpu.behaviour.building = building
@@ -312,7 +312,7 @@ def test_messages_of_tensorrt_reach_the_log(
     del gpu
     trt = import_tensorrt()
     log = log_of(trt)
-    assert log_of(trt) is log, "TensorRT wants one log for the process"
+    assert log_of(trt) is log, "TensorRT takes one log per process"
     with caplog.at_level(logging.INFO, "segmif_ros.engines.tensorrt.api"):
         log.log(trt.ILogger.Severity.WARNING, "slow format")
         log.log(trt.ILogger.Severity.VERBOSE, "chatter")

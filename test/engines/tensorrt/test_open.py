@@ -140,7 +140,7 @@ def test_other_options_are_another_engine(gpu: StandInGpu, opened: Opened) -> No
     assert len(gpu.behaviour.built) == 3
 
 
-def test_an_integrated_gpu_is_told_apart_by_its_memory(gpu: StandInGpu, opened: Opened) -> None:
+def test_an_integrated_gpu_is_recognised_by_its_memory(gpu: StandInGpu, opened: Opened) -> None:
     gpu.controls.reset(integrated=True)
     path = Path(opened(precision="fp32")["engine_file"])
     assert json.loads(path.with_suffix(".json").read_text())["key"]["memory_mib"] == 8192
@@ -170,7 +170,7 @@ def test_a_half_precision_that_fails_is_tried_with_more_in_float32(
     assert len(gpu.behaviour.built) == 2
     facts = opened(precision="fp16")
     assert facts["precision"] == "fp16 in convolutions, else fp32"
-    assert len(gpu.behaviour.built) == 2, "a refusal is remembered"
+    assert len(gpu.behaviour.built) == 2, "a refusal is stored"
     assert "was refused when it was built" in opened.warnings[0]
 
 

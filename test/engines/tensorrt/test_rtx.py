@@ -103,7 +103,7 @@ def cascade(variant: str, folder: Path) -> Bundle:
 
 
 def bundle_of(folder: Path, content: bytes) -> Bundle:
-    """A bundle around a graph that nobody has compared with anything."""
+    """A bundle around a graph that was never compared with a reference."""
     manifest = replace(Bundle.load("segmif-nano").manifest, size=SIZE, models={})
     digest = hashlib.sha256(content).hexdigest()
     return store_bundle(folder, content, replace(manifest, model="m.onnx", sha256=digest))

@@ -149,7 +149,7 @@ def test_an_engine_may_be_used_and_closed_on_other_threads(gpu: StandInGpu, bund
         engine.infer(*frames(1))
 
 
-def test_an_engine_that_nobody_closed_gives_everything_back(
+def test_an_engine_that_was_not_closed_gives_everything_back(
     gpu: StandInGpu, bundle: Bundle
 ) -> None:
     engine = opened(gpu, bundle)
@@ -233,7 +233,7 @@ def test_a_gpu_without_room_is_refused_and_nothing_is_kept(
         ("execute", "TensorRT failed: the stand-in refuses to execute"),
     ],
 )
-def test_every_refusal_of_tensorrt_is_heard(
+def test_every_refusal_of_tensorrt_is_raised(
     gpu: StandInGpu, bundle: Bundle, refusal: str, words: str
 ) -> None:
     gpu.behaviour.refuse.add(refusal)

@@ -68,7 +68,7 @@ def test_a_tour_with_few_frames_still_has_a_picture_for_each():
     ("options", "words"),
     [({"ahead": -1}, "-1 pairs"), ({"ahead": 100_000}, "GiB"), ({"encoding": "rgb8"}, "rgb8")],
 )
-def test_impossible_wishes_are_named(options, words):
+def test_impossible_requests_are_named(options, words):
     with pytest.raises(ValueError, match=words):
         Footage(SCENE, Rig.default(), [Lighting.DAY], **options)
     with pytest.raises(ValueError, match="lighting"):

@@ -161,7 +161,7 @@ def test_sky_is_cold_and_noise_is_small(streets):
 
 def test_smoke_blinds_the_visible_camera_only(lit):
     clear, smoke = lit[Lighting.DAY], lit[Lighting.SMOKE]
-    # Houses stand some way off: what is close shows through the smoke, as it does in life.
+    # Houses stand some way off: what is close shows through the smoke, as in reality.
     houses = clear.labels == Label.BUILDING
     assert houses.mean() > 0.02
     assert contrast(smoke.rgb, houses) < 0.3 * contrast(clear.rgb, houses)

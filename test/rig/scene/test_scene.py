@@ -73,7 +73,7 @@ def test_people_give_way_to_the_rig(driving):
     assert abs(x - driving.view.x) > 3.0
 
 
-def test_nobody_is_planned_inside_the_rig_or_on_the_crossing_cars_way():
+def test_no_person_is_planned_inside_the_rig_or_on_the_crossing_cars_way():
     for seed in range(30):
         scene = random_scene(seed)
         for house in scene.buildings:

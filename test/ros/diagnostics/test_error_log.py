@@ -31,7 +31,7 @@ def test_an_error_is_logged_once_while_it_lasts_and_when_it_ends():
     assert log.recoveries([GOOD]) == []
 
 
-def test_an_error_that_ends_with_the_activation_was_not_mended():
+def test_an_error_that_ends_with_the_activation_is_no_recovery():
     log = ErrorLog()
     log.problems([STALE], 0)
     assert log.recoveries([DiagnosticEntry("rgb", state="inactive", text="inactive")]) == []
@@ -54,10 +54,10 @@ def test_states_that_come_and_go_are_logged_every_ten_seconds():
 
 
 def test_a_driver_may_start_after_the_node_before_its_absence_is_logged():
-    log, absent = ErrorLog(), DiagnosticEntry("rgb", ERROR, "never_seen", "nobody publishes /x")
+    log, absent = ErrorLog(), DiagnosticEntry("rgb", ERROR, "never_seen", "no publisher on /x")
     assert [log.problems([absent], second * S) for second in (2, 15, 31)] == [[], [], []]
     assert log.recoveries([GOOD]) == [], "what was not logged is not over"
-    assert log.problems([absent], 32 * S) == [(ERROR, "rgb: nobody publishes /x")]
+    assert log.problems([absent], 32 * S) == [(ERROR, "rgb: no publisher on /x")]
     assert log.problems([absent], 90 * S) == []
 
 

@@ -56,7 +56,7 @@ def test_it_agrees_with_the_middleware_on_every_combination():
     assert len(pairs) == 1024
 
 
-def test_the_nodes_own_profile_hears_everybody():
+def test_the_nodes_own_profile_is_compatible_with_all():
     for profile in profiles():
         assert mismatches("/cam", [publisher(profile)], sensor_input()) == []
 

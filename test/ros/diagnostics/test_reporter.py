@@ -38,7 +38,7 @@ RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 def inputs(qos: QoSProfile) -> Any:
-    """Subscriptions of a node that hears nothing."""
+    """Subscriptions of a node that receives nothing."""
     return SimpleNamespace(
         camera=lambda stream: SimpleNamespace(
             topic=f"/reporting/input/{stream.value}", type_name="sensor_msgs/msg/Image", qos=qos
@@ -134,7 +134,7 @@ def test_it_reports_before_the_node_is_configured(start, listener):
     assert {s.level for s in listener.diagnostics[-1].status} == {b"\0"}
 
 
-def test_a_worker_that_hangs_is_told_while_the_executor_waits_for_it(start, listener):
+def test_a_worker_that_hangs_is_reported_while_the_executor_waits_for_it(start, listener):
     node = start()
     statistics = Statistics(("fused",))
     done = Event()
@@ -151,12 +151,12 @@ def test_a_worker_that_hangs_is_told_while_the_executor_waits_for_it(start, list
         done.set()
 
 
-def test_at_one_report_a_second_a_stuck_worker_is_told_within_two():
+def test_at_one_report_a_second_a_stuck_worker_is_reported_within_two():
     assert levels.STUCK.limit + 1.0 / DEFAULTS.diagnostics_rate_hz < 2.0
     assert levels.INTAKE_BLOCKED.limit + 1.0 / DEFAULTS.diagnostics_rate_hz < 2.0
 
 
-def test_a_publisher_that_cannot_be_heard_is_named(start, listener, monkeypatch):
+def test_a_publisher_that_is_incompatible_is_named(start, listener, monkeypatch):
     node = start(rgb_expected_hz=15.0)
     said: list[str] = []
     logger = SimpleNamespace(error=said.append, info=said.append)
@@ -183,7 +183,7 @@ def test_a_camera_that_sends_the_other_transport_is_named(start, listener, wante
     )
     long_ago = monotonic_ns() - 10_000_000_000
     node.become(inputs=hears, active_since_ns=long_ago)
-    named = f"nobody publishes /front/rgb{wanted}, but /front/rgb{sent} is published"
+    named = f"no publisher on /front/rgb{wanted}, but /front/rgb{sent} is published"
     listener.until(lambda: named in listener.status("rgb").get("message", ""), "the other topic")
     assert "remap the input" in listener.status("thermal")["message"]
 

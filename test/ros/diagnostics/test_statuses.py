@@ -123,7 +123,7 @@ def test_two_cameras_without_a_calibration_are_no_ok_unless_the_pictures_agree()
     assert waiting.level == OK, "no image came yet"
 
 
-def test_a_node_whose_outputs_nobody_reads_says_that_it_rests():
+def test_a_node_whose_outputs_no_one_subscribes_to_says_that_it_is_idle():
     statistics = running()
     statistics.published, statistics.skipped = 0, 30
     found = status(statistics, "engine")
@@ -152,7 +152,7 @@ def test_figures_are_machine_readable():
 @pytest.mark.parametrize(
     ("received", "publishers", "words"),
     [
-        (0, 0, "nobody publishes /cam/rgb: remap"),
+        (0, 0, "no publisher on /cam/rgb: remap"),
         (0, 2, "2 publisher(s), no image in 3.0 s: does the camera stream"),
         (30, 1, "no image for 3.0 s"),
         (30, 0, "no image for 3.0 s: its publisher is gone"),
@@ -287,7 +287,7 @@ def test_with_two_clocks_the_time_inside_the_node_is_judged():
 @pytest.mark.parametrize(
     ("policy", "state"), [("reliability", "qos_incompatible"), ("type", "wrong_type")]
 )
-def test_a_publisher_that_cannot_be_heard_is_named(policy, state):
+def test_a_publisher_that_is_incompatible_is_named(policy, state):
     mismatch = Mismatch("/front/driver", policy, "best_effort", "reliable", "set this")
     statistics = Statistics(())
     inputs = INPUTS | {Stream.RGB: InputFacts("/cam/rgb", 1, (mismatch,))}
@@ -297,11 +297,11 @@ def test_a_publisher_that_cannot_be_heard_is_named(policy, state):
     assert "set this" in found.message
     heard = replace(inputs[Stream.RGB], publishers=2)
     found = status(running(), "rgb", inputs=inputs | {Stream.RGB: heard})
-    assert found.level == OK, "another publisher is heard"
+    assert found.level == OK, "another publisher is compatible"
     assert "/front/driver" in values(found)["unheard"]
 
 
-def test_a_shutter_is_told_and_is_no_fault():
+def test_a_shutter_is_reported_and_is_no_fault():
     content = SimpleNamespace(
         state=PictureState.SHUTTER, unchanged_ns=1_500_000_000, facts=lambda: {"content": "shutter"}
     )
@@ -311,7 +311,7 @@ def test_a_shutter_is_told_and_is_no_fault():
     assert "shutter closed for 1.5 s" in found.message
 
 
-def test_while_nobody_takes_images_no_camera_is_blamed():
+def test_while_no_image_is_taken_no_camera_is_blamed():
     statistics = running()
     since = NOW - 5 * NANOSECONDS
     statistics.ticked_ns = since
@@ -345,6 +345,6 @@ def test_levels_of_the_modes(mode, level):
     assert values(found)["state"] == mode.value
 
 
-def test_the_transition_at_hand_is_told():
+def test_the_transition_at_hand_is_reported():
     found = status(Statistics(()), "node", process=ProcessFacts(lifecycle="configuring"))
     assert (found.level, found.message) == (OK, "configuring")

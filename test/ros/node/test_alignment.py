@@ -105,7 +105,7 @@ def test_the_pictures_are_copied(check, monkeypatch):
     np.testing.assert_array_equal(held.seen[0], RGB)
 
 
-def test_a_measurement_is_told_with_its_cost(check):
+def test_a_measurement_is_reported_with_its_cost(check):
     for number in range(5):
         until(lambda: check.due(1e-9, monotonic_ns()))
         offer(check, monotonic_ns())
@@ -117,7 +117,7 @@ def test_a_measurement_is_told_with_its_cost(check):
     assert measured.confirmed_ns == measured.measured_ns
 
 
-def test_after_deactivation_it_starts_anew_and_a_late_result_is_dropped(check, monkeypatch):
+def test_after_deactivation_it_starts_again_and_a_late_result_is_dropped(check, monkeypatch):
     held = Held(monkeypatch)
     offer(check)
     assert held.begun.wait(20.0)
@@ -175,7 +175,7 @@ def test_the_thread_steps_back_for_all_others(check):
     assert seen == [min(own + 10, 19)], "and this one stays where it was"
 
 
-# What the worker hands over
+# What the worker passes on
 
 
 class Taken:
@@ -233,7 +233,7 @@ def pair_of(
     )
 
 
-def test_the_worker_hands_over_registered_pairs_of_one_moment(tiny_bundle, monkeypatch):
+def test_the_worker_passes_on_registered_pairs_of_one_moment(tiny_bundle, monkeypatch):
     taken = Taken()
     monkeypatch.setattr(worker_module, "AlignmentCheck", lambda _: taken)
     logger = SimpleNamespace(**dict.fromkeys(("info", "warning", "error"), print))

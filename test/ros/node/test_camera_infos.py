@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""camera_info goes out as it came in, and one of another camera is told."""
+"""camera_info goes out as it came in, and one of another camera is reported."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executor's side with a stand-in node: what is counted, logged, paired and handed over."""
+"""The executor's side with a stand-in node: what is counted, logged, paired and passed on."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def rig() -> Rig:
     return Rig()
 
 
-def test_a_pair_is_handed_over_with_stamps_headers_and_settings(rig):
+def test_a_pair_is_passed_on_with_stamps_headers_and_settings(rig):
     rig.send(Stream.RGB, 0)
     rig.send(Stream.THERMAL, 7)
     (job,) = rig.jobs
@@ -296,7 +296,7 @@ def test_an_engine_that_fails_every_pair_is_the_reason_until_one_succeeds(rig, m
     assert rig.said[-1].mode is Mode.STOPPED
     assert rig.said[-1].reason.startswith("the engine fails at every pair: no memory for buffer 1")
     assert [s.mode for s in rig.said].count(Mode.STOPPED) == 1, "said once"
-    assert len(rig.jobs) == 44, "the worker still gets every pair, or nobody would know"
+    assert len(rig.jobs) == 44, "the worker still gets every pair, to find out"
     drive(44, 2, fails=False)
     assert rig.said[-1] == ModeStatus(Mode.FUSED, "both cameras deliver")
 
@@ -315,7 +315,7 @@ def test_the_mode_is_decided_even_if_a_camera_info_cannot_be_read(rig, monkeypat
     assert rig.said[-1].mode is Mode.RGB_ONLY
 
 
-def test_one_camera_alone_is_handed_over_with_the_stamp_it_has(rig, monkeypatch):
+def test_one_camera_alone_is_passed_on_with_the_stamp_it_has(rig, monkeypatch):
     clock = SteadyClock(monkeypatch)
     for i in range(40):
         clock.tick(rig)
@@ -341,7 +341,7 @@ def test_thermal_alone_takes_the_frame_of_the_rgb_camera_once_that_was_seen(rig,
     assert (job.header.frame_id, job.rgb_size) == ("thermal", None)
     rig.send(Stream.RGB, 1_210, step=1)
     rig.send(Stream.THERMAL, 1_220)
-    assert rig.jobs[-1].rgb_size is None, "a refused image tells nothing"
+    assert rig.jobs[-1].rgb_size is None, "a refused image is no evidence"
     rig.send(Stream.RGB, 1_240)
     rig.send(Stream.THERMAL, 1_280)
     job = rig.jobs[-1]
@@ -351,7 +351,7 @@ def test_thermal_alone_takes_the_frame_of_the_rgb_camera_once_that_was_seen(rig,
 
 
 @pytest.mark.parametrize("thermal_lag_ms", [-15, 0, 15])
-def test_no_stamp_is_handed_over_twice_or_late_across_losses(rig, monkeypatch, thermal_lag_ms):
+def test_no_stamp_is_passed_on_twice_or_late_across_losses(rig, monkeypatch, thermal_lag_ms):
     """Both cameras come and go at random; every RGB image has a result at most once, in order."""
     clock = SteadyClock(monkeypatch)
     rng = np.random.default_rng(7)
@@ -395,7 +395,7 @@ def test_a_frozen_camera_is_lost_unless_detection_is_off(rig, monkeypatch):
 
 
 @pytest.mark.parametrize(("ahead_ms", "offset_ms"), [(37_000, -37_000), (-7_200_000, 7_200_000)])
-def test_two_clocks_are_the_reason_and_the_offset_that_is_named_mends_it(
+def test_two_clocks_are_the_reason_and_the_offset_that_is_named_corrects_it(
     rig, monkeypatch, ahead_ms, offset_ms
 ):
     clock = SteadyClock(monkeypatch)
@@ -419,7 +419,7 @@ def test_two_clocks_are_the_reason_and_the_offset_that_is_named_mends_it(
     assert rig.said[-1] == ModeStatus(Mode.FUSED, "both cameras deliver")
 
 
-def test_a_looped_bag_stays_fused_and_starts_the_order_anew(rig, monkeypatch):
+def test_a_looped_bag_stays_fused_and_starts_the_order_again(rig, monkeypatch):
     clock = SteadyClock(monkeypatch)
     for _ in range(3):
         for i in range(40):

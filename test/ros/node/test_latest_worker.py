@@ -13,7 +13,7 @@ DEADLINE_S = 10.0
 
 
 class Gate:
-    """A `process` that waits to be let through, and remembers what it got and where."""
+    """A `process` that waits to be let through, and records what it got and where."""
 
     def __init__(self) -> None:
         self.open = threading.Semaphore(0)

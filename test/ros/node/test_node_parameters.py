@@ -67,7 +67,7 @@ def test_a_whole_number_is_good_for_a_double(make):
         ("latency_budget_warn_ms", -1, 100),
     ],
 )
-def test_a_bad_start_value_blocks_until_it_is_mended(make, name, bad, good):
+def test_a_bad_start_value_blocks_until_it_is_corrected(make, name, bad, good):
     node, parameters = make(**{name: bad})
     with pytest.raises(ParameterError, match=name):
         parameters.settings()
@@ -90,7 +90,7 @@ def test_a_bad_start_value_is_one_line_in_our_words(make, name, bad, line):
     assert str(caught.value) == line
 
 
-def test_several_bad_start_values_are_told_together(make):
+def test_several_bad_start_values_are_reported_together(make):
     _, parameters = make(tolerance_ms=-1.0, engine="warp")
     with pytest.raises(ParameterError, match=r"engine.*tolerance_ms"):
         parameters.settings()

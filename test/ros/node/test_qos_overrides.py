@@ -63,7 +63,7 @@ def test_overrides_reach_every_topic_of_the_node(make):
         "/segmif/output/label_info",
         "/segmif/input/rgb/compressed",
         "/segmif/input/thermal/compressed",
-        # While somebody reads the points; and with vision_msgs.
+        # While the points have a subscriber; and with vision_msgs.
         "/segmif/input/points",
         "/segmif/input/depth",
         "/segmif/output/detections",
@@ -113,7 +113,7 @@ def test_a_bad_value_refuses_the_configuration_in_one_line(make, capfd):
     assert "/clock" not in told
 
 
-def test_an_override_of_a_topic_that_nobody_has_is_named(make, capfd):
+def test_an_override_of_a_topic_that_does_not_exist_is_named(make, capfd):
     make({"qos_overrides./segmif/input/rbg.subscription.depth": 3})
     told = [line for line in capfd.readouterr().err.splitlines() if "WARN" in line]
     assert len(told) == 1

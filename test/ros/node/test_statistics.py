@@ -46,7 +46,7 @@ def test_rate_of_steady_events(hz):
     assert rate.hz(int(1000 * NANOSECONDS / hz)) == pytest.approx(hz, rel=1e-6)
 
 
-def test_rate_forgets_what_stopped():
+def test_rate_drops_what_stopped():
     rate = Rate()
     assert rate.hz(0) == 0.0
     rate.add(0)

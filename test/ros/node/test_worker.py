@@ -182,7 +182,7 @@ def test_the_camera_info_goes_out_once_with_every_result_and_alone(bench):
     assert statistics.camera_info_problem == "K[0] = 0"
     assert statistics.published_by_output["camera_info"] == 2
     bench.run(replace(pair, rgb_size=None))
-    assert len(topics.infos) == 3, "nobody knows yet where the results lie"
+    assert len(topics.infos) == 3, "where the results lie is not known yet"
 
 
 def test_live_parameters_travel_with_the_pair(bench):
@@ -236,7 +236,7 @@ def test_a_pair_that_does_not_fit_is_counted_and_the_next_one_works(bench):
     assert (statistics.published, statistics.failed_in_a_row) == (1, 0)
 
 
-def test_describe_tells_engine_size_and_registration(bench):
+def test_describe_reports_engine_size_and_registration(bench):
     facts = bench.worker.describe()
     assert facts["name"] == "onnxruntime"
     assert (facts["model"], facts["size"]) == ("tiny", "640x480")
@@ -244,7 +244,7 @@ def test_describe_tells_engine_size_and_registration(bench):
     assert float(facts["warmup_ms"]) > 0.0
 
 
-def test_describe_tells_which_file_runs_and_what_the_gate_said_of_it(tiny_bundle, tmp_path):
+def test_describe_reports_which_file_runs_and_what_the_gate_said_of_it(tiny_bundle, tmp_path):
     folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
     plain = Bundle.load(folder)
     add_model(plain, "int8", plain.model_path.read_bytes(), {"gate": "passed: fused 41 dB"})

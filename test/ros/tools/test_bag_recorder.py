@@ -92,7 +92,7 @@ def test_what_is_published_lies_in_the_bag(record: Callable[..., Any], peer: Pee
 def test_a_mistyped_topic_is_named_while_it_records(record: Callable[..., Any], tmp_path):
     recorder = record(tmp_path / "out", "/parameter_event", "/parameter_events")
     line = recorder.stderr.readline()
-    assert line.startswith("segmif bag record: nobody publishes /parameter_event yet")
+    assert line.startswith("segmif bag record: no publisher on /parameter_event yet")
     assert "did you mean /parameter_events?" in line
     ended(recorder)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif doctor` among real processes: a camera that is not heard, and one that loses images."""
+"""`segmif doctor` among real processes: images that do not arrive, and images that get lost."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif_rig`: its messages, and the process as users run it, heard over DDS."""
+"""`segmif_rig`: its messages, and the process as users run it, received over DDS."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def stamps(messages: list) -> list[int]:
 
 
 @pytest.mark.system
-def test_both_cameras_are_heard_at_their_rates_with_true_stamps(start, ears, tmp_path):
+def test_both_cameras_are_received_at_their_rates_with_true_stamps(start, ears, tmp_path):
     calibration = tmp_path / "rig.yaml"
     process = start(
         "--frames", "20", "--rate", "10", "--thermal-rate", "5", "--labels", "--seed", "14",

@@ -100,7 +100,7 @@ def test_the_newest_result_is_shown_with_its_own_images(node, listener, loaded_b
     assert listener.classes == loaded_bundle.manifest.classes
 
 
-def test_an_image_of_no_use_is_told(node, listener):
+def test_an_image_of_no_use_is_reported(node, listener):
     told = [""]
 
     def refused() -> bool:
