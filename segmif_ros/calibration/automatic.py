@@ -146,7 +146,7 @@ def _turned(
 def _too_far(
     mask: Mask, rgb_size: tuple[int, int], reach: float, padded: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Tell which shifts move the centre of the picture further than `reach`."""
+    """Return which shifts move the centre of the picture further than `reach`."""
     far = []
     for axis in (0, 1):
         shift = np.arange(padded[axis])

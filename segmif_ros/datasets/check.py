@@ -23,7 +23,7 @@ from segmif_ros.render import Legend, SheetRow, contact_sheet, overlay, palette
 OFF_PX = 2.0
 """A pair that is further off than this counts as off; small objects are a few pixels wide."""
 _LEAST_PROMINENCE = 5.5
-"""A single pair tells something from here; pairs of different places reach 5.2 by chance."""
+"""A single pair is conclusive from here; pairs of different places reach 5.2 by chance."""
 _NAMED = 5
 
 
@@ -33,7 +33,7 @@ class Alignment:
 
     Attributes:
         measured: pairs that were looked at.
-        told: pairs with enough edges in common to tell a shift; the rest of the numbers is of
+        told: pairs with enough common edges to measure a shift; the rest of the numbers is of
             these, and None where there are none.
         median_px: median of how far thermal is off, a turn included.
         right_px: median shift of thermal to the right.
@@ -63,7 +63,7 @@ class AlignmentStatistic:
         self._told: list[tuple[str, Shift]] = []
 
     def add(self, sample: Sample) -> None:
-        """Measure one pair (20 ms at 640x480); pairs that are too small tell nothing."""
+        """Measure one pair (20 ms at 640x480); pairs that are too small are inconclusive."""
         self._measured += 1
         size = (sample.rgb.shape[0], sample.rgb.shape[1])
         if not large_enough(size):

@@ -80,7 +80,7 @@ class DrivePoints:
                 labelled, and `notes` says so.
             mounting: where the sensors sit.
             tolerance_ns: largest time between a cloud and its mask.
-            rgb_topic: the RGB camera, whose camera_info tells its lens if `mounting` does not.
+            rgb_topic: the RGB camera, whose camera_info gives the lens if `mounting` does not.
 
         Raises:
             BagError: the named topic is not there.

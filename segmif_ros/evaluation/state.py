@@ -86,7 +86,7 @@ class BagResult:
 
 
 def stamp_figures(timings: Mapping[str, StreamTiming]) -> dict[str, Any]:
-    """Return what a report tells about the stamps of each camera."""
+    """Return what a report holds about the stamps of each camera."""
     return {
         name: {
             "rate_hz": timing.rate_hz,

@@ -160,7 +160,7 @@ class RecordedResults:
         Args:
             pairs: the camera images.
             topics: from `result_topics`.
-            classes: used when the bag does not tell them on .../output/labels.
+            classes: used when the bag has none on .../output/labels.
             registration: thermal -> RGB geometry for the thermal pane, none if None.
             thermal: scale and offset of the temperatures, counts if None.
 

@@ -53,7 +53,7 @@ class Memory:
     """Memory of this process, and what it gained since it settled after activation.
 
     Attributes:
-        resident_mib: resident memory, MiB; None where /proc does not tell.
+        resident_mib: resident memory, MiB; None where /proc has none.
         growth_mib: gained since 10 s after activation, MiB; 0 before.
     """
 
@@ -82,7 +82,7 @@ class Memory:
 
 
 def resident_mib() -> float | None:
-    """Return the resident memory of this process in MiB, None where /proc does not tell."""
+    """Return the resident memory of this process in MiB, None where /proc has none."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

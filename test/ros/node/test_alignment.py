@@ -285,7 +285,7 @@ def test_a_moved_camera_is_a_warning_with_its_shift():
     ("state", "changes", "word", "text"),
     [
         (None, {}, "unknown", "no pair has been measured yet"),
-        (AlignmentState.UNKNOWN, {}, "unknown", "do not tell yet"),
+        (AlignmentState.UNKNOWN, {}, "unknown", "do not show yet"),
         (AlignmentState.ALIGNED, {}, "aligned", "ok"),
         (AlignmentState.MOVED, {"check_s": 0.0}, "off", "alignment_check_s is 0"),
         (AlignmentState.MOVED, {"warn_px": 0.0}, "moved", "8.4 px off"),
