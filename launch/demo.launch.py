@@ -51,7 +51,7 @@ def start_rviz(wanted: str):
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if program is None or (wanted == "auto" and not screen):
         why = "rviz2 is not installed" if program is None else "there is no screen"
-        return [LogInfo(msg=f"no RViz: {why}; look at /segmif/output/overlay in another viewer")]
+        return [LogInfo(msg=f"no RViz: {why}; open /segmif/output/overlay in another viewer")]
     config = str(share_path("config", "segmif.rviz"))
     return [Node(executable=program, arguments=["-d", config], output="log")]
 

@@ -4,7 +4,7 @@
 ros2 launch segmif_ros segmif.launch.py rgb_topic:=/front/image thermal_topic:=/flir/image
 
 The node configures and activates itself unless autostart:=false, so no lifecycle tool is needed and
-a restarted node works again by itself. docs/launch.md has all arguments.
+a restarted node configures itself. docs/launch.md has all arguments.
 """
 
 from launch.actions import OpaqueFunction

@@ -74,7 +74,7 @@ _MODULE_OF = {
     "ThermalNormaliser": "thermal",
     "ThermalSettings": "thermal",
 }
-"""Public name -> module; loaded when it is asked for, so that a node pays for none of it."""
+"""Public name -> module; loaded on first use, so that a node does not load it."""
 
 __all__ = [
     "Box",
@@ -116,7 +116,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for."""
+    """Load an exported name."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -119,7 +119,7 @@ class Segmif:
                 registered already.
             thermal: how thermal values become grey levels, and what they mean.
             confidence_threshold: pixels below it become 255 (unlabelled), 0 to 1.
-            far_pass: "centre" looks at the middle of the picture once more at twice the size.
+            far_pass: "centre" processes the middle of the picture once more at twice the size.
 
         Raises:
             BundleError, EngineError, RegistrationError: with the value and the remedy.

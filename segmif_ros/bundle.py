@@ -3,7 +3,7 @@
 
 The same weights may lie there in further precisions, a file each; `Bundle.select` takes one.
 
-Models are data. The manifest's sha256 is compared before any runtime sees the file, the file must
+Models are data. The manifest's sha256 is compared before any runtime opens the file, the file must
 lie inside the bundle, and an ONNX that keeps weights in other files is refused.
 """
 
@@ -69,7 +69,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The facts about a model that its users need and code must not guess.
+    """The facts about a model that its users need and code must not assume.
 
     Attributes:
         name: model name, for example "segmif-nano".
@@ -316,7 +316,7 @@ def _parsed(content: bytes, source: str) -> Any:
 
 
 def _holds_nan(tensor: Any) -> bool:
-    """Look at the values of a TensorProto of 16 or 32 bits."""
+    """Check the values of a TensorProto of 16 or 32 bits."""
     kind = {tensor.FLOAT: np.float32, tensor.FLOAT16: np.float16}.get(tensor.data_type)
     if kind is None:
         return False

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML and JSON from users, read within limits and checked against a dataclass.
 
-Every such file comes through here. Whatever its bytes are, the answer is plain values, an instance
+Every such file is read here. Whatever its bytes are, the result is plain values, an instance
 of the wanted class, or a `DocumentError` that names the place, the value and what was expected.
 """
 

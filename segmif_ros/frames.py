@@ -17,15 +17,15 @@ from numpy.typing import DTypeLike, NDArray
 class Buffers:
     """Named arrays of one owner on one thread.
 
-    What is in one is valid until its owner asks for the same name again, so an owner that returns
-    one says so, and a caller who keeps it makes a copy.
+    What is in one is valid until its owner takes the same name again, so an owner that returns
+    one documents it, and a caller that keeps it makes a copy.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
-        """Return the C-contiguous array of this name; made anew when shape or dtype changed.
+        """Return the C-contiguous array of this name; allocated again when shape or dtype changed.
 
         Args:
             name: what it is for.
@@ -124,7 +124,7 @@ class Frame:
 class Pair:
     """One RGB image and the thermal image that belongs to it: arrays, or frames of the node.
 
-    One of the two may be missing: the other camera then goes on alone.
+    One of the two may be missing: the other camera then continues alone.
 
     Attributes:
         rgb: HxWx3 uint8, channel order R, G, B; None when there is no RGB image.
@@ -133,7 +133,7 @@ class Pair:
         stamp_ns: acquisition time of the RGB image, nanoseconds; of the thermal one without it.
         thermal_stamp_ns: acquisition time of the thermal image, nanoseconds; unused without it.
         frame_id: optical frame of the RGB camera (REP-103, REP-105).
-        rgb_size: (height, width) of the RGB camera, looked at only when `rgb` is None: the thermal
+        rgb_size: (height, width) of the RGB camera, used only when `rgb` is None: the thermal
             image is then brought into that geometry. None leaves it in its own.
         header: std_msgs/Header of the results; this and what follows is the node's.
         settings: parameter values in force when the pair was made.

@@ -147,7 +147,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside `path`; what is written there takes its name at the end.
 
     An exception leaves `path` as it was. Whether a folder that is there may be replaced is for the
-    caller to judge.
+    caller to decide.
 
     Raises:
         OSError: it cannot be written, with the name of `path`.

@@ -76,7 +76,7 @@ class DropReason(Enum):
     CLOCK_JUMP = "clock_jump"
     """Stamps went back by more than a second (looped bag, clock set): the old time is dropped."""
     OTHER_SIZE = "other_size"
-    """The image has another size than the calibration is for: of use alone, in no pair."""
+    """The image has another size than the calibration: usable alone, in no pair."""
     RESET = "reset"
     """`reset` was called while the frame was held."""
 
@@ -184,7 +184,7 @@ class _Track(Generic[Payload]):
         self.reordered = 0
 
     def observe(self, stamp_ns: int) -> None:
-        """Learn the period from the gap to the stamp before."""
+        """Update the period from the gap to the previous stamp."""
         if self.last_ns is not None and stamp_ns - self.last_ns <= _LONGEST_GAP_NS:
             self.gaps.append(stamp_ns - self.last_ns)
             if len(self.gaps) >= _GAPS_NEEDED:
@@ -413,7 +413,7 @@ class StreamPairer(Generic[Payload]):
         out.pairs.append(Match(rgb, thermal))
 
     def _retire_partners(self, out: Decisions[Payload]) -> None:
-        """Drop partner frames that no reference frame can be paired with any more."""
+        """Drop partner frames that no reference frame can be paired with."""
         reference = self._tracks[self._reference].held
         partners = self._tracks[self._reference.other].held
         while len(partners) > 1 and reference and partners[1].time_ns <= reference[0].time_ns:
@@ -428,7 +428,7 @@ class StreamPairer(Generic[Payload]):
         out.drops.append(Drop(stream, frame.stamp_ns, reason))
 
     def _make_room(self, stream: Stream, out: Decisions[Payload]) -> None:
-        """Bring a stream that holds one frame too many back to `queue_size`."""
+        """Reduce a stream with one frame too many to `queue_size`."""
         if stream is self._reference:
             self._decide_oldest(out, forced=True)
             self._decide(out)

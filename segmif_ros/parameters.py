@@ -125,7 +125,7 @@ MAY_GO_ON = {
     "thermal": frozenset({Stream.THERMAL}),
     "any": frozenset(Stream),
 }
-"""Values of `degraded_mode`: the cameras that may go on alone."""
+"""Values of `degraded_mode`: the cameras that may continue alone."""
 
 INPUT_TRANSPORTS: dict[str, frozenset[Stream]] = {
     "raw": frozenset(),
@@ -231,7 +231,7 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("thermal_clahe", 0.0, fills="thermal.clahe", limits=(0.0, 40.0),
         text="Clip limit of local contrast (CLAHE) on top of any mode; 0 is off, 2 is moderate."),
     ParameterSpec("degraded_mode", "any", fills="modes.degraded_mode", choices=tuple(MAY_GO_ON),
-        text="Camera that may go on alone when no pairs come (docs/modes.md); none stops "
+        text="Camera that may continue alone when no pairs come (docs/modes.md); none stops "
              "publishing."),
     ParameterSpec("degraded_after_ms", 1000.0, fills="modes.after_ns", unit="ms",
         limits=(100.0, 60000.0),
@@ -292,7 +292,7 @@ class ModePolicy:
 
     Attributes:
         degraded_mode: key of `MAY_GO_ON`.
-        after_ns: how long no usable pair comes before a camera goes on alone.
+        after_ns: time without a usable pair before a camera continues alone.
     """
 
     degraded_mode: str = "any"

@@ -26,7 +26,7 @@ from segmif_ros.thermal import ThermalNormaliser
 
 FarPass = Literal["off", "centre"]
 FAR_PASSES: tuple[FarPass, ...] = ("off", "centre")
-"""Whether the middle of the picture goes through the network once more, at twice the size."""
+"""Whether the network processes the middle of the picture once more, at twice the size."""
 
 _SECOND_WARM_UP_BELOW_MS = 2_000.0
 
@@ -208,7 +208,7 @@ class Perceiver:
         return merged, surest
 
     def _inputs(self, rgb: Image8 | None, thermal: Image8 | None) -> tuple[Image8, Image8]:
-        """Bring both to the engine's size; a missing camera is zeros."""
+        """Resize both to the engine's size; a missing camera is zeros."""
         size = self.engine.size
         return (
             self._blank("no rgb", (*size, 3)) if rgb is None else self._fitted("rgb", rgb),
@@ -251,7 +251,7 @@ class Perceiver:
         return blank
 
     def _fitted(self, name: str, image: Image8) -> Image8:
-        """Bring an image to the engine's size, C-contiguous."""
+        """Resize an image to the engine's size, C-contiguous."""
         larger = image.shape[0] > self.engine.size[0] or image.shape[1] > self.engine.size[1]
         how = cv2.INTER_AREA if larger else cv2.INTER_LINEAR
         image = self._scaled(f"{name} in", image, self.engine.size, how)

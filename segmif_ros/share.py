@@ -41,7 +41,7 @@ def share_path(*parts: str) -> Path:
 
 
 def install_command(*extras: str) -> str:
-    """Return the command that brings packages of an extra into the Python that runs this.
+    """Return the command that installs packages of an extra into this Python.
 
     Args:
         extras: of setup.py, for example "train".

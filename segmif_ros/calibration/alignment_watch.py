@@ -56,7 +56,7 @@ class Alignment:
 
     Attributes:
         state: changes only after several measurements that agree.
-        judgement: what the newest pairs say by themselves.
+        judgement: result of the newest pairs alone.
         shift: of the newest pairs.
         last_confirmed: the newest conclusive shift, None before the first; of a moved
             camera the newest that said so.
@@ -75,7 +75,7 @@ class Alignment:
 
 
 class AlignmentWatch:
-    """Judges pairs one after the other; one thread at a time."""
+    """Assesses pairs one after the other; one thread at a time."""
 
     def __init__(self) -> None:
         self.reset()

@@ -207,7 +207,7 @@ class AutomaticFit:
 
     Attributes:
         calibration: ready to be saved.
-        change_px: what the pictures asked for against thermal only scaled, RMS over the RGB image.
+        change_px: measured shift against thermal only scaled, RMS over the RGB image.
             Below the accuracy of the method, the calibration leaves thermal only scaled.
         disagreement_px: between two halves of the picture, RMS over the RGB image.
         prominence: how far the alignment stands out; 1 is not at all.
@@ -322,7 +322,7 @@ def _checked(
 def _judged(
     fitted: _Fitted | None, prominence: float, plain: Matrix, camera: TurnedCamera, share: float
 ) -> _Verdict:
-    """Judge a fit; `share` is what of a change the halves may differ."""
+    """Assess a fit; `share`: the part of a change by which the halves may differ."""
     if fitted is None or prominence < LEAST_PROMINENCE:
         reason = f"prominence {prominence:.2f}, at least {LEAST_PROMINENCE}"
         return _Verdict(math.nan, math.nan, reason)
@@ -346,7 +346,7 @@ def _refined(levels: Sequence[Level], camera: TurnedCamera, start: Matrix) -> _F
     camera = tried[best]
     halves = []
     for half in (0, 1):
-        # From the first guess: from the common result a half would hardly move.
+        # From the initial value: from the common result a half would hardly change.
         _, alone = _climbed(levels, camera, place, half)
         halves.append(camera.matrix(alone))
     return _Fitted(camera.matrix(whole), (halves[0], halves[1]), agreement)

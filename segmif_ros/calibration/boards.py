@@ -95,7 +95,7 @@ class BoardFit:
         residual_px: between the cameras, RMS over the views in use, thermal pixels.
         views: one for each sighting.
         halves_px: registration by every other view against that by the rest, RMS over the RGB
-            image: what the result can be trusted to; NaN with too few views for that.
+            image: accuracy of the result; NaN with too few views.
         coverage: share of the RGB picture inside the outermost corners of the views in use.
     """
 
@@ -165,7 +165,7 @@ def fit_rig(
         pattern: what was held.
         rgb_size: (height, width).
         thermal_size: (height, width).
-        depth_m: nearest and furthest depth of the scene the rig will look at, metres.
+        depth_m: nearest and furthest depth of the expected scene, metres.
 
     Raises:
         CalibrationError: too few views, or too few that agree.

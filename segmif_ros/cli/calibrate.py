@@ -168,7 +168,7 @@ def _board_arguments(board: argparse.ArgumentParser) -> None:
         "--limit",
         type=whole(1, _MOST_VIEWS),
         default=40,
-        help="pairs to look at, evenly spaced",
+        help="pairs to read, evenly spaced",
     )
     board.add_argument(
         "--flat",
@@ -222,7 +222,7 @@ def _board(args: argparse.Namespace) -> int:
         say(view.line())
     say(f"the boards reached {100 * fit.coverage:.0f} % of the RGB picture")
     if fit.coverage < _LEAST_COVERAGE:
-        say("warning: beyond them the lens is a guess; hold the board near the borders as well")
+        say("warning: beyond them the lens is extrapolated; hold the board near the borders too")
     if math.isnan(fit.halves_px):
         say("warning: too few views to estimate the accuracy; 12 or more can be halved")
     elif fit.halves_px > _LARGEST_HALVES_PX:

@@ -76,7 +76,7 @@ def report(result: GateResult) -> str:
     ]
     if result.class_agreement:
         classes = ", ".join(f"{k} {v:.1%}" for k, v in result.class_agreement.items())
-        lines.append(f"classes (at least {asked.class_agreement:.0%} asked): {classes}")
+        lines.append(f"classes (at least {asked.class_agreement:.0%} required): {classes}")
     lines += [f"reason: {reason}" for reason in result.reasons]
     lines.append("passed" if result.passed else "failed")
     return "\n".join(lines)

@@ -181,7 +181,7 @@ def _failed(prog: str, err: Exception, code: int) -> int:
     if len(text) < _LONG_MESSAGE:
         text = " ".join(text.split())
     elif not type(err).__module__.startswith("segmif_ros."):
-        text = text.splitlines()[0]  # other packages go on for pages; ours quote a process's log
+        text = text.splitlines()[0]  # other packages' are pages long; ours quote a process's log
     sys.stderr.write(f"{prog}: {code_of(err)} {text}\n")
     return code
 
@@ -263,7 +263,7 @@ def as_size(shape: tuple[int, int]) -> str:
 
 
 def require_landscape(shape: tuple[int, int], *, confirmed: bool) -> None:
-    """Ask before a model becomes higher than wide: sizes once were typed the other way round.
+    """Ask before a model becomes higher than wide: sizes were given as HxW in earlier versions.
 
     Raises:
         UsageError: not confirmed.

@@ -16,7 +16,7 @@ from segmif_ros.rig.draw.footage import TOUR
 
 ON_TOUR = "tour"
 LIGHTINGS = (*(lighting.value for lighting in TOUR), ON_TOUR)
-"""What the rig can be asked for; a tour goes through all the others."""
+"""Lightings of the rig; a tour shows all the others."""
 
 WAIT_S = "30"
 """How long a source waits for the node to subscribe, seconds."""

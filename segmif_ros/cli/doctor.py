@@ -12,7 +12,7 @@ from segmif_ros.doctor import camera_checks, machine_checks, ros_checks
 from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text
 
 DESCRIPTION = (
-    "Looks at ROS, the transport, both cameras' topics, engines, GPU, shared memory and Python "
+    "Checks ROS, the transport, both cameras' topics, engines, GPU, shared memory and Python "
     "packages. Each line is OK, WARN or FAIL, with the remedy below it."
 )
 
@@ -41,7 +41,7 @@ def parser() -> Parser:
 def _cameras(args: argparse.Namespace) -> list[CheckResult]:
     named = {"rgb": args.rgb_topic, "thermal": args.thermal_topic}
     chosen = {camera: topic for camera, topic in named.items() if topic}
-    # With one topic named the other is still to be guessed, so all are listened to.
+    # With one topic named the other is still unknown, so all are subscribed to.
     topics = list(chosen.values()) if len(chosen) == len(named) else []
     return camera_checks.graph_checks(camera_checks.look_at_graph(topics, args.seconds), chosen)
 
@@ -60,7 +60,7 @@ def examine(args: argparse.Namespace) -> list[CheckResult]:
         ros = ros_checks.ros_check()
         rest = [ros]
         if ros.verdict is Verdict.FAIL:
-            rest.append(CheckResult("cameras", Verdict.WARN, "not looked at: that needs ROS 2"))
+            rest.append(CheckResult("cameras", Verdict.WARN, "not checked: that needs ROS 2"))
         else:
             rest += [ros_checks.transport_check(), *_cameras(args)]
         return [*rest, *(future.result() for future in machine)]

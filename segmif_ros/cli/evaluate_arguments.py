@@ -91,7 +91,7 @@ def refusal(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """Return the arguments of `own_folder` about an earlier result."""
     if args.force or args.resume:
         return {}
-    resume = "" if args.dataset else "--resume goes on with it, "
+    resume = "" if args.dataset else "--resume continues it, "
     advice = f"{resume}--force replaces it, or choose another folder with --out"
     return {"refused": names, "advice": advice}
 
@@ -116,7 +116,7 @@ def evaluate_parser(**options: Any) -> Parser:
     )
     shared(many, "--force")
     many.add_argument(
-        "--resume", action="store_true", help="go on: bags that an earlier try has done are kept"
+        "--resume", action="store_true", help="continue: bags that an earlier run finished are kept"
     )
     out = made.add_argument_group("more output")
     out.add_argument(
@@ -308,7 +308,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
 
 
 def requirements(args: argparse.Namespace, protocol: str = "") -> list[Requirement]:
-    """Return the thresholds that a command line asks for.
+    """Return the thresholds of a command line.
 
     Args:
         args: parsed.

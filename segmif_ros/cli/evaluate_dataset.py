@@ -45,7 +45,7 @@ _HELD_BACK = ("test", "testing", "val", "validation", "valid")
 
 
 def evaluate_dataset(args: argparse.Namespace) -> int:
-    """Score, print tables, write files if asked, and return the exit code.
+    """Score, print tables, write files if requested, and return the exit code.
 
     Args:
         args: that `evaluate_arguments.check` passed.
@@ -72,7 +72,7 @@ def _scored(args: argparse.Namespace) -> int:
     perceiver = Perceiver(engine, far_pass=args.far_pass or "off")
     try:
         with (
-            stopping(threading.Event()) as stop,  # the pair at hand is still counted whole
+            stopping(threading.Event()) as stop,  # the current pair is still counted
             progress_bar(total=len(entries), unit="pair") as bar,
         ):
             score_pairs(

@@ -43,7 +43,7 @@ def add_extract(verbs: Any) -> None:
     made.add_argument(
         "--labels", metavar="TOPIC", help="mono8 ids (default: the topic that ends in label...)"
     )
-    shared(made, "--calibration", help="bring thermal values onto the RGB image")
+    shared(made, "--calibration", help="warp thermal values onto the RGB image")
     made.add_argument(
         "--tolerance-ms", type=float, default=30.0, metavar="MS", help="between stamps of a pair"
     )

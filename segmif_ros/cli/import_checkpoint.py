@@ -98,7 +98,7 @@ def parser() -> Parser:
         "--visible",
         choices=("luma", "red"),
         default="luma",
-        help="what fusion sees of the visible image: luma as trained, red as the test scripts",
+        help="channel of the visible image for fusion: luma as trained, red as the test scripts",
     )
     made.add_argument(
         "--guidance",

@@ -81,7 +81,7 @@ class ManagedProcess:
         self.segments |= shared_memory(self._process.pid)
 
     def interrupt(self) -> None:
-        """Ask it once to end, as Ctrl-C would."""
+        """Send SIGINT once."""
         if self._interrupted or self.exit_code is not None:
             return
         self._interrupted = True

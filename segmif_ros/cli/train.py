@@ -34,7 +34,7 @@ def _train(args: argparse.Namespace) -> int:
         classes = len(load_classes(recipe.labels))
         sources = open_sources(recipe, args.data, cache)
         if args.fusion_only:
-            print("labels are not asked for: without any, only fusion is trained")
+            print("labels are optional: without any, only fusion is trained")
         elif recipe.segmentation_weight > 0.0:
             require_labels(recipe, sources)
         _refuse_trained(args)
@@ -56,7 +56,7 @@ def _train(args: argparse.Namespace) -> int:
             options=options,
         )
     except KeyboardInterrupt:
-        note(f"interrupted; {args.out / 'checkpoint.pt'} goes on with --resume")
+        note(f"interrupted; {args.out / 'checkpoint.pt'} continues with --resume")
         return INTERRUPTED
     _tell_next(args.out)
     return FINE
@@ -74,7 +74,7 @@ def _refuse_trained(args: argparse.Namespace) -> None:
         elif not args.resume:
             require_absent(
                 path,
-                "it is of an earlier run; go on with --resume, replace it with --force, or give "
+                "it is of an earlier run; continue with --resume, replace it with --force, or give "
                 "another folder with --out",
             )
 
@@ -136,12 +136,10 @@ def parser() -> Parser:
     shared(made, "--force")
     begin = made.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="continue OUT/checkpoint.pt")
-    begin.add_argument(
-        "--start", type=Path, metavar="CHECKPOINT|BUNDLE", help="whose weights to begin with"
-    )
+    begin.add_argument("--start", type=Path, metavar="CHECKPOINT|BUNDLE", help="initial weights")
     begin.add_argument(
         "--encoder", type=Path, metavar="PTH",
-        help="MiT or SegFormer checkpoint whose encoder to begin with",
+        help="MiT or SegFormer checkpoint with the initial encoder",
     )  # fmt: skip
     made.add_argument(
         "--fusion-only", action="store_true", help="train although no pair has a label"

@@ -159,7 +159,7 @@ def _bag(args: argparse.Namespace, path: Path) -> ImageSource:
         pairs = BagPairs(path, *chosen, config, bar.update)
     if not topics:
         return _perceived(args, pairs)
-    say(f"{path.name} holds results on {', '.join(topics)}; --model computes them anew")
+    say(f"{path.name} holds results on {', '.join(topics)}; --model computes them again")
     registration = _registration(args)
     classes = _load(args).manifest.classes
     return RecordedResults(pairs, topics, classes, registration, _thermal(args))

@@ -21,7 +21,7 @@ from segmif_ros.recordings.topics import camera_of, camera_topics, require_topic
 from segmif_ros.registration import Geometry, Registration, RegistrationError
 
 _LABEL_NAME = re.compile(r"label[^/]*(/compressed)?$", re.I)
-"""A mask that the node recorded is an answer, no truth: it must be asked for by its name."""
+"""A mask that the node recorded is no ground truth: it must be named explicitly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class OpenedBag:
 
     Attributes:
         pairs: what can be read.
-        registration: brings thermal onto RGB.
+        registration: warps thermal onto RGB.
         labels: where the labels of each pair lie, None for a pair without.
         notes: what a person should know, although it is no fault.
     """

@@ -4,9 +4,9 @@
 1. Boxes drawn by people overrule every mask. They are taken as complete: no road user outside the
    boxes of its class, and inside a box no road user but those whose boxes are there.
 2. `mask_sgfnet`: the best masks of people, cars and bicycles. Where a pair has one, no other
-   teacher is asked about road users.
-3. `mask_own`: the network's own earlier answers (`training.own_teacher`), inside boxes that no
-   other teacher found, and for the street where the street teacher is unsure.
+   teacher is used for road users.
+3. `mask_own`: the network's own earlier predictions (`training.own_teacher`), inside boxes that no
+   other teacher found, and for the street where the street teacher has low confidence.
 4. `mask_street` above its confidence, road users and street; `mask_mfnet9` adds road users that it
    found inside their boxes, `mask_city` street where `mask_street` is unsure.
 
@@ -47,7 +47,7 @@ and far people are hardly wider."""
 STREET_CONFIDENCE = 150
 """`mask_street`, `mask_city` and `mask_own` count from a winning probability of 0.59 upwards."""
 _MFNET = {1: CAR, 2: PERSON, 3: BICYCLE}
-"""What a 9-class teacher knows, in FMB's ids; its guardrails and bumps are mostly noise."""
+"""Classes of a 9-class teacher, in FMB's ids; its guardrails and bumps are mostly noise."""
 _TRUCK, _BUS, _MOTORCYCLE = 10, 11, 12
 _BOXED_AS = {_TRUCK: CAR, _BUS: CAR, _MOTORCYCLE: BICYCLE}
 """MSRS has one kind of box for motor vehicles and one for two wheels."""

@@ -32,7 +32,7 @@ class Alignment:
     """What the edges of all measured pairs say, in pixels of the RGB pictures.
 
     Attributes:
-        measured: pairs that were looked at.
+        measured: pairs that were read.
         told: pairs with enough common edges to measure a shift; the rest of the numbers is of
             these, and None where there are none.
         median_px: median of how far thermal is off, a turn included.
@@ -116,13 +116,13 @@ class DatasetReport:
     Attributes:
         kind: of the layout.
         root: where it is.
-        split: the part that was looked at, None for all.
+        split: the part that was read, None for all.
         labels: class list of the labels.
         pairs: in the data set.
         read: pairs that were read.
-        splits: pairs looked at by split, empty where there are none.
-        when: pairs looked at by day, night and unknown.
-        labelled: pairs looked at that come with labels.
+        splits: pairs read by split, empty where there are none.
+        when: pairs read by day, night and unknown.
+        labelled: pairs read that come with labels.
         sizes: pairs read by "WIDTHxHEIGHT", with the size of the thermal picture where it differs.
         classes: every class of the list, in the order of their ids.
         background: share of labelled pixels with 254, see `sample.BACKGROUND`.
@@ -130,7 +130,7 @@ class DatasetReport:
         unpaired: files without their counterpart.
         unreadable: pairs that could not be read, with the reason.
         unknown: pairs by id that the class list has not; "id" -> names of the first ones.
-        blank: pairs in which one camera sees one single value everywhere.
+        blank: pairs in which one camera's picture has a single value.
         repeated: pairs whose RGB picture another pair has as well, with that one's name.
         alignment: how well the pairs lie on each other.
         notes: what a person should know, although it is no fault.

@@ -28,7 +28,7 @@ class Reading:
         ids: from here to there.
         rest_true: what any other id of an annotation becomes: 255 where the other list may have a
             class for it, 254 where it is surely neither person nor car nor bicycle.
-        rest_predicted: what any other id of a network's answer becomes.
+        rest_predicted: what any other predicted id becomes.
     """
 
     ids: Mapping[Id, Id]
@@ -58,7 +58,7 @@ class ClassList:
     Attributes:
         name: for example "fmb15".
         classes: in the order of their ids.
-        ignore: ids of an annotation that teach a network nothing.
+        ignore: ids of an annotation without a loss.
         reads_as: what the ids are in another class list, by its name.
         protocols: how scores are counted, by name; see `protocol.load_protocol`.
     """
@@ -85,7 +85,7 @@ class ClassList:
         return self._table(other, predicted=False)
 
     def prediction_table(self, other: str) -> Image8:
-        """Return 256 ids: what every id of a network's answer is in the class list `other`.
+        """Return 256 ids: what every predicted id is in the class list `other`.
 
         Raises:
             ValueError: as for `truth_table`.

@@ -17,7 +17,7 @@ from segmif_ros.images.pictures import SUFFIXES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One pair that can be read; calling it reads it, every time anew.
+    """One pair that can be read; calling it reads it, each time again.
 
     Attributes:
         name: unique within the data set.

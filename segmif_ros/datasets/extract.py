@@ -50,7 +50,7 @@ def bag_pairs(opened: OpenedBag, registered: bool, which: range) -> Iterator[Raw
 
     Args:
         opened: the bag, with its calibration.
-        registered: bring thermal values onto the RGB image, 0 (NaN of floats) where thermal does
+        registered: warp thermal values onto the RGB image, 0 (NaN of floats) where thermal does
             not see; otherwise they stay as the camera delivered them.
         which: places of the pairs.
 

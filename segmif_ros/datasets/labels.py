@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label pictures as ids of the class list that is asked for."""
+"""Label pictures as ids of the requested class list."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _entry_reader(root: Path, name: str, reading: LabelReading) -> Callable[[], 
             # Only training makes use of what a pixel inside a box is not.
             partly = (labels >= VAGUE) & (labels < BACKGROUND)
             labels = reading.translate(np.where(partly, IGNORE, labels).astype(np.uint8), name)
-        # `boxes.with_boxes` adds the boxes in the class list that is asked for.
+        # `boxes.with_boxes` adds the boxes in the requested class list.
         return replace(sample, labels=labels, when=time_of_day(name), machine_made=True, boxes=None)
 
     return read

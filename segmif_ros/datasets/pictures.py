@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Picture files, read as the arrays that the network sees."""
+"""Picture files, read as the arrays for the network."""
 
 from __future__ import annotations
 

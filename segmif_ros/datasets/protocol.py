@@ -28,7 +28,7 @@ class ProtocolError(ValueError):
 class Protocol:
     """A named way to count.
 
-    A true pixel of an ignored id is not looked at, whatever the network says there. A class that is
+    A true pixel of an ignored id is left out, whatever its prediction. A class that is
     neither counted nor ignored is no part of the mean, but its pixels count: a network that calls
     them a counted class loses there.
 

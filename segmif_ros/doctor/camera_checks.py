@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `segmif doctor` sees on the ROS graph: do the cameras' images arrive, what do nodes say?"""
+"""Checks of `segmif doctor` on the ROS graph: the cameras' images, and running nodes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def graph_checks(answer: Answer, chosen: Mapping[str, str]) -> list[CheckResult]
         chosen: camera name ("rgb", "thermal") -> topic that the user named.
     """
     if answer.code != 0:
-        fact = f"the ROS graph could not be looked at: {answer.last_line}"
+        fact = f"the ROS graph could not be read: {answer.last_line}"
         return [CheckResult("cameras", Verdict.FAIL, fact, "see the line `ros`")]
     graph = json.loads(answer.out.splitlines()[-1])
     topics = {topic["name"]: topic for topic in graph["topics"]}
@@ -96,7 +96,7 @@ def guess_cameras(topics: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def camera_check(camera: str, topic: Mapping[str, Any], clocks: int) -> CheckResult:
-    """Judge the topic of one camera, which has a publisher.
+    """Check the topic of one camera, which has a publisher.
 
     Args:
         camera: "rgb" or "thermal".
@@ -194,7 +194,7 @@ def geometry_check(
 
 
 def _lossy(camera: str, fact: str, topic: Mapping[str, Any]) -> CheckResult | None:
-    """Judge what gets lost, or will: the segment belongs to the process that writes."""
+    """Assess losses, present and expected: the segment belongs to the process that writes."""
     sent, size = topic["sent_hz"], topic["bytes"] / _MIB
     lost = 1.0 - topic["rate_hz"] / sent if sent > 0 else 0.0
     segment = smallest_segment_mib(topic["publishers"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One line of `segmif doctor`: what was looked at, how it is, and what to do about it.
+"""One line of `segmif doctor`: what was checked, the result, and the remedy.
 
-A question that a broken library may crash on is asked in a process of its own.
+A check that a broken library may crash runs in a separate process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Verdict(IntEnum):
 
     OK = 0
     WARN = 1
-    """Works, or may be meant so; look at it."""
+    """Works, or may be intended; verify it."""
     FAIL = 2
     """Something will not work."""
 
@@ -31,7 +31,7 @@ class CheckResult:
     """What one check found.
 
     Attributes:
-        check: what was looked at, one word.
+        check: what was checked, one word.
         verdict: how it is.
         fact: one sentence.
         remedy: what to do, empty for nothing.

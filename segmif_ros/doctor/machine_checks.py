@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `segmif doctor` asks of the machine: Python, NumPy, engines, GPU, shared memory."""
+"""Checks of `segmif doctor` on the machine: Python, NumPy, engines, GPU, shared memory."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def engines_check() -> CheckResult:
 def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> CheckResult:
     """Whether there is an NVIDIA GPU, and a driver that can use it."""
     answer = ask_python(_DRIVER)
-    # A driver that is broken enough ends the process that asks it.
+    # A broken driver can end the process that queries it.
     told = (
         json.loads(answer.out) if answer.code == 0 else {"names": [], "problem": answer.last_line}
     )

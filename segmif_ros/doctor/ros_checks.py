@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `segmif doctor` asks of ROS: is it there, and which transport would a process get?"""
+"""Checks of `segmif doctor` on ROS: the installation, and the transport of a new process."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from segmif_ros.engines.reference import check_engine, gate_options
 def accepted_verdict(
     engine: Engine, bundle: Bundle, options: EngineOptions, *, on_progress: Callable[[str], None]
 ) -> str:
-    """Return in one line what the gate says of an engine: now, or when it was asked before.
+    """Return in one line the gate's result for an engine, new or stored.
 
     Args:
         engine: on a device whose results were not compared with float32 yet.
         bundle: what it was opened from.
-        options: where verdicts are kept, and whether to ask again.
+        options: where verdicts are stored, and whether to run the gate again.
         on_progress: called when the gate runs, and when its verdict cannot be kept.
 
     Raises:

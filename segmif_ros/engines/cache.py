@@ -131,7 +131,7 @@ class EngineCache:
     def store(
         self, model: str, key: EngineKey, plan: bytes, gate: Mapping[str, Any], **facts: Any
     ) -> Path:
-        """Write an engine; a reader sees the old one or the new one, never a part.
+        """Write an engine atomically: a reader gets the old or the new one, never a part.
 
         Args:
             model: name of the model.

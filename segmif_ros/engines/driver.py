@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What NVIDIA's driver says about the GPUs, asked before any TensorRT object exists.
+"""GPUs as NVIDIA's driver reports them, before any TensorRT object exists.
 
 Without a GPU some versions of TensorRT end the process instead of raising an exception. The driver
-itself answers safely, so it is asked first, through its C interface and nothing else.
+itself can be queried safely, so it is the first step, through its C interface alone.
 """
 
 from __future__ import annotations

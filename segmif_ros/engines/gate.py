@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does an engine give the pictures of the reference? Asked before an engine is used.
+"""Compares an engine's pictures with the reference before the engine is used.
 
 The candidate and the reference run the same pairs of pictures. Outputs are bytes, so a number that
 is not finite cannot be seen as such: it becomes a constant picture, a saturated one or a confidence
@@ -44,7 +44,7 @@ class GateThresholds:
         mask_agreement: share of pixels with the same class in every pair, at least.
         class_agreement: intersection over union of each class with the reference's, over all pairs
             together, at least.
-        class_share: classes with a smaller share of the reference's pixels are not asked for.
+        class_share: classes with a smaller share of the reference's pixels are not compared.
         confidence_error: mean absolute difference of the confidence in every pair, range 0 to 1,
             at most.
         saturation: how much larger the share of fused values at 0 or 255 may be than the
@@ -99,7 +99,7 @@ class PairScores:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The answer and where it comes from.
+    """The result and its figures.
 
     Attributes:
         passed: the engine may be used.
@@ -108,9 +108,9 @@ class GateResult:
         reference: the same of the one it was compared with.
         fused_psnr_db: worst pair.
         mask_agreement: worst pair.
-        class_agreement: intersection over union by class name, of those that were asked for.
+        class_agreement: intersection over union by class name, of those compared.
         pairs: one row for each pair that ran.
-        thresholds: what was asked.
+        thresholds: what was required.
         ran: the engine ran every pair; where it did not, the machine may be at fault.
     """
 
@@ -185,10 +185,10 @@ def run_gate(
     """Run every pair on both engines and compare.
 
     Args:
-        candidate: the engine to judge; failing to run is an answer, not an error.
+        candidate: the engine to check; failing to run is a result, not an error.
         reference: usually ONNX Runtime in fp32, see `reference.open_reference`.
         pairs: at least one, at the engines' size.
-        thresholds: what to ask for, the defaults if None.
+        thresholds: what to require, the defaults if None.
         class_names: of the mask ids in order, for messages; a mask with other ids fails.
         progress: called with pairs done and pairs in all, before the first and after each.
 
@@ -258,7 +258,7 @@ class _ClassCounts:
     ) -> list[str]:
         """Say which ids are no class, which classes agree too little, and which are found nowhere.
 
-        Without class names every id is one; with nothing asked of the agreement none is lost.
+        Without class names every id is one; without a required agreement none is lost.
         """
         found = []
         strange = [int(i) for i in np.flatnonzero(self._candidate) if names and i >= len(names)]
@@ -266,7 +266,7 @@ class _ClassCounts:
             found.append(f"mask ids {strange} are no class, expected 0 to {len(names) - 1}")
         few = [f"{name} {value:.1%}" for name, value in agreement.items() if value < least]
         if few:
-            asked = f"at least {least:.1%} asked"
+            asked = f"at least {least:.1%} required"
             found.append(f"of these classes too little agrees: {', '.join(few)}; {asked}")
         shown = self._reference >= max(LOST_SHARE * self._reference.sum(), 1.0)
         lost = [_name(int(i), names) for i in np.flatnonzero(shown & (self._both == 0))]
@@ -321,10 +321,10 @@ def _missed(rows: Sequence[PairScores], asked: GateThresholds) -> list[str]:
     """Say which thresholds are missed, each with its worst pair."""
     reasons = []
     for score, text, least in (
-        ("fused_psnr_db", "fused is at {:.1f} dB, at least {:.1f} asked", True),
-        ("mask_agreement", "{:.2%} of the mask agrees, at least {:.2%} asked", True),
-        ("confidence_error", "confidence is off by {:.3f}, at most {:.3f} asked", False),
-        ("saturation", "{:.2%} more of fused is 0 or 255, at most {:.2%} asked", False),
+        ("fused_psnr_db", "fused is at {:.1f} dB, at least {:.1f} required", True),
+        ("mask_agreement", "{:.2%} of the mask agrees, at least {:.2%} required", True),
+        ("confidence_error", "confidence is off by {:.3f}, at most {:.3f} required", False),
+        ("saturation", "{:.2%} more of fused is 0 or 255, at most {:.2%} required", False),
     ):
         limit = getattr(asked, score)
         found = [(getattr(row, score), row.name) for row in rows]

@@ -3,7 +3,7 @@
 
 Builds of it with CUDA or TensorRT, and the plug-in of TensorRT for RTX, compute on the GPU, under
 names of their own. What such a build cannot load it leaves to the CPU without an error, so what a
-session really uses is asked for.
+session really uses is checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PROVIDERS = {
 """Engine name -> the part of ONNX Runtime that computes."""
 _CPU, _CUDA, _TENSORRT, _RTX = PROVIDERS.values()
 RTX_PLUG_IN = "onnxruntime_ep_nv_tensorrt_rtx"
-"""Python package that brings the last of them."""
+"""Python package with the last of them."""
 
 
 class OnnxRuntimeEngine:
@@ -60,7 +60,7 @@ class OnnxRuntimeEngine:
             threads: CPU threads, 0 = all cores.
             name: one of `PROVIDERS`.
             cache: where ONNX Runtime keeps what TensorRT built for it, None for the user's cache.
-            ask: asks the driver for its GPUs.
+            ask: returns the driver's GPUs.
 
         Raises:
             EngineError: onnxruntime or the wanted part of it is not installed, there is no GPU for
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine:
             self._device = _gpu_for(name, [_RTX] if provider == _RTX else available, ask)
         self._threads = threads or restricted_cores() or 0
         self._session: Any = _session(ort, name, bundle, self._threads, cache)
-        # A run that fails must say so, not be repeated on the CPU.
+        # A run that fails must raise, not be repeated on the CPU.
         self._session.disable_fallback()
         check_signature(
             bundle,
@@ -180,7 +180,7 @@ def engine_folder(bundle: Bundle, cache: Path) -> Path:
 def provider_options(
     name: str, bundle: Bundle, folder: Path
 ) -> list[str | tuple[str, dict[str, str]]]:
-    """Return what a session is asked to compute with, most wanted first.
+    """Return the providers of a session, preferred first.
 
     Args:
         name: one of `PROVIDERS`.

@@ -55,7 +55,7 @@ class OpenVinoEngine:
             config = _cpu_config(core, bundle, threads, precision) if device == "CPU" else {}
             config["PERFORMANCE_HINT"] = "LATENCY"
             if device == "AUTO":
-                # It would compute the first pictures on the CPU, and the gate would judge those.
+                # It would compute the first pictures on the CPU, and the gate would check those.
                 config["ENABLE_STARTUP_FALLBACK"] = False
             model = core.read_model(bundle.model_path)
             check_signature(
@@ -133,14 +133,14 @@ def _described(core: Any, device: str) -> str:
     """Return a device and the hardware it is.
 
     Raises:
-        EngineError: OpenVINO sees no such device.
+        EngineError: OpenVINO has no such device.
     """
     seen = list(core.available_devices)
     if device == "AUTO":
         return f"AUTO of {', '.join(seen)}"
     if not any(each == device or each.startswith(f"{device}.") for each in seen):
         raise EngineError(
-            f"OpenVINO sees no device {device!r}, only {', '.join(seen) or 'none'}; install the "
+            f"OpenVINO finds no device {device!r}, only {', '.join(seen) or 'none'}; install the "
             "driver of the GPU or NPU, or set engine_device to one of these or to AUTO"
         )
     return "CPU" if device == "CPU" else f"{device} {core.get_property(device, 'FULL_DEVICE_NAME')}"
@@ -183,7 +183,7 @@ def _core(ov: Any) -> Any:
     """Return the one Core of this process.
 
     Its CPU plugin gives the thread an alternate signal stack (AMX needs a larger one), and the end
-    of a plugin brings back the stack that it found. When the first of two plugins ends before the
+    of a plugin restores the stack that it found. When the first of two plugins ends before the
     second, the thread is left with a stack that is freed, and its next signal ends the process.
     """
     return ov.Core()

@@ -51,7 +51,7 @@ def check_engine(
     threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> GateResult:
-    """Run the gate on an open engine with what its bundle asks for.
+    """Run the gate on an open engine with its bundle's thresholds.
 
     Args:
         engine: opened from any file of `bundle`.

@@ -70,7 +70,7 @@ class EvaluationContext:
 
 
 def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:
-    """Return the protocols to score by: what was asked for, else those of the model's classes.
+    """Return the protocols to score by: those requested, else those of the model's classes.
 
     Raises:
         ValueError: no such protocol, or no shipped class list is the model's.

@@ -239,7 +239,7 @@ def open_truth(
     """Open the truth of one bag: a folder of many bags holds a folder for each, by its name.
 
     Raises:
-        LabelError: a folder is of no use.
+        LabelError: a folder is unusable.
         DatasetError: a name of a box class is no class of the model.
     """
     labels: Labels | None = None

@@ -200,7 +200,7 @@ def _given_up(task: Task) -> BagResult:
 
 
 def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, which asks its workers to end; they tidy up then."""
+    """Leave Ctrl-C to the parent, which stops its workers; they clean up then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt_once)
     threading.Thread(target=_end_with_parent, name="segmif-parent", daemon=True).start()

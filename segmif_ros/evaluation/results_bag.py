@@ -77,7 +77,7 @@ class DrivePoints:
         Args:
             bag: its path.
             topic: of the clouds or depth images; None takes the only one. Of several none is
-                labelled, and `notes` says so.
+                labelled, with a line in `notes`.
             mounting: where the sensors sit.
             tolerance_ns: largest time between a cloud and its mask.
             rgb_topic: the RGB camera, whose camera_info gives the lens if `mounting` does not.
@@ -212,7 +212,7 @@ class DerivedMessages:
                 yield "points", cloud_message(cloud)
 
     def rest(self) -> Iterator[Named]:
-        """Yield what no further pair decides."""
+        """Yield what is left at the end of the pairs."""
         if self._points is not None:
             for cloud in self._points.rest():
                 yield "points", cloud_message(cloud)

@@ -52,7 +52,7 @@ FAILED = "failed"
 
 
 class DriveError(RuntimeError):
-    """An evaluation cannot go on; the message says why and what to do."""
+    """An evaluation cannot continue; the message has the cause and the remedy."""
 
 
 Progress = Callable[[int, int], None]
@@ -207,7 +207,7 @@ class _Run:
         return truth, boxes
 
     def _infer_all(self) -> None:
-        """Run the network over what the reader brings."""
+        """Run the network over the reader's pairs."""
         both, single = self._bench.perceivers()
         done = 0
         for item in self._ahead:

@@ -62,7 +62,7 @@ class DriveSettings:
         far_pass: as in the node.
         rows: which inputs the network is run with: "fused" both, "all" also either camera alone,
             "auto" all where there are labels.
-        light: "auto" judges every pair by the brightness of the visible picture.
+        light: "auto" classifies every pair by the brightness of the visible picture.
         metrics_every: pairs from one fusion measurement to the next.
         limit: evaluate at most so many pairs of each bag, None for all.
         write_bag: where to write the results as a bag, None for nowhere.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one bag came to, kept on disk so that an evaluation that was cut short goes on where it was.
+"""Results of one bag on disk, so that an interrupted evaluation continues where it was.
 
 A result lies in a folder of its own that is renamed when complete.
 """

@@ -89,7 +89,7 @@ def _before(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Put every node behind those that it reads; ONNX asks for that."""
+    """Put every node behind those that it reads; ONNX requires it."""
     known = {value.name for value in (*graph.input, *graph.initializer)}
     waiting = list(graph.node)
     del graph.node[:]

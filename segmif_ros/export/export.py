@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained network becomes a bundle: bytes in, bytes out, everything in between inside the ONNX.
 
-Normalisation, guidance, colour, resizing of logits, argmax and confidence all live in the graph, so
+Normalisation, guidance, colour, resizing of logits, argmax and confidence are part of the graph, so
 that only bytes cross to the device and back, and every runtime gives the same picture.
 """
 
@@ -164,7 +164,7 @@ class BytesInBytesOut(nn.Module):
 
 
 class Enlarge(nn.Module):
-    """Brings what is decided for the quarters of a block to each of its 4x4 pixels."""
+    """Expands the decision for a quarter of a block to each of its 4x4 pixels."""
 
     def forward(self, quarters: Tensor) -> Tensor:
         """4x1xhxw, see `BytesInBytesOut._decide_at_half_size` -> 4hx4w."""

@@ -100,7 +100,7 @@ class GramAttention(nn.Module):
 
     Keys and values have no bias, so K^T V = Wk (X^T X) Wv^T: they are never formed, and with the
     merging projection behind it the whole is one CxC matrix for each of its uses. Everything here
-    is small, and sums over all pixels: it stays in float32 wherever a graph can say so. The source
+    is small, and sums over all pixels: it stays in float32 where a graph can express it. The source
     comes multiplied by `GRAM_SCALE`.
     """
 

@@ -105,7 +105,7 @@ def quantise(
     chosen = [name for name in convolutions if not keep_float.fullmatch(name)]
     if not chosen:
         raise ValueError("the model has no convolution that may be quantised; export it again")
-    # Its tool asks for a pass of its own that folds shapes, and warns without; that is done.
+    # Its tool warns without a separate pass that folds shapes; that was run.
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     options: dict[str, Any] = {
         "ActivationSymmetric": how.signed,
@@ -134,7 +134,7 @@ def quantise(
 
 
 class _Reader:
-    """Hands the pairs over one by one, as the calibration asks for them."""
+    """Yields the pairs one by one to the calibration."""
 
     def __init__(self, pairs: Sequence[Pair], progress: Callable[[int, int], None]) -> None:
         self._pairs: Iterator[Pair] = iter(pairs)

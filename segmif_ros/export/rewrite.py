@@ -124,9 +124,9 @@ class FastEncoder(nn.Module):
 
 
 def guidance_encoder(plain: MixTransformer) -> FastEncoder:
-    """Stages 1 and 2 on Bx1xHxW: the published encoder sees the guidance as three equal channels.
+    """Stages 1 and 2 on Bx1xHxW: the published encoder takes the guidance as three equal channels.
 
-    It sees it without normalisation, and its stages 3 and 4 are of no use there.
+    It is not normalised, and stages 3 and 4 are unused there.
     """
     first = plain.patch_embeds[0].proj
     grey = convolution(first.weight.sum(dim=1, keepdim=True), first.bias, first)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the headers of a compressed picture say, compared with the bytes there are.
 
-Decoders trust headers: 58 bytes can make one take gigabytes. So every length in a container is
-looked at before a decoder sees any of it, and the decoder gets the bytes that make pixels alone.
+Decoders allocate what headers claim: 58 bytes can mean gigabytes. So every length in a container is
+checked before a decoder runs, and the decoder gets only the bytes of the pixels.
 Sources: ITU-T T.81 (JPEG), the PNG and WebP specifications, TIFF 6.0, BITMAPINFOHEADER.
 """
 
@@ -319,7 +319,7 @@ def decode(stream: Stream, message: CompressedMessage) -> ImageView:
         The pixels as `view_rgb` (or `view_thermal`) would give them for a raw image.
 
     Raises:
-        ImageRefused: damaged, too large, or of no use for this camera.
+        ImageRefused: damaged, too large, or unusable for this camera.
     """
     found = announced(message)
     source = message.format.partition(";")[0].strip()

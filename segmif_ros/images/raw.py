@@ -74,7 +74,7 @@ class Layout(NamedTuple):
         channels: of one pixel; the luma plane has one.
         to_rgb: OpenCV's code for 8 bits, None where there is nothing to convert.
         to_grey: OpenCV's code, None where there is one channel already.
-        visible: of use as the RGB image.
+        visible: usable as the RGB image.
         chroma: of images with a plane of U and V behind that of luma, how many pixels share one
             pair, in each direction; 0 for the others.
     """
@@ -333,12 +333,12 @@ def _check_step(message: ImageMessage, row: int) -> None:
 
 
 # An image that would make its pair fail is refused where it is taken in: its camera then counts
-# as lost and the other one may go on. The worker would fail pair after pair, in mode `fused`.
+# as lost and the other one may continue. The worker would fail pair after pair, in mode `fused`.
 _STRIDE = 8
 
 
 class Calibrated(Protocol):
-    """What is asked of a calibration."""
+    """Requirements of a calibration."""
 
     @property
     def thermal_size(self) -> tuple[int, int]:
@@ -383,6 +383,6 @@ def _thermal_objection(view: View, mode: str) -> ImageRefused | None:
 
 
 def _has_a_value(view: View) -> bool:
-    """Look at a few pixels; at all of them only when these say nothing."""
+    """Check a few pixels; all of them only when these are inconclusive."""
     few = view.pixels[::_STRIDE, ::_STRIDE]
     return bool(np.isfinite(few).any() or np.isfinite(view.pixels).any())

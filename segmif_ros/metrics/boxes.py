@@ -65,7 +65,7 @@ class BoxScores:
         Args:
             boxes: what people drew; all objects of these classes.
             mask: HxW uint8 ids.
-            labels: ids to score; boxes of others are not looked at.
+            labels: ids to score; boxes of others are ignored.
             row: see `SegmentationScores.add`.
             split: likewise.
 

@@ -63,7 +63,7 @@ class Flicker:
         return value
 
     def restart(self) -> None:
-        """Begin another video, or go on after a gap: the next frame has no neighbour before it."""
+        """Start another video, or continue after a gap: the next frame has no predecessor."""
         self._earlier = self._last = None
 
     def merge(self, other: Flicker) -> None:
@@ -129,7 +129,7 @@ class MaskFlicker:
 
 
 def _block_sums(image: Image8) -> NDArray[np.int64]:
-    """Sum luma over whole blocks from the top left; what is left at the edges is not looked at."""
+    """Sum luma over whole blocks from the top left; what is left at the edges is ignored."""
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     rows, columns = luma.shape[0] // BLOCK, luma.shape[1] // BLOCK
     if not rows or not columns:

@@ -49,7 +49,7 @@ class _Scale(NamedTuple):
 
 
 class Plane:
-    """One HxW uint8 image with what several metrics need of it, made when first asked for."""
+    """One HxW uint8 image with intermediates of several metrics, computed on first use."""
 
     def __init__(self, image: Image8) -> None:
         self.image = np.ascontiguousarray(image)

@@ -29,7 +29,7 @@ def boundary_distance(size: tuple[int, int], dilation: float = DILATION) -> int:
 def boundary_band(labels: Image8, known: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
     """Mark the pixels within `distance` (chessboard) of another class or of the image edge.
 
-    The same as eroding every class by itself and taking what is lost, in two passes for all.
+    The same as eroding every class separately and taking the difference, in two passes for all.
 
     Args:
         labels: HxW uint8 ids.
@@ -38,7 +38,7 @@ def boundary_band(labels: Image8, known: NDArray[np.bool_], distance: int) -> ND
     """
     window = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     low, high = np.where(known, labels, 255), np.where(known, labels, 0)
-    # Beyond the image edge lie both extremes, so no pixel near it sees one class only.
+    # Beyond the image edge lie both extremes, so no window near it has one class only.
     lowest = cv2.erode(low, window, borderType=cv2.BORDER_CONSTANT, borderValue=(0,) * 4)
     highest = cv2.dilate(high, window, borderType=cv2.BORDER_CONSTANT, borderValue=(255,) * 4)
     return np.asarray((lowest != highest) & known, np.bool_)

@@ -12,7 +12,7 @@ What differs from the published cascade, each for its share of the time:
 3. The encoder runs once, on the guidance image in the colours of the visible one, at half
    resolution, with thermal beside it. Training pulls the fused image towards the guidance, so one
    pass serves both sub-networks.
-4. The head adds the fusion features to the encoder's: segmentation learns from fusion at 1/4 size,
+4. The head adds the fusion features to the encoder's: segmentation uses fusion at 1/4 size,
    finer than any map of the encoder.
 5. The exchange divides its attention logits by the number of pixels, so the weights hold at any
    size, and normalises by BatchNorm, which an export folds away.
@@ -112,8 +112,8 @@ class CompactPlan:
         layers: layers of a dense block.
         heads: heads of the exchange.
         head_width: channels of the segmentation head.
-        pixels: the encoder also sees every full-size pixel of both cameras, not only the picture at
-            half its size.
+        pixels: the encoder also takes every full-size pixel of both cameras, not only those at
+            half size.
     """
 
     encoder: EncoderShape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures as 4x4 pixel blocks in channels, and everything linear that the network asks of them.
+"""Pictures as 4x4 pixel blocks in channels, and the network's linear operations on them.
 
 A block of a colour image is 48 numbers. What the network needs of them (luma, half-size colours,
 means) is linear, so one matrix a camera makes it all at once, and an export merges that matrix with

@@ -31,13 +31,13 @@ class Switches:
     """Behaviour of the cascade; every bundle records it in its manifest.
 
     Attributes:
-        visible_input: what the fusion network sees of the visible image: "luma", as in training, or
+        visible_input: channel of the visible image for fusion: "luma", as in training, or
             "red", the first colour channel, as in the released test scripts.
-        guidance: what the encoder sees before fusion: "saliency", the mix of thermal and luma
+        guidance: input of the encoder before fusion: "saliency", the mix of thermal and luma
             defined in `network.guidance`, or "supplied", a third image given with every pair.
         min_max_stretch: stretch every fused image to the full range. Off by default: on video the
             brightness then jumps with the brightest pixel. The released scripts do it.
-        eight_bit_hand_over: truncate the fused image to 8 bits before segmentation sees it, as the
+        eight_bit_hand_over: truncate the fused image to 8 bits before segmentation, as the
             released scripts do when they go through a file.
     """
 
@@ -64,7 +64,7 @@ class Switches:
 
 
 class AllMlpHead(nn.Module):
-    """Projects every stage to one width, brings all to 1/4 size, mixes them, and classifies."""
+    """Projects every stage to one width, resizes all to 1/4, mixes them, and classifies."""
 
     def __init__(self, dims: tuple[int, ...], width: int, classes: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class NetworkOutput:
 
     Attributes:
         luma: Bx1xHxW fused luma, nominally [0, 1], not clamped.
-        rgb: Bx3xHxW fused colour image in [0, 1], as segmentation sees it.
+        rgb: Bx3xHxW fused colour image in [0, 1], the input of segmentation.
         logits: BxKxhxw class scores below full size.
         guidance: Bx1x.. guidance image in [0, 1].
     """
@@ -139,7 +139,7 @@ class SegMiF(nn.Module):
             guide: Bx1xHxW in [0, 1]; computed from the pair if None.
 
         Raises:
-            ValueError: the switches ask for a supplied guidance image and there is none.
+            ValueError: the switches need a supplied guidance image and there is none.
         """
         if guide is None:
             if self.switches.guidance == "supplied":
@@ -162,5 +162,5 @@ class SegMiF(nn.Module):
 
 
 def upsample_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring logits to `size` the way training and export do."""
+    """Resize logits to `size` as training and export do."""
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

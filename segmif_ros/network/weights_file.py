@@ -18,7 +18,7 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 _FOREIGN = (
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file; run `git lfs pull` there"),
     (b"<", "is a web page or XML; the download was answered with that: get it again in a browser"),
-    (b"{", "is JSON, an index or the answer of a server; get the file with the weights itself"),
+    (b"{", "is JSON, an index or a server's error page; get the file with the weights itself"),
 )
 """First bytes of files that are often mistaken for weights, and the cause."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_POINTS = 2_000_000
-"""A larger cloud is refused: it would hold up the images for longer than a frame."""
+"""A larger cloud is refused: it would delay the images for longer than a frame."""
 _TYPES = ("", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
 """NumPy's names for the datatypes 1 to 8 of `sensor_msgs/PointField`."""
 _SIZES = (0, 1, 1, 2, 2, 4, 4, 4, 8)

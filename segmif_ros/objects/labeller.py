@@ -41,7 +41,7 @@ WAITING = 32
 with a second from camera to mask labels points too."""
 _SECOND = 1_000_000_000
 Lookup = Callable[[str, str], Transform | None]
-"""Asks tf2 for the transform from a frame (second) to another (first); None where it knows none."""
+"""Returns tf2's transform from a frame (second) to another (first); None without one."""
 
 
 @dataclass
@@ -103,12 +103,12 @@ class PointLabeller:
         lookup: Lookup | None = None,
         waiting: int = WAITING,
     ) -> None:
-        """Begin with nothing.
+        """Start empty.
 
         Args:
             mounting: where LiDAR and depth camera sit, None without a calibration.
             report: called with one line for each refusal.
-            lookup: asked for the LiDAR's place when `mounting` has none.
+            lookup: returns the LiDAR's pose when `mounting` has none.
             waiting: clouds that may wait for a mask.
         """
         self.counts = PointStatistics()

@@ -135,7 +135,7 @@ def depth_in_rgb(
 def _seen(
     xyz: Axes, camera: Intrinsics, to_camera: Transform, *, hide: bool = True
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return flat pixel, index and depth of the points that the camera sees."""
+    """Return flat pixel, index and depth of the points in the camera's view."""
     height, width = camera.size
     r = to_camera.rotation.astype(np.float32)
     t = to_camera.translation_m.astype(np.float32)

@@ -257,7 +257,7 @@ VISION_MSGS = {
     "Detection2DArray": "std_msgs/Header header\nvision_msgs/Detection2D[] detections",
 }
 """Fields of the messages of vision_msgs 4 (Humble to Kilted) that detections are made of: a bag
-brings the definitions of its types along."""
+comes with the definitions of its types."""
 
 
 def iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

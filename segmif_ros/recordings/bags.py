@@ -217,7 +217,7 @@ class BagReader:
         self._tell()
 
     def summary(self) -> BagSummary:
-        """Return what the bag holds; looks at the first image of every image topic."""
+        """Return what the bag holds; reads the first image of every image topic."""
         end_ns = max(storage.end_ns for storage in self._storages)
         duration_ns = max(0, end_ns - self.start_ns)
         grouped: dict[tuple[str, str], list[Channel]] = {}

@@ -295,7 +295,7 @@ def _frames(clip: _Clip, times_ns: Sequence[int]) -> Iterator[tuple[int, NDArray
         except VideoError:
             frame = None
         if frame is None:
-            raise ClipError(f"{clip.path}: no frame at {time_ns / 1e9:.2f} s any more; read again")
+            raise ClipError(f"{clip.path}: no frame at {time_ns / 1e9:.2f} s; read again")
         yield time_ns, frame.pixels
 
 

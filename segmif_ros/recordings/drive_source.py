@@ -76,7 +76,7 @@ class DriveSource:
         topics: camera and topic name; "labels" too where there is such a topic.
         expected_pairs: images of the camera with fewer of them.
         received: images read, by camera.
-        refused: images of no use, by camera and reason.
+        refused: unusable images, by camera and reason.
         last_refusal: the last reason in words, by camera.
         pairs: pairs made so far.
         swapped: a line if the first images look as if the topics were swapped.
@@ -100,7 +100,7 @@ class DriveSource:
             rgb_topic: chosen by names and encodings if None.
             thermal_topic: likewise.
             label_topic: images of class ids, which are no camera's; None without.
-            check: says why an image that can be decoded is of no use all the same.
+            check: returns why a decoded image is unusable, None otherwise.
 
         Raises:
             BagError: no readable bag, or the cameras (or the label topic) are not there.
@@ -167,7 +167,7 @@ class DriveSource:
         return f"{self.summary.path}: {'; '.join(found)}" if found else ""
 
     def timing(self) -> dict[str, StreamTiming]:
-        """Judge the stamps of both cameras, as far as they were read."""
+        """Assess the stamps of both cameras, as far as they were read."""
         return {
             stream.value: stream_timing(stamps, arrivals, np.zeros(len(stamps), bool).tolist())
             for stream, (stamps, arrivals) in self._stamps.items()

@@ -56,7 +56,7 @@ def image_of(message: BagMessage, stream: Stream | None) -> tuple[ImageView, Any
         Its pixels, and its header.
 
     Raises:
-        ImageRefused: malformed, or of no use for that camera.
+        ImageRefused: malformed, or unusable for that camera.
     """
     try:
         raw = message_types().deserialize_cdr(message.cdr, message.type)

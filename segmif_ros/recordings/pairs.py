@@ -100,7 +100,7 @@ class PlacedPair:
 
 
 class BagPairs:
-    """The pairs of two image topics, raw or compressed, read when they are asked for.
+    """The pairs of two image topics, raw or compressed, read on access.
 
     Attributes:
         title: name of the bag.
@@ -173,7 +173,7 @@ class BagPairs:
         """Read and convert both images.
 
         Raises:
-            BagError: an image is malformed or of an encoding that is of no use here.
+            BagError: an image is malformed or of an unusable encoding.
         """
         pair = self._pairs[index]
         rgb = self.image(pair.rgb, Stream.RGB).to_rgb()
@@ -189,7 +189,7 @@ class BagPairs:
                 pass those of the thermal camera.
 
         Raises:
-            BagError: it is not there any more, or not an image of use.
+            BagError: it is missing, or not a usable image.
         """
         near = self._reader.messages({place.topic}, place.recorded_ns, place.recorded_ns + 1)
         for message in near:
@@ -198,7 +198,7 @@ class BagPairs:
                     return image_of(message, stream)[0]
                 except ImageRefused as err:
                     raise BagError(f"{place.topic}: {err}") from err
-        raise BagError(f"{place.topic}: no image with stamp {place.stamp_ns} any more; read again")
+        raise BagError(f"{place.topic}: no image with stamp {place.stamp_ns}; read again")
 
     def places(self, topics: Iterable[str]) -> dict[str, dict[int, Place]]:
         """Return, by topic, where the messages of further image topics lie, by header stamp."""

@@ -63,7 +63,7 @@ def write_video(
     av = _library()
     encoder = next((name for name in ENCODERS if name in av.codecs_available), None)
     if encoder is None:
-        raise VideoError("this PyAV has no H.264 encoder; install av from PyPI, which brings one")
+        raise VideoError("this PyAV has no H.264 encoder; install av from PyPI, which has one")
     try:
         with written_aside(path) as part:
             return _encode(part, frames, encoder, progress)

@@ -133,7 +133,7 @@ class BagWriter:
         Args:
             out: folder to make.
             storage: file format.
-            compress: zstd chunks in mcap, lossless; too slow for what comes live.
+            compress: zstd chunks in mcap, lossless; too slow for live topics.
 
         Raises:
             BagError: `out` exists.

@@ -48,7 +48,7 @@ class Calibration:
     def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
         """See `Geometry`."""
         source = np.linalg.inv(self.homography) @ _homogeneous(rgb_pixels)
-        # Of the two sides of the line at infinity the camera sees the one its centre looks at.
+        # Of the two sides of the line at infinity the visible one holds the image centre.
         height, width = self.thermal_size
         source *= np.sign(self.homography[2] @ np.array([(width - 1) / 2, (height - 1) / 2, 1.0]))
         ahead = source[2] > 1e-9 * np.abs(source[2]).max()

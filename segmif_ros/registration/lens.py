@@ -271,7 +271,7 @@ def difference_px(one: Intrinsics, other: Intrinsics) -> float:
     """Return the furthest that two cameras image the same ray apart, pixels.
 
     Args:
-        one: the camera whose image is looked at, all over.
+        one: the camera whose whole image is sampled.
         other: a camera with images of the same size.
 
     Returns:

@@ -27,7 +27,7 @@ class RemapTable(NamedTuple):
     Attributes:
         x: HxW float32, thermal column of each RGB pixel.
         y: HxW float32, thermal row.
-        valid: HxW uint8, 255 where the thermal camera sees, else 0.
+        valid: HxW uint8, 255 inside the thermal view, else 0.
     """
 
     x: NDArray[np.float32]
@@ -63,7 +63,7 @@ def remap_table(geometry: Geometry) -> RemapTable:
 
 
 class Registration:
-    """Brings thermal frames into the RGB image as it is published, lens distortion included.
+    """Warps thermal frames into the RGB image as it is published, lens distortion included.
 
     Without a calibration it only scales, which is right for pairs that are registered already and
     wrong for a bare rig: `describe` says which of the two is in force, and the node reports it.
@@ -123,7 +123,7 @@ class Registration:
         return np.asarray(warped, np.uint8)
 
     def values(self, thermal: ThermalImage, rgb_size: tuple[int, int]) -> NDArray[np.float32]:
-        """Bring thermal values, not grey levels, into the RGB image.
+        """Warp thermal values, not grey levels, into the RGB image.
 
         Args:
             thermal: hxw of any type.
@@ -148,7 +148,7 @@ class Registration:
 
     @property
     def table(self) -> RemapTable | None:
-        """Where each RGB pixel finds its thermal value; None where sizes alone decide."""
+        """Thermal coordinates of each RGB pixel; None where only sizes differ."""
         return self._table
 
     def valid_area(self, thermal_size: tuple[int, int], rgb_size: tuple[int, int]) -> Image8:

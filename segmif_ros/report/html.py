@@ -122,7 +122,7 @@ def title_of(report: Mapping[str, Any]) -> str:
 
 
 class _Told:
-    """What the templates ask a report for beyond its fields."""
+    """Values of a report for the templates beyond its fields."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         self._report = report

@@ -145,7 +145,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "latency": (
         "latency",
         "From the camera's stamp to the arrival of the result at a subscriber. Only a run with "
-        "--live has it; an offline run says nothing about DDS.",
+        "--live has it; an offline run does not measure DDS.",
     ),
     "miou": (
         "mIoU",
@@ -197,7 +197,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     ),
     "same_mask_alone": (
         "pixels of the same class",
-        "Share of pixels that keep their class when the network sees only one camera. A camera "
+        "Share of pixels that keep their class when the network has only one camera. A camera "
         "that hardly changes the mask contributes little to it on this drive.",
     ),
     "confidence": (

@@ -77,7 +77,7 @@ class RunReport:
         published: pairs that the node published.
         dropped: pairs lost on the way, by reason; only reasons that occurred.
         details: the node's own counters behind them (frames, not pairs); only those above 0.
-        rate_in_hz: pairs a second that the source was asked to send.
+        rate_in_hz: pairs a second that the source had to send.
         rate_out_hz: pairs a second that came out.
         latency_ms: percentiles by stage.
         age_ms: arrival minus stamp at the recording process, by output.
@@ -179,7 +179,7 @@ def summarize_run(
     model: str = "",
     notes: Sequence[str] = (),
 ) -> RunReport:
-    """Bring the node's own counters and the recorder's together.
+    """Combine the node's counters and the recorder's.
 
     Args:
         diagnostics: newest values of each concern of the node.

@@ -101,7 +101,7 @@ def segmentation_lines(scores: Mapping[str, Any] | None) -> list[str]:
     if scores is None:
         return []
     if not scores["rows"]:
-        return ["", "segmentation: labels were asked for, but no pair had one that could be used"]
+        return ["", "segmentation: labels were requested, but no pair had a usable one"]
     first = next(iter(scores["protocols"]))
     heads = [*scores["protocols"], "accuracy", "boundary"]
     widths = [max(10, len(name) + 2) for name in heads]

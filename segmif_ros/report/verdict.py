@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds of a drive evaluation: what was asked for, against what the report says."""
+"""Thresholds of a drive evaluation: required against measured."""
 
 from __future__ import annotations
 

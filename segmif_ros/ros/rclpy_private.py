@@ -2,7 +2,7 @@
 """What this package needs of rclpy beyond its public API, in one place; checked at import.
 
 Three things have no public way: taking messages past the executor, parameter values given at start
-before they are declared, and an answer where a service of rclpy itself raises.
+before they are declared, and a response where a service of rclpy itself raises.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class SubscriptionWait:
 
 
 def guard_services(node: Node, log: Callable[[str], None]) -> None:
-    """Make every service that a node has answer, also where its callback raises.
+    """Make every service of a node respond, also where its callback raises.
 
     rclpy registers services for lifecycle and parameters by itself. What they raise at an illegal
     transition or a parameter of no known type passes through the executor and ends the process,

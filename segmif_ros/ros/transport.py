@@ -65,7 +65,7 @@ def prepare_process() -> None:
 def remove_dead_segments(folder: Path = Path("/dev/shm")) -> list[Path]:  # noqa: S108
     """Remove shared memory of this user's processes that were killed: 17 MB each, for ever.
 
-    Fast DDS holds a lock on the file beside a segment for as long as its process lives.
+    Fast DDS holds a lock on the file beside a segment until its process ends.
 
     Returns:
         The segments that were removed.

@@ -47,7 +47,7 @@ class StreamLog:
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
     def timing(self) -> StreamTiming:
-        """Judge the stamps."""
+        """Assess the stamps."""
         return stream_timing(self.stamps_ns, self.arrivals_ns, self.frozen)
 
     def lead_ns(self) -> int | None:
@@ -69,7 +69,7 @@ class StreamLog:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The answer of `segmif sync-check`.
+    """The result of `segmif sync-check`.
 
     Attributes:
         rgb: timing of the RGB camera.
@@ -77,7 +77,7 @@ class SyncReport:
         clocks: offset of the thermal stamps.
         paired: share of the slower camera's frames with a partner, after the settings; 0 to 1.
         settings: parameters of the node with the values to set.
-        problems: what a person should look at, a line each.
+        problems: what to check, a line each.
     """
 
     rgb: StreamTiming
@@ -93,7 +93,7 @@ class SyncReport:
 
 
 def sync_report(rgb: StreamLog, thermal: StreamLog) -> SyncReport:
-    """Judge two cameras that were seen together."""
+    """Assess two cameras that were recorded together."""
     timings = rgb.timing(), thermal.timing()
     (rgb_ns, rgb_motion), (thermal_ns, thermal_motion) = rgb.rising(), thermal.rising()
     if len(rgb_ns) < 2 or len(thermal_ns) < 2:
@@ -125,7 +125,7 @@ def _clocks(
         difference = ClockDifference(leads_ns[1] - leads_ns[0])
     offset_ms = difference.thermal_offset_ms if difference.matters() else 0.0
     if offset_ms is None:
-        return ClockOffset(None, reason="no thermal_offset_ms makes up for that"), difference
+        return ClockOffset(None, reason="no thermal_offset_ms corrects that"), difference
     moved_ns = thermal_ns + round(offset_ms * MILLISECOND)
     clocks = clock_offset(rgb_ns, rgb_motion, moved_ns, thermal_motion)
     if offset_ms:

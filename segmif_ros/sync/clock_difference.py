@@ -29,7 +29,7 @@ class ClockDifference:
 
     @property
     def thermal_offset_ms(self) -> float | None:
-        """Value of the parameter that makes up for it; None when that is beyond its range.
+        """Value of the parameter that corrects it; None when that is beyond its range.
 
         Whole seconds where that is near: clocks of two time scales differ by such.
         """

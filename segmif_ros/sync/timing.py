@@ -57,7 +57,7 @@ class StreamTiming:
 def stream_timing(
     stamps_ns: Sequence[int], arrivals_ns: Sequence[int], frozen: Sequence[bool]
 ) -> StreamTiming:
-    """Judge one camera.
+    """Assess one camera.
 
     Args:
         stamps_ns: header stamps in order of arrival.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thermal frames to the 8-bit image the network was trained on.
 
-Training and node share this code, so that what the network sees on a vehicle is what it learnt.
+Training and node share this code, so that both have the same input.
 """
 
 from segmif_ros.thermal.freeze import FreezeLimits, FreezeWatch

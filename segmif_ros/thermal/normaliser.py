@@ -27,7 +27,7 @@ from segmif_ros.thermal.tone import (
 )
 
 _SAMPLES = 16384
-"""Percentiles are taken on an even grid of at least so many pixels: the answer hardly differs."""
+"""Percentiles are taken on an even grid of at least so many pixels: the result hardly differs."""
 _FINE_STEPS_PER_DEGREE = 50.0
 _ABSOLUTE_ZERO = -273.15
 _LARGEST = 1e6
@@ -71,7 +71,7 @@ class ThermalNormaliser:
 
     @property
     def hint(self) -> str:
-        """What to look at while `minimum_span` keeps a scene grey, empty otherwise."""
+        """What to check while `minimum_span` keeps a scene grey, empty otherwise."""
         if self._window is None or not self._adaptive:
             return ""
         width, span = self._window.high - self._window.low, self._span()

@@ -151,7 +151,7 @@ def _inside(boxes: Sequence[Box], top: int, left: int, window: tuple[int, int]) 
     """Boxes by their part inside a window.
 
     Returns:
-        Mx5 float32, see `losses.box_loss`; boxes cut to less than half their area teach nothing.
+        Mx5 float32, see `losses.box_loss`; boxes cut to less than half their area are left out.
     """
     found = [np.zeros((0, 5), np.float32)]
     for box in boxes:
@@ -170,7 +170,7 @@ def _inside(boxes: Sequence[Box], top: int, left: int, window: tuple[int, int]) 
 def _only_shown(labels: Image8, boxes: Plane, shown: Plane) -> tuple[Image8, Plane]:
     """Ignore the road users that a visible picture without thermal hardly shows.
 
-    Taught as positive, they make the network guess people in dark pictures.
+    As positives they make the network predict people in dark pictures.
 
     Args:
         labels: HxW uint8.

@@ -154,7 +154,7 @@ def draw_examples(
 
 
 def stack(examples: Iterable[Example]) -> Batch:
-    """Bring examples of one size together as tensors."""
+    """Stack examples of one size as tensors."""
     examples = list(examples)
     rgb = torch.from_numpy(np.stack([e.rgb for e in examples])).permute(0, 3, 1, 2) / 255.0
     thermal = torch.from_numpy(np.stack([e.thermal for e in examples]))[:, None] / 255.0

@@ -28,7 +28,7 @@ class Board:
         Args:
             out: folder of the run.
             labels: class list for the colours of masks.
-            first: step that the run begins with.
+            first: step at which the run starts.
         """
         self._path = out / "log.jsonl"
         _keep_rows_before(self._path, first)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything a run needs to go on as if it had never stopped, in one file."""
+"""Everything that a run needs to continue without a difference, in one file."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Best:
 
 @dataclass(slots=True)
 class RunState:
-    """What changes while a run goes on.
+    """What changes during a run.
 
     Attributes:
         network: trained weights.
@@ -236,7 +236,7 @@ def restore(
     Args:
         path: checkpoint.pt of the run.
         state: a run of the same recipe, not begun.
-        ranks: this process among all; random numbers go on only with the same number of them.
+        ranks: this process among all; random numbers continue only with the same number of them.
         labels: class list of the recipe; another one of the same length would fit unnoticed.
         fresh_optimiser: steps at which a phase begins, so that the stored optimiser is over.
 
@@ -271,7 +271,7 @@ def restore(
     before = stored.get("taught", {})
     for name in sorted(name for name, now in state.taught.items() if now != before.get(name, now)):
         print(
-            f"{path} began with other labels of {name!r}; the run goes on with those there are now"
+            f"{path} started with other labels of {name!r}; the run continues with the present ones"
         )
     if len(everybody["cpu"]) == ranks.count:
         torch.set_rng_state(everybody["cpu"][ranks.rank])
@@ -294,9 +294,9 @@ class Begun:
 
 
 def load_start(network: nn.Module, start: Path) -> Begun:
-    """Begin with the averaged weights of an earlier run, or with those of a bundle.
+    """Start from the averaged weights of an earlier run, or with those of a bundle.
 
-    A class layer of another size stays fresh, so that a network can learn other classes.
+    A class layer of another size stays random, for networks with other classes.
 
     Args:
         network: to be filled.
@@ -317,7 +317,7 @@ def load_start(network: nn.Module, start: Path) -> Begun:
         weights = read(path)["average"]
     own = network.state_dict()
     other = sorted(name for name in own.keys() & weights if own[name].shape != weights[name].shape)
-    # A graph has no use for the number of batches that a BatchNorm saw.
+    # A graph does not need the number of batches of a BatchNorm.
     foreign = {n for n in own.keys() ^ weights.keys() if not n.endswith("num_batches_tracked")}
     if foreign or any(".predict." not in f".{name}" for name in other):
         first = sorted(foreign)[0] if foreign else other[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Begins with weights of a bundle, of a narrower network, or with a MiT or SegFormer encoder.
+"""Starts from weights of a bundle, of a narrower network, or with a MiT or SegFormer encoder.
 
 Two layouts are in use: the original one ("block1.0.attn.kv.weight", bare or behind "backbone.",
 "denoise_net.encoder." or the like) and that of Hugging Face's transformers
@@ -87,7 +87,7 @@ def load_encoder(network: nn.Module, path: Path) -> EncoderReport:
     if not isinstance(encoder, MixTransformer):
         raise EncoderError(
             "this variant's encoder is no mix transformer (nano has its own, channels first), so "
-            "no MiT checkpoint fits it; take paper-b3 or b0 to b5, or begin with --start"
+            "no MiT checkpoint fits it; take paper-b3 or b0 to b5, or use --start"
         )
     state = _read(path)
     layout, prefix = _layout(path, state)
@@ -167,7 +167,7 @@ def _blocks(prefix: str, layout: str, keys: set[str]) -> list[str]:
 
 
 _TRAINED_SIZE = 3.0
-"""Filters after a training, as a multiple of what PyTorch begins with (measured on convolutions
+"""Filters after a training, as a multiple of PyTorch's initial ones (measured on convolutions
 without a norm)."""
 
 
@@ -206,7 +206,7 @@ def grow(network: nn.Module, smaller: Mapping[str, Tensor]) -> list[str]:
         else:
             raise ValueError(
                 f"{name} is {list(old.shape)}, the network has {list(fresh.shape)}; a network can "
-                "begin with the weights of a narrower one only"
+                "start from the weights of a narrower one only"
             )
     network.load_state_dict(state)
     return changed
@@ -255,7 +255,7 @@ def settle_norms(network: nn.Module, batches: Iterable[Batch]) -> None:
 
 
 def _rescale(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Bring each filter to the size that training gives it; the norm behind it divides by it again.
+    """Rescale each filter to its size in training; the norm behind it divides by it again.
 
     Folding has multiplied filters by the norm's gain over its deviation. An optimiser whose steps
     do not depend on the size of a weight, as AdamW, overwrites small ones within a few steps.

@@ -59,7 +59,7 @@ __all__ = ["Options", "TrainingError", "draw_batch", "train"]
 
 
 class TrainingError(RuntimeError):
-    """A run cannot go on; the message says at which step and why."""
+    """A run cannot continue; the message has step and cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +101,14 @@ def train(
         out: folder for checkpoint.pt, best.pt, log.jsonl and board/.
         classes: number of output classes.
         resume: continue from `out/checkpoint.pt`.
-        start: checkpoint of an earlier run whose averaged weights to begin with, or a bundle.
-        encoder: MiT or SegFormer checkpoint whose encoder to begin with.
+        start: checkpoint of an earlier run with the initial (averaged) weights, or a bundle.
+        encoder: MiT or SegFormer checkpoint with the initial encoder.
         validation: pairs to score on, see `recipe.validation`.
         options: device, precision and the like.
 
     Raises:
         TrainingError: a loss is not finite.
-        CheckpointError, EncoderError, RecipeError: something to begin with does not fit.
+        CheckpointError, EncoderError, RecipeError: initial weights do not fit.
         KeyboardInterrupt: stopped by a signal, after everything was saved.
     """
     options = options or Options()
@@ -181,7 +181,7 @@ class Run:
     def begin(
         self, *, resume: bool, start: Path | None, encoder: Path | None, first: Iterable[Batch]
     ) -> None:
-        """Load what the run begins with; `first` are some batches, drawn if they are needed."""
+        """Load the initial state; `first` are some batches, drawn if they are needed."""
         state, said = self.state, ""
         if encoder is not None:
             said = str(load_encoder(state.network, encoder))
@@ -240,7 +240,7 @@ class Run:
                 raise TrainingError(self._not_finite(sources, step, fusion, segmentation))
             self._apply(step)
             if all(phase.scales):
-                # A loss that only one side learns from has nothing to be balanced against.
+                # A loss of only one side has no counterpart to balance.
                 state.weighting.observe(fusion, segmentation)
             state.step = step + 1
             bar.update()
@@ -267,7 +267,7 @@ class Run:
         """Losses and gradients of one batch.
 
         Returns:
-            Fusion and segmentation loss over all processes, and whether any was asked to stop.
+            Fusion and segmentation loss over all processes, and whether any has to stop.
         """
         state, parts = self.state, self.recipe.accumulate
         known = known_of(objective, batch[2])
@@ -348,7 +348,7 @@ class Run:
         names = ", ".join(example.name for example in draw_examples(self.recipe, sources, step))
         return (
             f"step {step}: the loss is not finite (fusion {fusion:g}, segmentation "
-            f"{segmentation:g}); batch: {names}. The weights of this step were not saved: go on "
+            f"{segmentation:g}); batch: {names}. The weights of this step were not saved: continue "
             "from the last checkpoint with a lower lr, or with --precision fp32"
         )
 

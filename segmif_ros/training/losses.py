@@ -93,7 +93,7 @@ class Known(NamedTuple):
 
 
 def count_known(labels: Tensor, weights: Tensor, *, stride: int = 2) -> Known:
-    """Count what a batch's labels BxHxW teach, on every `stride`-th pixel."""
+    """Count the loss terms of a batch's labels BxHxW, on every `stride`-th pixel."""
     labels = labels[:, ::stride, ::stride]
     known = labels < VAGUE
     weight = torch.where(known, weights[torch.where(known, labels, 0)], 0.0).sum()
@@ -175,7 +175,7 @@ def overlap_loss(p: Tensor, labels: Tensor) -> Tensor:
 
     Cross entropy counts pixels; this counts areas, so a few wrong pixels beside a small object
     weigh as much as many in a large one. Where a pixel is only known not to be some road users, it
-    counts for these. Counted over the pixels at hand: several processes, or
+    counts for these. Counted over the pixels present: several processes, or
     parts of a batch, each over their own.
 
     Args:

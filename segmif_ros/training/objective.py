@@ -76,7 +76,7 @@ class LossRatioWeighting:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from `state_dict`."""
         self.weights = _pair(state["weights"])
         self._sums, self._count = _pair(state["sums"]), int(state["count"])
         self._before = None if state["before"] is None else _pair(state["before"])
@@ -196,7 +196,7 @@ class FusionObjective(nn.Module):
 
     The encoder's features are taken without gradient. From round 2 the frozen segmentation network
     scores the fused image, without dropout and with its running statistics: the released code
-    leaves both on, which adds noise to a score that nothing learns from.
+    leaves both on, which adds noise to a score without a gradient.
     """
 
     label_stride = 1
@@ -332,5 +332,5 @@ def parameter_groups(network: nn.Module, phase: Phase, decay: float) -> Iterator
 
 
 def known_of(objective: Objective, labels: Tensor) -> Known:
-    """Count what a batch's labels teach under an objective."""
+    """Count the loss terms of a batch's labels under an objective."""
     return count_known(labels, objective.weights, stride=objective.label_stride)

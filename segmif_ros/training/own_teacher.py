@@ -4,7 +4,7 @@
     python -m segmif_ros.training.own_teacher --weights runs/nano/checkpoint.pt \
         --data DATA/msrs --out DATA/msrs/mask_own
 
-What it is surer of together than in one look becomes a label where no better teacher has one
+What the mean is confident of becomes a label where no better teacher has one
 (`datasets.belief`). Rerun it with better weights; the labels of before are overwritten.
 """
 
@@ -70,7 +70,7 @@ def label(p: Tensor, *, objects: float, street: float) -> tuple[Image8, Image8]:
     users, known = (torch.isin(ids, torch.tensor([*which])) for which in (POSSIBLE, _STREET))
     sure = (users & (best >= objects)) | (known & (best >= street))
     mask = torch.where(sure, ids, IGNORE).to(torch.uint8).numpy()
-    # Readers ask for one confidence of every teacher; what is kept here passes.
+    # Readers apply one confidence to every teacher; what is kept here passes.
     return mask, np.where(mask == IGNORE, 0, 255).astype(np.uint8)
 
 

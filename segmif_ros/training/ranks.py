@@ -82,12 +82,12 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         device: "cpu", "cuda" or "auto": a GPU where there is one.
 
     Raises:
-        ValueError: a GPU is asked for and there is none.
+        ValueError: a GPU is requested and there is none.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch sees no NVIDIA GPU; use cpu")
+        raise ValueError("--device cuda: PyTorch finds no NVIDIA GPU; use cpu")
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -30,7 +30,7 @@ class DataEntry:
         split: which part of it; "" for a data set that is not divided.
         share: share in a batch, against the other entries.
         annotated: class list of the labels of a plain folder or a bag; the others know theirs.
-        ignore: ids of the recipe's class list that teach nothing; None takes what that list says.
+        ignore: ids of the recipe's class list without a loss; None takes what that list says.
     """
 
     kind: str = "auto"
@@ -106,7 +106,7 @@ class Rounds:
         fusion_horizon: steps over which it would reach 0.
         segmentation_lr: rate of the encoder.
         head_lr: rate of the segmentation head.
-        segmentation_horizon: steps over which both would reach 0; goes on over all rounds.
+        segmentation_horizon: steps over which both would reach 0; continues over all rounds.
         warmup: steps in which segmentation warms up from `warmup_lr`, once.
         warmup_lr: see `warmup`.
         fusion_weight: weight of the fusion loss from round 2; divided by k in round k.
@@ -146,7 +146,7 @@ class Augmentation:
             one grey.
         drop_thermal: thermal camera blind, likewise.
         shift_px: largest misregistration of thermal, pixels.
-        sharpen: share of its own fine detail that is added to the fusion target; makes up for what
+        sharpen: share of its own fine detail that is added to the fusion target; compensates what
             a small network smooths.
         brighter: share of the way from the pyramid target to the brighter camera, see
             `target.fusion_target`.

@@ -47,7 +47,7 @@ def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[
 
 
 def require_labels(recipe: Recipe, sources: dict[str, Source]) -> None:
-    """Refuse recordings that teach no class; a few pairs of each are read to see.
+    """Refuse recordings without a class; reads a few pairs of each.
 
     Scenes of the rig have labels and make up for none: they show no real camera.
 
@@ -59,7 +59,7 @@ def require_labels(recipe: Recipe, sources: dict[str, Source]) -> None:
     if recorded and not any(_teaches_classes(source) for source in recorded.values()):
         raise DatasetError(
             f"no pair of {', '.join(recorded)} has a label or a box: only fusion is trained on "
-            "them. Put label pictures beside the pairs (docs/adapt.md), or ask for it with "
+            "them. Put label pictures beside the pairs (docs/adapt.md), or request it with "
             "--fusion-only"
         )
 

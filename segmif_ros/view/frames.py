@@ -42,7 +42,7 @@ class Heat:
     Attributes:
         values: hxw float32 in the unit, NaN where nothing is known.
         unit: "C" or "counts".
-        table: where each pixel of the other pictures lies in it, None where sizes alone decide.
+        table: where each pixel of the other pictures lies in it, None where only sizes differ.
     """
 
     values: NDArray[np.float32]
@@ -89,7 +89,7 @@ class ViewFrame:
     Attributes:
         time_s: seconds since the first frame of the source.
         caption: one line for people.
-        pictures: by name: "visible", "thermal", "fused" (what people look at, any format), "mask"
+        pictures: by name: "visible", "thermal", "fused" (for display, any format), "mask"
             (PNG of class ids), "confidence" (PNG, probability x 255), "raw", thermal as the
             camera delivered it where that differs, and those of `Heat`. Some may be absent.
         heat: how "heat" is read, see `Heat.encoded`; None without it.
@@ -130,7 +130,7 @@ class ViewImages:
 
 
 class RecordedSource(Protocol):
-    """Frames that can be asked for in any order."""
+    """Frames with random access."""
 
     title: str
     classes: Sequence[LabelClass]
@@ -153,7 +153,7 @@ class RecordedSource(Protocol):
 
 
 class ImageSource(RecordedSource, Protocol):
-    """Recorded frames that are at hand as arrays too, for pictures and videos."""
+    """Recorded frames that are available as arrays too, for pictures and videos."""
 
     def images(self, index: int) -> ViewImages:
         """Return one frame.

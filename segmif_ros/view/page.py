@@ -16,7 +16,7 @@ from segmif_ros.render import PERSON, display_color
 from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewFrame
 
 DATA_ID = "segmif-frames"
-"""Id of the JSON block in which the viewer looks for frames before it asks a server."""
+"""Id of the JSON block from which the viewer takes frames before it uses a server."""
 
 
 @cache
@@ -26,7 +26,7 @@ def asset(name: str) -> str:
 
 
 def served_page(title: str) -> str:
-    """Return the page that asks the server it came from for frames."""
+    """Return the page that loads frames from its server."""
     page = asset("page.html").replace("{{viewer}}", asset("viewer.html"))
     return page.replace("{{title}}", html.escape(title))
 

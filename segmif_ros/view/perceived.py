@@ -54,7 +54,7 @@ class PerceivedSource:
     """An `ImageSource` that runs pairs through the engine.
 
     The thermal rendering follows the scene from frame to frame as in the node. After a jump it
-    starts anew, as in a node that is started there.
+    starts again, as in a node that is started there.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class RecordedResults:
         if not self._whole:
             raise BagError(
                 f"{pairs.title}: no pair has its results on {', '.join(topics)} with the RGB "
-                "stamp; give --model to compute them anew"
+                "stamp; give --model to compute them again"
             )
 
     def __len__(self) -> int:
@@ -215,7 +215,7 @@ class RecordedResults:
                     self._result(name, number, Stream.THERMAL) for name in ("mask", "confidence")
                 )
                 rgb, counts = pair.arrays()
-                # Recorded frames are looked at one by one, so each has limits of its own.
+                # Recorded frames are shown one by one, so each has limits of its own.
                 thermal = ThermalNormaliser().normalise(counts, pair.thermal_stamp_ns)
                 thermal = self._registration.apply(thermal, mask.shape[:2])
             except (BagError, ThermalError, RegistrationError) as err:

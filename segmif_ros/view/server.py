@@ -53,7 +53,7 @@ _FRAME = re.compile(r"/api/frame/(\d{1,12})")
 
 
 class FrameCache:
-    """The frames used last, each computed once however many requests ask for it."""
+    """The frames used last, each computed once for any number of requests."""
 
     def __init__(self, compute: Callable[[int], ViewFrame], kept: int = _KEPT_FRAMES) -> None:
         self._compute = compute
@@ -63,7 +63,7 @@ class FrameCache:
         self._lock = Lock()
 
     def get(self, index: int) -> ViewFrame:
-        """Return a frame, computing it if it is not there any more.
+        """Return a frame, computing it if it is not cached.
 
         Raises:
             ViewError: it cannot be computed.
@@ -157,7 +157,7 @@ class ViewServer(ThreadingHTTPServer):
         return {f"{name}:{self.server_port}" for name in _NAMES}
 
     def info(self) -> dict[str, Any]:
-        """Return what the page asks for first."""
+        """Return the page's first data."""
         return {
             "title": self.source.title,
             "classes": described(self.source.classes),
@@ -176,7 +176,7 @@ class ViewServer(ThreadingHTTPServer):
     def newest(self, after: int) -> dict[str, object]:
         """Return the newest live result, or what is missing."""
         if self.live is None:
-            raise ViewError("this source is recorded; ask for /api/frame/0")
+            raise ViewError("this source is recorded; use /api/frame/0")
         number, frame, status = self.live.newest(after, _LONGEST_WAIT_S)
         shown = None
         if frame is not None:
@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Answer one request."""
+        """Serve one request."""
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or hosts[0] not in self.server.hosts():
             self._refuse(HTTPStatus.MISDIRECTED_REQUEST, "not the name of this server")

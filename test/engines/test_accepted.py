@@ -118,7 +118,7 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(
     with pytest.raises(EngineError) as caught:
         opened(device=device)
     message = str(caught.value)
-    assert f"OpenVINO sees no device {device!r}, only CPU" in message
+    assert f"OpenVINO finds no device {device!r}, only CPU" in message
     assert "set engine_device to one of these or to AUTO" in message
     assert "\n" not in message
 

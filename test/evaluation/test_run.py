@@ -404,7 +404,7 @@ def test_a_drive_is_evaluated_with_the_precision_of_the_vehicle(bundle):
         EvaluationContext(
             DriveSettings(model=str(bundle), engine="onnxruntime", engine_precision="int8")
         )
-    with pytest.raises(EngineError, match="OpenVINO sees no device 'NPU'"):
+    with pytest.raises(EngineError, match="OpenVINO finds no device 'NPU'"):
         EvaluationContext(DriveSettings(model=str(bundle), engine="openvino", engine_device="NPU"))
 
 

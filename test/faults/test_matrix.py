@@ -206,7 +206,7 @@ def test_reliability(demanding: Bench, results: Results) -> None:
     names = [mode.mode for mode in seen]
     wrong = names.index("thermal_only")
     assert set(names[:wrong]) <= {"waiting", "stopped"}
-    # Between the drivers there is none: that is said. A camera goes on alone only if the topic of
+    # Between the drivers there is none: that is said. A camera continues alone only if the topic of
     # the other one is discovered later than `degraded_after_ms`, and the reason names that one.
     assert names[wrong + 1 :] in (["stopped", "fused"], ["stopped", "rgb_only", "fused"]), seen
     if end_of_old.mode == "rgb_only":

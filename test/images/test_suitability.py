@@ -30,7 +30,7 @@ def test_only_thermal_of_the_size_of_the_calibration_can_be_used():
     assert "15x11 pixels" in str(found)
     assert "is for 15x10" in str(found)
     rgb = np.zeros((21, 30, 3), np.uint8)
-    assert judge(RGB, rgb, "rgb8", calibration=CALIBRATION) is None, "it goes on alone"
+    assert judge(RGB, rgb, "rgb8", calibration=CALIBRATION) is None, "it continues alone"
 
 
 def test_passthrough_takes_eight_bits():

@@ -4,7 +4,7 @@
 There are two flavours with one API: `tensorrt` (JetPack, data centres) and `tensorrt_rtx`
 (desktops and laptops), which also builds engines where there is no GPU. Both and their versions are
 distinguished by the names they define, not by version number; the one exception is the flag for
-explicit batches, which later versions keep but ignore. Ask the driver before calling anything but
+explicit batches, which later versions keep but ignore. Query the driver before calling anything but
 `import_tensorrt` and the builder of `tensorrt_rtx`: without a GPU some versions end the process.
 """
 

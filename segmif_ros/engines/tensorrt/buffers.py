@@ -27,7 +27,7 @@ _NON_BLOCKING = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceTensor:
-    """A page-locked array and the memory that the GPU sees of it.
+    """A page-locked array and its device memory.
 
     Attributes:
         host: the array.

@@ -160,7 +160,7 @@ def build(
     timing: bytes = b"",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Built:
-    """Build an engine; takes minutes, with TensorRT for RTX seconds. Ask the driver first.
+    """Build an engine; takes minutes, with TensorRT for RTX seconds. Query the driver first.
 
     Args:
         trt: the module `tensorrt`, or `tensorrt_rtx`, which needs no driver.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a bundle to a TensorRT engine that may be used: found, or built and checked.
 
-The driver is asked first, then the cache, then for an engine that was built ahead on a machine
+The driver is queried first, then the cache, then engines built ahead on a machine
 without this GPU. What no GPU has run yet goes through the accuracy gate before anybody gets it; the
 verdict is stored with the engine, a refusal as well.
 """
@@ -120,9 +120,7 @@ class _Opener:
             RefusedError: the gate refuses it, now or when it was built.
         """
         key = self._key(recipe)
-        found = (
-            Missing("asked to build again") if self._options.rebuild else self._find(key, recipe)
-        )
+        found = Missing("new build requested") if self._options.rebuild else self._find(key, recipe)
         if isinstance(found, TensorRtEngine):
             return found
         if find_spec("onnxruntime") is None:

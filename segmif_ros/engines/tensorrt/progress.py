@@ -44,7 +44,7 @@ class BuildProgress:
         self._watcher.join()
 
     def cancel(self) -> None:
-        """Ask TensorRT to give up after the step at hand, where it asks us."""
+        """Make TensorRT stop after the current step, where it polls us."""
         self._cancelled.set()
 
     @property
@@ -61,7 +61,7 @@ class BuildProgress:
             of: steps in all, where that is new.
 
         Returns:
-            Whether to go on.
+            Whether to continue.
         """
         with self._lock:
             self._phases[phase] = (steps, self._phases.get(phase, (0, 0))[1] if of is None else of)
@@ -115,7 +115,7 @@ def monitor_of(trt: Any, progress: BuildProgress) -> Any:
             progress.done(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            """A step, counted from 0, is done; True goes on with the build."""
+            """A step, counted from 0, is done; True continues the build."""
             return progress.done(phase_name, step + 1)
 
         def phase_finish(self, phase_name: str) -> None:

@@ -93,7 +93,7 @@ class TensorRtEngine:
         Args:
             bundle: the model that it was built from; its manifest says the size.
             plan: the engine as TensorRT built it.
-            driver: the driver, which was asked and has a GPU.
+            driver: the driver, which has a GPU.
             kernels: what `kernels` gave at an earlier start.
             facts: further entries of `describe`.
             graph: record a CUDA graph; False puts every frame on the stream call by call.
@@ -247,7 +247,7 @@ class TensorRtEngine:
             raise EngineError("engine 'tensorrt' is closed; open it again")
 
     def _check_validity(self, plan: bytes) -> None:
-        """Ask TensorRT for RTX whether an engine is valid on this GPU, before loading it.
+        """Check with TensorRT for RTX whether an engine is valid on this GPU, before loading it.
 
         Raises:
             PlanError: it must be built again.

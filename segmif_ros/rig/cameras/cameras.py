@@ -117,7 +117,7 @@ LIDAR_TO_RGB = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 
 @dataclass(frozen=True, slots=True)
 class Lidar:
-    """A spinning LiDAR above the RGB camera; of its turn it sees what lies ahead.
+    """A spinning LiDAR above the RGB camera; only the part ahead of its turn.
 
     Attributes:
         rings: 16 or 64 lasers.

@@ -75,7 +75,7 @@ class Footage:
         rig: the cameras with their rates.
         lightings: one, or several that follow each other.
         frames: RGB frames of the whole run, None for an endless one.
-        ahead: pairs to render in `prepare`; 0 renders each picture when it is asked for.
+        ahead: pairs to render in `prepare`; 0 renders each picture on access.
         encoding: thermal "mono16" or "mono8".
         thermal_phase_s: how much later the thermal camera takes its pictures.
         lidar: also measure with a LiDAR and a depth camera, at every RGB frame.
@@ -106,7 +106,7 @@ class Footage:
         if ahead * pair_bytes > _HEADROOM_BYTES:
             raise ValueError(
                 f"{ahead} pairs rendered ahead need {ahead * pair_bytes / 2**30:.1f} GiB; "
-                f"ask for at most {_HEADROOM_BYTES // pair_bytes}"
+                f"use at most {_HEADROOM_BYTES // pair_bytes}"
             )
         self._scene, self._rig = scene, rig
         self._lightings = tuple(lightings)
@@ -125,7 +125,7 @@ class Footage:
         self._renderer(0)
 
     def prepare(self, progress: Callable[[int, int], bool]) -> bool:
-        """Render ahead what was asked for; pictures that a short run does not need are left out.
+        """Render ahead as configured; pictures that a short run does not need are left out.
 
         Args:
             progress: called with pictures done and pictures in all; false stops.

@@ -25,7 +25,7 @@ class Polygons:
         bgr: (F, 3) lit colour, 0-255.
         kelvin: (F,) surface temperature.
         label: class id of the whole object.
-        glow: (F,) true for surfaces that shine by themselves, or None.
+        glow: (F,) true for luminous surfaces, or None.
         cull: leave out faces that show their back (corners run clockwise as seen from outside).
     """
 
@@ -50,7 +50,7 @@ class Texture:
 
     Attributes:
         opaque: it has no holes. Its fourth plane then is 255 where light falls on it, and 0 where
-            it shines by itself; else it is the coverage that the colours are multiplied with.
+            it is luminous; else it is the coverage that the colours are multiplied with.
         width: pixels.
         height: pixels.
     """
@@ -75,7 +75,7 @@ class Texture:
     def solid(
         cls, bgr: NDArray[np.uint8], lit: NDArray[np.uint8], heat: NDArray[np.uint16] | None
     ) -> Texture:
-        """Return a texture without holes; `lit` (HxW) is 0 where it shines by itself, else 255."""
+        """Return a texture without holes; `lit` (HxW) is 0 where it is luminous, else 255."""
         return cls(cv2.merge([*cv2.split(bgr), lit]), heat, opaque=True)
 
     def picture(self, shrink_x: int, shrink_y: int) -> NDArray[np.uint8]:

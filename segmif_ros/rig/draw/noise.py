@@ -68,7 +68,7 @@ def crop(
     """
     spare = (bank.shape[0] - shape[0], bank.shape[1] - shape[1])
     if min(spare) < 0:
-        raise ValueError(f"noise of {shape} pixels asked from a bank of {bank.shape[:2]}")
+        raise ValueError(f"noise of {shape} pixels requested from a bank of {bank.shape[:2]}")
     rng = np.random.default_rng([value & 0xFFFFFFFFFFFFFFFF for value in key])
     y, x = (int(rng.integers(0, room + 1)) for room in spare)
     return bank[y : y + shape[0], x : x + shape[1]]

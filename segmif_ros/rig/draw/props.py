@@ -26,7 +26,7 @@ TINTS: tuple[Colour, ...] = (
 
 
 class Prop:
-    """Something that does not move by itself; its surfaces are made when it is first seen.
+    """A static object; its surfaces are made when it is first drawn.
 
     Args:
         x: street position to the right.

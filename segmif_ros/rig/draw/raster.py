@@ -31,7 +31,7 @@ _ALL = (0.0, 0.0, 1.0, 1.0)
 SPECK_PX = 0.3
 """Polygons that are narrower than this are left out."""
 GLOW_DEPTH = 0
-"""Depth code of pixels that shine by themselves."""
+"""Depth code of luminous pixels."""
 SKY_DEPTH = 255
 _DEPTH_SCALE = 253.0 / math.log(400.0)
 
@@ -251,7 +251,7 @@ def _sheet(label: int, height: int, width: int) -> NDArray[np.uint8]:
 
 
 class VisibleCanvas(Canvas):
-    """Colour, coded depth and labels of what the RGB camera sees.
+    """Colour, coded depth and labels in the RGB camera's view.
 
     Attributes:
         bgrd: HxWx4 uint8: blue, green, red as lit so far, and the depth code.
@@ -298,7 +298,7 @@ class VisibleCanvas(Canvas):
 
 
 class ThermalCanvas(Canvas):
-    """Temperatures of what the thermal camera sees.
+    """Temperatures in the thermal camera's view.
 
     Attributes:
         centikelvin: HxW uint16, 0.01 K.

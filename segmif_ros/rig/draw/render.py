@@ -34,7 +34,7 @@ class RigFrame:
         rgb: HxWx3 uint8, R, G, B.
         thermal: hxw uint16 in 0.01 K, or uint8.
         labels: HxW uint8 FMB class ids in the geometry of `rgb`.
-        thermal_labels: hxw uint8 in the geometry of `thermal`, or None when not asked for.
+        thermal_labels: hxw uint8 in the geometry of `thermal`, or None when not requested.
         stamp_ns: when `rgb` was taken, nanoseconds.
         thermal_stamp_ns: when `thermal` was taken, nanoseconds.
     """
@@ -94,7 +94,7 @@ class Renderer:
     def thermal(
         self, t_s: float, *, with_labels: bool = False
     ) -> tuple[ThermalImage, Image8 | None]:
-        """Return the thermal picture at `t_s` seconds, and its labels if asked for."""
+        """Return the thermal picture at `t_s` seconds, and its labels if requested."""
         kelvin, labels = self._thermal.render(
             self._stage.at(t_s), self._key(t_s, 1), with_labels=with_labels
         )
@@ -128,7 +128,7 @@ class Renderer:
         )
 
     def truth(self, t_s: float) -> Truth:
-        """Return depth, labels and objects as the RGB camera sees them at `t_s` seconds."""
+        """Return depth, labels and objects in the RGB camera's view at `t_s` seconds."""
         return self._truth.at(self._stage.at(t_s))
 
     def lidar(self, lidar: Lidar, t_s: float) -> tuple[NDArray[np.float32], Image8]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ground as a camera sees it: where pixels touch it, tiles that slide along it, its shadows."""
+"""The ground in a camera's view: where pixels touch it, tiles that slide along it, its shadows."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the thermal camera sees of a stage: temperatures, lens, detector."""
+"""The thermal picture of a stage: temperatures, lens, detector."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ThermalCamera:
     def render(
         self, moment: Moment, key: tuple[int, ...], *, with_labels: bool = False
     ) -> tuple[Centikelvin, NDArray[np.uint8] | None]:
-        """Return apparent temperatures (HxW, 0.01 K) and, if asked for, labels."""
+        """Return apparent temperatures (HxW, 0.01 K) and, if requested, labels."""
         labels = self._labels.copy() if with_labels else self._labels
         canvas = ThermalCanvas(self.pose, labels, self._base.copy(), with_labels=with_labels)
         canvas.draw(moment.ground)

@@ -48,7 +48,7 @@ class TrueObject:
 
 
 class Truth:
-    """The surfaces that one camera sees at one moment."""
+    """The surfaces in one camera's view at one moment."""
 
     def __init__(self, pose: Pose, faces: NDArray[np.int32], tables: _Tables) -> None:
         """Take what `TruthCamera` has drawn."""
@@ -113,7 +113,7 @@ class _Tables:
 
 
 class TruthCamera:
-    """Looks at one stage from one place.
+    """Ray casting on one stage from one place.
 
     Args:
         stage: the street.

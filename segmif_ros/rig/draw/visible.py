@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the RGB camera sees of a stage: colours, true labels, air, lights, lens and sensor."""
+"""The RGB picture of a stage: colours, true labels, air, lights, lens and sensor."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ class VisibleCamera:
         return hidden
 
     def _bloom(self, glow: Image, moment: Moment) -> Image:
-        """Return the halos of what shines by itself."""
+        """Return the halos of luminous surfaces."""
         h, w = self.shape
         small = cv2.resize(glow, (w // 4, h // 4), interpolation=cv2.INTER_AREA)
         for x, z, heading in moment.headlights:

@@ -88,7 +88,7 @@ class Timeline:
         return due
 
     def next_ns(self) -> int:
-        """Return when the next message arrives, or when to ask again if none is planned."""
+        """Return when the next message arrives, or when to call again if none is planned."""
         if self._waiting:
             return min(self._waiting[0].arrival_ns, self._planned_ns)
         return self._planned_ns

@@ -16,7 +16,7 @@ from segmif_ros.thermal import FreezeWatch
 
 _TURNS = 3
 """So many changes of the frame_id among the newest images are two cameras, and no driver that was
-started anew."""
+restarted."""
 USUAL_PERIODS = 3.0
 """A camera may be silent for so many of its usual periods."""
 
@@ -147,7 +147,7 @@ _SEVERAL = "several drivers publish {0.topic}, their images take turns: {1}; rem
 
 
 def _several(counts: StreamStatistics, own: InputFacts) -> list[str]:
-    """Name the drivers on one topic; one that was started anew has the same name."""
+    """Name the drivers on one topic; a restarted one has the same name."""
     names = sorted(set(own.publisher_names))
     frames = tuple(counts.frame_ids)
     turns = sum(a != b for a, b in pairwise(frames))

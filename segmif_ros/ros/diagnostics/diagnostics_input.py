@@ -25,7 +25,7 @@ _MIB = 1024 * 1024
 
 
 class UsualRate:
-    """Learns the rate of one camera: the median of the last minute, one value a second.
+    """Estimates the rate of one camera: the median of the last minute, one value a second.
 
     So a loss of frames is seen for half a minute; then it is the new usual rate. Give the rate as a
     parameter to be reported for as long as it lasts.
@@ -104,10 +104,10 @@ class Deadline:
         self._seen = 0
 
     def observe(self, samples: Samples, limit_ms: float) -> None:
-        """Look at what is new.
+        """Process what is new.
 
         Args:
-            samples: the times to judge; another object starts where it stands.
+            samples: the times to check; another object starts where it stands.
             limit_ms: largest good value; 0 counts nothing.
         """
         if self._samples is not samples:
@@ -207,7 +207,7 @@ class ProcessFacts:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosticsInput:
-    """Everything a section may look at.
+    """Input of the sections.
 
     Attributes:
         statistics: counters and times.
@@ -250,7 +250,7 @@ class DiagnosticsInput:
 
     @property
     def blocked_s(self) -> float:
-        """For how long the thread that takes images stood still, seconds."""
+        """How long the thread that takes images has been blocked, seconds."""
         ticked_ns = self.statistics.ticked_ns
         if self.active_since_ns is None or ticked_ns is None:
             return 0.0
@@ -259,7 +259,7 @@ class DiagnosticsInput:
     def silent_s(self, last_ns: int | None) -> float | None:
         """Return for how long nothing came, seconds; None while inactive.
 
-        The time in which that thread stood still does not count: no image was taken.
+        The time in which that thread was blocked does not count: no image was taken.
         """
         if self.active_since_ns is None:
             return None
@@ -326,7 +326,7 @@ class Totals:
 class TotalsHistory:
     """Finds the counters to compare with: those of at least `span_ns` ago.
 
-    A report judges what happened since then. Shorter spans hold too few frames to say that pairs
+    A report covers what happened since then. Shorter spans hold too few frames to say that pairs
     are missing, so reporting faster than once a second must not shorten them.
     """
 

@@ -148,12 +148,12 @@ MOVED = Threshold(
     parameter="alignment_warn_px",
 )  # fmt: skip
 INTAKE_BLOCKED = Threshold(
-    "blocked", "node", _ERROR, 0.9, "s", "time that the thread that takes images stood still"
+    "blocked", "node", _ERROR, 0.9, "s", "time that the thread that takes images was blocked"
 )
 NO_CLOCK = Threshold(
     "no_clock", "node", _ERROR, 2.0, "s", "time with use_sim_time and nothing on /clock"
 )
-CLOCK_STOPPED = Threshold("clock_stopped", "node", _WARN, 2.0, "s", "time that /clock stood still")
+CLOCK_STOPPED = Threshold("clock_stopped", "node", _WARN, 2.0, "s", "time without a new /clock")
 CLOCK_JUMPED = Threshold(
     "clock_jumped", "node", _WARN, 1.0, "s", "jump of the node's clock since the report before"
 )

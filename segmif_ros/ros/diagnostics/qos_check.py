@@ -33,7 +33,7 @@ class Mismatch:
         publisher: full node name; DDS may not know it yet, or ever.
         policy: "type", or the QoS policy at fault.
         offered: what the publisher has.
-        wanted: what the subscription asks for.
+        wanted: profile of the subscription.
         remedy: what to set.
     """
 
@@ -45,7 +45,7 @@ class Mismatch:
 
     def __str__(self) -> str:
         return (
-            f"{self.publisher} offers {self.policy} {self.offered}, {self.wanted} is asked for: "
+            f"{self.publisher} offers {self.policy} {self.offered}, {self.wanted} is requested: "
             f"{self.remedy}"
         )
 
@@ -94,7 +94,7 @@ def weaker_policy(offered: Any, wanted: Any) -> str:
         if have in order and need in order and order.index(have) < order.index(need):
             return policy
     for policy in _DURATIONS:
-        # Zero means infinite: nothing is promised, nothing is asked for.
+        # Zero means infinite: nothing is offered or requested.
         have_ns = getattr(offered, policy).nanoseconds
         need_ns = getattr(wanted, policy).nanoseconds
         if need_ns > 0 and (have_ns == 0 or have_ns > need_ns):

@@ -146,7 +146,7 @@ class Reporter:
             self._node.destroy_publisher(self._publisher)
 
     def _begin(self, statistics: Statistics) -> None:
-        """Start anew: the node was configured."""
+        """Reset: the node was configured."""
         totals, now_ns = Totals.of(statistics), monotonic_ns()
         self._statistics = statistics
         self._second = TotalsHistory(totals, now_ns)
@@ -160,12 +160,12 @@ class Reporter:
             period_ns = self._period_ns()
             if monotonic_ns() - reported_ns < period_ns:
                 continue
-            # From when it was due, so that the rate holds; what was held up is not made up for.
+            # From when it was due, so that the rate holds; missed reports are not repeated.
             reported_ns = max(reported_ns + period_ns, monotonic_ns() - period_ns)
             try:
                 self.report()
             except Exception as err:
-                # The thread must live on; a fault in one report is logged and the next is tried.
+                # The thread must continue; a fault in one report is logged and the next is tried.
                 self._log(err)
 
     def _period_ns(self) -> int:

@@ -24,7 +24,7 @@ from segmif_ros.ros.node.modes import Mode
 from segmif_ros.ros.node.statistics import NANOSECONDS, ClockState
 
 USUAL_TIMES = 4.0
-"""The pair at hand may take so many times the usual inference before the worker counts as stuck."""
+"""So many times the usual inference time make a worker count as stuck."""
 
 _REMEDIES = {
     DropReason.NO_PARTNER: "stamps differ by more than tolerance_ms; "
@@ -144,7 +144,7 @@ def engine_section(facts: DiagnosticsInput) -> DiagnosticEntry:
     replaced = statistics.replaced - window.replaced
     if offered and facts.active_since_ns is not None:
         if statistics.skipped > window.skipped and statistics.published == window.published:
-            entry.state, entry.text = "resting", "resting: no output has a subscriber"
+            entry.state, entry.text = "idle", "idle: no output has a subscriber"
         entry.check(
             levels.SLOW, replaced / offered,
             f"slower than the cameras: {replaced} of {offered} pairs were replaced by newer ones",
@@ -301,7 +301,7 @@ def node_section(facts: DiagnosticsInput) -> DiagnosticEntry:
             "use_sim_time to false",
         )  # fmt: skip
     elif process.clock is ClockState.STOPPED:
-        text = f"/clock stands still for {still_s:.1f} s: the bag is paused or has ended"
+        text = f"no change of /clock for {still_s:.1f} s: the bag is paused or has ended"
         entry.check(levels.CLOCK_STOPPED, still_s, text)
     jump_s = process.clock_jump_ns / NANOSECONDS
     entry.check(levels.CLOCK_JUMPED, abs(jump_s), f"this machine's clock jumped by {jump_s:+.1f} s")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from segmif_ros.calibration.alignment_watch import Alignment, AlignmentWatch
 
 CLOSING_S = 0.5
-"""Longest wait for the measurement at hand; it takes a tenth of that."""
+"""Longest wait for the current measurement; it takes a tenth of that."""
 _LOG_EVERY_S = 60.0
 
 
@@ -103,7 +103,7 @@ class AlignmentCheck:
     def offer(
         self, rgb: Image8, thermal: Image8, valid: Image8 | None, *, warn_px: float, now_ns: int
     ) -> None:
-        """Copy a pair and have it measured. Call it when `due` says so, from one thread.
+        """Copy a pair and measure it. Call it when `due` returns true, from one thread.
 
         Pictures of a few pixels are passed over: they hold nothing to compare.
 
@@ -122,7 +122,7 @@ class AlignmentCheck:
         self._worker.offer(task)
 
     def forget(self) -> None:
-        """Start anew: the node was deactivated, and the bracket may be repaired meanwhile."""
+        """Reset: the node was deactivated, and the mounting may change meanwhile."""
         with self._lock:
             self._generation += 1
             self._offered_ns = None

@@ -134,7 +134,7 @@ def _check_lens(info: CameraInfo, calibrated: Intrinsics, camera: str) -> None:
     if difference > AGREEMENT_PX:
         raise RegistrationError(
             f"camera_info of {camera} and the calibration file differ by up to {difference:.1f} "
-            "px; if the camera was calibrated anew, calibrate the rig again"
+            "px; if the camera was recalibrated, calibrate the rig again"
         )
 
 

@@ -37,7 +37,7 @@ class Derived:
 
         Args:
             manifest: of the model whose masks come.
-            registration: brings thermal values into the RGB image.
+            registration: warps thermal values into the RGB image.
         """
         self._classes = manifest.classes
         self._registration = registration

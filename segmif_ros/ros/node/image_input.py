@@ -70,7 +70,7 @@ class ImageInput:
             node: owner of the subscription.
             stream: the camera.
             deliver: called with every message; for compressed images on the decoder's thread, so it
-                must bring a lock.
+                must lock.
             compressed: subscribe to `<topic>/compressed` instead of `<topic>`.
             callback_group: of the subscription, the node's own if None.
         """
@@ -103,11 +103,11 @@ class ImageInput:
 
     @property
     def qos(self) -> Any:
-        """QoS profile that is asked for, overrides included."""
+        """Requested QoS profile, overrides included."""
         return self.subscription.qos_profile
 
     def close(self) -> None:
-        """Unsubscribe, and finish the image at hand."""
+        """Unsubscribe, and finish the current image."""
         self._node.destroy_subscription(self.subscription)
         if self._decoder is not None:
             self._decoder.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Takes image messages on a thread of its own, past rclpy's executor.
 
-For every message the executor gathers each service, timer and event of the node anew: more work, in
+For every message the executor gathers each service, timer and event of the node: more work, in
 Python, than everything this node does with the message, and while it lasts the worker cannot run
 Python. Here a thread waits for two subscriptions and nothing else. It takes messages the way
 `rclpy.wait_for_message` does; measured in docs/performance.md.
@@ -116,11 +116,11 @@ class ImageReceiver:
 
     @property
     def is_alive(self) -> bool:
-        """False when waiting itself failed: no message is taken any more."""
+        """False when waiting itself failed: no message is taken."""
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Finish the callback at hand and end the thread; no callback runs afterwards."""
+        """Finish the current callback and end the thread; no callback runs afterwards."""
         self._stop.set()
         self._messages.wake()
         self._thread.join()

@@ -46,11 +46,11 @@ FAILURES_IN_A_ROW = 5
 worker is still given every pair, so that one that succeeds ends it."""
 
 _UNUSABLE = (DropReason.ZERO_STAMP, DropReason.DUPLICATE, DropReason.REORDERED)
-"""Frames with such a stamp are of no use alone either."""
+"""Frames with such a stamp are unusable alone as well."""
 
 
 class Inputs:
-    """Two cameras, the pairer between them, and the mode that follows from what they bring.
+    """Two cameras, the pairer between them, and the mode that follows.
 
     Exists while the node is active; `tick` ends the pairer's waiting and notices silence.
     Compressed images arrive on the threads that decode them, so one lock guards all that an
@@ -76,7 +76,7 @@ class Inputs:
             offer: takes a finished pair, or one image alone; must return at once.
             announce: called with every change of the mode or its reason, and of the first.
             calibration: what the worker registers with. Thermal images of another size are refused,
-                RGB images of another size go on alone.
+                RGB images of another size continue alone.
         """
         self._node = node
         self._parameters = parameters
@@ -275,7 +275,7 @@ class Inputs:
             self._statistics.streams[drop.stream].dropped[drop.reason] += 1
         jumps = self._pairer.clock_jumps - self._jumps
         if jumps:
-            # Added up: the pairer begins anew with every activation, the statistics do not.
+            # Added up: every activation has a new pairer, and the same statistics.
             self._jumps += jumps
             self._statistics.clock_jumps += jumps
             self._gate.reset()

@@ -46,7 +46,7 @@ class LatestWorker(Generic[Item]):
     def call(
         self, task: Callable[[], Result], *, meanwhile: Callable[[float], None] | None = None
     ) -> Result:
-        """Run a task on the thread after the work at hand, wait for it and return its result.
+        """Run a task on the thread after the current work, wait for it and return its result.
 
         Args:
             task: what to run.
@@ -64,14 +64,14 @@ class LatestWorker(Generic[Item]):
         return future.result()
 
     def close(self, *, last: Callable[[], None] | None = None, patience_s: float = 10.0) -> bool:
-        """End the thread after the work at hand. Safe to call twice.
+        """End the thread after the current work. Safe to call twice.
 
         Args:
             last: run on the thread at its end, to free what belongs to it.
-            patience_s: longest wait for the work at hand.
+            patience_s: longest wait for the current work.
 
         Returns:
-            Whether the thread has ended; if not it goes on alone and ends after its work.
+            Whether the thread has ended; if not it continues alone and ends after its work.
         """
         self.withdraw()
         if not self._closed:

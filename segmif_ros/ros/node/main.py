@@ -79,11 +79,11 @@ def _run(stop: Event, watch: Callable[[SegmifNode], None] | None) -> int:
                 failures += 1
                 node.note_callback_failure(err)
                 if failures == _MOST_FAILURES:
-                    node.get_logger().fatal("nothing can be executed any more: ending the process")
+                    node.get_logger().fatal("nothing can be executed: ending the process")
                     return code
             if node.is_deaf:
                 # The process cannot recover from it; a restart can.
-                node.get_logger().fatal("no image can be taken any more: ending the process")
+                node.get_logger().fatal("no image can be taken: ending the process")
                 return code
             if watch is not None:
                 watch(node)
@@ -100,7 +100,7 @@ def _run(stop: Event, watch: Callable[[SegmifNode], None] | None) -> int:
             del node, executor
             gc.collect()
             rclpy.get_default_context().destroy()
-            # A thread inside a runtime would hold up the interpreter's end, or crash in it.
+            # A thread inside a runtime would delay the interpreter's end, or crash in it.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0 if stop.is_set() else code)

@@ -2,7 +2,7 @@
 """Which cameras the node works with now, and why: pure decisions, no ROS and no clock.
 
 The node works in `Mode.FUSED` as long as usable pairs come. When none has come for a set time, one
-camera may go on alone, if the parameters allow it; else the node stops. A camera is lost when it
+camera may continue alone, if the parameters allow it; else the node stops. A camera is lost when it
 is silent, sends nothing usable, or repeats one picture; or when both deliver and no pair fits.
 """
 
@@ -25,15 +25,15 @@ class Mode(Enum):
     FUSED = "fused"
     """Pairs of both cameras."""
     RGB_ONLY = "rgb_only"
-    """RGB images alone; the network sees black in place of the thermal image."""
+    """RGB images alone; the network's thermal input is black."""
     THERMAL_ONLY = "thermal_only"
-    """Thermal images alone; the network sees black in place of the RGB image."""
+    """Thermal images alone; the network's RGB input is black."""
     STOPPED = "stopped"
     """Nothing is published."""
 
 
 ALONE = {Stream.RGB: Mode.RGB_ONLY, Stream.THERMAL: Mode.THERMAL_ONLY}
-"""The mode in which one camera goes on alone."""
+"""The mode in which one camera continues alone."""
 
 RECOVERY_PAIRS = 5
 """So many consecutive pairs end a mode of one camera, so that a bad cable cannot make it flap."""
@@ -48,7 +48,7 @@ _UNKNOWN_PERIOD_NS = 1_200 * MILLISECOND
 _LONGEST_NS = 10_000 * MILLISECOND
 
 _STALL_NS = 500 * MILLISECOND
-"""`decide` runs 25 times a second; a gap this long is our own, and says nothing about cameras."""
+"""`decide` runs 25 times a second; a gap this long is our own, not the cameras'."""
 
 
 class Problem(Enum):
@@ -217,7 +217,7 @@ class ModeTracker:
         """Return whether a camera that still counts as delivering is about to be lost.
 
         Its last images may have been in no pair, so the pairs are missed before it is. Which camera
-        can go on is known only when that one is lost.
+        can continue is known only when that one is lost.
         """
         half_ns = policy.after_ns // 2
         return len(alive) == len(Stream) and not all(

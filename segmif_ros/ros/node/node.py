@@ -120,7 +120,7 @@ class SegmifNode(LifecycleNode):
         return self._transition("activate", state, self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe, finish the pair at hand and report once more."""
+        """Unsubscribe, finish the current pair and report once more."""
         return self._transition("deactivate", state, self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -153,7 +153,7 @@ class SegmifNode(LifecycleNode):
         return self._receiver is not None and not self._receiver.is_alive
 
     def note_callback_failure(self, err: Exception) -> None:
-        """Log what a callback raised, once in a while, and go on: the cameras are still there."""
+        """Log what a callback raised, at a limited rate, and continue: the cameras still send."""
         if self._throttle.ready(monotonic_ns()):
             trace = "".join(traceback.format_exception(err))
             self.get_logger().error(f"{code_of(err)} a callback of rclpy failed: {err!r}\n{trace}")
@@ -364,7 +364,7 @@ class SegmifNode(LifecycleNode):
             self.get_logger().info(text)
 
     def _snapshot(self) -> Snapshot:
-        """Return what the diagnostics look at; called on their thread."""
+        """Return the input of the diagnostics; called on their thread."""
         worker = self._worker  # read once: a transition may take it away meanwhile
         return Snapshot(
             lifecycle=self._lifecycle,

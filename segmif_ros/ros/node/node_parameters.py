@@ -56,7 +56,7 @@ def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
         notes.append(f"one of: {spec.allowed}")
     out.additional_constraints = "; ".join([*notes, f"change: {spec.change.value}"])
     out.read_only = spec.change is Change.START
-    # `check` judges the type: rclpy's own words are "expected '2' got '4'".
+    # `check` checks the type: rclpy's own message is "expected '2' got '4'".
     out.dynamic_typing = True
     if spec.limits is not None:
         low, high = spec.limits
@@ -101,7 +101,7 @@ class NodeParameters:
 
     def _declare(self, spec: ParameterSpec) -> None:
         given = given_parameters(self._node).get(spec.name)
-        # Ours to judge: rclpy's words for a value out of range name neither the range nor the unit.
+        # Checked here: rclpy's message for a value out of range names neither range nor unit.
         problem = None if given is None else spec.check(given.value)
         if problem:
             self.problems[spec.name] = f"parameter {problem}"
@@ -151,8 +151,8 @@ class NodeParameters:
         for name in proposed:
             self.problems.pop(name, None)
         if not self.problems:
-            # Not read back on request: a thread that asks before rclpy has stored the new
-            # values would keep the old ones for good.
+            # Not read back on request: a thread that reads before rclpy has stored the new
+            # values would keep the old ones.
             self._cached = Settings.from_values({**self._values(), **proposed})
         return SetParametersResult(successful=True)
 

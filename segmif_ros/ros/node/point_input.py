@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's ear for clouds and depth images, tf2's answers, and labelled clouds as messages."""
+"""Subscriptions of clouds and depth images, tf2 lookups, and labelled clouds as messages."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def cloud_message(cloud: LabelledCloud) -> PointCloud2:
 
 
 def tf_lookup(node: Node) -> Lookup | None:
-    """Return what asks tf2; None where tf2_ros, which has no wheel, is not installed."""
+    """Return a lookup in tf2; None where tf2_ros, which has no wheel, is not installed."""
     try:
         from tf2_ros import Buffer, TransformException, TransformListener
     except ImportError:

@@ -143,9 +143,9 @@ class Statistics:
     """Everything since the node was configured.
 
     Attributes:
-        ticked_ns: steady time when the thread that takes images last showed life, None before.
+        ticked_ns: steady time when the thread that takes images last ran, None before.
         points: clouds and depth images since points have a subscriber, None before.
-        working_since_ns: steady time when the worker took the pair at hand, None while it has none.
+        working_since_ns: steady time when the worker took its current pair, None without one.
     """
 
     def __init__(self, outputs: tuple[str, ...]) -> None:
@@ -245,7 +245,7 @@ class StampWatch:
         self._steady_ns = 0
 
     def observe(self, stamp_ns: int, now_ns: int, steady_ns: int) -> None:
-        """Look at one image.
+        """Process one image.
 
         Args:
             stamp_ns: its stamp.
@@ -285,7 +285,7 @@ class ClockState(Enum):
     RUNNING = "simulated"
     """/clock arrives."""
     STOPPED = "stopped"
-    """/clock has come, and does not go on: a paused or finished bag."""
+    """/clock has come and no longer changes: a paused or finished bag."""
     MISSING = "missing"
     """use_sim_time is set and /clock has never come."""
 
@@ -306,7 +306,7 @@ class ClockWatch:
         self._moved_ns: int | None = None
 
     def observe(self, *, simulated: bool, now_ns: int, steady_ns: int) -> ClockState:
-        """Look at the clock once.
+        """Read the clock once.
 
         Args:
             simulated: parameter use_sim_time.

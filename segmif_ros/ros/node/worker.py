@@ -120,7 +120,7 @@ class Worker:
         return self._thread.call(lambda: self._load(settings), meanwhile=on_wait)
 
     def open(self, outputs: Outputs, frames: StaticFrames | None = None) -> None:
-        """Say where the results go and who looks at frame ids, before the first `offer`."""
+        """Set where results go and what checks frame ids, before the first `offer`."""
         self._outputs, self._frames = outputs, frames
 
     def describe(self) -> dict[str, str]:
@@ -152,7 +152,7 @@ class Worker:
         return max(0, since_ns + self._usual_ns * _REST_PERCENT // 100 - monotonic_ns())
 
     def drain(self) -> None:
-        """Drop the pair that waits and let the one at hand be finished.
+        """Drop the waiting pair and let the current one finish.
 
         Raises:
             GivenUpError: it lasts too long.

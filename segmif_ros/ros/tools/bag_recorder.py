@@ -163,7 +163,7 @@ class _Recorder:
 
 
 def learn_type(kind: Any, name: str) -> None:
-    """Teach rosbags a type that is installed here, from the fields that its class lists.
+    """Register an installed type with rosbags, from the fields that its class lists.
 
     Args:
         kind: class of the message.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at the ROS graph for some seconds and writes what it saw as JSON, for `segmif doctor`.
+"""Observes the ROS graph for some seconds and writes it as JSON, for `segmif doctor`.
 
 A program of its own, because a broken ROS installation can end the process that imports it. It
 subscribes to the image topics it finds, best effort, and keeps no image; not to the outputs of a
@@ -108,7 +108,7 @@ class Watched:
 
 
 class Probe:
-    """Sees topics come up and listens to them."""
+    """Discovers topics and subscribes to them."""
 
     def __init__(self, node: Node, wanted: Sequence[str]) -> None:
         """Begin.

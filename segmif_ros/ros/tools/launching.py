@@ -145,13 +145,13 @@ def existing(argument: str, text: str, *, folder: bool = False) -> str:
         kind = "folder" if folder else "file"
         raise ValueError(
             f"launch argument {argument} is {text!r}, and there is no such {kind} "
-            f"(looked at {path}); check the path"
+            f"(in {path}); check the path"
         )
     return str(path)
 
 
 def checked(argument: str, text: str, check: Callable[[Any], object]) -> None:
-    """Let a function of the package judge the value of an argument.
+    """Check the value of an argument with a function of the package.
 
     Raises:
         ValueError: with its reason, and the name of the argument.

@@ -91,7 +91,7 @@ class Remote:
         }
 
     def parameters(self, names: Sequence[str], seconds: float) -> dict[str, Value]:
-        """Ask the node for parameters.
+        """Read parameters of the node.
 
         Raises:
             RosError: no answer.

@@ -53,8 +53,8 @@ class ViewListener:
             rgb_topic: visible camera; compressed images where it ends in /compressed.
             thermal_topic: thermal camera, likewise.
             registration: thermal -> RGB geometry for the thermal pane; it is only scaled if None.
-            thermal_offset_ms: added to thermal stamps; asked from the node if None.
-            thermal: scale and offset of the temperatures; asked from the node if None.
+            thermal_offset_ms: added to thermal stamps; read from the node if None.
+            thermal: scale and offset of the temperatures; read from the node if None.
 
         Raises:
             ViewError: a name is not one of a topic.
@@ -164,7 +164,7 @@ class ViewListener:
         answer = answered.result()
         if answer is None:
             return
-        # A node of before answers with as many values as it has.
+        # An older node returns as many values as it has.
         told = {n: v.double_value for n, v in zip(self._asked, answer.values, strict=False)}
         if all(name in told for name in _OFFSETS):
             self._assembler.pairing = _pairing(**{name: told[name] for name in _OFFSETS})
@@ -193,7 +193,7 @@ class ViewListener:
             self._changed.notify_all()
 
     def _images(self, found: FrameSet) -> ViewImages:
-        """Bring the thermal image onto the others; runs on the server's threads."""
+        """Warp the thermal image onto the others; runs on the server's threads."""
         with self._changed:
             thermal = self._normaliser.normalise(found.thermal, found.stamp_ns)
             thermal = self._registration.apply(thermal, found.mask.shape).copy()

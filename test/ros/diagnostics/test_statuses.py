@@ -127,8 +127,8 @@ def test_a_node_whose_outputs_no_one_subscribes_to_says_that_it_is_idle():
     statistics = running()
     statistics.published, statistics.skipped = 0, 30
     found = status(statistics, "engine")
-    assert (found.level, found.message) == (OK, "resting: no output has a subscriber")
-    assert values(found)["state"] == "resting"
+    assert (found.level, found.message) == (OK, "idle: no output has a subscriber")
+    assert values(found)["state"] == "idle"
     statistics.published = 1
     assert values(status(statistics, "engine"))["state"] == "ok"
 
