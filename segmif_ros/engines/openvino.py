@@ -97,7 +97,7 @@ class OpenVinoEngine:
         check_inputs(self.size, rgb, thermal)
         try:
             given = {"rgb": _shared(rgb), "thermal": _shared(thermal)}
-            # Sharing the outputs spares a copy of each into the dictionary that nobody reads.
+            # Sharing the outputs spares a copy of each into an unused dictionary.
             self._request.infer(
                 [given[name] for name in self._inputs], share_inputs=True, share_outputs=True
             )
@@ -162,7 +162,7 @@ def _cpu_config(core: Any, bundle: Bundle, threads: int, precision: str) -> dict
 def _precision_of(compiled: Any) -> str:
     try:
         return str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-    except (RuntimeError, AttributeError):  # AUTO and some plugins do not tell
+    except (RuntimeError, AttributeError):  # AUTO and some plugins have none
         return "unknown"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sees a camera that goes on sending, but always the same picture: a closed shutter, or a fault.
+"""Detects a camera that sends the same picture again and again: a closed shutter, or a fault.
 
 An uncooled thermal camera closes a shutter every few minutes to measure its own offsets (flat-field
 correction, FFC). It repeats its last frame for 1 to 3 seconds; afterwards all values are a little
@@ -7,7 +7,7 @@ different. Any camera that repeats its picture for longer hangs, or a still one 
 
 Two pictures are the same when every bit between the upper and the lower fifth is: a live sensor has
 noise, so no two of its frames are. The fifths are left out because telemetry rows and burnt-in
-clocks go on counting over a picture that stands still. One row and a sparse grid of pixels tell
+overlaid clocks keep counting on a frozen picture. One row and a sparse grid of pixels tell
 nearly all frames apart for a few microseconds; all rows are compared only when both are equal, so a
 quiet scene never counts as a frozen one.
 """
@@ -103,11 +103,11 @@ class FreezeWatch:
         self._settled_ns = 0
 
     def observe(self, image: NDArray[Any], now_ns: int) -> PictureState:
-        """Look at one image.
+        """Process one image.
 
         Args:
             image: HxW or HxWxC of any type; must not change afterwards.
-            now_ns: live the steady time of its arrival, for stamps may stand still as well; of a
+            now_ns: live the steady time of its arrival, for stamps may be frozen as well; of a
                 recording its stamp. The same time again changes nothing, an earlier one starts
                 anew.
 
@@ -186,7 +186,7 @@ class FreezeWatch:
 
 
 def same_picture(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Tell whether two images are the same in every bit, but for what may be drawn over them.
+    """Return whether two images are the same in every bit, but for what may be drawn over them.
 
     Args:
         first: HxW or HxWxC of any type.

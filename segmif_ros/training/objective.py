@@ -236,7 +236,7 @@ class SegmentationObjective(nn.Module):
     """The segmentation network on what the frozen fusion network makes: the rest of `paper`.
 
     The released scripts hand the fused images over as 8-bit files, written once a round; here they
-    are made on the way, guided by the encoder as it is then, which is how a bundle will use it.
+    are made in memory, guided by the current encoder, which is how a bundle will use it.
     """
 
     label_stride = 1

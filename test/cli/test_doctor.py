@@ -82,7 +82,7 @@ def test_the_verb_without_ros_numpy_1_and_engines(stand_in):
     assert list(found) == ["ros", "cameras", "python", "numpy", "engines", "gpu", "shm"]
     assert found["ros"]["verdict"] == "FAIL"
     assert "installed and not sourced" in found["ros"]["fact"] or "no ROS 2" in found["ros"]["fact"]
-    assert found["cameras"]["fact"] == "not looked at: that needs ROS 2"
+    assert found["cameras"]["fact"] == "not checked: that needs ROS 2"
     assert found["numpy"]["verdict"] == "FAIL"
     assert "cv2 cannot be imported" in found["numpy"]["fact"]
     assert "opencv-python-headless" in found["numpy"]["remedy"]

@@ -163,7 +163,7 @@ def test_an_interrupted_run_says_how_to_go_on(
 
     monkeypatch.setattr("segmif_ros.training.loop.train", stopped)
     assert train(work, "runs") == 130
-    assert "checkpoint.pt goes on with --resume" in capsys.readouterr().err
+    assert "checkpoint.pt continues with --resume" in capsys.readouterr().err
 
 
 def test_a_run_is_neither_replaced_nor_spread(

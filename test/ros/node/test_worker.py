@@ -135,7 +135,7 @@ def test_a_pair_is_converted_perceived_published_and_timed(bench):
     assert p50["total"] >= 20.0 + p50["publish"]
 
 
-def test_while_a_pair_is_worked_on_the_worker_tells_how_long_that_takes_at_least(bench):
+def test_while_a_pair_is_worked_on_the_worker_reports_how_long_that_takes_at_least(bench):
     told = []
     engine = bench.worker._perceiver.engine
     infer = engine.infer
