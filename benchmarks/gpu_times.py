@@ -5,7 +5,7 @@
     python benchmarks/gpu_times.py run runs/gpu --limit-s 540  # measures what is not measured yet
     python benchmarks/gpu_times.py table runs/gpu              # Markdown of what there is
 
-Every measurement is a process of its own and a JSON file; `run` goes on where it was stopped, so it
+Every measurement is a process of its own and a JSON file; `run` continues after a stop, so it
 fits machines that give a few minutes at a time, and PyTorch and TensorRT may be in two Pythons
 (`--methods`). Times are from bytes in host memory to bytes in host memory, copies included. The
 weights of the cascades are random (export.benchmark_network.fill), which changes no time; nano is
@@ -64,7 +64,7 @@ RANDOM_WEIGHTS = {
 """Thresholds of the gate for a model whose classes mean nothing."""
 FILLED_WEIGHTS = {"mask_agreement": 0.9, "class_agreement": 0.5}
 """The same for `fill`: its classes are bands of brightness, and fp16 of b1 keeps 96.5 % of the mask
-in ONNX Runtime already; the fused image is asked for as of any model."""
+in ONNX Runtime already; the fused image is checked as of any model."""
 _WEIGHTS = "weights.pt"
 _CLASSES = "fmb15"
 
@@ -124,7 +124,7 @@ def prepare(folder: Path, variants: list[str], sizes: list[tuple[int, int]]) -> 
 
 
 def _asked(bundle: Bundle, gate: Mapping[str, float]) -> Bundle:
-    """Write what the gate asks for into a bundle."""
+    """Write the gate's thresholds into a bundle."""
     (bundle.path / MANIFEST).write_text(replace(bundle.manifest, gate=gate).to_json())
     return Bundle.load(bundle.path)
 
@@ -132,7 +132,7 @@ def _asked(bundle: Bundle, gate: Mapping[str, float]) -> Bundle:
 def _without_trained_weights(bundle: Bundle) -> Bundle:
     """Take the trained model of this variant and size if one is shipped.
 
-    Else let the gate ask for little: random weights decide between classes by rounding errors.
+    Otherwise low thresholds: random weights decide between classes by rounding errors.
     """
     shipped = Bundle.load(share_path("models", "segmif-nano"))
     manifest = bundle.manifest
@@ -394,7 +394,7 @@ def table(folder: Path) -> str:
     """Return the Markdown table of the results in a folder.
 
     "times plain PyTorch" is against the same model in the same folder. TFLOP/s and GB/s are what
-    the graph asks for over the median time: products with multiply and add counted apart; weights
+    the graph needs over the median time: products with multiply and add counted apart; weights
     and written tensors once each, of which a runtime that fuses moves less. Hold them against the
     card's data sheet.
     """
@@ -463,7 +463,7 @@ def _parser() -> argparse.ArgumentParser:
     methods = list(METHODS)
     made["run"].add_argument("--methods", nargs="+", choices=methods, default=methods)
     made["run"].add_argument("--limit-s", type=float, default=540.0)
-    made["run"].add_argument("--again", action="store_true", help="measure anew what there is")
+    made["run"].add_argument("--again", action="store_true", help="measure again what there is")
     made["one"].add_argument("model")
     made["one"].add_argument("method", choices=methods)
     return parser

@@ -10,7 +10,7 @@
 `cost` exports every candidate and times them in turns, so that a busy machine is unfair to none.
 `train` runs config/training/candidates.yaml for each and scores it on the road pairs that the
 recipe holds out. `table` prints both as Markdown. Results are kept in OUT/candidates.json, and a
-step goes on where it was stopped.
+step continues where it was stopped.
 """
 
 from __future__ import annotations

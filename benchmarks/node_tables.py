@@ -352,7 +352,7 @@ def load(folder: Path) -> Results:
 
 
 def filled(text: str, reports: Reports) -> str:
-    """Return the document with every marked block written anew.
+    """Return the document with every marked block written again.
 
     Raises:
         KeyError: the document marks an unknown block.

@@ -244,7 +244,7 @@ def line(row: Mapping[str, object]) -> str:
 
 
 def jobs(args: argparse.Namespace) -> Iterable[Callable[[], Row]]:
-    """What was asked for, one call a row."""
+    """The measurements, one call a row."""
     if args.part == "pairs":
         yield from sets(args)
         return

@@ -226,7 +226,7 @@ def streams_hz(core: Any, model: Path, given: Any, streams: int, rounds: int) ->
 
 
 def over_dds(folder: Path, *options: str) -> dict[str, Any]:
-    """Run `python -m benchmarks.dds`; where it fails, say so and go on with no runs."""
+    """Run `python -m benchmarks.dds`; where it fails, log it and continue without runs."""
     out = folder / "dds.json"
     command = [sys.executable, "-m", "benchmarks.dds", *options, "--out", str(out)]
     if subprocess.run(command, check=False, cwd=REPOSITORY).returncode:

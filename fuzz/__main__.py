@@ -154,7 +154,9 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
     parser.add_argument("--only", default="", metavar="NAMES", help="targets, with commas")
-    parser.add_argument("--corpus", type=Path, metavar="FOLDER", help="go on with and add to this")
+    parser.add_argument(
+        "--corpus", type=Path, metavar="FOLDER", help="continue from and add to this"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     parser.add_argument("--repeat", type=Path, metavar="FILE", help="run one input only")
     parser.add_argument("--child", help=argparse.SUPPRESS)

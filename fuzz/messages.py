@@ -23,7 +23,7 @@ from segmif_ros.registration.calibration import RigCalibration
 from segmif_ros.registration.lens import COEFFICIENTS, Intrinsics
 
 MOST_DATA = 1 << 17
-"""Bytes of one message; more teaches nothing and takes time."""
+"""Bytes of one message; more only takes time."""
 NAMES = (*sorted(ENCODINGS), "", "64FC1", "yuv420", "RGB8", "mono8\0", "16SC1")
 CHANNELS = {
     "mono8": "y", "8UC1": "y", "mono16": "y", "16UC1": "y", "32FC1": "y",

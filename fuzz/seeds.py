@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m fuzz.seeds`: write the seeds of the corpora anew (found inputs are left alone)."""
+"""`python -m fuzz.seeds`: write the seeds of the corpora again (found inputs are left alone)."""
 
 from __future__ import annotations
 

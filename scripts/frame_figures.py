@@ -109,7 +109,7 @@ def main() -> int:
     timer.cancel()
     node.close()
     loaded = [name for name in sys.modules if name.split(".")[0] == "segmif_ros"]
-    print(f"{len(heard)} images heard, {len(loaded)} modules of the package loaded")
+    print(f"{len(heard)} images received, {len(loaded)} modules of the package loaded")
     for what, names in (
         ("files", seen.files),
         ("classes", seen.classes),

@@ -2,7 +2,7 @@
 """Reads which names TensorRT's Python modules have, version by version, without a GPU.
 
 python scripts/tensorrt_symbols.py           # compare with test/engines/tensorrt/symbols.json
-python scripts/tensorrt_symbols.py --write   # write that file anew
+python scripts/tensorrt_symbols.py --write   # write that file again
 
 Only the bindings are downloaded (about 1 MB a version), not the libraries (up to 2 GB). They import
 against empty libraries of the same names, which are compiled here: names and signatures are real

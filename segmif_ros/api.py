@@ -37,7 +37,7 @@ class SegmifResult:
         confidence: HxW uint8, probability of the winning class times 255.
         thermal: HxW uint8, the thermal image as the network saw it: 8 bits, on the RGB image.
         temperature: HxW float32, the thermal values on the RGB image (degrees Celsius, or counts
-            where no scale says what they are), NaN where the thermal camera does not see; None
+            without a scale), NaN outside the thermal view; None
             without a thermal image.
         classes: the model's classes by id.
         timings_ms: milliseconds by stage.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model on disk: a folder with an ONNX file and a manifest that says everything about it.
+"""A model on disk: a folder with an ONNX file and a manifest that describes it.
 
 The same weights may lie there in further precisions, a file each; `Bundle.select` takes one.
 

@@ -50,7 +50,7 @@ UNLABELLED = 255
 
 
 class PictureState(Enum):
-    """What the newest image says about its camera."""
+    """State of a camera by its newest image."""
 
     FRESH = "fresh"
     """It differs from the one before."""

@@ -50,7 +50,7 @@ def stopping(stop: Event) -> Iterator[Event]:
 
 
 def ignore() -> None:
-    """Let nothing cut the end short: a second Ctrl-C, or the one that launch sends to all."""
+    """Ignore further signals during the end: a second Ctrl-C, or launch's signal to all."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

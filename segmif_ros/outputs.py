@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where results go: files that are there whole or not at all, in folders that say what is ours.
+"""Where results go: files that are complete or absent, in folders that list what is ours.
 
 A folder that a command writes into holds a marker with the names of what the command made there.
 The next run replaces these and nothing else.
@@ -144,7 +144,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yield a hidden path beside `path`; what is written there takes its name at the end.
+    """Yield a hidden path beside `path`; what is written there is renamed at the end.
 
     An exception leaves `path` as it was. Whether a folder that is there may be replaced is for the
     caller to decide.

@@ -67,7 +67,7 @@ class Perceiver:
             registration: thermal -> RGB geometry, none if None.
             confidence_threshold: pixels below it become 255 (unlabelled), range 0 to 1.
             far_pass: "centre" runs the network again on the middle half of the picture, at twice
-                the size, and takes its class where it is surer: for what is small and far away.
+                the size, and takes its class where it is more confident: for small, far objects.
         """
         self.engine = engine
         self.normaliser = normaliser or ThermalNormaliser()
@@ -235,7 +235,7 @@ class Perceiver:
         return out
 
     def _without_doubt(self, mask: Image8, confidence: Image8) -> Image8:
-        """Turn doubtful pixels into 255; id 0 stays what the model's class list says it is."""
+        """Set pixels of low confidence to 255; id 0 keeps its meaning in the model's class list."""
         if self.confidence_threshold == 0.0:
             return mask
         doubtful = self._buffers.take("doubtful", mask.shape, np.bool_)

@@ -349,7 +349,7 @@ def test_an_old_bundle_has_the_precision_it_says(bundle_dir: Path) -> None:
 def test_another_precision_is_the_same_bundle_with_another_file(bundle_dir: Path) -> None:
     bundle = with_int8(bundle_dir, made={"pairs": 8})
     assert bundle.precisions == ("fp32", "int8")
-    assert bundle.model_path.name == "model.onnx"  # what a reader that knows nothing takes
+    assert bundle.model_path.name == "model.onnx"  # what an older reader takes
     chosen = bundle.select("int8")
     assert chosen.model_path == bundle_dir / "model_int8.onnx"
     assert chosen.manifest.precision == "int8"

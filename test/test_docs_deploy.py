@@ -64,7 +64,7 @@ def installed(path: Path, pattern: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def asked(setup_recipe: dict[str, Any]) -> dict[str, Requirement]:
-    """What setup.py asks for, in all extras, by name."""
+    """Requirements of setup.py, in all extras, by name."""
     extras = setup_recipe["extras_require"].values()
     listed = [*setup_recipe["install_requires"], *(text for extra in extras for text in extra)]
     return {each.name: each for each in map(Requirement, listed)}
@@ -137,7 +137,7 @@ def test_the_apt_packages_are_the_dependencies_of_the_manifest(path: Path):
 
 
 @pytest.mark.parametrize("path", ROS_DOCKERFILES, ids=names(ROS_DOCKERFILES))
-def test_the_pip_packages_are_within_what_setup_asks_for(path: Path, asked: dict[str, Requirement]):
+def test_the_pip_packages_are_within_those_of_setup(path: Path, asked: dict[str, Requirement]):
     wanted = [Requirement(word) for word in installed(path, "pip install")]
     assert {"msgspec", "numpy", "onnx", "onnxruntime", "rosbags"} <= {each.name for each in wanted}
     for each in wanted:

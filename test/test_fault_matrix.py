@@ -78,7 +78,7 @@ def test_pictures_of_two_rigs_are_each_judged_by_their_own() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_every_row_asks_for_something_that_shows_the_fault(row: Row) -> None:
+def test_every_row_requires_something_that_shows_the_fault(row: Row) -> None:
     parse_faults(row.inject)
     seen = row.mode != FUSED or row.says or row.counted or row.shown
     assert seen or row.results_hz or row.latency_ms or row.name == "SIGKILL"

@@ -289,7 +289,7 @@ def test_a_real_pair_keeps_its_people(perceiver: Perceiver, shared_data: Path) -
     assert 0 < np.count_nonzero(out.mask == 8) < out.mask.size
 
 
-def test_rgb_alone_is_the_fused_image_and_the_network_sees_black_as_thermal() -> None:
+def test_rgb_alone_is_the_fused_image_and_the_thermal_input_is_black() -> None:
     engine = SpyEngine()
     rgb = rgb_of((16, 24))
     out = Perceiver(engine).perceive(Pair(rgb, None, 7, 0, "rgb_optical"))

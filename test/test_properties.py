@@ -168,7 +168,7 @@ def test_a_rate_lies_between_none_and_the_fastest_gap(gaps_ms: list[int], late_m
 
 
 @given(values=st.lists(FLOATS, min_size=1, max_size=40), data=st.data())
-def test_an_exact_mean_knows_no_order_and_no_grouping(
+def test_an_exact_mean_does_not_depend_on_order_or_grouping(
     values: list[float], data: st.DataObject
 ) -> None:
     whole = ExactMean()

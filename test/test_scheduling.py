@@ -95,7 +95,7 @@ def test_cores_that_are_not_there_are_refused_with_those_that_are() -> None:
 
 @linux
 def test_priority_is_given_or_refused_with_the_way_out() -> None:
-    """Both ends are right: it depends on the rights of whoever runs the test."""
+    """Both ends are right: it depends on the rights of the user."""
 
     def work() -> int:
         raise_priority(3)
@@ -131,7 +131,7 @@ def test_without_the_right_the_limit_and_the_remedies_are_named(
     text = str(caught.value)
     for words in ("may go up to 5 (ulimit -r)", "--cap-add=sys_nice", "rtprio 40", "set it to 0"):
         assert words in text
-    raise_priority(0)  # off asks for nothing
+    raise_priority(0)  # off needs nothing
 
 
 def test_other_systems_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ STEADY_SHARE = 0.9
 STEADY_AGE = 1.5
 """Times the unloaded age: results of an overloaded node may be so old."""
 STEADY_MB_PER_MINUTE = 1.0
-"""Growth of its memory, where the run is long enough to tell."""
+"""Growth of its memory, where the run is long enough."""
 
 
 def key_figures(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -33,7 +33,7 @@ class ConsumerNode(Node):
     def __init__(self, topics: Sequence[str]) -> None:
         super().__init__("consumer", start_parameter_services=False)
         self.arrivals: dict[str, list[tuple[int, int]]] = {topic: [] for topic in topics}
-        # What RViz asks for.
+        # The request of RViz.
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._heard = [
             self.create_subscription(Image, topic, self._noting(topic), qos) for topic in topics

@@ -2,7 +2,7 @@
 """The ordinary way, to compare with: a node as most Python packages for ROS 2 are written.
 
 One callback does everything: approximate synchroniser, images through bgr8, stretch of the thermal
-image frame by frame, warpPerspective, inference, and publishing whether anybody listens or not.
+image frame by frame, warpPerspective, inference, and publishing, with or without a subscriber.
 The engine is the same as the measured node's, and so are transport profile and malloc settings.
 """
 
@@ -159,7 +159,7 @@ class Observer:
             "received.thermal": thermal,
             "pairs": pairs,
             "published": pairs,
-            # The synchroniser does not say which of them still wait and which it forgot.
+            # The synchroniser does not say which of them still wait and which it dropped.
             "dropped.rgb.unmatched": rgb - pairs,
             **dict.fromkeys(("refused.rgb", "replaced", "skipped", "withdrawn", "failures"), 0),
         }

@@ -63,7 +63,7 @@ class Settled:
         self._last: Any = None
 
     def look(self, counters: Any, now_s: float, *, idle: bool = True) -> bool:
-        """Take the counters of now; true when they can be read, and the next look starts anew.
+        """Take the counters of now; true when they can be read, and the next look starts again.
 
         Args:
             counters: anything that can be compared.

@@ -2,7 +2,7 @@
 """What a measured node is fed with: street pairs of the virtual rig at any size, rendered once.
 
 The rig renders at its own sizes; other sizes are those pictures enlarged or shrunk. That is right
-for measuring time and says nothing about image quality.
+for measuring time, not image quality.
 """
 
 from __future__ import annotations

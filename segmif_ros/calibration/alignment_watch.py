@@ -59,7 +59,7 @@ class Alignment:
         judgement: result of the newest pairs alone.
         shift: of the newest pairs.
         last_confirmed: the newest conclusive shift, None before the first; of a moved
-            camera the newest that said so.
+            camera the newest that showed it.
         rgb_width: width of the RGB pictures, pixels.
     """
 

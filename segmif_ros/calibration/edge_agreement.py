@@ -125,7 +125,7 @@ def _filled(image: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
 
 
 def _less_below(field: Field) -> Field:
-    """Let the ground count less: it is near, and shifted against the rest by parallax."""
+    """Reduce the weight of the ground: it is near, and shifted against the rest by parallax."""
     rows = np.linspace(0.0, 1.0, len(field))
     weight = np.interp(rows, (0.55, 1.0), (1.0, _GROUND_WEIGHT)).astype(np.float32)
     return np.asarray(field * weight[:, None, None], np.float32)

@@ -46,7 +46,7 @@ Surface = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileScores:
-    """What one pair says, or the mean of several.
+    """Result of one pair, or the mean of several.
 
     Attributes:
         tiles: rows x columns x Surface; their sum is the correlation of the edges, -1 to 1.

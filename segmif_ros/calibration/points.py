@@ -39,7 +39,7 @@ class PointFit:
 
     Attributes:
         calibration: ready to be saved.
-        rms_px: residual of the pairs in use, RGB pixels; 0 with four pairs, which says nothing.
+        rms_px: residual of the pairs in use, RGB pixels; 0 with four pairs, without meaning.
         used: N bool, False for pairs that contradict the others.
     """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`segmif bench BUNDLE`: times a bundle on every engine of this machine, bytes in to bytes out.
 
-The engines take turns, so that a noisy machine hits all alike. Differences are against the first
+The engines alternate, so that a noisy machine affects all alike. Differences are against the first
 one. What the node costs around the engine is measured by `python -m benchmarks.dds` in a checkout.
 """
 

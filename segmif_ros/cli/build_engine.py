@@ -126,6 +126,6 @@ def _check_size(bundle: Bundle, size: tuple[int, int] | None) -> None:
     if size is not None and size != bundle.manifest.size:
         has, asked = map(as_size, (bundle.manifest.size, size))
         raise BundleError(
-            f"{bundle.path} is a model for {has}, --size asks for {asked}; the size is part of the "
+            f"{bundle.path} is a model for {has}, --size is {asked}; the size is part of the "
             f"model: make one with `segmif export --size {asked}`"
         )

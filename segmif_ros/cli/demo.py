@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`segmif demo`: camera images in, pictures and figures out, over ROS 2 between real processes.
 
-The image source, segmif_node and this program's recorder are processes of their own that talk over
+The image source, segmif_node and this program's recorder are separate processes that use
 DDS on a private ROS domain. The result lies in the folder --out: contact_sheet.png, demo.mp4,
 report.json and log/.
 """

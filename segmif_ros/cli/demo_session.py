@@ -69,7 +69,7 @@ class DemoSession:
             domain: ROS_DOMAIN_ID.
             parameters: ROS parameters of the node.
             video_size: (height, width) that video frames are kept in.
-            pairing: what the parameters say of it, the node's defaults if None.
+            pairing: as set by the parameters, the node's defaults if None.
         """
         self._pairing = pairing or PairingConfig()
         self._source = source

@@ -33,7 +33,7 @@ class Plan:
         command: program and arguments.
         rate_hz: pairs a second.
         pairs: pairs that it will send.
-        notes: what a person should know.
+        notes: remarks for the user.
     """
 
     command: tuple[str, ...]

@@ -264,7 +264,7 @@ def _drive(
 
 
 def write_report(out: Path, report: dict[str, Any], results: Sequence[BagResult]) -> int:
-    """Write everything into the folder, say what is in it, and return the exit code.
+    """Write everything into the folder, list it, and return the exit code.
 
     Raises:
         OSError: it cannot be written.

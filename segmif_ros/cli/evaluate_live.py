@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`segmif evaluate --live`: the bag is played to a real node over DDS, at the bag's own rate.
 
-What comes out of the node is counted like an offline drive; latency and loss come on top.
+The node's outputs are counted like an offline drive; latency and loss are added.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _other(bundle: Bundle, precision: str) -> str:
-    """Say what lies there in another precision, and how it was made."""
+    """List the models in other precisions, and how they were made."""
     from segmif_ros.bundle import BundleError
 
     entry = bundle.manifest.files[precision]

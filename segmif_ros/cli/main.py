@@ -57,7 +57,7 @@ EXTRAS: Mapping[str, tuple[str, str]] = {
     "tensorboard": ("train", ""),
     "distributed": ("cluster", ""),
 }
-"""Packages that only some verbs need: the extra that brings each, and what to know before."""
+"""Packages that only some verbs need: the extra with each, and a remark."""
 
 _CODES = """\
 exit codes: 0 fine; 1 could not (a file is missing or damaged, no engine opens, the disk is full);

@@ -17,7 +17,7 @@ _SEGMENT = re.compile(r"/dev/shm/\S*fast(?:rtps|dds)\S*")  # noqa: S108
 
 
 class ManagedProcess:
-    """One process in a session of its own: a Ctrl-C at the terminal reaches only the parent.
+    """One process in a separate session: a Ctrl-C at the terminal reaches only the parent.
 
     Attributes:
         name: for messages.
@@ -112,7 +112,7 @@ class ManagedProcess:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Treat `STOP_SIGNALS` like Ctrl-C: the children have sessions of their own and would stay."""
+    """Treat `STOP_SIGNALS` like Ctrl-C: the children have separate sessions and would stay."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -123,7 +123,7 @@ def terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let `STOP_SIGNALS` wait until the block is done; then raise KeyboardInterrupt.
+    """Defer `STOP_SIGNALS` until the end of the block; then raise KeyboardInterrupt.
 
     Starting a process and ending one must be atomic: the child would be orphaned.
     """

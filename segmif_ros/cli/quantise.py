@@ -94,7 +94,7 @@ def precisions(text: str) -> tuple[str, ...]:
 
 
 def add_calibration_options(parser: Parser) -> None:
-    """Add the options that say what int8 is calibrated on, and for which runtime."""
+    """Add the options of int8: calibration data and runtime."""
     group = parser.add_argument_group("int8")
     shared(
         group,
@@ -113,7 +113,7 @@ def add_calibration_options(parser: Parser) -> None:
 
 
 def say_compiled(bundle: Bundle, precision: str) -> None:
-    """Say whether TensorRT takes what was written, where that can be found out."""
+    """Report whether TensorRT accepts the file, where that can be tested."""
     from segmif_ros.cli.command_line import say
     from segmif_ros.engines.tensorrt.ahead import compile_report
 
@@ -123,7 +123,7 @@ def say_compiled(bundle: Bundle, precision: str) -> None:
 
 
 def add_precision(bundle: Bundle, precision: str, args: argparse.Namespace) -> Bundle:
-    """Make one precision as the options say and print what the gate found.
+    """Make one precision from the options and print the gate's result.
 
     Raises:
         PrecisionError, BundleError, EngineError, ClipError, OSError: it cannot be made.

@@ -190,7 +190,7 @@ def _registration(args: argparse.Namespace) -> Registration:
 
 
 def _thermal(args: argparse.Namespace) -> ThermalSettings | None:
-    """Return scale and offset of the temperatures, None where the command line says nothing."""
+    """Return scale and offset of the temperatures, None without these options."""
     scale, offset = args.thermal_scale, args.thermal_offset
     if scale is None and offset is None:
         return None

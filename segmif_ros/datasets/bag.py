@@ -70,7 +70,7 @@ class OpenedBag:
         pairs: what can be read.
         registration: warps thermal onto RGB.
         labels: where the labels of each pair lie, None for a pair without.
-        notes: what a person should know, although it is no fault.
+        notes: remarks that are no faults.
     """
 
     def __init__(self, root: Path, how: BagReading) -> None:

@@ -113,7 +113,7 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int], boxes: Sequence[Bo
 
 
 def _excluded(size: tuple[int, int], boxes: Sequence[Box]) -> Image8:
-    """HxW ids that say which road users a pixel is not."""
+    """HxW ids that exclude road users from a pixel."""
     excluded = np.full(size, BACKGROUND, np.uint8)
     for label, possible in POSSIBLE.items():
         near = np.zeros(size, bool)

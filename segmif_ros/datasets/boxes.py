@@ -55,7 +55,7 @@ class BoxClasses:
 
     @classmethod
     def usual(cls, folder: Path, classes: ClassList) -> BoxClasses:
-        """Return what `classes.txt` beside the boxes says, else 0 person, 1 bicycle, 2 car.
+        """Return the names of `classes.txt` beside the boxes, else 0 person, 1 bicycle, 2 car.
 
         Raises:
             DatasetError: the class list has not got these classes.
@@ -139,7 +139,7 @@ def _box(line: str, where: str, size: Sequence[int], classes: BoxClasses) -> Box
 def with_boxes(
     dataset: Dataset, folder: Path | None = None, names: Sequence[str] | None = None
 ) -> Dataset:
-    """Let the pairs of a data set come with the boxes that lie beside the pictures.
+    """Add the boxes beside the pictures to the pairs of a data set.
 
     Args:
         dataset: as its reader opened it.
@@ -154,7 +154,7 @@ def with_boxes(
     """
     root = dataset.root if folder is None else folder
     if folder is not None and dataset.kind == "rig":
-        raise DatasetError("the virtual rig knows its own labels; leave --boxes out")
+        raise DatasetError("the virtual rig has labels; leave --boxes out")
     if folder is not None and not folder.is_dir():
         raise DatasetError(f"{str(folder)!r} is no folder; give one with NAME.txt for each pair")
     if folder is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a data set, says what is in it and what is wrong with it, and draws a sheet of samples."""
+"""Reads a data set, reports its content and its defects, and draws a sheet of samples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What the edges of all measured pairs say, in pixels of the RGB pictures.
+    """Alignment by the edges of all measured pairs, in pixels of the RGB pictures.
 
     Attributes:
         measured: pairs that were read.
@@ -133,7 +133,7 @@ class DatasetReport:
         blank: pairs in which one camera's picture has a single value.
         repeated: pairs whose RGB picture another pair has as well, with that one's name.
         alignment: how well the pairs lie on each other.
-        notes: what a person should know, although it is no fault.
+        notes: remarks that are no faults.
     """
 
     kind: str

@@ -53,7 +53,7 @@ class Dataset(Sequence[Entry]):
         class_list: of the samples' labels.
         entries: what can be read, in order of time where the names have it.
         unpaired: files without their counterpart, each with what is missing.
-        notes: what a person should know, although it is no fault.
+        notes: remarks that are no faults.
         splits: parts that can be opened, by folders or by lists; empty if it is not divided.
     """
 

@@ -105,7 +105,7 @@ def extract_bag(
         progress: called with the number of pairs written and of all.
 
     Returns:
-        How many pairs were written, and what a person should know.
+        How many pairs were written, and remarks for the user.
 
     Raises:
         DatasetError: the bag or a pair of it cannot be read.
@@ -132,7 +132,7 @@ def write_pairs(
     """Write pairs as visible/, infrared/, labels/ and pairs.csv: the whole folder, or nothing.
 
     Returns:
-        How many, and what a person should know.
+        How many, and remarks for the user.
 
     Raises:
         OutputError: something that was not written here lies at `out`.

@@ -41,7 +41,7 @@ def open_dataset(
         path: where it is; "rig" for the virtual rig.
         split: for example "train"; all of it if None or empty.
         labels: class list of the samples, the data set's own if None.
-        annotated: class list of the annotations of a plain folder or a bag; the others know it.
+        annotated: class list of the annotations of a plain folder or a bag; the others have one.
         ignore: ids of `labels` that become 255: not scored, not trained on.
         strict: reading a pair fails on ids that its class list has not; otherwise they stay.
         boxes: folder of box files named after the pairs, `boxes/` of the data set if None.
@@ -74,7 +74,7 @@ def _layout(kind: str, path: Path) -> Layout:
 
 
 def _there(path: Path, tried: Sequence[Layout]) -> str:
-    """Say what is at a path instead, and what was probably meant."""
+    """Return what is at a path instead, and what was probably meant."""
     if not path.exists():
         return "it does not exist"
     if not path.is_dir():

@@ -57,7 +57,7 @@ class Protocol:
         return np.where(np.isin(labels, self.ignored), np.uint8(IGNORE), labels)
 
     def prediction_table(self, classes: Sequence[LabelClass]) -> Image8:
-        """Return 256 ids: what a network with these classes says in the protocol's class list.
+        """Return 256 ids: predictions of a network with these classes in the protocol's class list.
 
         Apply it as `table[mask]`. Classes that the protocol's list does not have become the rest of
         that list, usually unlabelled; 255 stays.

@@ -25,13 +25,13 @@ POSSIBLE = {PERSON: 1, CAR: 2, BICYCLE: 4}
 254 is none of the three, 253 a person or none, 252 a car or none, ..., 247 excludes none.
 """
 VAGUE = BACKGROUND - sum(POSSIBLE.values())
-"""Ids from here to BACKGROUND are no classes: they only say which road users a pixel is not."""
+"""Ids from here to BACKGROUND are no classes: they only exclude road users from a pixel."""
 
 When: TypeAlias = Literal["day", "night"]
 
 
 class DatasetError(ValueError):
-    """A data set is not where or what the recipe says; the message names the path."""
+    """A data set is not where or what the recipe names; the message has the path."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -135,7 +135,7 @@ def camera_check(camera: str, topic: Mapping[str, Any], clocks: int) -> CheckRes
 
 
 def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult:
-    """Say what there is instead of a camera.
+    """Report what exists instead of a camera.
 
     Args:
         camera: "rgb" or "thermal".
@@ -167,7 +167,7 @@ def _absent(camera: str, name: str, published: Mapping[str, str]) -> CheckResult
 def geometry_check(
     rgb: Mapping[str, Any] | None, thermal: Mapping[str, Any] | None
 ) -> list[CheckResult]:
-    """Say whether the pictures of two cameras can fit each other without a calibration.
+    """Report whether the pictures of two cameras can align without a calibration.
 
     Args:
         rgb: what the probe saw of the camera, None for nothing.
@@ -272,7 +272,7 @@ def _several(camera: str, fact: str, publishers: Sequence[Mapping[str, Any]]) ->
 
 
 def node_check(graph: Mapping[str, Any]) -> CheckResult:
-    """Say what running nodes report about themselves."""
+    """Report the diagnostics of running nodes."""
     if not graph["diagnostics"]:
         return CheckResult("node", Verdict.OK, "no segmif_node is running here")
     worst = max(graph["diagnostics"], key=lambda status: status["level"])

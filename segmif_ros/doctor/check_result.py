@@ -68,7 +68,7 @@ _ROS_NOISE = re.compile(r"^\[\w+\] \[[\d.]+\] \[[\w.]+\]: |, at /\S+:\d+$")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a process said.
+    """Exit code and output of a process.
 
     Attributes:
         code: exit status; negative is the signal that ended it, None for no end in time or no
@@ -93,7 +93,7 @@ class Answer:
 def ask(
     command: Sequence[str], *, seconds: float = 20.0, environment: Mapping[str, str] | None = None
 ) -> Answer:
-    """Run a program and return what it said; never raises for what the program does.
+    """Run a program and return its output; never raises for what the program does.
 
     Args:
         command: program and arguments.

@@ -57,11 +57,11 @@ import json
 from segmif_ros.engines.driver import DriverError, ask_driver
 try:
     driver = ask_driver()
-    told = {"problem": "", "cuda": driver.cuda, "release": driver.release}
-    told["names"] = [gpu.name for gpu in driver.gpus]
+    found = {"problem": "", "cuda": driver.cuda, "release": driver.release}
+    found["names"] = [gpu.name for gpu in driver.gpus]
 except DriverError as err:
-    told = {"problem": str(err), "names": []}
-print(json.dumps(told))
+    found = {"problem": str(err), "names": []}
+print(json.dumps(found))
 """
 
 
@@ -137,19 +137,19 @@ def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> CheckResult:
     """Whether there is an NVIDIA GPU, and a driver that can use it."""
     answer = ask_python(_DRIVER)
     # A broken driver can end the process that queries it.
-    told = (
+    found = (
         json.loads(answer.out) if answer.code == 0 else {"names": [], "problem": answer.last_line}
     )
-    if told["names"]:
-        names, version = ", ".join(told["names"]), ".".join(map(str, told["cuda"]))
-        driver = f"driver {told['release']}".strip()
+    if found["names"]:
+        names, version = ", ".join(found["names"]), ".".join(map(str, found["cuda"]))
+        driver = f"driver {found['release']}".strip()
         return CheckResult("gpu", Verdict.OK, f"{names}; {driver} for CUDA {version}")
     if not _has_nvidia_device(devices):
         return CheckResult("gpu", Verdict.OK, "no NVIDIA GPU: engines run on the CPU")
     return CheckResult(
         "gpu",
         Verdict.WARN,
-        f"an NVIDIA GPU that cannot be used: {told['problem']}",
+        f"an NVIDIA GPU that cannot be used: {found['problem']}",
         "run nvidia-smi; install the driver, or reboot after it was updated",
     )
 

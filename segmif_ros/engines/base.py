@@ -33,7 +33,7 @@ class EngineOptions:
     Attributes:
         threads: CPU threads, 0 = all cores; on a GPU those of the gate's reference.
         precision: "auto", or a precision that the bundle has a file of. "auto" is the bundle's
-            first file on the CPU, and what `tensorrt.build.recipes` says with TensorRT.
+            first file on the CPU, and those of `tensorrt.build.recipes` with TensorRT.
         device: what OpenVINO computes on: "CPU", "GPU", "GPU.1", "NPU" or "AUTO".
         cache: folder of built engines and of the gate's verdicts, None for the user's.
         workspace_mib: scratch memory of a layer that TensorRT may use, MiB.

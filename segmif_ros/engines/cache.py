@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines and what the accuracy gate said of them, kept on disk and never used elsewhere.
+"""Engines and their results in the accuracy gate, kept on disk and never used elsewhere.
 
 One entry is NAME.json with the whole key, the digest of the plan and the verdict of the gate, and
 beside it NAME.plan, what TensorRT built. Every part of the key is compared when an entry is read. A
-refused entry has no plan: it says that building it again would be in vain. Runtimes that build
+refused entry has no plan: it marks a build that would fail again. Runtimes that build
 nothing to keep have no plan either, only the verdict.
 """
 
@@ -52,7 +52,7 @@ class Entry:
 
     Attributes:
         plan: the engine as bytes, empty for a refused one.
-        gate: what the accuracy gate said, as JSON; empty for an engine that no GPU has run yet.
+        gate: result of the accuracy gate, as JSON; empty for an engine that no GPU has run yet.
         facts: further facts of the build: seconds, date, sizes.
     """
 
@@ -66,7 +66,7 @@ class Entry:
         return self.gate.get("passed") is False
 
     def verdict(self) -> GateResult | None:
-        """Return what the gate said, None if it said nothing or that cannot be read."""
+        """Return the gate's result, None if there is none or it cannot be read."""
         try:
             return GateResult.from_json(json.dumps(dict(self.gate)))
         except GateError:
@@ -137,7 +137,7 @@ class EngineCache:
             model: name of the model.
             key: what it was built for.
             plan: the engine, empty where the gate refused it or there is none to keep.
-            gate: what the accuracy gate said.
+            gate: result of the accuracy gate.
             facts: further entries about the build.
 
         Returns:
@@ -248,7 +248,7 @@ class EngineCache:
                 other = read_json(path)["key"]
                 return f"the engine in {path} is another: {difference(other, key.to_json())}"
             except (DocumentError, KeyError, TypeError, AttributeError):
-                continue  # another's damaged file says nothing about ours
+                continue  # another's damaged file does not affect ours
         return f"no {key.precision} engine of {model} in {self.folder} yet"
 
     def _write(self, path: Path, content: bytes) -> None:

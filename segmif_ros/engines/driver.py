@@ -68,7 +68,7 @@ class Driver:
 
 
 def ask_driver(library: str = LIBRARY, release_file: Path = RELEASE_FILE) -> Driver:
-    """Return what the driver says.
+    """Query the driver.
 
     Args:
         library: name or path of the driver's library.

@@ -3,7 +3,7 @@
 
 The candidate and the reference run the same pairs of pictures. Outputs are bytes, so a number that
 is not finite cannot be seen as such: it becomes a constant picture, a saturated one or a confidence
-of zero, and those are what is looked for. Nothing here knows a runtime.
+of zero, and those are what is looked for. Nothing here depends on a runtime.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ class _ClassCounts:
     def reasons(
         self, agreement: Mapping[str, float], least: float, names: Sequence[str]
     ) -> list[str]:
-        """Say which ids are no class, which classes agree too little, and which are found nowhere.
+        """Return which ids are no class, which classes agree too little, and which are missing.
 
         Without class names every id is one; without a required agreement none is lost.
         """
@@ -305,7 +305,7 @@ def _saturated(image: Image8) -> float:
 
 
 def _lifeless(name: str, got: Inference, expected: Inference) -> list[str]:
-    """Outputs that say nothing although the reference's do: what NaN and overflow turn into."""
+    """Outputs that are constant although the reference's are not, as after NaN or overflow."""
     reasons = []
     for output, image, reference in (
         ("fused image", got.fused, expected.fused),
@@ -318,7 +318,7 @@ def _lifeless(name: str, got: Inference, expected: Inference) -> list[str]:
 
 
 def _missed(rows: Sequence[PairScores], asked: GateThresholds) -> list[str]:
-    """Say which thresholds are missed, each with its worst pair."""
+    """Return which thresholds are missed, each with its worst pair."""
     reasons = []
     for score, text, least in (
         ("fused_psnr_db", "fused is at {:.1f} dB, at least {:.1f} required", True),

@@ -2,7 +2,7 @@
 """ONNX Runtime: on the CPU it runs everywhere, in exact fp32, the reference for every other engine.
 
 Builds of it with CUDA or TensorRT, and the plug-in of TensorRT for RTX, compute on the GPU, under
-names of their own. What such a build cannot load it leaves to the CPU without an error, so what a
+names of their own. What such a build cannot load runs on the CPU without an error, so what a
 session really uses is checked.
 """
 

@@ -116,7 +116,7 @@ class DrivePoints:
             yield from self._labeller.labelled(None, self._tolerance_ns)
 
     def notes(self) -> list[str]:
-        """Return what a person should know."""
+        """Return remarks for the user."""
         counts, told = self.counts, list(self._told)
         if counts.refused:
             told.append(f"{counts.refused} clouds refused, the last one: {counts.last_refusal}")

@@ -64,7 +64,7 @@ class BagResult:
         engine: what executed the model.
         pictures: kept pairs.
         bag: path of the written bag, None without.
-        notes: what a person should know.
+        notes: remarks for the user.
         interrupted: ended by Ctrl-C.
     """
 

@@ -197,7 +197,7 @@ def _rank(scores: Tensor) -> Tensor:
 def _double(scores: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """First and second halves of a bilinear enlargement by two along one axis.
 
-    Two sums where Resize, which knows no fixed factor, takes three times as long.
+    Two sums where Resize, without a fixed factor, takes three times as long.
     """
     rows, columns = (1, 0) if dim == 2 else (0, 1)
     wide = F.pad(scores, (columns, columns, rows, rows), mode="replicate")

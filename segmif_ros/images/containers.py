@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the headers of a compressed picture say, compared with the bytes there are.
+"""Headers of compressed pictures, checked against the data.
 
 Decoders allocate what headers claim: 58 bytes can mean gigabytes. So every length in a container is
 checked before a decoder runs, and the decoder gets only the bytes of the pixels.

@@ -54,7 +54,7 @@ class Refusal(Enum):
     """A compressed image came while the one before was being decoded; a newer one replaced it."""
 
 
-class ImageRefused(ValueError):  # noqa: N818 - it says what happened, in the field's words
+class ImageRefused(ValueError):  # noqa: N818 - the field's term
     """A malformed or unusable image message.
 
     Attributes:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sensor_msgs/Image` as it travels: read where it lies, no pixel is copied.
 
-rclpy turns a message into Python objects with two copies of the picture that nobody needs, least of
+rclpy turns a message into Python objects with two copies of the picture, which is wasted most of
 all for an image that a newer one replaces before it is used.
 """
 

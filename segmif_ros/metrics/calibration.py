@@ -48,10 +48,10 @@ class CalibrationScores:
         """Count one picture.
 
         Args:
-            mask: HxW ids that the network says.
+            mask: HxW ids that the network predicts.
             confidence: HxW, probability of that class x 255.
             truth: HxW ids, None without labels; only ids in `classes` are known, and 254 as well
-                where the network says a class of `boxed`.
+                where the network predicts a class of `boxed`.
             classes: ids that truth may hold.
             boxes: objects of the classes `boxed`, all that there are; None where there are none.
                 Pixels of these classes are right inside a box of their own class.

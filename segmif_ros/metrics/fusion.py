@@ -95,7 +95,7 @@ class Plane:
 
     @cached_property
     def information(self) -> float:
-        """What VIF says can be seen in the image at all, over all scales."""
+        """Information of the image itself in VIF, over all scales."""
         return sum(_log_sum(scale.variance / _VIF_NOISE) for scale in self.scales)
 
 

@@ -164,7 +164,7 @@ def _count(found: dict[int, list[int]], step: int, right: int, wrong: int) -> No
 
 
 def _figures(boxes: int, found: Mapping[int, Sequence[int]]) -> dict[str, float | None]:
-    """Objects of equal score come together: which of them is right says nothing of their order."""
+    """Objects of equal score come together: their order is arbitrary."""
     counts = np.array([found[step] for step in sorted(found, reverse=True)], float).reshape(-1, 2)
     right, every = np.cumsum(counts[:, 0]), np.cumsum(counts.sum(axis=1))
     envelope = np.maximum.accumulate((right / every)[::-1])[::-1]

@@ -42,7 +42,7 @@ def replace_luma(rgb: Tensor, fused: Tensor) -> Tensor:
 
 
 def hand_over(rgb: Tensor, *, min_max_stretch: bool, eight_bit: bool) -> Tensor:
-    """What segmentation gets to see of the fused image.
+    """Input of segmentation from the fused image.
 
     The released scripts write the fused image to an 8-bit file: truncate, stretch to the full range
     of all pixels and channels, truncate again. Both halves are optional here.

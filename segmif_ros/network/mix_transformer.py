@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the name everybody reads
+from torch.nn import functional as F  # noqa: N812 - the usual name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of `torch.save`, read without running code and without believing what they announce."""
+"""Files of `torch.save`, read without running code; sizes in headers are checked."""
 
 from __future__ import annotations
 

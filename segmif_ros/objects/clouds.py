@@ -27,7 +27,7 @@ ADDED = (("rgb", 0, FLOAT32), ("temperature", 4, FLOAT32), ("label", 8, UINT8),
 _ADDED_BYTES = 12
 
 
-class CloudRefused(ValueError):  # noqa: N818 - it says what happened, in the field's words
+class CloudRefused(ValueError):  # noqa: N818 - the field's term
     """A malformed or unusable cloud; the message says what is wrong with it."""
 
 

@@ -196,7 +196,7 @@ class PointLabeller:
             place = self._lookup(shown.header.frame_id, frame)
         if place is None:
             raise CloudRefused(
-                f"the calibration has no lidar: block, and tf2 knows no way from {frame!r} to "
+                f"the calibration has no lidar: block, and tf2 has no transform from {frame!r} to "
                 f"{shown.header.frame_id!r}; add one (docs/calibration.md)"
             )
         labels = label_points(cloud.xyz, shown.picture, camera, place)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points of a LiDAR or a depth camera get the labels of the picture that they lie in.
+"""Labels points of a LiDAR or a depth camera by the picture that they project into.
 
 Frames are optical (x right, y down, z forward), metres. The vehicle's own motion between the
 point's time and the picture's is not corrected.

@@ -45,7 +45,7 @@ class DetectedObject:
         score: their mean confidence, 0 to 1.
         thermal_median: median of the thermal values, None where the thermal camera does not see.
         thermal_maximum: their maximum, likewise.
-        id: the same number as long as it is the same object; 0 before the tracker has seen it.
+        id: the same number as long as it is the same object; 0 before the tracker.
     """
 
     label: int
@@ -297,7 +297,7 @@ class _Fit(NamedTuple):
 
 _BY_HEAT = _Fit(0.34, 0.34, 25.0, 0.19)
 _BY_SHAPE = _Fit(0.42, 0.33, 0.27, 0.15)
-"""Without thermal: the mask alone bulges together, so its valleys say little."""
+"""Without thermal: masks of neighbours merge, so valleys between them are weak evidence."""
 
 
 def split_upright(

@@ -27,7 +27,7 @@ _GAIN = 0.4
 """Weight of the newest displacement in the velocity."""
 
 VEHICLES = frozenset({"car", "truck", "bus"})
-"""Classes that a network confuses from picture to picture; an id survives that."""
+"""Classes that a network confuses from picture to picture; an id stays the same."""
 
 
 class Tracker:

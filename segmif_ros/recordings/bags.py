@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rosbag2 without ROS: look into a bag, walk through its messages.
 
-Every verb reads bags through `BagReader`. What is damaged is read as far as it goes, and said.
+Every verb reads bags through `BagReader`. Damaged ones are read up to the damage, with a note.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class BagReader:
         start_ns: int | None = None,
         stop_ns: int | None = None,
     ) -> Iterator[BagMessage]:
-        """Walk through the messages in recording order; what is damaged is left out, and said.
+        """Walk through the messages in recording order; damaged parts are left out and reported.
 
         Args:
             topics: only these; all if None.

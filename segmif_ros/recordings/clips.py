@@ -63,7 +63,7 @@ class PairSource(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What a person should know: frames left out, sizes that differ."""
+        """Remarks for the user: frames left out, sizes that differ."""
         ...
 
     def __iter__(self) -> Iterator[StampedImage]:
@@ -170,7 +170,7 @@ class FolderPairs:
 
         Args:
             folder: holds visible/ and infrared/.
-            rate_hz: pictures a second that the stamps pretend.
+            rate_hz: pictures a second, for the stamps.
             labels: folder of label pictures (8-bit class ids), matched the same way.
             limit: at most this many pairs, taken evenly over the folder.
 

@@ -2,7 +2,7 @@
 """An mcap file: by its index, or without one record by record up to where it is damaged.
 
 A recorder that was killed leaves a file without index and end. Its messages are all there up to the
-last chunk, so they are read like any others, and what is missing is said.
+last chunk, so they are read like any others, and what is missing is reported.
 """
 
 from __future__ import annotations

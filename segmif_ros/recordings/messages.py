@@ -41,7 +41,7 @@ class BagMessage(NamedTuple):
 
 @cache
 def message_types() -> Any:
-    """Return the message definitions of ROS 2 Jazzy, as rosbags knows them."""
+    """Return the message definitions of ROS 2 Jazzy, as in rosbags."""
     return get_typestore(Stores.ROS2_JAZZY)
 
 

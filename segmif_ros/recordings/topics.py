@@ -83,7 +83,7 @@ def swapped_topics(reader: BagReader, rgb: str, thermal: str) -> list[str]:
         try:
             view = image_of(message, Stream.THERMAL)[0] if message else None
         except ImageRefused:
-            return []  # said when it is read
+            return []  # reported when it is read
         if view is None:
             return []
         pictures.append(view.to_rgb() if ENCODINGS[view.encoding].visible else view.pixels)

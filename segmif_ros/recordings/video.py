@@ -43,7 +43,7 @@ def write_video(
     frames: Iterable[tuple[float, Image8]],
     progress: Callable[[int], Any] = lambda _: None,
 ) -> int:
-    """Write an H.264 mp4, one frame at a time; it takes its name when it is whole.
+    """Write an H.264 mp4, one frame at a time; the file is renamed when complete.
 
     Args:
         path: file to write, ending in .mp4.
@@ -170,7 +170,7 @@ def _mux(container: Any, held: Any, packets: Sequence[Any]) -> Any:
 
 
 def _pixels(frame: Any) -> NDArray[Any]:
-    """Return the pixels as they are to be shown; a phone says beside the frame how it was held."""
+    """Return the pixels as they are to be shown; phones store the rotation beside the frame."""
     name = frame.format.name
     kind = (
         "gray16le" if name.startswith("gray16") else "gray" if name.startswith("gray") else "rgb24"

@@ -181,7 +181,7 @@ class BagWriter:
             message_type: for example "sensor_msgs/msg/Image".
             latched: a player of the bag keeps the last message for later subscribers.
             qos: profiles of its publishers, instead of `latched`.
-            definition: needed for a type that the bag does not know.
+            definition: needed for a type that is new to the bag.
         """
         known = definition is None and self.knows(message_type)
         text, digest = definition or Definition("")
@@ -309,7 +309,7 @@ def write_bag(
 def new_bag(
     out: Path, *, storage: StorageKind = "mcap", compress: bool = True
 ) -> Iterator[BagWriter]:
-    """Write a bag under a hidden name; it takes its own when it is whole, also of a bag there.
+    """Write a bag under a hidden name; it is renamed when complete, and replaces a bag there.
 
     Raises:
         BagError: it cannot be written.

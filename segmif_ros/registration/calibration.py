@@ -262,7 +262,7 @@ class Transform:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mounting:
-    """What a calibration file says about sensors other than the thermal camera.
+    """Sensors in a calibration file other than the thermal camera.
 
     Attributes:
         rgb: intrinsics of the RGB camera, None where the file has only its size.

@@ -110,7 +110,7 @@ def load_calibration(path: str | Path) -> Calibration | RigCalibration:
 
 
 def load_mounting(path: str | Path) -> Mounting:
-    """Read what a calibration file says about a LiDAR and a depth camera.
+    """Read the LiDAR and the depth camera of a calibration file.
 
     Raises:
         RegistrationError: as `load_calibration`.

@@ -31,7 +31,7 @@ def objections(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def cautions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a reader of the comparison should know."""
+    """Yield limits of the comparison."""
     for word, report in (("first", a), ("second", b)):
         if report["partial"]:
             yield (

@@ -160,7 +160,7 @@ class Comparison:
 
     Attributes:
         objections: why the two must not be compared; empty if they may.
-        cautions: what a reader should know.
+        cautions: limits of the comparison.
         differences: numbers of the whole drive.
         paired: differences pair by pair.
     """

@@ -68,7 +68,7 @@ def dataset_report(
         scores: what was counted.
         dataset: what was opened.
         manifest: of the bundle.
-        engine: what the engine says about itself.
+        engine: the engine's description.
         others: rows of other methods.
         wall_s: seconds that it took.
         partial: why it ended early, None if it did not.

@@ -41,7 +41,7 @@ SECTIONS = {
     "frames": "Over time",
     "origin": "Where this comes from",
 }
-"""Template and heading; a section that has nothing to say is left out."""
+"""Template and heading; an empty section is left out."""
 
 _OVER_TIME: Sequence[tuple[str, str, tuple[str, ...]]] = (
     ("mIoU of each pair", "0 to 1", ("miou",)),
@@ -206,7 +206,7 @@ class _Told:
     def columns(
         self, table: Mapping[str, Any], names: Sequence[str] = (), endswith: str = ""
     ) -> list[Line]:
-        """Wanted columns of a table against its first one; those that never change say nothing."""
+        """Wanted columns of a table against its first one; constant ones are left out."""
         lines = [
             Line(
                 _words(name), [(row[0], row[index]) for row in table["rows"] if row[0] is not None]

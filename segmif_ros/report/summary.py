@@ -209,7 +209,7 @@ def _without_places(text: str, bags: Iterable[str], settings: DriveSettings) -> 
 def model_facts(
     manifest: Manifest, engine: Mapping[str, str], classes: Sequence[LabelClass] = ()
 ) -> dict[str, Any]:
-    """Return what a report says about its model; classes are the model's unless given."""
+    """Return a report's entries about its model; classes are the model's unless given."""
     return {
         "name": manifest.name,
         "sha256": manifest.sha256,

@@ -113,7 +113,7 @@ class ClockOffset:
             t + offset. None when the pictures are inconclusive, then `reason` says why.
         spread_ms: how far the estimate moves when a sixth of the recording is left out.
         agreement: correlation of the two cameras' motion at the offset, -1 to 1.
-        reason: why the pictures give no estimate; empty otherwise. With an offset all the same it
+        reason: why the pictures give no estimate; empty otherwise. With an offset it
             is known roughly from the arrival times.
     """
 

@@ -7,7 +7,7 @@ different. Any camera that repeats its picture for longer hangs, or a still one 
 
 Two pictures are the same when every bit between the upper and the lower fifth is: a live sensor has
 noise, so no two of its frames are. The fifths are left out because telemetry rows and burnt-in
-overlaid clocks keep counting on a frozen picture. One row and a sparse grid of pixels tell
+overlaid clocks keep counting on a frozen picture. One row and a sparse grid of pixels decide
 nearly all frames apart for a few microseconds; all rows are compared only when both are equal, so a
 quiet scene never counts as a frozen one.
 """
@@ -109,7 +109,7 @@ class FreezeWatch:
             image: HxW or HxWxC of any type; must not change afterwards.
             now_ns: live the steady time of its arrival, for stamps may be frozen as well; of a
                 recording its stamp. The same time again changes nothing, an earlier one starts
-                anew.
+                again.
 
         Returns:
             The state that includes this image.

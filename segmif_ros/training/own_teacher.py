@@ -61,7 +61,7 @@ def label(p: Tensor, *, objects: float, street: float) -> tuple[Image8, Image8]:
     Args:
         p: class probabilities.
         objects: least probability of a person, car or bicycle; used inside boxes only.
-        street: least probability of road, building, vegetation and sky; no other class is taught.
+        street: least probability of road, building, vegetation and sky; no other class is labelled.
 
     Returns:
         HxW ids, 255 where it is not sure, and the winning probability x255.

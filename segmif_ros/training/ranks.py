@@ -60,7 +60,7 @@ class Ranks:
         return values
 
     def gather(self, values: Tensor) -> list[Tensor]:
-        """Return everybody's tensor of one shape, in the order of ranks, on the CPU."""
+        """Return the tensors of all ranks, of one shape, in the order of ranks, on the CPU."""
         if self.count == 1:
             return [values.cpu()]
         found = [torch.empty_like(values, device=self.device) for _ in range(self.count)]

@@ -219,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(path, parse_qs(query, max_num_fields=8))
         except ViewError as err:
             self._refuse(HTTPStatus.NOT_FOUND, str(err))
-        except ValueError as err:  # more fields than anybody needs
+        except ValueError as err:  # more fields than needed
             self._refuse(_BAD, str(err))
         except (BrokenPipeError, ConnectionResetError):
             # The browser went on to another frame.

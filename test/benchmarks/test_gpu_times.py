@@ -170,7 +170,7 @@ def test_memory_is_read_while_the_engine_holds_it(
 def test_what_a_run_has_no_time_for_is_left_to_the_next(
     times: ModuleType, tmp_path: Path, machine: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A limit that comes from the end of the run says nothing about the method."""
+    """A limit from the end of the run is no property of the method."""
     limits: list[float] = []
 
     def slow(command: list[str], timeout: float, **_: Any) -> None:
@@ -188,7 +188,7 @@ def test_what_a_run_has_no_time_for_is_left_to_the_next(
     assert [result["error"] for result in results] == ["not done after 420 s"]
 
 
-def test_weights_without_meaning_are_asked_for_less_of_the_mask_and_all_of_the_picture(
+def test_weights_without_meaning_are_checked_for_less_of_the_mask_and_all_of_the_picture(
     times: ModuleType, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     """Else the gate refuses the very engine that is to be timed."""

@@ -74,7 +74,7 @@ def test_pictures_of_a_board_give_the_rig_within_half_a_pixel() -> None:
     assert f"residual {fit.residual_px:.2f} px" in fit.calibration.source
 
 
-def test_the_halves_tell_how_good_it_is() -> None:
+def test_the_halves_show_how_good_it_is() -> None:
     noises = (0.02, 0.5)
     fits = [fit_rig(measured(STUDIO, 16, noise), PATTERN, *SIZES, (4.0, 60.0)) for noise in noises]
     errors = [difference_px(truth(STUDIO, 7.5), fit.calibration) for fit in fits]

@@ -145,7 +145,7 @@ def test_what_cannot_be_trained_is_reported_in_words(
     assert words in error
 
 
-def test_pairs_that_are_learnt_by_heart_end_the_run(
+def test_pairs_that_are_overfitted_end_the_run(
     work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("segmif_ros.training.overfit._MOST_STEPS", 25)
@@ -172,7 +172,7 @@ def test_a_run_is_neither_replaced_nor_spread(
     assert train(work, "run") == 0
     before = {path: path.read_bytes() for path in (work / "run").glob("*.pt")}
     assert train(work, "run") == 2
-    assert "is of an earlier run; go on with --resume" in capsys.readouterr().err
+    assert "is of an earlier run; continue with --resume" in capsys.readouterr().err
     assert train(work, "run", "--overfit", "2") == 2
     assert {path: path.read_bytes() for path in (work / "run").glob("*.pt")} == before
     assert sorted(p.name for p in work.iterdir()) == ["pairs", "recipe.yaml", "run"]

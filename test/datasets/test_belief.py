@@ -73,7 +73,7 @@ def test_a_street_teacher_is_used_in_a_box_only_if_it_found_the_object(tmp_path:
     assert merged[10, 70] == ONLY_A_CAR  # it calls the car a road
 
 
-def test_what_is_not_sure_teaches_nothing(tmp_path: Path) -> None:
+def test_what_is_uncertain_is_not_trained_on(tmp_path: Path) -> None:
     write(tmp_path, "mask_street", street(), np.where(np.arange(80) < 40, 200, 100))
     merged = labels(tmp_path)
     assert merged[35, 35] == ROAD

@@ -87,7 +87,7 @@ def test_day_and_night_are_read_from_names(tmp_path: Path) -> None:
     assert {e.when for e in fmb} == {None}
 
 
-def test_labels_come_in_the_class_list_that_is_asked_for(tmp_path: Path) -> None:
+def test_labels_come_in_the_class_list_that_is_requested(tmp_path: Path) -> None:
     root = make_msrs(tmp_path)
     sample = open_dataset("msrs", root, "train", labels="fmb15")[0]()
     assert sample.labels is not None

@@ -80,7 +80,7 @@ def test_answers_in_other_classes_are_translated() -> None:
     )
 
 
-def test_annotations_that_another_list_has_no_class_for_teach_only_what_is_sure() -> None:
+def test_annotations_that_another_list_has_no_class_for_label_only_what_is_certain() -> None:
     table = load_class_list("mfnet9").truth_table("fmb15")
     assert table[:9].tolist() == [254, 9, 8, 13, 254, 254, 254, 254, 254]
     assert set(table[9:].tolist()) == {255}

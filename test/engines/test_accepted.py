@@ -102,7 +102,7 @@ def test_a_verdict_that_cannot_be_kept_is_no_reason_to_stop(opened: Opened, tmp_
 
 
 @pytest.mark.parametrize("damage", ["{", '{"key": {}}'])
-def test_a_damaged_verdict_is_asked_for_again(opened: Opened, damage: str) -> None:
+def test_a_damaged_verdict_is_checked_again(opened: Opened, damage: str) -> None:
     opened()
     (entry,) = opened.options.cache.glob("*.json")
     assert json.loads(entry.read_text())["bytes"] == 0

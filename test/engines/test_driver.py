@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver says, asked of a stand-in and of the machine that runs the tests."""
+"""The driver's facts, from a stand-in and from the machine that runs the tests."""
 
 from __future__ import annotations
 

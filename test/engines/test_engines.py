@@ -410,7 +410,7 @@ def test_auto_passes_over_a_runtime_that_refuses_the_model(
         open_engine("auto", loaded_bundle, threads=1, on_warning=told.append)
     with pytest.raises(EngineError, match="no such operation"):
         open_engine("openvino", loaded_bundle, threads=1, on_warning=told.append)
-    assert len(told) == 2, "a runtime that was asked for by name is not passed over"
+    assert len(told) == 2, "a runtime that was named is not passed over"
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

@@ -36,7 +36,7 @@ def one_gpu() -> Driver:
 
 
 class Session:
-    """Stands for a session of a build with a GPU; returns what it was asked for."""
+    """Stands for a session of a build with a GPU; returns what was requested."""
 
     asked: list[Any]
     loaded: tuple[str, ...] = tuple(PROVIDERS.values())
@@ -141,7 +141,7 @@ def test_a_session_on_the_gpu_says_where_it_runs_and_never_falls_back(
     assert build_with_gpu.asked[0][0] == PROVIDERS[name]
 
 
-def test_the_cpu_engine_asks_for_the_cpu_alone(loaded_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_cpu_engine_requires_the_cpu_alone(loaded_bundle: Bundle, tmp_path: Path) -> None:
     assert provider_options("onnxruntime", loaded_bundle, tmp_path) == ["CPUExecutionProvider"]
 
 

@@ -58,7 +58,7 @@ def reader(sample: Sample) -> Callable[[], Sample]:
 
 
 def test_a_lost_camera_has_a_row_of_its_own(perceiver: Perceiver) -> None:
-    """This network looks at thermal only: without it everybody is road."""
+    """This network uses thermal only: without it every person is road."""
     found = counted(perceiver, [street(0), street(1)]).summary()
     rows = found["segmentation"]["rows"]
     assert list(rows) == ["visible", "thermal", "fused"]

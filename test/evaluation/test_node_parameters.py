@@ -16,7 +16,7 @@ FILES = {
     "name": "segmif: {ros__parameters: {queue_size: 3}}",
     "full name": "/segmif: {ros__parameters: {queue_size: 3}}",
     "everybody": "/**: {ros__parameters: {queue_size: 3}}",
-    "everybody, bare": "'**': {ros__parameters: {queue_size: 3}}",
+    "every node, bare": "'**': {ros__parameters: {queue_size: 3}}",
     "one part": "/*: {ros__parameters: {queue_size: 3}}",
     "nested": "ns: {segmif: {ros__parameters: {queue_size: 3}}}",
     "in one": "/ns/segmif: {ros__parameters: {queue_size: 3}}",

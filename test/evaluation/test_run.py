@@ -81,7 +81,7 @@ def test_labels_of_a_topic_score_all_three_rows(labelled, bundle):
     }
     assert rows["fused"]["all"]["protocols"]["fmb14"] == 1.0
     assert rows["thermal"]["all"]["protocols"]["fmb14"] == 1.0
-    # Without thermal the tiny network sees road everywhere.
+    # Without thermal the tiny network predicts road everywhere.
     share = (truth(0) == ROAD).mean()
     assert rows["visible"]["all"]["per_class"]["person"] == 0.0
     assert rows["visible"]["all"]["per_class"]["road"] == pytest.approx(share)

@@ -102,7 +102,7 @@ def simulated(bench: Bench) -> Bench:
 
 @pytest.fixture
 def demanding(bench: Bench) -> Bench:
-    """A node that asks for reliable RGB images; the first rig does not offer them."""
+    """A node that requests reliable RGB images; the first rig does not offer them."""
     wish = "qos_overrides./rig/rgb/image_raw.subscription.reliability"
     bench.begin("demanding", parameters={wish: "reliable"})
     return bench
@@ -117,7 +117,7 @@ def test_a_camera_fails(steady: Bench, results: Results, row: Row) -> None:
     run_row(steady, row, results)
 
 
-def test_no_camera_may_go_on_alone(steady: Bench, results: Results) -> None:
+def test_no_camera_may_continue_alone(steady: Bench, results: Results) -> None:
     steady.observer.set_parameter("/segmif", "degraded_mode", "none")
     try:
         run_row(steady, NOT_ALLOWED, results)

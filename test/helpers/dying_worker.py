@@ -21,7 +21,7 @@ def dies_once(task: Task) -> BagResult:
 
 
 def always_dies(task: Task) -> BagResult:
-    """Die whenever it is a bag called "deadly"."""
+    """Crash at every bag called "deadly"."""
     if Path(task.bag).name == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
     return evaluate_task(task)

@@ -126,7 +126,7 @@ class Bench:
         self.start_node()
 
     def start_rig(self, *options: str) -> None:
-        """Start a rig; the times in its pictures begin anew."""
+        """Start a rig; the times in its pictures start again."""
         self._starts += 1
         self._rigs_ns.append(monotonic_ns())
         self.rig = RigProcess(self._folder / f"rig{self._starts}.log", self._domain, *options)

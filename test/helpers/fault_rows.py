@@ -157,7 +157,7 @@ STEADY: tuple[Row, ...] = (
         (Expect("rgb", ERROR, "frozen", "one and the same picture"),)),
     Row("thermal frozen", "thermal camera repeats one picture", "thermal:freeze", "rgb_only",
         (Expect("thermal", ERROR, "frozen", "one and the same picture"),)),
-    Row("shutter", "thermal shutter (FFC): the picture stands still for 3 s", "thermal:freeze@0+3",
+    Row("shutter", "thermal shutter (FFC): the picture is frozen for 3 s", "thermal:freeze@0+3",
         says=(Expect("thermal", OK, "shutter", "expected"),), lasts_s=3.0),
     Row("late 80 ms", "thermal images arrive 80 ms late, stamps are right", "thermal:late=0.08",
         latency_ms=75.0),
@@ -212,7 +212,7 @@ NOT_ALLOWED = Row(
 # alone for a moment.
 RELIABILITY = Row(
     "reliability",
-    "RGB publisher is best effort, the node asks for reliable; then another driver",
+    "RGB publisher is best effort, the node requests reliable; then another driver",
     mode="thermal_only", via=("stopped", "rgb_only"), recovery_s=10.0,
     says=(Expect("rgb", ERROR, "qos_incompatible", "reliability.*qos_overrides"),),
 )  # fmt: skip

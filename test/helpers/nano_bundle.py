@@ -52,7 +52,7 @@ def write_pairs(folder: Path, count: int) -> list[str]:
 
 
 def write_nano_bundle(folder: Path, gate: dict[str, float] | None = None) -> Bundle:
-    """Write the bundle; the gate asks for little by default."""
+    """Write the bundle; the gate has low thresholds by default."""
     data = nano_onnx()
     manifest = Manifest(
         name="small",

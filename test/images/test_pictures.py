@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Picture files: one rule for types and damage, whoever reads them."""
+"""Picture files: one rule for types and damage in all readers."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_damaged_and_missing_pictures_are_named(tmp_path: Path, reader) -> None:
         tmp_path / "cut.jpg", np.random.default_rng(1).integers(0, 255, (64, 64), np.uint8)
     )
     cut.write_bytes(cut.read_bytes()[:-900])
-    assert cv2.imread(str(cut)) is not None, "OpenCV says nothing"
+    assert cv2.imread(str(cut)) is not None, "OpenCV is silent"
     for name in ("bad.png", "empty.png", "cut.jpg", "folder.png", "none.png", "n" * 400):
         with pytest.raises(PictureError) as caught:
             reader(tmp_path / name)

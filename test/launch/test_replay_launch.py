@@ -79,7 +79,7 @@ def test_the_recorder_takes_the_outputs_of_the_node_in_its_namespace(bag, tmp_pa
     assert played(bag, tmp_path, monkeypatch, record="out").start_delay_s == 2.0
 
 
-def test_nothing_is_recorded_unless_asked_for(bag, tmp_path):
+def test_nothing_is_recorded_unless_requested(bag, tmp_path):
     assert set(commands(launch_stand_in.start(FILE, tmp_path, bag=str(bag)))) == {"player"}
 
 

@@ -90,7 +90,7 @@ def test_every_display_shows_images_or_points_with_all_of_its_keys(displays):
     assert len(names) == len(set(names))
 
 
-def test_what_people_look_at_is_shown_and_nothing_else_is_asked_for(displays, remaps):
+def test_what_people_look_at_is_shown_and_nothing_else_is_subscribed_to(displays, remaps):
     """A disabled image display is not left alone: RViz subscribes, and the node computes it."""
     names = ("fused", "overlay", "temperature", "points")
     outputs = {f"/segmif/output/{name}" for name in names}

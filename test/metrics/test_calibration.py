@@ -49,7 +49,7 @@ def test_jobs_and_splits_add_up_exactly() -> None:
     assert found["night"]["person"]["accuracy"] == 0.3
 
 
-def test_unknown_pixels_say_nothing_and_background_is_no_road_user() -> None:
+def test_unknown_pixels_do_not_count_and_background_is_no_road_user() -> None:
     mask = np.array([[8, 8, 8, 1, 1]], np.uint8)
     truth = np.array([[8, 254, 255, 254, 1]], np.uint8)
     scores = CalibrationScores()

@@ -205,7 +205,7 @@ def test_a_missing_tensor_is_noticed(network: SegMiF, shared_reference: Path) ->
         check(got, reference, case, "y")
 
 
-def test_the_tolerances_can_tell_a_wrong_epsilon(network: SegMiF, shared_reference: Path) -> None:
+def test_the_tolerances_detect_a_wrong_epsilon(network: SegMiF, shared_reference: Path) -> None:
     # A reference that cannot fail proves nothing: one epsilon off must show in stage 1.
     embed = network.encoder.patch_embeds[0]
     guide = torch.from_numpy(images("b1_96x128")[2]).expand(-1, 3, -1, -1)

@@ -66,7 +66,7 @@ def test_red_sees_nothing_of_green_in_the_fusion_network() -> None:
             assert torch.equal(first.luma, second.luma) == equal
 
 
-def test_a_supplied_guidance_is_what_the_encoder_sees() -> None:
+def test_a_supplied_guidance_is_what_the_encoder_gets() -> None:
     rgb, thermal, guide = pair()
     for network in networks(Switches(guidance="supplied")):
         output = network(rgb, thermal, guide)
@@ -103,7 +103,7 @@ def test_eight_bits_truncate_and_do_not_round() -> None:
     torch.testing.assert_close(got * 255.0, torch.full_like(got, 99.0))
 
 
-def test_stretch_alone_is_linear_and_knows_no_other_image() -> None:
+def test_stretch_alone_is_linear_and_depends_on_no_other_image() -> None:
     rgb = torch.stack([torch.linspace(0.2, 0.6, 48), torch.linspace(0.1, 0.9, 48)])
     got = hand_over(rgb.reshape(2, 3, 4, 4), min_max_stretch=True, eight_bit=False)
     torch.testing.assert_close(got[0].flatten(), torch.linspace(0.0, 1.0, 48))
@@ -119,7 +119,7 @@ def test_an_image_of_one_value_stays(eight_bit: bool) -> None:
 
 @pytest.mark.parametrize("stretch", [False, True])
 @pytest.mark.parametrize("eight_bit", [False, True])
-def test_segmentation_sees_what_is_passed_on(stretch: bool, eight_bit: bool) -> None:
+def test_segmentation_gets_what_is_passed_on(stretch: bool, eight_bit: bool) -> None:
     rgb, thermal, guide = pair()
     plain = networks(Switches())[0](rgb, thermal, guide)
     switches = Switches(min_max_stretch=stretch, eight_bit_hand_over=eight_bit)

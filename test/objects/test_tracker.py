@@ -57,7 +57,7 @@ def test_another_class_is_another_object_but_car_and_truck_are_one() -> None:
     assert ids(tracker, [seen(101, name="person")], 66) == [2]
 
 
-def test_time_that_goes_back_or_stands_still_for_long_starts_again_with_new_ids() -> None:
+def test_time_that_goes_back_or_stays_the_same_for_long_starts_again_with_new_ids() -> None:
     tracker = Tracker()
     assert ids(tracker, [seen(100)], 5000) == [1]
     assert ids(tracker, [seen(100)], 4000) == [2]

@@ -27,7 +27,7 @@ def names(*topics: Topic, **options) -> tuple[str, ...]:
     return tuple(found.name for found in camera_topics(summary(*topics), **options))
 
 
-def test_names_and_encodings_tell_the_cameras():
+def test_names_and_encodings_identify_the_cameras():
     assert names(LWIR, RGB, topic("/front/labels")) == ("/front/image_raw", "/front/lwir")
     grey = topic("/b", detail="640x512 mono16, frame 'b'")
     assert names(topic("/a", detail="640x480 rgb8, frame 'a'"), grey) == ("/a", "/b")
@@ -84,7 +84,7 @@ def test_named_topics_are_taken_as_they_are():
         ((), {}, "cannot distinguish the two cameras"),
     ],
 )
-def test_what_cannot_be_told_is_said_with_the_topics_there(topics, options, says):
+def test_ambiguous_cameras_are_reported_with_the_topics(topics, options, says):
     with pytest.raises(BagError, match=says):
         camera_topics(summary(*topics), **options)
 

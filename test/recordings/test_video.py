@@ -57,7 +57,7 @@ def test_every_frame_is_there_in_order_and_alike(tmp_path, count):
                 assert cv2.PSNR(frame, shown) > cv2.PSNR(frames[index - 1], shown)
 
 
-def test_the_file_is_h264_at_the_rate_asked_for_and_can_be_seeked(tmp_path):
+def test_the_file_is_h264_at_the_requested_rate_and_can_be_seeked(tmp_path):
     write_video(tmp_path / "v.mp4", timed(moving_bar(40), 7.5))
     capture = cv2.VideoCapture(str(tmp_path / "v.mp4"))
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(7.5)

@@ -197,7 +197,7 @@ def test_every_number_knows_which_way_is_better(name, better):
     assert direction(name) == better
 
 
-def test_page_and_text_tell_the_same():
+def test_page_and_text_agree():
     a, b = made_report(), changed(sources=[source('<b>"x".mcap')])
     found = compare(a, b)
     folders = ("runs/old", "runs/new")

@@ -113,7 +113,7 @@ def stamps_of(peer: Peer, name: str) -> list[int]:
     return [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in peer.images[name]]
 
 
-def test_rgb_goes_on_alone_and_pairs_come_back(fused):
+def test_rgb_continues_alone_and_pairs_come_back(fused):
     fused.forget()
     fused.send_until("rgb_only", "rgb")
     assert fused.told[-1]["reason"] == "no thermal image any more"
@@ -138,7 +138,7 @@ def test_rgb_goes_on_alone_and_pairs_come_back(fused):
     assert fused.told[0]["since"]["sec"] <= fused.told[1]["since"]["sec"]
 
 
-def test_thermal_goes_on_alone_in_the_rgb_frame(fused):
+def test_thermal_continues_alone_in_the_rgb_frame(fused):
     fused.send_until("thermal_only", "thermal")
     assert fused.told[-1]["reason"] == "no rgb image any more"
     images = fused.result("thermal")

@@ -299,7 +299,7 @@ def test_a_signal_ends_it_cleanly_and_with_a_last_report(start_node, tiny_bundle
     assert seconds < 2.0
     assert "Traceback" not in process.text()
     left = {path for path in mapped if path.exists()} - shared_memory_of("self")
-    # A port belongs to everybody who sends to it, and ends with the last of them.
+    # A port belongs to all processes that send to it, and ends with the last of them.
     assert not {path for path in left if "fastrtps_port" not in path.name}
     name = f"ending{int(number)}: pairing"
     peer.until(

@@ -47,7 +47,7 @@ TYPES = {
 
 
 class Nav2(Peer):
-    """Reads all outputs in the order in which they come, with the QoS that Nav2 asks for."""
+    """Reads all outputs in the order in which they come, with the QoS that Nav2 requests for."""
 
     def __init__(self, domain: int) -> None:
         super().__init__(domain, NAME)

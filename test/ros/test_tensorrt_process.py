@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real node asked for TensorRT: without a GPU, and with a stand-in for one."""
+"""A real node with engine tensorrt: without a GPU, and with a stand-in for one."""
 
 from __future__ import annotations
 

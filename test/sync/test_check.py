@@ -62,7 +62,7 @@ def test_the_offset_of_a_tilted_rig_is_found(lighting: str, late_ms: float) -> N
     assert found.settings["max_wait_ms"] == 120.0
 
 
-def test_a_rig_that_stands_still_is_no_evidence() -> None:
+def test_a_rig_that_does_not_move_is_no_evidence() -> None:
     found = report(51, "night", 80.0, 0.0)
     assert found.clocks.offset_ms is None
     assert "tilt the rig" in found.clocks.reason or "repeats" in found.clocks.reason

@@ -27,7 +27,7 @@ def test_a_broken_pixel_neither_hides_the_motion_nor_holds_it_still(value: float
 
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 20.3])
-def test_a_flat_picture_stands_still(value: float) -> None:
+def test_a_flat_picture_does_not_change(value: float) -> None:
     meter = MotionMeter()
     meter.add(seen(0))
     for picture in (np.full((120, 160), value, np.float32),) * 2:

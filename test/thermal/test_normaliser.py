@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thermal rendering: what the network sees, whatever the camera delivers."""
+"""Thermal rendering: the network's input, whatever the camera delivers."""
 
 from __future__ import annotations
 
@@ -410,7 +410,7 @@ def film_with_a_shutter(jump: float) -> list[NDArray[np.uint16]]:
 
 @pytest.mark.parametrize("jump", [300.0, -300.0])
 @pytest.mark.parametrize("mode", ADAPTIVE)
-def test_a_shutter_is_ridden_out(mode: str, jump: float) -> None:
+def test_a_shutter_is_bridged(mode: str, jump: float) -> None:
     """The rendering holds while frozen, then follows: not at once, yet faster than usual."""
     film = film_with_a_shutter(jump)
     watched, blind = (ThermalNormaliser(ThermalSettings(mode=mode)) for _ in range(2))

@@ -52,7 +52,7 @@ def test_a_dropped_camera_is_blind_but_for_its_noise() -> None:
     assert blind.rgb.std() > 20.0
 
 
-def test_without_thermal_people_are_taught_only_where_the_visible_picture_shows_them() -> None:
+def test_without_thermal_people_are_labelled_only_where_the_visible_picture_shows_them() -> None:
     rgb = np.full((120, 160, 3), 20, np.uint8)
     rgb[20:60:2, 20:40] = 120
     labels = np.full((120, 160), 1, np.uint8)
@@ -152,7 +152,7 @@ def test_the_saliency_target_is_the_guidance_of_the_pair() -> None:
     np.testing.assert_allclose(example.target, 255.0 * wanted[0, 0].numpy(), atol=1.0)
 
 
-def test_the_target_can_ask_for_more_detail_and_contrast_than_the_inputs_have() -> None:
+def test_the_target_can_request_more_detail_and_contrast_than_the_inputs_have() -> None:
     def target(**more: float) -> np.ndarray:
         how = replace(PLAIN, **more)
         return make_example(sample(), how, np.random.default_rng(2)).target

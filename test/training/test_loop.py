@@ -99,7 +99,7 @@ PAPER = replace(
 @pytest.mark.parametrize(
     ("recipe", "stop_after"), [(MOVING, 4), (PAPER, 2)], ids=["joint", "between phases"]
 )
-def test_an_interrupted_run_goes_on_as_if_it_had_not_stopped(
+def test_an_interrupted_run_continues_as_if_it_had_not_stopped(
     tmp_path: Path, recipe: Recipe, stop_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout, dropped paths, weighting, optimiser and the best score all have to be kept."""

@@ -143,7 +143,7 @@ def box(label: int) -> torch.Tensor:
     return torch.tensor([[[label, 4, 6, 12, 10], [-1, 0, 0, 0, 0]]], dtype=torch.float32)
 
 
-def test_a_box_asks_for_its_class_in_every_row_and_column() -> None:
+def test_a_box_requires_its_class_in_every_row_and_column() -> None:
     p = torch.full((1, 15, 16, 16), 1e-4)
     empty = float(box_loss(p, box(8)))
     p[0, 8, 4:8, 6:10] = 0.99

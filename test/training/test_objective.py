@@ -44,7 +44,7 @@ def test_fusion_rounds_move_the_fusion_network_only() -> None:
     assert moved(network) == {"fusion"}
 
 
-def test_from_round_two_segmentation_teaches_fusion_too() -> None:
+def test_from_round_two_segmentation_trains_fusion_too() -> None:
     network = tiny_training.cascade(15)
     before = {name: value.clone() for name, value in network.named_buffers()}
     fusion, segmentation = losses("fusion 2", network)

@@ -19,7 +19,7 @@ from segmif_ros.training.overfit import (
 )
 
 
-def test_the_loop_learns_four_pairs_by_heart(tmp_path: Path) -> None:
+def test_the_loop_overfits_four_pairs(tmp_path: Path) -> None:
     pairs = labelled_pairs({"blocks": source()}, 4)
     recipe = overfit_recipe(replace(RECIPE, lr=1e-2), pairs, CLASSES)
     train(

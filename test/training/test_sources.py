@@ -45,7 +45,7 @@ def test_an_entry_is_opened_in_the_classes_of_the_recipe(tmp_path: Path) -> None
     assert labels[0, :5].tolist() == [254, 9, 8, 13, 254]
 
 
-def test_what_teaches_nothing_is_what_the_class_list_or_the_entry_says(tmp_path: Path) -> None:
+def test_what_is_not_trained_on_is_what_the_class_list_or_the_entry_says(tmp_path: Path) -> None:
     make_fmb(tmp_path / "FMB")
 
     def first(entry: DataEntry) -> list[int]:

@@ -54,7 +54,7 @@ def test_pairs_are_scored_at_their_own_size_in_multiples_of_32() -> None:
     assert network.sizes == [(96, 128)]
 
 
-def test_by_heart_is_scored_on_the_pixels_that_were_shown() -> None:
+def test_overfitting_is_scored_on_the_pixels_that_were_shown() -> None:
     def checkered() -> Sample:
         pair = blocks(0)
         assert pair.labels is not None

@@ -14,7 +14,7 @@ PHONE = {"width": 390, "height": 844}
 
 @dataclass
 class WatchedPage:
-    """A page, everything it asked for, and everything that went wrong on it."""
+    """A page, every request of it, and every error on it."""
 
     page: Any
     requests: list[str] = field(default_factory=list)

@@ -196,7 +196,7 @@ def test_pictures_and_a_video_are_exported(source, tmp_path):
     assert capture.read()[0]
 
 
-def test_a_video_of_frames_that_stand_still_in_time_is_refused(source, tmp_path):
+def test_a_video_of_frames_without_time_between_them_is_refused(source, tmp_path):
     assert export_video(source, [0], tmp_path / "one.mp4") == 1
     with pytest.raises(VideoError, match="does not rise"):
         export_video(source, [2, 1], tmp_path / "x.mp4")

@@ -163,7 +163,7 @@ class Gpu0:
         return self._drv.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
 
     def mark(self, event: Any) -> None:
-        """Let an event happen when the stream has come here."""
+        """Record an event at this point of the stream."""
         event.record(self._stream)
 
     def synchronize(self) -> None:
@@ -185,7 +185,7 @@ class Gpu0:
             raise EngineError(f"CUDA failed: {one_line(err)}") from err
         self._stream = None
         # Not left to the garbage collector: there pycuda takes the primary context for one of its
-        # own and destroys it under everybody else. `detach` takes it off pycuda's stack, but not
+        # own and destroys it under all other users. `detach` takes it off pycuda's stack, but not
         # off the driver's.
         context.detach()
         check(load_driver(), "cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))

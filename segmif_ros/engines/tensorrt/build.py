@@ -232,7 +232,7 @@ def _config(
 
 
 def _set_target(trt: Any, config: Any, target: str, log: Any) -> None:
-    """Say which GPUs the engine is for."""
+    """Set which GPUs the engine is for."""
     names = [f"SM{number}" for number in TARGETS[target]] or ["CURRENT"]
     members = [getattr(trt.ComputeCapability, name, None) for name in names]
     known = [each for each in members if each is not None]
@@ -242,7 +242,7 @@ def _set_target(trt: Any, config: Any, target: str, log: Any) -> None:
 
 
 def _interruptible(task: Callable[[], Any], cancel: Callable[[], None]) -> Any:
-    """Run a task on a thread of its own: Ctrl-C would else come inside a call of TensorRT's."""
+    """Run a task on a thread of its own: Ctrl-C would otherwise interrupt a call of TensorRT."""
     with ThreadPoolExecutor(1, thread_name_prefix="segmif-build") as pool:
         try:
             running = pool.submit(task)

@@ -2,7 +2,7 @@
 """From a bundle to a TensorRT engine that may be used: found, or built and checked.
 
 The driver is queried first, then the cache, then engines built ahead on a machine
-without this GPU. What no GPU has run yet goes through the accuracy gate before anybody gets it; the
+without this GPU. What no GPU has run yet passes the accuracy gate before its first use; the
 verdict is stored with the engine, a refusal as well.
 """
 
@@ -72,7 +72,7 @@ def open_tensorrt(
     except DriverError as err:
         raise EngineError(f"engine 'tensorrt' needs an NVIDIA GPU: {err}") from err
     trt = import_tensorrt()
-    import_pycuda()  # what is missing is to be said before a build, not after it
+    import_pycuda()  # what is missing is reported before a build, not after it
     opener = _Opener(bundle, options, driver, trt, on_progress)
     refusals = []
     for recipe in recipes(bundle, options.precision, weak_types=has_weak_types(trt)):
@@ -133,7 +133,7 @@ class _Opener:
             if ahead is not None:
                 return ahead
         with self._cache.locked(self._model, key, on_progress=self._tell):
-            # Whoever held the lock may have built it meanwhile.
+            # The process that held the lock may have built it meanwhile.
             if not self._options.rebuild:
                 again = self._find(key, recipe)
                 if isinstance(again, TensorRtEngine):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says every few seconds how far the build or the check of an engine is, which takes minutes."""
+"""Reports the progress of the build or the check of an engine, which takes minutes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 EVERY_S = 4.0
-"""Time between two lines; people are promised one every 5 s."""
+"""Time between two lines; at most 5 s."""
 
 
 class BuildProgress:
@@ -79,7 +79,7 @@ class BuildProgress:
             self._tick()
 
     def _tick(self) -> None:
-        """Say a line if it is time to."""
+        """Report a line if one is due."""
         now = monotonic()
         with self._lock:
             if now - self._told < self._every_s:

@@ -57,7 +57,7 @@ class Pinhole:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One camera as it is bolted to the rig.
+    """One camera of the rig with its pose.
 
     Attributes:
         intrinsics: the pinhole model.

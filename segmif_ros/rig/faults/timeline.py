@@ -45,7 +45,7 @@ class _Camera:
 class Timeline:
     """The messages of all cameras in order of arrival, planned a second at a time.
 
-    Knows no clock: every call says what time it is.
+    Uses no clock: every call has the time.
 
     Args:
         rates_hz: camera name -> frames per second.

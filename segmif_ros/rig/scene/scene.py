@@ -209,7 +209,7 @@ class Vehicle:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A pedestrian. `stride_mps` 0 stands still."""
+    """A pedestrian. `stride_mps` is 0 for a standing one."""
 
     track: Track
     heading: float

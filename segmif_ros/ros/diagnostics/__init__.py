@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says about itself."""
+"""The node's diagnostics."""

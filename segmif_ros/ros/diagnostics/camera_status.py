@@ -102,7 +102,7 @@ def _silence(seconds: float, own: InputFacts, received: int) -> tuple[str, str]:
 
 
 def _judge_images(entry: DiagnosticEntry, facts: DiagnosticsInput, stream: Stream) -> None:
-    """What the images of the last seconds say, worst and most specific first."""
+    """Assess the images of the last seconds, worst and most specific first."""
     counts, before = facts.statistics.streams[stream], facts.before
     received = counts.received - before.received[stream]
     refused = counts.refused_total() - before.refused[stream]

@@ -35,7 +35,7 @@ class UsualRate:
         self._rates: deque[tuple[int, float]] = deque()
 
     def observe(self, hz: float, now_ns: int) -> None:
-        """Take the present rate; 0 says nothing about the usual one."""
+        """Take the present rate; 0 is no evidence about the usual one."""
         if hz <= 0.0 or (self._rates and now_ns - self._rates[-1][0] < _RATE_EVERY_NS):
             return
         self._rates.append((now_ns, hz))
@@ -127,14 +127,14 @@ class InputFacts:
         topic: full name after remapping.
         publishers: how many publish it.
         other_users: other users with shared memory of Fast DDS, looked up while no image comes.
-        publisher_names: full names of their nodes, as far as DDS knows them.
+        publisher_names: full names of their nodes, as far as discovered.
         mismatches: those of them whose images cannot be received, and why.
         other_transport: the compressed topic beside a raw one, or the raw one beside a compressed
             one, if that one is published and this one is not; else empty.
         held: frames that wait for a partner.
         content: whether the camera repeats its picture.
         usual_hz: its expected rate, None while unknown.
-        rate_is_given: whether a parameter says that rate.
+        rate_is_given: whether a parameter sets that rate.
         camera_info_problem: what its camera_info contradicts, empty if nothing.
         focal_lengths: along both axes, pixels, by its camera_info; empty while unknown.
     """
@@ -173,9 +173,9 @@ class AlignmentFacts:
     """How thermal and RGB edges agree.
 
     Attributes:
-        measured: what the watch knows.
+        measured: state of the watch.
         check_s, warn_px: parameters alignment_check_s and alignment_warn_px.
-        is_calibrated: whether a calibration says where thermal lies.
+        is_calibrated: whether there is a calibration.
     """
 
     measured: Measured = field(default_factory=Measured)

@@ -30,7 +30,7 @@ class Mismatch:
     """One publisher whose messages cannot be received.
 
     Attributes:
-        publisher: full node name; DDS may not know it yet, or ever.
+        publisher: full node name; empty until it is discovered.
         policy: "type", or the QoS policy at fault.
         offered: what the publisher has.
         wanted: profile of the subscription.

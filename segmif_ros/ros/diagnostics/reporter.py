@@ -68,7 +68,7 @@ class Snapshot:
         engine: facts about the engine, empty while none is loaded.
         mode_status: the mode in force and its reason.
         calibration: thermal to RGB geometry, None without one.
-        measured: what the alignment watch knows.
+        measured: state of the alignment watch.
     """
 
     lifecycle: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says about itself on /diagnostics: one status per concern, machine-readable keys.
+"""The node's statuses on /diagnostics: one per concern, with machine-readable keys.
 
 A section is a function from `DiagnosticsInput` to one `DiagnosticEntry`; add a concern by adding a
 function to `SECTIONS`. The limits are in `levels`. Levels are about the last second or five,
@@ -229,7 +229,7 @@ _CALIBRATE = (
 
 
 def registration_section(facts: DiagnosticsInput) -> DiagnosticEntry:
-    """Whether anything says where thermal lies on RGB: a calibration, or the pictures."""
+    """Whether the place of thermal on RGB is known: by a calibration, or from the pictures."""
     known, measured = facts.alignment, facts.alignment.measured
     entry = DiagnosticEntry("registration", text=facts.engine.get("registration", "ok"))
     since = measured.unsure_since_ns
@@ -240,7 +240,7 @@ def registration_section(facts: DiagnosticsInput) -> DiagnosticEntry:
         rgb, thermal = (facts.statistics.streams[s].format.partition(" ")[0] for s in Stream)
         lenses = [facts.inputs[s].focal_lengths for s in Stream]
         differ = cameras_differ(rgb, thermal, *lenses)
-        text = f"{differ}, and no calibration_file says where thermal lies: {_CALIBRATE}"
+        text = f"{differ}, and there is no calibration_file: {_CALIBRATE}"
         entry.check(levels.UNCALIBRATED, bool(differ), text)
         text = f"no calibration_file, and the pictures do not show thermal on RGB: {_CALIBRATE}"
         entry.check(levels.UNREGISTERED, unsure_s, text)
@@ -332,7 +332,7 @@ SECTIONS: tuple[Callable[[DiagnosticsInput], DiagnosticEntry], ...] = (
 
 
 def entries_of(facts: DiagnosticsInput) -> list[DiagnosticEntry]:
-    """Return what every section says."""
+    """Return the entries of all sections."""
     return [section(facts) for section in SECTIONS]
 
 
@@ -340,7 +340,7 @@ def to_message(entries: Iterable[DiagnosticEntry], *, node: str, stamp: Any) -> 
     """Build the message.
 
     Args:
-        entries: what there is to say.
+        entries: the statuses.
         node: full name of the node.
         stamp: builtin_interfaces/Time.
     """

@@ -181,7 +181,7 @@ def alignment_values(measured: Measured, now_ns: int) -> dict[str, str]:
     """Return the key-values of the diagnostics.
 
     Args:
-        measured: what the watch knows.
+        measured: state of the watch.
         now_ns: steady time.
     """
     found = measured.alignment

@@ -98,7 +98,7 @@ class CameraInfoWatch:
     ) -> str:
         """Return what is wrong in one line, empty if nothing is known to be.
 
-        Only a rig calibration says anything about a lens; cameras without one are left alone.
+        Only a rig calibration holds lenses; cameras without one are not checked.
         """
         if info is None or calibration is None or not _knows_lenses(calibration):
             return ""

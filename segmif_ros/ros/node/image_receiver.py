@@ -98,8 +98,8 @@ class ImageReceiver:
             log: called with what a callback raises, at most once in ten seconds.
             tick: called every `tick_s`, whether messages come or not.
             tick_s: seconds.
-            rest_ns: for how long a message may be left where it is; whoever answers more than 0
-                wants only the newest of each subscription.
+            rest_ns: for how long a message may be left unread; a caller that returns more than 0
+                uses only the newest of each subscription.
             unread: called with the number of messages of each subscription that were left out.
         """
         self._sources = [_Source(subscription) for subscription in subscriptions]

@@ -142,7 +142,7 @@ class Inputs:
         return self._modes.status.mode is Mode.FUSED and not held
 
     def unread(self, pairs: int) -> None:
-        """Count images of both cameras that gave way to newer ones before anybody read them."""
+        """Count images of both cameras that gave way to newer ones before they were read."""
         now_ns, statistics = monotonic_ns(), self._statistics
         with self._lock:
             for _ in range(pairs):
@@ -295,7 +295,7 @@ class Inputs:
                 self._statistics.withheld += 1
 
     def _compare_clocks(self) -> None:
-        """Name two clocks as the reason while nothing pairs; one that jitters is said once."""
+        """Name two clocks as the reason while nothing pairs; logged once."""
         if self._modes.status.mode is Mode.FUSED:
             self._modes.no_pairs_reason = NO_PAIRS
             return
@@ -313,7 +313,7 @@ class Inputs:
         self._failing = self._statistics.failed_in_a_row >= FAILURES_IN_A_ROW
         if self._failing:
             if was_failing:
-                return  # said once, whatever the next one's text
+                return  # logged once, whatever the next one's text
             text = f"the engine fails at every pair: {self._statistics.last_failure}"
             status = ModeStatus(Mode.STOPPED, text)
         if status != self._announced:

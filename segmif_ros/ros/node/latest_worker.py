@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that owns the engine, fed through a slot that holds only the newest pair."""
+"""One thread that owns the engine; its input is a slot with the newest pair."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _run(stop: Event, watch: Callable[[SegmifNode], None] | None) -> int:
         node.destroy_node()
         rclpy.shutdown()
         if node.left_behind:
-            # The DDS participant ends with its last user, and takes its shared memory with it.
+            # The DDS participant ends with its last user and removes its shared memory.
             del node, executor
             gc.collect()
             rclpy.get_default_context().destroy()

@@ -271,7 +271,7 @@ class StampWatch:
     def lead_ns(self) -> int | None:
         """Return stamp minus steady time of arrival, the median of the newest; None before any.
 
-        It says nothing alone; two cameras with one clock differ by what their ways here differ.
+        Alone it has no meaning; two cameras with one clock differ by what their ways here differ.
         """
         leads = tuple(self._leads_ns)
         return int(median(leads)) if leads else None

@@ -145,7 +145,7 @@ class Worker:
             self._statistics.replaced += 1
 
     def rest_ns(self) -> int:
-        """Return how long the pair at hand will take at least: newer ones need not come before."""
+        """Return how long the current pair will take at least: newer ones need not come before."""
         since_ns = self._statistics.working_since_ns
         if since_ns is None:
             return 0
@@ -338,7 +338,7 @@ class Worker:
 
     def _failed(self, err: Exception, text: str, details: str) -> None:
         if self._abandoned:
-            return  # the topics are gone already, and so is everybody who counts
+            return  # the topics are gone already, and so are the counters
         statistics = self._statistics
         statistics.add_failure(text)
         if self._throttle.ready(monotonic_ns()):

@@ -15,7 +15,7 @@ _UNKNOWN_ENCODING = "64FC1"
 
 
 class FaultSwitch:
-    """The parameter `faults` of a node: every good value is handed on once.
+    """The parameter `faults` of a node: every good value is passed on once.
 
     Args:
         node: gets the parameter.

@@ -35,7 +35,7 @@ def test_sixteen_bits_survive() -> None:
 
 
 class _Counting:
-    """A camera that notes which picture it was asked for."""
+    """A camera that records which picture was requested."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []

@@ -35,7 +35,7 @@ def test_waiting_ends_with_the_process() -> None:
     assert not cues.wait()
 
 
-def test_counters_are_read_when_they_stand_still() -> None:
+def test_counters_are_read_when_they_no_longer_change() -> None:
     settled = Settled(0.3)
     looks = [(0.0, 1), (0.2, 1), (0.25, 2), (0.5, 2), (0.56, 2)]
     assert [settled.look(value, now) for now, value in looks] == [False] * 4 + [True]

@@ -10,7 +10,7 @@ from benchmarks.dds.source_images import read_source_images, scaled_rig, write_s
 from segmif_ros.rig.cameras.cameras import Rig
 
 
-def test_pairs_have_the_sizes_asked_for_and_differ(tmp_path: Path) -> None:
+def test_pairs_have_the_requested_sizes_and_differ(tmp_path: Path) -> None:
     write_source_images(tmp_path / "a.npz", (320, 256), (160, 128), pairs=3)
     rgb, thermal = read_source_images(tmp_path / "a.npz")
     assert rgb.shape == (3, 256, 320, 3)

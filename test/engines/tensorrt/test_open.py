@@ -229,7 +229,7 @@ def test_thresholds_are_part_of_an_engine(opened: Opened) -> None:
 def test_what_an_engine_is_compared_with_is_part_of_it(
     gpu: StandInGpu, opened: Opened, tmp_path: Path
 ) -> None:
-    """A verdict on other pictures, or against another fp32 file, says nothing about these."""
+    """A verdict on other pictures, or against another fp32 file, does not apply to these."""
     folder = Path(shutil.copytree(opened.bundle.path, tmp_path / "bundle"))
     opened.bundle = Bundle.load(folder)
     opened(precision="fp16")

@@ -70,7 +70,7 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return add_model(bundle, "int8", quantise(exact, pairs, keep_float=KEEP), {})
 
 
-def test_every_precision_is_what_the_file_asks_for(nano: Bundle) -> None:
+def test_every_precision_is_that_of_the_file(nano: Bundle) -> None:
     assert set(products(nano, "fp32")) == {"float32"}
     exact = recipes(nano, "fp32", weak_types=False)[1]
     assert not exact.tf32

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every name of TensorRT that the engine uses is one that its versions have, or is asked for first.
+"""Every name of TensorRT that the engine uses is in its versions, or is tested for first.
 
 `symbols.json` was read from the real Python modules by scripts/tensorrt_symbols.py, which
 says how and when; one test here reads two of them again where they can be downloaded.
@@ -140,7 +140,7 @@ def has(version: str, path: str) -> bool:
 
 @pytest.mark.parametrize("file", OBJECTS)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_name_is_there_or_asked_for(file: str, version: str) -> None:
+def test_every_name_is_there_or_tested_for(file: str, version: str) -> None:
     missing = []
     for path, line in uses(file):
         if path in ASKED_FOR and not has(version, ASKED_FOR[path]):
@@ -180,7 +180,7 @@ def test_every_file_that_touches_tensorrt_is_looked_at() -> None:
     assert touching - {"onnxruntime.py", "reference.py"} == set(OBJECTS)
 
 
-def test_what_is_asked_for_is_asked_with_hasattr() -> None:
+def test_what_may_be_missing_is_tested_with_hasattr() -> None:
     source = "".join((ENGINES / file).read_text(encoding="utf-8") for file in OBJECTS)
     for name in (
         *("FP16", "STRONGLY_TYPED", "IProgressMonitor", "device_memory_size_v2"),

@@ -62,7 +62,7 @@ def test_a_pause_of_the_publisher_loses_no_message() -> None:
     assert len(line.take(START + 5 * S - 1)) == 300
 
 
-def test_a_fault_lasts_as_long_as_it_was_asked_for() -> None:
+def test_a_fault_lasts_as_long_as_requested() -> None:
     events = run(timeline("thermal:stop@2+3"), START, START + 8 * S)
     assert len(only(events, RGB)) == 240
     gap = [e.taken_ns for e in only(events, THERMAL)]

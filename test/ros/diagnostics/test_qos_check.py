@@ -66,13 +66,13 @@ def test_reliable_against_best_effort_names_the_parameter():
     offered = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     (found,) = mismatches("/cam", [publisher(wanted), publisher(offered)], wanted)
     assert str(found) == (
-        "/front/driver offers reliability best_effort, reliable is asked for: set this node's "
+        "/front/driver offers reliability best_effort, reliable is requested: set this node's "
         "parameter qos_overrides./cam.subscription.reliability to best_effort, or have the "
         "publisher offer reliability reliable"
     )
 
 
-def test_what_no_parameter_can_change_is_asked_of_the_publisher():
+def test_what_no_parameter_can_change_is_left_to_the_publisher():
     wanted = QoSProfile(depth=1, deadline=Duration(seconds=1))
     (found,) = mismatches("/cam", [publisher(QoSProfile(depth=1))], wanted)
     assert (found.policy, found.offered, found.wanted) == ("deadline", "infinite", "1000 ms")

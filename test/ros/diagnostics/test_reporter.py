@@ -163,7 +163,7 @@ def test_a_publisher_that_is_incompatible_is_named(start, listener, monkeypatch)
     monkeypatch.setattr(node.node, "get_logger", lambda: logger)
     long_ago = monotonic_ns() - 10_000_000_000
     node.become(inputs=inputs(RELIABLE), active_since_ns=long_ago)
-    # The peer's cameras are best effort, the subscription asks for reliable.
+    # The peer's cameras are best effort, the subscription requests reliable.
     named = "/peer offers reliability best_effort"
     listener.until(lambda: named in listener.status("rgb").get("message", ""), "the mismatch")
     found = listener.status("rgb")

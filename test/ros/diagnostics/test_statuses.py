@@ -92,7 +92,7 @@ def test_two_drivers_on_one_topic_are_named_and_a_new_start_is_none():
     assert "take turns: /left, /right; remap all but one" in found.message
     found = told(("/camera", "/camera"), ("l", "r") * 4)
     assert "/camera with frame_id 'l', /camera with frame_id 'r'" in found.message
-    assert told(("/camera", "/camera"), ("a",) * 4 + ("b",) * 4).level == OK, "started anew"
+    assert told(("/camera", "/camera"), ("a",) * 4 + ("b",) * 4).level == OK, "restarted"
     assert told(("/camera",), ("l", "r") * 4).level == OK, "a stereo driver may do as it likes"
 
 
@@ -345,6 +345,6 @@ def test_levels_of_the_modes(mode, level):
     assert values(found)["state"] == mode.value
 
 
-def test_the_transition_at_hand_is_reported():
+def test_the_transition_in_progress_is_reported():
     found = status(Statistics(()), "node", process=ProcessFacts(lifecycle="configuring"))
     assert (found.level, found.message) == (OK, "configuring")

@@ -239,7 +239,7 @@ def test_a_camera_of_another_size_than_the_calibration_is_left_behind_and_comes_
 
 
 @pytest.mark.parametrize(("degraded_mode", "mode"), [("any", "rgb_only"), ("none", "stopped")])
-def test_rgb_of_another_size_than_the_calibration_goes_on_alone(monkeypatch, degraded_mode, mode):
+def test_rgb_of_another_size_than_the_calibration_continues_alone(monkeypatch, degraded_mode, mode):
     rig = Rig(Calibration((4, 6), (3, 5), np.eye(3)))
     rig.settings = replace(SETTINGS, modes=replace(SETTINGS.modes, degraded_mode=degraded_mode))
     clock = SteadyClock(monkeypatch)

@@ -85,7 +85,7 @@ def test_call_gives_back_what_the_task_raised(worker):
     assert worker.call(lambda: 7) == 7
 
 
-def test_close_finishes_the_work_at_hand_and_leaves_the_slot(gate):
+def test_close_finishes_the_work_in_progress_and_leaves_the_slot(gate):
     worker = LatestWorker(gate)
     worker.offer(1)
     assert gate.entered.acquire(timeout=DEADLINE_S)

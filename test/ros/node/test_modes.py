@@ -108,7 +108,7 @@ def test_only_an_allowed_camera_goes_on(allowed, left):
     assert cameras.run(10 * TICK, RGB, THERMAL) is Mode.FUSED
 
 
-def test_both_lost_stop_it_and_one_of_them_back_goes_on_alone():
+def test_both_lost_stop_it_and_one_of_them_back_continues_alone():
     cameras = Cameras()
     cameras.run(2_000, RGB, THERMAL)
     assert cameras.run(1_200) is Mode.STOPPED
@@ -221,7 +221,7 @@ def test_cameras_slower_than_the_set_time_are_not_lost_between_two_images(period
     assert cameras.run(3 * period_ms) is Mode.STOPPED, "two and a half periods end it"
 
 
-def test_one_slow_camera_goes_on_alone_without_a_break():
+def test_one_slow_camera_continues_alone_without_a_break():
     cameras = Cameras()
     for _ in range(30):
         cameras.run(TICK, RGB)

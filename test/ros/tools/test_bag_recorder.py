@@ -138,7 +138,7 @@ def test_types_that_rosbags_does_not_know_are_learnt_from_their_classes(name, mo
 
 @pytest.mark.system
 def test_a_recording_without_a_message_fails(record: Callable[..., Any], peer: Peer, tmp_path):
-    recorder = record(tmp_path / "out", "/nobody", "/nobody_else")
+    recorder = record(tmp_path / "out", "/silent", "/silent_too")
     peer.until(lambda: "segmif_bag_recorder" in peer.node.get_node_names(), "the recorder")
     deadline = monotonic() + 10
     while not (tmp_path / "out").exists():
@@ -147,7 +147,7 @@ def test_a_recording_without_a_message_fails(record: Callable[..., Any], peer: P
     code, out, err = ended(recorder)
     assert code == 1
     assert "recorded 0 messages" in out
-    assert "nothing came on /nobody, /nobody_else" in err
+    assert "nothing came on /silent, /silent_too" in err
 
 
 def test_an_existing_bag_is_not_touched(tmp_path, capsys):

@@ -85,7 +85,7 @@ def test_the_doctor_names_what_is_wrong(start_node, tiny_bundle, peer: Peer, tmp
         env=os.environ | {"ROS_DOMAIN_ID": str(peer.node.context.get_domain_id())},
     )  # fmt: skip
     while doctor.poll() is None:
-        peer.publish_pair(RGB, THERMAL)  # best effort, and the node asks for reliable
+        peer.publish_pair(RGB, THERMAL)  # best effort, and the node requests reliable
         peer.spin(0.05)
     out, err = doctor.communicate()
     assert doctor.returncode == 3, err

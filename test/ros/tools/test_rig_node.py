@@ -58,7 +58,7 @@ class Ears:
     def until(self, condition: Callable[[], object], what: str) -> None:
         deadline = monotonic() + DEADLINE_S
         while not condition():
-            assert monotonic() < deadline, f"no {what}; heard {self.counts()}"
+            assert monotonic() < deadline, f"no {what}; received {self.counts()}"
             self._executor.spin_once(timeout_sec=0.05)
 
     def set_parameter(self, node: str, name: str, value: str) -> SetParametersResult:

@@ -112,7 +112,7 @@ def test_an_image_of_no_use_is_reported(node, listener):
     assert told[0].startswith(f"/{NAME}/output/mask: ")
 
 
-def test_the_offsets_of_the_node_are_asked_for(node, listener):
+def test_the_offsets_of_the_node_are_read(node, listener):
     """With stamps 40 ms late the frame before the right one would be shown."""
 
     def answer(_: GetParameters.Request, response: GetParameters.Response) -> Any:
