@@ -35,7 +35,7 @@ def note(text: str) -> None:
 
 
 def next_step(command: str) -> None:
-    """Say which command usually follows; on stderr, because it is no result."""
+    """Write which command usually follows; on stderr, because it is no result."""
     note(f"next: {command}")
 
 
@@ -107,7 +107,7 @@ class Parser(argparse.ArgumentParser):
         self._words: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, old spellings included; the verb that does not know a word refuses it."""
+        """Parse, old spellings included; each verb refuses unknown words itself."""
         self._words = words = list(sys.argv[1:] if args is None else args)
         found, unknown = super().parse_known_args(_respelled(self.prog, words), namespace)
         if getattr(found, "old_out", None) is not None:
@@ -122,7 +122,7 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Say in one line what is wrong and what may have been meant; exit code 2."""
+        """Report in one line what is wrong and what may have been meant; exit code 2."""
         self.exit(WRONG_USE, f"{self.prog}: {USAGE} {message}{self._guess(message)}; see --help\n")
 
     def _guess(self, message: str) -> str:
@@ -243,7 +243,7 @@ def number(above: float, most: float = math.inf) -> Callable[[str], float]:
 
 
 def size(least: int, most: int = 65536) -> Callable[[str], tuple[int, int]]:
-    """Return a parser of "640x480", width first as people say it, to (height, width)."""
+    """Return a parser of "640x480", width first, to (height, width)."""
 
     def parse(text: str) -> tuple[int, int]:
         found = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
@@ -352,7 +352,7 @@ def _choices(name: str) -> Mapping[str, Any]:
 
 
 def refuse_existing(args: argparse.Namespace, *names: str) -> None:
-    """Refuse to replace what lies where results go, unless --force is given.
+    """Refuse to replace existing results, unless --force is given.
 
     Raises:
         OutputError: with the place.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`segmif <verb>`: finds the verb and hands over; imports nothing a verb does not need.
+"""`segmif <verb>`: finds the verb and runs it; imports nothing that a verb does not need.
 
 A verb is a module of its name with `parser()`, whose parser knows the work; `VERBS` lists them.
 """
@@ -26,7 +26,7 @@ VERBS: Mapping[str, str] = {
     "demo": "run the whole chain over ROS 2 and write pictures and figures",
     "bag": "make, play and inspect bags of camera pairs",
     "calibrate": "find where thermal pixels lie in the RGB image, from points or pictures",
-    "sync-check": "tell rates, drops and clock offset of two cameras, and what to set",
+    "sync-check": "measure rates, drops and clock offset of two cameras, and what to set",
     "evaluate": "turn a drive (bags) or a data set into a report with a verdict",
     "dataset": "check a data set: what is in it, what is wrong with it",
     "train": "train a network on the data sets of a recipe",
@@ -37,7 +37,7 @@ VERBS: Mapping[str, str] = {
     "on a robot",
     "import-checkpoint": "turn released SegMiF checkpoints into model bundles",
     "compare": "put two evaluation reports side by side",
-    "view": "look at a bag, a folder, a report or a running node",
+    "view": "show a bag, a folder, a report or a running node",
     "status": "show mode, rates and diagnostics of a running node",
     "set": "change parameters of a running node",
     "build-engine": "build, check and keep the TensorRT engine of a model bundle",
@@ -75,7 +75,7 @@ def usage() -> str:
     """Return the text of `segmif --help`."""
     width = max(len(verb) for verb in VERBS)
     lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
-    tail = ["", "segmif VERB --help tells more; segmif --version", "", _CODES]
+    tail = ["", "segmif VERB --help lists options; segmif --version", "", _CODES]
     return "\n".join(["usage: segmif VERB ...", "", "verbs:", *lines, *tail])
 
 
@@ -110,8 +110,7 @@ def _run(arguments: list[str]) -> int:
         return 2
     if (moved := _MOVED.get((verb, rest[0] if rest else ""))) is not None:
         sys.stderr.write(
-            f"segmif bench {rest[0]} is no part of the package any more; in a checkout run "
-            f"python -m {moved}\n"
+            f"segmif bench {rest[0]} is not in the package; in a checkout run python -m {moved}\n"
         )
         return 2
     # Our own messages name the file; the video library's would come in front of them.

@@ -142,7 +142,7 @@ def parser() -> Parser:
     )
     made.add_argument("--live", action="store_true", help="listen to topics instead of a bag")
     shared(made, "--rgb-topic", "--thermal-topic")
-    shared(made, "--seconds", default=60.0, help="look at most so long")
+    shared(made, "--seconds", default=60.0, help="listen at most so long")
     shared(made, "--json")
     shared(made, "--out", metavar="JSON", help="write everything as JSON as well")
     shared(made, "--force")
