@@ -31,7 +31,7 @@ def test_a_good_engine_passes(bundle: str, capsys: pytest.CaptureFixture[str]) -
     assert lines[0].startswith("engine: openvino ")
     assert lines[1].startswith("reference: onnxruntime ")
     assert any(line.split()[:2] == ["ramp", "same"] for line in lines)
-    assert any(line.startswith("classes (at least 85% asked): road 100.0%") for line in lines)
+    assert any(line.startswith("classes (at least 85% required): road 100.0%") for line in lines)
     assert lines[-1] == "passed"
 
 

@@ -108,13 +108,13 @@ def test_a_noisy_picture_is_refused_with_its_figure() -> None:
 
     result = gate(noisy)
     assert not result.passed
-    assert "dB, at least 38.0 asked (3 of 3 pairs miss it)" in result.reasons[0]
+    assert "dB, at least 38.0 required (3 of 3 pairs miss it)" in result.reasons[0]
     assert gate(noisy, fused_psnr_db=25.0).passed
 
 
 def test_a_wrong_mask_is_refused() -> None:
     result = gate(with_mask(0.05, value=1))
-    assert any("of the mask agrees, at least 98.00% asked" in text for text in result.reasons)
+    assert any("of the mask agrees, at least 98.00% required" in text for text in result.reasons)
     assert 0.94 < result.mask_agreement < 0.98
     assert gate(with_mask(0.001, value=1)).passed
 
@@ -182,7 +182,7 @@ def test_saturated_regions_are_refused() -> None:
         return result._replace(fused=fused)
 
     result = gate(burnt, fused_psnr_db=0)
-    assert any("more of fused is 0 or 255, at most 1.00% asked" in t for t in result.reasons)
+    assert any("more of fused is 0 or 255, at most 1.00% required" in t for t in result.reasons)
 
 
 def test_an_engine_that_fails_is_refused_not_raised() -> None:

@@ -75,7 +75,7 @@ def test_a_run_that_resumes_with_other_labels_says_so(
     other = {"blocks": [relabelled, *PAIRS["blocks"][1:]]}
     longer = replace(RECIPE, steps=8)
     train(longer, other, tmp_path, classes=CLASSES, resume=True, options=OPTIONS)
-    assert "began with other labels of 'blocks'" in capsys.readouterr().out
+    assert "started with other labels of 'blocks'" in capsys.readouterr().out
 
 
 MOVING = replace(

@@ -72,7 +72,7 @@ def test_each_process_has_its_part_of_a_batch() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="sees no NVIDIA GPU"), joined("cuda"):
+    with pytest.raises(ValueError, match="finds no NVIDIA GPU"), joined("cuda"):
         pass
 
 
