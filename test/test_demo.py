@@ -122,7 +122,7 @@ def test_video_holds_the_frames(finished):
     out, _ = finished
     capture = cv2.VideoCapture(str(out / "demo.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) >= 16
-    # Sent at 5 Hz. A busy recorder may miss an image; the video is never faster than life.
+    # Sent at 5 Hz. A busy recorder may miss an image; the video is never faster than real time.
     assert 3.0 < capture.get(cv2.CAP_PROP_FPS) < 5.2
 
 

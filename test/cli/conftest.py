@@ -12,7 +12,7 @@ from segmif_ros.cli import command_line
 def no_compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide TensorRT for RTX, as where it is not installed: every file written would be compiled.
 
-    A test that wants it asks for the fixture `compiler`.
+    A test that needs it uses the fixture `compiler`.
     """
     if "compiler" not in request.fixturenames:
         monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)

@@ -97,7 +97,7 @@ def test_a_node_that_crashed_is_started_again_unless_forbidden(tmp_path):
 @pytest.mark.parametrize(
     ("code", "ends"), [(1, True), (2, True), (3, False), (0, False), (-9, False)]
 )
-def test_a_node_that_no_start_can_mend_ends_launch(tmp_path, code, ends):
+def test_a_node_that_no_restart_can_fix_ends_launch(tmp_path, code, ends):
     """A bad model would be started again for ever; what broke or was killed comes back."""
     ended = SimpleNamespace(returncode=code)
     with pytest.raises(RuntimeError, match=f"code {code}: it cannot") if ends else nullcontext():
