@@ -64,7 +64,7 @@ def test_the_nodes_parameter_follows_from_the_topics(rgb, thermal, transport):
     topics = [topic(f"/a{end}", kinds[end]) for end in (rgb, thermal)]
     assert input_transport(*topics) == transport
     assert [camera_of(each.name) for each in topics] == ["/a", "/a"]
-    with pytest.raises(BagError, match="only on a topic that ends in /compressed"):
+    with pytest.raises(BagError, match="only to a topic that ends in /compressed"):
         input_transport(topic("/jpeg", COMPRESSED_IMAGE), topics[1])
 
 
