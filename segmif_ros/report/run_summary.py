@@ -78,10 +78,10 @@ class RunReport:
         dropped: pairs lost on the way, by reason; only reasons that occurred.
         details: the node's own counters behind them (frames, not pairs); only those above 0.
         rate_in_hz: pairs a second that the source had to send.
-        rate_out_hz: pairs a second that came out.
+        rate_out_hz: pairs a second that were published.
         latency_ms: percentiles by stage.
         age_ms: arrival minus stamp at the recording process, by output.
-        notes: what a person should know about this run.
+        notes: remarks about this run.
     """
 
     source: Mapping[str, Any]
@@ -101,17 +101,17 @@ class RunReport:
 
     @property
     def share(self) -> float:
-        """Part of the pairs that came out."""
+        """Share of the pairs that were published."""
         return self.pairs_out / self.pairs_in if self.pairs_in else 0.0
 
     @property
     def passed(self) -> bool:
-        """Tell whether enough came out."""
+        """Return whether enough pairs were published."""
         return self.share >= REQUIRED_SHARE
 
     @property
     def too_fast(self) -> bool:
-        """Tell whether a lower rate would have helped."""
+        """Return whether a lower rate would have helped."""
         return self.dropped.get(OVERTAKEN, 0) > (1 - REQUIRED_SHARE) * self.pairs_in
 
     def to_json(self, *, created: str) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def summarize_run(
         diagnostics: newest values of each concern of the node.
         source: what was played.
         pairs_in: pairs that the source sent.
-        counts: images that the recorder heard, by name.
+        counts: images that the recorder received, by name.
         ages_ms: arrival minus stamp, by output.
         rate_in_hz: pairs a second sent.
         outputs_span_s: seconds between first and last output.
@@ -207,7 +207,7 @@ def summarize_run(
         "refused by the node (malformed image)": arrived - sound,
         NO_PARTNER: usable - paired,
         OVERTAKEN: _count(pairing, "replaced") + sound - usable,
-        "nobody listened": _count(pairing, "skipped"),
+        "no subscriber": _count(pairing, "skipped"),
         "left when the node stopped": _count(pairing, "withdrawn"),
         "one camera went on alone": _count(diagnostics.get("mode", {}), "withheld"),
         "failed in the node": _count(engine, "failures"),
