@@ -28,7 +28,7 @@ from segmif_ros.thermal import ThermalSettings
 main = verb("evaluate")
 
 SLOW_NS = 250_000_000
-"""Period of the cameras: what is lost says nothing about the machine."""
+"""Period of the cameras: losses have other causes than the machine."""
 
 
 @pytest.mark.system
