@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses the shape of `nano`: what each candidate costs, and what it learns in equal time.
 
-    python benchmarks/nano_candidates.py grow  --from BUNDLE --data DATA --out runs/start.pt
     python benchmarks/nano_candidates.py cost  --out runs/candidates
     python benchmarks/nano_candidates.py train --data DATA --out runs/candidates
     python benchmarks/nano_candidates.py table --out runs/candidates
 
-`grow` turns the weights of a narrower bundle into a start for `nano` that computes the same.
 `cost` exports every candidate and times them in turns, so that a busy machine is unfair to none.
 `train` runs config/training/candidates.yaml for each and scores it on the road pairs that the
 recipe holds out. `table` prints both as Markdown. Results are kept in OUT/candidates.json, and a
@@ -24,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812
 from tqdm import tqdm
 
 from segmif_ros.bundle import Bundle
@@ -38,12 +35,8 @@ from segmif_ros.export.cost import graph_cost
 from segmif_ros.export.export import write_bundle
 from segmif_ros.metrics.fusion import fusion_scores
 from segmif_ros.network.compact import CompactPlan, CompactSegMiF
-from segmif_ros.network.folding import FOLDED, HALF, VISIBLE_CHANNELS, Folding
 from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.variants import NANO, VARIANTS, Variant
-from segmif_ros.training.batches import draw_batch
-from segmif_ros.training.checkpoint import read_weights
-from segmif_ros.training.encoder_init import grow, settle_norms
 from segmif_ros.training.loop import train
 from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.sources import open_sources
@@ -122,46 +115,6 @@ def learn(name: str, recipe: Recipe, data: Path, out: Path) -> dict[str, float]:
     return score(engine, kept)
 
 
-def grown(bundle: Path, name: str) -> CompactSegMiF:
-    """Give a candidate the weights of a narrower bundle of an earlier folding, or of this one.
-
-    Up to commit 34823d9 pictures were folded into 33 and 21 channels; the five and the one more are
-    linear in the others, so their weights are added up.
-    """
-    plain = CompactSegMiF(CompactPlan(_NARROW), len(load_classes("fmb15")))
-    del plain.lift
-    weights = read_weights(bundle / "model.onnx", plain)
-    half = Folding().visible_matrix[FOLDED : FOLDED + HALF, :FOLDED]
-    mean = torch.full((1, FOLDED), 1.0 / FOLDED)
-    visible = torch.eye(VISIBLE_CHANNELS)
-    if weights["stem_vis.weight"].shape[1] != VISIBLE_CHANNELS:
-        visible = torch.cat([visible, F.pad(mean, (0, VISIBLE_CHANNELS - FOLDED))])
-        thermal = torch.cat([torch.eye(FOLDED), half, mean])
-        for layer, matrix in (
-            ("stem", torch.block_diag(visible, thermal)),
-            ("stem_vis", visible),
-            ("stem_ir", thermal),
-        ):
-            weight = weights[f"{layer}.weight"]
-            weights[f"{layer}.weight"] = torch.einsum("oihw,ij->ojhw", weight, matrix)
-    favoured = json.loads((bundle / "manifest.json").read_text())["provenance"].get("favoured", {})
-    names = [label.name for label in load_classes("fmb15")]
-    for label, logit in favoured.items():
-        weights["predict.bias"][names.index(label)] -= logit
-    net = network(name)
-    grow(net, weights)
-    return net
-
-
-def begin(bundle: Path, data: Path, out: Path) -> None:
-    """Write a checkpoint that `segmif train --start` takes."""
-    recipe = Recipe.load(RECIPE.with_name("nano-street.yaml"))
-    sources = open_sources(recipe, data, out.parent / "rig-frames")
-    net = grown(bundle, "chosen")
-    settle_norms(net, (draw_batch(recipe, sources, step) for step in range(6)))
-    torch.save({"average": net.state_dict()}, out)
-
-
 def score(engine: Engine, samples: list[Sample]) -> dict[str, float]:
     """IoU against the labels of training, and fusion metrics, on whole pictures."""
     overlap = {PERSON: np.zeros(2), CAR: np.zeros(2)}
@@ -218,7 +171,7 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
 def main() -> None:
     """Run one of the steps."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("grow", "cost", "train", "table"))
+    parser.add_argument("step", choices=("cost", "train", "table"))
     parser.add_argument("--out", type=Path, required=True, help="folder of results and weights")
     parser.add_argument("--data", type=Path, help="folder with msrs/, roadscene/, m3svd_frames/")
     parser.add_argument("--only", action="append", choices=sorted(CANDIDATES))
@@ -226,14 +179,7 @@ def main() -> None:
     parser.add_argument(
         "--other", action="append", default=[], metavar="NAME=BUNDLE", help="also time this bundle"
     )
-    parser.add_argument("--from", dest="start", type=Path, help="bundle to grow")
     args = parser.parse_args()
-    if args.step == "grow":
-        if args.data is None or args.start is None:
-            parser.error("grow needs --from and --data")
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        begin(args.start, args.data, args.out)
-        return
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / "candidates.json"
     rows: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}

@@ -171,47 +171,6 @@ _TRAINED_SIZE = 3.0
 without a norm)."""
 
 
-def grow(network: nn.Module, smaller: Mapping[str, Tensor]) -> list[str]:
-    """Fill a network with the weights of a narrower one of its kind, so that it computes the same.
-
-    A weight takes the corner that the narrower one fills. What reads a new channel into an old one
-    starts at zero; what makes new channels stays as the network came.
-
-    Args:
-        network: to be filled.
-        smaller: weights by the names of `network`.
-
-    Returns:
-        Names that were grown or that the narrower network has not.
-
-    Raises:
-        ValueError: a weight is larger than the network's.
-    """
-    state, changed = network.state_dict(), []
-    for name, fresh in state.items():
-        old = smaller.get(name)
-        if old is None:
-            changed.append(name)
-        elif old.shape == fresh.shape:
-            state[name] = old
-        elif old.ndim == fresh.ndim and all(
-            a <= b for a, b in zip(old.shape, fresh.shape, strict=True)
-        ):
-            grown = fresh.clone()
-            if fresh.ndim > 1:
-                grown[: old.shape[0]] = 0.0
-            grown[tuple(slice(size) for size in old.shape)] = old
-            state[name] = grown
-            changed.append(name)
-        else:
-            raise ValueError(
-                f"{name} is {list(old.shape)}, the network has {list(fresh.shape)}; a network can "
-                "start from the weights of a narrower one only"
-            )
-    network.load_state_dict(state)
-    return changed
-
-
 def settle_norms(network: nn.Module, batches: Iterable[Batch]) -> None:
     """Give every BatchNorm the statistics of real batches without changing what it computes.
 
