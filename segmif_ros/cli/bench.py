@@ -23,6 +23,7 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     as_size,
+    next_step,
     note,
     progress_bar,
     refuse_existing,
@@ -63,6 +64,10 @@ def _measure(args: argparse.Namespace) -> int:
     print(figures if args.json else f"{about}\n{table(rows)}")
     if args.out is not None:
         write_whole(args.out, figures + "\n")
+    real = [row for row in rows if row["engine"] != "null"]
+    if real and not args.json:
+        fastest = min(real, key=lambda row: float(row["p50_ms"]))["engine"]
+        next_step(f"segmif_node --ros-args -p model:={args.bundle} -p engine:={fastest}")
     return FINE
 
 

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, note, progress_bar, shared
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, next_step, note, progress_bar, shared
 
 if TYPE_CHECKING:
     from segmif_ros.engines.gate import GateResult
@@ -49,6 +49,8 @@ def _check(args: argparse.Namespace) -> int:
     finally:
         engine.close()
     print(result.to_json().rstrip() if args.json else report(result))
+    if result.passed and not args.json:
+        next_step(f"segmif bench {args.bundle}")
     return FINE if result.passed else VERDICT
 
 

@@ -17,6 +17,7 @@ from segmif_ros.cli.command_line import (
     WRONG_USE,
     Parser,
     UsageError,
+    next_step,
     note,
     refuse_existing,
     say,
@@ -50,6 +51,8 @@ def _compare(args: argparse.Namespace) -> int:
         say(compare_text(a, b, found, folders))
     if args.out:
         note(f"wrote {args.out}")
+    elif not args.json:
+        next_step(f"segmif compare {args.a} {args.b} --out compare.html")
     if found.objections:
         note(f"segmif compare: not comparable: {'; '.join(found.objections)}")
         return WRONG_USE

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from segmif_ros.cli.command_line import FINE, VERDICT, Parser, number, shared
+from segmif_ros.cli.command_line import FINE, VERDICT, Parser, note, number, shared
 from segmif_ros.doctor import camera_checks, machine_checks, ros_checks
 from segmif_ros.doctor.check_result import CheckResult, Verdict, as_json, as_text
 
@@ -67,6 +67,7 @@ def examine(args: argparse.Namespace) -> list[CheckResult]:
 
 
 def _examine(args: argparse.Namespace) -> int:
+    note(f"checking this machine and, for {args.seconds:g} s, the cameras")
     results = examine(args)
     print(as_json(results) if args.json else as_text(results))
     return VERDICT if any(result.verdict is Verdict.FAIL for result in results) else FINE

@@ -12,6 +12,8 @@ from segmif_ros.cli.command_line import (
     FINE,
     Parser,
     UsageError,
+    next_step,
+    note,
     progress_bar,
     refuse_existing,
     shared,
@@ -60,6 +62,8 @@ def _check(args: argparse.Namespace) -> int:
     print(figures if args.json else to_text(report, topics))
     if args.out is not None:
         write_whole(args.out, figures + "\n")
+    if not args.json:
+        next_step(f"segmif calibrate auto {args.bag or 'BAG'} --out rig.yaml")
     return FINE
 
 
@@ -121,6 +125,7 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
     from segmif_ros.ros.tools.participant import watch
 
     topics = {Stream.RGB: args.rgb_topic, Stream.THERMAL: args.thermal_topic}
+    note(f"listening for {args.seconds:g} s")
     try:
         return topics, watch(topics, args.seconds)
     except ValueError as err:
