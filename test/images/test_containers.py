@@ -210,6 +210,7 @@ HOSTILE_FILES: dict[str, bytes] = {
     "tiff: high": with_tag(tiff(), 257, 60_000),
     "tiff: a strip behind the end": with_tag(tiff(), 273, 2**31),
     "tiff: a strip of 4 GiB": with_tag(tiff(), 279, 2**32 - 1),
+    "tiff: two thirds of its rows": with_tag(tiff(), 257, 180),
     "tiff: many channels": with_tag(tiff(), 277, 60_000),
     "tiff: a directory behind the end": b"II*\0" + struct.pack("<I", 2**31),
     "tiff: no directory": b"II*\0",
@@ -219,6 +220,7 @@ HOSTILE_FILES: dict[str, bytes] = {
     + bytes(99),
     "bmp: 8000 x 8000": b"BM" + bytes(12) + struct.pack("<IiiHHI", 40, 8000, 8000, 1, 8, 1)
     + bytes(99),
+    "bmp: a third of its pixels": encoded("bmp")[:20_000],
     "bmp: short": b"BM" + bytes(20),
     "webp: 16383 x 16383": webp(b"VP8L", struct.pack("<IBI", 5, 0x2F, 0x0FFFFFFF) + bytes(99)),
     "webp: 2^24 wide": webp(b"VP8X", struct.pack("<II", 10, 0) + b"\xff" * 6 + bytes(99)),
@@ -249,10 +251,51 @@ def test_what_is_sound_is_decoded(kind: str, dtype: type) -> None:
     for array in (PICTURE.astype(dtype), PICTURE[..., 0].astype(dtype)):
         found = inspect(encoded(kind, array), files=True)
         assert isinstance(found, Picture)
+        assert (found.height, found.width) == (120, 160)
         pixels = decoded(found, cv2.IMREAD_UNCHANGED)
         assert pixels.shape[:2] == (120, 160)
         if kind in ("tiff", "png", "bmp"):
             assert pixels.dtype == array.dtype
+
+
+@pytest.mark.parametrize("quality", [80, 101])
+def test_the_size_of_a_webp_is_that_of_its_pixels(quality: int) -> None:
+    """101 is lossless, which another chunk holds."""
+    found = inspect(encoded("webp", PICTURE, cv2.IMWRITE_WEBP_QUALITY, quality), files=True)
+    assert (found.height, found.width) == decoded(found, cv2.IMREAD_COLOR).shape[:2] == (120, 160)
+
+
+def tiled(**changes: int) -> bytes:
+    """A grey TIFF of 20x24 pixels in four tiles of 16x16; `changes` are values of its tags."""
+    names = {
+        "width": (256, 24), "height": (257, 20), "bits": (258, 8), "packing": (259, 1),
+        "black": (262, 1), "channels": (277, 1), "tile_width": (322, 16), "tile_height": (323, 16),
+    }  # fmt: skip
+    values = {tag: changes.get(name, value) for name, (tag, value) in names.items()}
+    start = 8 + 2 + 12 * (len(values) + 2) + 4
+    offsets = [changes.get("offset", start + 32) + 256 * tile for tile in range(4)]
+    entries = [
+        struct.pack("<HHII", tag, 4 if value > 65535 else 3, 1, value)
+        for tag, value in values.items()
+    ]
+    entries += [
+        struct.pack("<HHII", tag, 4, 4, start + 16 * at) for at, tag in enumerate((324, 325))
+    ]
+    content = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+    content += struct.pack("<4I", *offsets) + struct.pack("<4I", *(4 * [256]))
+    return content + b"".join(bytes([60 * tile]) * 256 for tile in range(4))
+
+
+def test_a_tiff_in_tiles_is_looked_through_like_one_in_strips() -> None:
+    found = inspect(tiled(), files=True)
+    assert (found.height, found.width, found.bits, found.grey) == (20, 24, 8, True)
+    for changes, said in (
+        ({"offset": 2000}, "refers to data behind"),
+        ({"tile_height": 128}, "cannot hold them"),
+        ({"tile_width": 2**15, "tile_height": 2**15}, "a tile of 1073741824 pixels"),
+    ):
+        with pytest.raises(ImageRefused, match=said):
+            inspect(tiled(**changes), files=True)
 
 
 @pytest.mark.parametrize("make", [lambda: JPEGS["noise"], lambda: encoded("png")])

@@ -12,10 +12,12 @@ import pytest
 from segmif_ros.images.pictures import (
     PictureError,
     find_pictures,
+    is_coloured,
     read_grey,
     read_labels,
     read_rgb,
     read_thermal,
+    swap_notes,
 )
 
 COLOUR = np.full((12, 16, 3), (10, 100, 200), np.uint8)
@@ -119,3 +121,15 @@ def test_pictures_of_a_folder_by_name(tmp_path: Path) -> None:
         find_pictures(tmp_path)
     with pytest.raises(PictureError, match="is not a folder"):
         find_pictures(tmp_path / "night")
+
+
+def test_colour_tells_when_two_cameras_were_given_in_the_wrong_order() -> None:
+    tinted = np.dstack([GREY, GREY + 1, GREY])
+    assert is_coloured(COLOUR)
+    assert not any(map(is_coloured, (GREY, tinted, np.dstack([GREY] * 3))))
+    names = ("left", "right")
+    assert swap_notes(GREY, COLOUR, names) == [
+        "left is grey and right is in colour: are RGB and thermal swapped?"
+    ]
+    for rgb, thermal in ((COLOUR, GREY), (COLOUR, COLOUR), (GREY, GREY)):
+        assert swap_notes(rgb, thermal, names) == []
