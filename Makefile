@@ -44,7 +44,8 @@ demo: $(VENV)/.installed-demo
 	@$(BIN)/segmif demo $(DEMO)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not system'
+	$(BIN)/python -m pytest -m system
 
 coverage: $(VENV)/.installed-test
 	$(BIN)/python -m coverage run -m pytest -q -m 'not system' $(CORE)
@@ -54,7 +55,8 @@ fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
 
 test-oldest: $(VENV)-oldest/.installed
-	$(VENV)-oldest/bin/python -m pytest
+	$(VENV)-oldest/bin/python -m pytest -n 2 --dist loadfile -m 'not system'
+	$(VENV)-oldest/bin/python -m pytest -m system
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

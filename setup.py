@@ -85,6 +85,7 @@ setup(
         "test": [
             "pytest>=8,<9",
             "pytest-random-order>=1.1,<2",
+            "pytest-xdist>=3.5,<4",
             "coverage>=7.4,<8",
             "ruff>=0.17,<0.18",
             "mypy>=2.4,<2.5",

@@ -21,7 +21,7 @@ from segmif_ros.ros.node.node import SegmifNode
 DEADLINE_S = 20.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asked(ros_domain):
     """Call a service of a node that spins in this thread; an exception of the executor fails it."""
     context = Context()
@@ -32,7 +32,11 @@ def asked(ros_domain):
     executor.add_node(node)
     executor.add_node(peer)
 
-    def ask(kind, name, request):
+    clients = {}
+
+    def client_of(kind, name):
+        if name in clients:
+            return clients[name]
         # Seen once in some hundred runs, cause not found: a client that the service of the same
         # process did not match in 20 s. The service is what is tested, so another client asks.
         deadline = time.monotonic() + DEADLINE_S
@@ -41,7 +45,10 @@ def asked(ros_domain):
             assert time.monotonic() < deadline, f"no service {name}"
             peer.destroy_client(client)
             client = peer.create_client(kind, f"/segmif/{name}")
-        future = client.call_async(request)
+        return clients.setdefault(name, client)
+
+    def ask(kind, name, request):
+        future = client_of(kind, name).call_async(request)
         executor.spin_until_future_complete(future, DEADLINE_S)
         assert future.done(), f"no answer of {name}"
         return future.result()

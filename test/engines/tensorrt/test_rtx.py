@@ -109,9 +109,8 @@ def bundle_of(folder: Path, content: bytes) -> Bundle:
     return store_bundle(folder, content, replace(manifest, model="m.onnx", sha256=digest))
 
 
-def test_the_published_cascade_compiles(tmp_path: Path) -> None:
+def test_the_published_cascade_compiles_in_half_precision(tmp_path: Path) -> None:
     bundle = cascade("b1", tmp_path)
-    assert set(products(bundle, "fp32")) == {"float32"}
     half = to_mixed_float16(bundle.model_path.read_bytes())
     assert products(add_model(bundle, "fp16", half, {}), "fp16")["float16"] > 50
 
