@@ -47,7 +47,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def pytest_collection_finish() -> None:
     """Leave what the imports of all test files made out of garbage collection from here on.
 
-    Else each full collection, and every test of the stand-in GPU asks for one, looks through
+    A full collection, and every test of the stand-in GPU runs one, would else look through
     millions of objects that stay: 0.6 s of processor time a time.
     """
     gc.collect()

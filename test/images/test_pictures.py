@@ -123,7 +123,7 @@ def test_pictures_of_a_folder_by_name(tmp_path: Path) -> None:
         find_pictures(tmp_path / "night")
 
 
-def test_colour_tells_when_two_cameras_were_given_in_the_wrong_order() -> None:
+def test_a_grey_rgb_beside_a_coloured_thermal_picture_is_a_swap() -> None:
     tinted = np.dstack([GREY, GREY + 1, GREY])
     assert is_coloured(COLOUR)
     assert not any(map(is_coloured, (GREY, tinted, np.dstack([GREY] * 3))))
