@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a camera of another shape than 4:3 is brought to the network, and what a far pass brings.
+"""How a camera of another shape than 4:3 is brought to the network.
 
     python benchmarks/camera_shapes.py MSRS [--every 10] [--model segmif-nano]
 
@@ -7,8 +7,7 @@ MSRS is the folder of road pairs with human boxes. Only blocks of its train list
 keep from training are read (`--every`: their `hold_out_every`; 0 reads the whole list, of which the
 network has seen nearly everything); its val list is never opened. Every pair is cut to 16:9, 5:4
 and 1:1 at both ends of the longer side, brought to the network stretched, letterboxed, and in two
-overlapping tiles, and the masks are scored by boxes. The far pass is scored on whole pictures, by
-size of box.
+overlapping tiles, and the masks are scored by boxes.
 """
 
 from __future__ import annotations
@@ -26,16 +25,13 @@ from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import Sample
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import Engine
-from segmif_ros.frames import Image8, Pair
+from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box, BoxScores
-from segmif_ros.perceiver import Perceiver
 from segmif_ros.share import resolve_model
 
 SHAPES = {"16:9": (360, 640), "5:4": (480, 600), "1:1": (480, 480)}
 """Height and width of the cuts of 640x480 pictures."""
 CLASSES = {"person": 8, "car": 9, "bicycle": 13}
-SMALL_SHARE = 0.004
-"""A box below this share of the picture is small: 1,229 of 640x480 pixels, 25 x 50."""
 Mask = Callable[[Engine, Image8, Image8], Image8]
 
 
@@ -123,33 +119,12 @@ def shapes(samples: Sequence[Sample], engine: Engine) -> None:
             print(f"| {shape} | {name} | " + " | ".join(figures(scores, name)) + " |")
 
 
-def far_pass(samples: Sequence[Sample], perceivers: dict[str, Perceiver]) -> None:
-    """Print hit / inside by far pass and class, for all boxes and for small ones."""
-    print("\n| far pass | boxes | " + " | ".join(heads()) + " |")
-    print("|---|---|" + "---|" * len(heads()))
-    for size in ("all", "small"):
-        scores = BoxScores()
-        for sample in samples:
-            boxes = [b for b in sample.boxes or () if size == "all" or is_small(b, sample)]
-            for name, perceiver in perceivers.items():
-                seen = perceiver.perceive(Pair(sample.rgb, sample.thermal, 1, 1))
-                scores.add(boxes, seen.mask, [*CLASSES.values()], name, sample.when)
-        for name in perceivers:
-            # Of small boxes only the hits: pixels in larger ones would count as outside.
-            print(f"| {name} | {size} | " + " | ".join(figures(scores, name, size == "all")) + " |")
-
-
-def is_small(box: Box, sample: Sample) -> bool:
-    """Whether a box covers less than `SMALL_SHARE` of its picture."""
-    return (box.right - box.left) * (box.bottom - box.top) < SMALL_SHARE * sample.thermal.size
-
-
 def heads() -> list[str]:
     """Columns of both tables."""
     return [f"{when} {name}" for when in ("night", "day") for name in CLASSES]
 
 
-def figures(scores: BoxScores, row: str, pixels: bool = True) -> list[str]:
+def figures(scores: BoxScores, row: str) -> list[str]:
     """One row: boxes hit / pixels inside in percent, number of boxes."""
     found = scores.summary()[row]
     cells = []
@@ -160,9 +135,7 @@ def figures(scores: BoxScores, row: str, pixels: bool = True) -> list[str]:
                 cells.append("-")
                 continue
             inside = "-" if f["box_precision"] is None else f"{100 * f['box_precision']:.0f}"
-            cells.append(
-                f"{100 * f['box_recall']:.0f}{'/' + inside if pixels else ''} of {f['boxes']}"
-            )
+            cells.append(f"{100 * f['box_recall']:.0f}/{inside} of {f['boxes']}")
     return cells
 
 
@@ -179,9 +152,8 @@ def main() -> None:
     samples = [entries[i]() for i in places]
     print(f"{len(samples)} pairs of {args.msrs.name}/train, hold_out_every {args.every}\n")
     engine = open_engine(args.engine, Bundle.load(resolve_model(args.model)), threads=1)
-    shapes(samples, engine)
     try:
-        far_pass(samples, {way: Perceiver(engine, far_pass=way) for way in ("off", "centre")})
+        shapes(samples, engine)
     finally:
         engine.close()
 

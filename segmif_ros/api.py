@@ -21,7 +21,7 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineOptions
 from segmif_ros.frames import Image8, Pair, ThermalImage
 from segmif_ros.objects.regions import DetectedObject, find_objects, thermal_values
-from segmif_ros.perceiver import FarPass, Perceiver
+from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, load_calibration
 from segmif_ros.render import overlay, palette
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
@@ -106,7 +106,6 @@ class Segmif:
         calibration: str | Path | Geometry | None = None,
         thermal: ThermalSettings | None = None,
         confidence_threshold: float = 0.0,
-        far_pass: FarPass = "off",
     ) -> None:
         """Open a model.
 
@@ -119,16 +118,13 @@ class Segmif:
                 registered already.
             thermal: how thermal values become grey levels, and what they mean.
             confidence_threshold: pixels below it become 255 (unlabelled), 0 to 1.
-            far_pass: "centre" processes the middle of the picture once more at twice the size.
 
         Raises:
             BundleError, EngineError, RegistrationError: with the value and the remedy.
-            ValueError: a threshold out of range, or another far pass.
+            ValueError: a threshold out of range.
         """
         if not 0.0 <= confidence_threshold <= 1.0:
             raise ValueError(f"confidence_threshold is {confidence_threshold}; give 0 to 1")
-        if far_pass not in ("off", "centre"):
-            raise ValueError(f'far_pass is {far_pass!r}; give "off" or "centre"')
         if isinstance(calibration, str | Path):
             calibration = load_calibration(calibration)
         self.bundle = Bundle.load(model)
@@ -138,7 +134,6 @@ class Segmif:
             ThermalNormaliser(self._settings),
             Registration(calibration),
             confidence_threshold=confidence_threshold,
-            far_pass=far_pass,
         )
 
     @property

@@ -17,7 +17,6 @@ from segmif_ros.bundle import PRECISIONS
 from segmif_ros.engines import ENGINES
 from segmif_ros.engines.base import WORKSPACE_MIB, EngineOptions
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND, PairingConfig, Stream
-from segmif_ros.perceiver import FAR_PASSES, FarPass
 from segmif_ros.scheduling import SchedulingError, parse_cores
 from segmif_ros.thermal import THERMAL_MODES, ThermalError, ThermalSettings
 
@@ -139,7 +138,6 @@ _SPECIAL: dict[str, Any] = {
     "cpu_affinity": parse_cores,
     "engine_cache": lambda folder: Path(folder).expanduser() if folder else None,
     "input_transport": INPUT_TRANSPORTS.__getitem__,
-    "far_pass": lambda value: value or "off",
 }
 _OFFLINE = Change.UNCONFIGURED
 
@@ -248,9 +246,6 @@ PARAMETERS: tuple[ParameterSpec, ...] = (
         text="JPEG quality of fused/compressed."),
     ParameterSpec("confidence_threshold", 0.0, limits=(0.0, 1.0),
         text="Mask pixels with a lower probability become 255, unlabelled."),
-    ParameterSpec("far_pass", "off", choices=FAR_PASSES,
-        text="centre: the network runs again on the middle half of the picture at twice the size, "
-             "and its class counts where it is surer; small objects far away, at twice the time."),
     ParameterSpec("points_tolerance_ms", 60.0, fills="points_tolerance_ns", unit="ms",
         limits=(0.0, 1000.0),
         text="Largest time between a LiDAR cloud or depth image and the mask that labels it."),
@@ -357,7 +352,6 @@ class Settings:
     overlay_boxes: bool
     jpeg_quality: int
     confidence_threshold: float
-    far_pass: FarPass
     points_tolerance_ns: int
     rgb_frame: str
     thermal_frame: str

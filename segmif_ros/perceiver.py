@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +24,6 @@ from segmif_ros.frames import (
 from segmif_ros.registration import Registration
 from segmif_ros.thermal import ThermalNormaliser
 
-FarPass = Literal["off", "centre"]
-FAR_PASSES: tuple[FarPass, ...] = ("off", "centre")
 """Whether the network processes the middle of the picture once more, at twice the size."""
 
 _SECOND_WARM_UP_BELOW_MS = 2_000.0
@@ -57,7 +55,6 @@ class Perceiver:
         registration: Registration | None = None,
         *,
         confidence_threshold: float = 0.0,
-        far_pass: FarPass = "off",
     ) -> None:
         """Take over `engine`; `close` frees it.
 
@@ -66,14 +63,11 @@ class Perceiver:
             normaliser: thermal rendering, default settings if None.
             registration: thermal -> RGB geometry, none if None.
             confidence_threshold: pixels below it become 255 (unlabelled), range 0 to 1.
-            far_pass: "centre" runs the network again on the middle half of the picture, at twice
-                the size, and takes its class where it is more confident: for small, far objects.
         """
         self.engine = engine
         self.normaliser = normaliser or ThermalNormaliser()
         self.registration = registration or Registration()
         self.confidence_threshold = confidence_threshold
-        self.far_pass = far_pass
         self._buffers, self._raw = Buffers(), Buffers()
 
     def warm_up(self) -> float:
@@ -127,11 +121,6 @@ class Perceiver:
         }
         if isinstance(pair.rgb, Frame) or isinstance(pair.thermal, Frame):
             timings_ms["conversion"] = 1e3 * (converted - started)
-        if self.far_pass == "centre" and min(size) > 1:
-            if fused is not rgb:
-                fused = self._kept("first fused", fused)
-            mask, confidence = self._look_again(rgb, thermal, mask, confidence)
-            timings_ms["far_pass"] = 1e3 * (perf_counter() - inferred)
         return Result(
             fused=fused,
             mask=self._without_doubt(mask, confidence),
@@ -186,27 +175,6 @@ class Perceiver:
         confidence = self._scaled("confidence", confidence, size, cv2.INTER_LINEAR)
         return fused, mask, confidence
 
-    def _look_again(
-        self, rgb: Image8 | None, thermal: Image8 | None, mask: Image8, confidence: Image8
-    ) -> tuple[Image8, Image8]:
-        """Return mask and confidence with the middle half taken from a second run where surer."""
-        height, width = mask.shape
-        top, left = height // 4, width // 4
-        middle = np.s_[top : top + height // 2, left : left + width // 2]
-        merged = self._kept("first mask", mask)
-        surest = self._kept("first confidence", confidence)
-        _, mask, confidence = self.engine.infer(
-            *self._inputs(*(None if each is None else each[middle] for each in (rgb, thermal)))
-        )
-        near = surest[middle]
-        mask = self._scaled("mask again", mask, near.shape, cv2.INTER_NEAREST)
-        confidence = self._scaled("confidence again", confidence, near.shape, cv2.INTER_LINEAR)
-        surer = self._buffers.take("surer", near.shape, np.bool_)
-        np.greater(confidence, near, out=surer)
-        np.copyto(merged[middle], mask, where=surer)
-        np.maximum(near, confidence, out=near)
-        return merged, surest
-
     def _inputs(self, rgb: Image8 | None, thermal: Image8 | None) -> tuple[Image8, Image8]:
         """Resize both to the engine's size; a missing camera is zeros."""
         size = self.engine.size
@@ -227,12 +195,6 @@ class Perceiver:
         change = self._scaled("large change", change, rgb.shape[:2], cv2.INTER_LINEAR)
         out = self._buffers.take("fused", rgb.shape)
         return np.asarray(cv2.add(rgb, change, out, dtype=cv2.CV_8U), np.uint8)
-
-    def _kept(self, name: str, image: Image8) -> Image8:
-        """Copy what may be an array of the engine, which its next run writes over."""
-        out = self._buffers.take(name, image.shape)
-        np.copyto(out, image)
-        return out
 
     def _without_doubt(self, mask: Image8, confidence: Image8) -> Image8:
         """Set pixels of low confidence to 255; id 0 keeps its meaning in the model's class list."""

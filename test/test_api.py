@@ -135,8 +135,6 @@ def test_arrays_of_other_shapes_are_named(
 def test_settings_out_of_range_are_named_before_anything_is_opened() -> None:
     with pytest.raises(ValueError, match="confidence_threshold is 2"):
         Segmif("nowhere", confidence_threshold=2.0)
-    with pytest.raises(ValueError, match="far_pass is 'left'"):
-        Segmif("nowhere", far_pass="left")  # type: ignore[arg-type]
     with pytest.raises(KeyError, match="no class 'cat'"):
         Segmif("segmif-nano", engine="null")(RGB).share("cat")
     assert issubclass(PictureError, ValueError)

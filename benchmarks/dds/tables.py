@@ -14,7 +14,6 @@ STAGES = (
     ("thermal", "thermal"),
     ("registration", "registration"),
     ("inference", "inference"),
-    ("far_pass", "far pass"),
     ("publish", "publishing"),
     ("work", "worker in all"),
     ("around", "worker without the engine"),

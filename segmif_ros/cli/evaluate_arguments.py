@@ -23,7 +23,6 @@ from segmif_ros.evaluation.settings import (
     thermal_settings,
 )
 from segmif_ros.parameters import SPECS
-from segmif_ros.perceiver import FAR_PASSES
 from segmif_ros.report.verdict import Requirement, RequirementError, requirement
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import THERMAL_MODES
@@ -176,11 +175,6 @@ def _add_input(made: Parser) -> None:
         spec = SPECS[name]
         meaning = f"{spec.text.rstrip('.')} (default: {spec.default:g})"
         given.add_argument(_option(name), type=float, metavar="X", help=meaning)
-    given.add_argument(
-        "--far-pass",
-        choices=FAR_PASSES,
-        help="run the network on the middle at 2x as well (default: off)",
-    )
     shared(given, "--limit", help="at most N pairs, of each bag")
 
 
@@ -266,7 +260,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
             raise SettingsError(f"--params {args.params}: {err}") from err
     given = {
         name: value
-        for name in ("model", "engine", "thermal_mode", "far_pass", *_OFTEN_GIVEN)
+        for name in ("model", "engine", "thermal_mode", *_OFTEN_GIVEN)
         if (value := getattr(args, name)) is not None
     }
     values |= given
@@ -293,7 +287,6 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         thermal=thermal_settings(values),
         calibration=_absolute(calibration),
         confidence_threshold=float(values.get("confidence_threshold", 0.0)),
-        far_pass=values.get("far_pass") or "off",
         rows=args.rows,
         light=args.light,
         metrics_every=METRICS_EVERY if args.metrics_every is None else args.metrics_every,

@@ -69,7 +69,7 @@ def _scored(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     engine = open_engine(args.engine or "auto", bundle, threads=args.threads or 0)
     facts = {"name": engine.name, **engine.describe()}
-    perceiver = Perceiver(engine, far_pass=args.far_pass or "off")
+    perceiver = Perceiver(engine)
     try:
         with (
             stopping(threading.Event()) as stop,  # the current pair is still counted

@@ -57,16 +57,15 @@ class EvaluationContext:
 
     def perceivers(self) -> tuple[Perceiver, Perceiver]:
         """Return a perceiver for pairs, and one for a camera alone that is registered already."""
-        threshold, far = self.settings.confidence_threshold, self.settings.far_pass
+        threshold = self.settings.confidence_threshold
         pairs = Perceiver(
             self.engine,
             ThermalNormaliser(self.settings.thermal),
             self.registration,
             confidence_threshold=threshold,
-            far_pass=far,
         )
         as_it_is = ThermalNormaliser(ThermalSettings(mode="passthrough"))
-        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold, far_pass=far)
+        return pairs, Perceiver(self.engine, as_it_is, confidence_threshold=threshold)
 
 
 def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:

@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 from segmif_ros.pairing import PairingConfig
 from segmif_ros.parameters import SPECS, ParameterError, part
-from segmif_ros.perceiver import FAR_PASSES, FarPass
 from segmif_ros.thermal import ThermalSettings
 
 Rows = Literal["auto", "fused", "all"]
@@ -59,7 +58,6 @@ class DriveSettings:
         thermal: as in the node.
         calibration: file with the thermal to RGB geometry, None if the images are registered.
         confidence_threshold: as in the node.
-        far_pass: as in the node.
         rows: which inputs the network is run with: "fused" both, "all" also either camera alone,
             "auto" all where there are labels.
         light: "auto" classifies every pair by the brightness of the visible picture.
@@ -87,7 +85,6 @@ class DriveSettings:
     thermal: ThermalSettings = field(default_factory=ThermalSettings)
     calibration: str | None = None
     confidence_threshold: float = 0.0
-    far_pass: FarPass = "off"
     rows: Rows = "auto"
     light: Light = "auto"
     metrics_every: int = METRICS_EVERY
@@ -110,10 +107,6 @@ class DriveSettings:
         if not 0.0 <= self.confidence_threshold <= 1.0:
             raise SettingsError(
                 f"confidence_threshold is {self.confidence_threshold}, expected 0 to 1"
-            )
-        if self.far_pass not in FAR_PASSES:
-            raise SettingsError(
-                f"far_pass is {self.far_pass!r}, expected {' or '.join(FAR_PASSES)}"
             )
         if self.labels and self.label_topic:
             raise SettingsError("labels from a topic and from a folder; give one of the two")
@@ -176,7 +169,7 @@ def _part(name: str, values: Mapping[str, Any]) -> Any:
 _CALIBRATION = "calibration_file"
 _WHOLE = (
     *("model", "engine", "engine_threads", "engine_precision", "engine_device", _CALIBRATION),
-    *("confidence_threshold", "far_pass", "points_tolerance_ms"),
+    *("confidence_threshold", "points_tolerance_ms"),
 )
 PARAMETERS = frozenset(
     name

@@ -44,7 +44,6 @@ STAGES = {
     "thermal": "thermal rendering",
     "registration": "registration",
     "inference": "network",
-    "far_pass": "network, middle at 2x",
     "publish": "publishing",
     "node": "node, receipt to published",
     "total": "camera stamp to published",

@@ -36,7 +36,6 @@ STAGES = (
     "thermal",
     "registration",
     "inference",
-    "far_pass",
     "publish",
     "node",
     "total",

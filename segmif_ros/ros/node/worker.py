@@ -210,7 +210,6 @@ class Worker:
             ThermalNormaliser(settings.thermal),
             Registration(calibration),
             confidence_threshold=settings.confidence_threshold,
-            far_pass=settings.far_pass,
         )
         try:
             warmup_ms = perceiver.warm_up()
@@ -316,7 +315,6 @@ class Worker:
         if perceiver.normaliser.settings != settings.thermal:
             perceiver.normaliser = ThermalNormaliser(settings.thermal)
         perceiver.confidence_threshold = settings.confidence_threshold
-        perceiver.far_pass = settings.far_pass
 
     def _check_alignment(self, pair: Pair, result: Result) -> None:
         """Pass a pair on if it is due and both pictures show the same moment."""

@@ -127,7 +127,7 @@ def test_a_pair_is_converted_perceived_published_and_timed(bench):
     counted = {name: n for name, n in statistics.published_by_output.items() if n}
     assert counted == {"fused": 1, "mask": 1}
     timed = {stage for stage in STAGES if statistics.stages_ms[stage].count}
-    assert timed == set(STAGES) - {"transport", "far_pass"}
+    assert timed == set(STAGES) - {"transport"}
     p50 = {stage: statistics.stages_ms[stage].percentiles().p50 for stage in timed}
     assert p50["wait"] == pytest.approx(1.0)
     assert p50["queue"] >= 8.0
