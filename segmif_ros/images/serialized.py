@@ -67,7 +67,7 @@ def read_image(message: bytes) -> SerializedImage:
         at += 1
         at += -at % 4
         step, length = struct.unpack_from(f"{order}II", body, at)
-    except (struct.error, IndexError, UnicodeDecodeError) as err:
+    except (struct.error, IndexError) as err:
         raise ValueError(f"a message of {len(message)} bytes is no image: {err}") from err
     data = body[at + 8 : at + 8 + length]
     if len(data) != length:
@@ -78,9 +78,9 @@ def read_image(message: bytes) -> SerializedImage:
 
 
 def _string(body: memoryview, at: int, order: str) -> tuple[str, int]:
-    """Return a string, and where the next field may begin."""
+    """Return a string as rclpy does, up to the first NUL, and where the next field may begin."""
     (length,) = struct.unpack_from(f"{order}I", body, at)
     begin, end = at + 4, at + 4 + length
     if end > len(body):
         raise IndexError(f"a string of {length} bytes goes beyond the end")
-    return str(body[begin : max(begin, end - 1)], "utf-8"), end
+    return bytes(body[begin:end]).partition(b"\0")[0].decode(errors="replace"), end
