@@ -174,11 +174,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def _named(folder: Path) -> set[str]:
-    """Return the names in a folder's marker; none where there is no marker of ours.
-
-    Raises:
-        OutputError: there is something else of that name.
-    """
+    """Return the names in a folder's marker; none where there is no marker of ours."""
     try:
         descriptor = os.open(
             folder / MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

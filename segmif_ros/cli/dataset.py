@@ -99,11 +99,7 @@ def parser() -> Parser:
 
 
 def _picture(text: str) -> Path:
-    """Parse the name of a picture to write.
-
-    Raises:
-        argparse.ArgumentTypeError: another suffix than that of a picture.
-    """
+    """Parse the name of a picture to write."""
     path = Path(text)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a name that ends in .png or .jpg")

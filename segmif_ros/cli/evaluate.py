@@ -113,11 +113,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _fitted(
     settings: DriveSettings, args: argparse.Namespace, bags: Sequence[Path]
 ) -> DriveSettings:
-    """Fit the settings to the bags: short drives have their fusion measured more often.
-
-    Raises:
-        BagError: a topic that was named is in none of the bags.
-    """
+    """Fit the settings to the bags: short drives have their fusion measured more often."""
     named = (settings.rgb_topic, settings.thermal_topic)
     others = [settings.label_topic] if settings.label_topic else []
     counts, problems, fitting = [], [], 0

@@ -76,11 +76,7 @@ def _line(name: str, before: Value, after: Value) -> str:
 
 
 def _change(word: str) -> tuple[str, Value]:
-    """Read NAME=VALUE with the type of the parameter.
-
-    Raises:
-        UsageError: no such parameter, or no such value.
-    """
+    """Read NAME=VALUE with the type of the parameter."""
     name, equals, value = word.partition("=")
     spec = SPECS.get(name)
     if not equals or spec is None:

@@ -63,11 +63,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _refuse_trained(args: argparse.Namespace) -> None:
-    """Refuse to start again where a run lies, unless forced: its weights took hours of training.
-
-    Raises:
-        OutputError: with the file and what to do.
-    """
+    """Refuse to start again where a run lies, unless forced: its weights took hours of training."""
     for path in [args.out / name for name in ("checkpoint.pt", "best.pt", "log.jsonl")]:
         if args.force:
             path.unlink(missing_ok=True)

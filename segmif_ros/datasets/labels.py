@@ -149,11 +149,7 @@ def _codes(colours: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _png_palette(path: Path) -> NDArray[np.uint8] | None:
-    """Nx3 RGB of a PNG that holds places in a palette, which OpenCV hands out as colours.
-
-    Raises:
-        DatasetError: two ids share a colour, so that the places are lost.
-    """
+    """Nx3 RGB of a PNG that holds places in a palette, which OpenCV hands out as colours."""
     try:
         content = path.read_bytes()
     except OSError as err:

@@ -313,12 +313,7 @@ def check_private(folder: Path) -> None:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    """Read what lies beside a plan.
-
-    Raises:
-        FileNotFoundError: there is none.
-        _DamagedError: it is not as it was written.
-    """
+    """Read what lies beside a plan."""
     if not path.exists():
         raise FileNotFoundError(path)
     try:
@@ -334,11 +329,7 @@ def _description(path: Path) -> dict[str, Any]:
 
 
 def _plan(path: Path, facts: Mapping[str, Any]) -> bytes:
-    """Read a plan and compare it with its description.
-
-    Raises:
-        _DamagedError: it is missing, or not as it was written.
-    """
+    """Read a plan and compare it with its description."""
     try:
         plan = path.read_bytes()
     except OSError as err:

@@ -124,11 +124,7 @@ class OnnxRuntimeEngine:
 
 
 def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | None) -> Any:
-    """Return a session that computes with what an engine is named after, and nothing else.
-
-    Raises:
-        EngineError: it does not load, or takes another provider.
-    """
+    """Return a session that computes with what an engine is named after, and nothing else."""
     provider = PROVIDERS[name]
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -205,11 +201,7 @@ def provider_options(
 
 
 def _add_rtx(ort: Any, options: Any, settings: Mapping[str, str]) -> None:
-    """Register the plug-in of TensorRT for RTX and choose its devices.
-
-    Raises:
-        EngineError: it is not installed, does not load, or finds no GPU that it can use.
-    """
+    """Register the plug-in of TensorRT for RTX and choose its devices."""
     try:
         import onnxruntime_ep_nv_tensorrt_rtx as plug_in
     except ImportError as err:
@@ -238,11 +230,7 @@ def _add_rtx(ort: Any, options: Any, settings: Mapping[str, str]) -> None:
 
 
 def _gpu_for(name: str, available: Sequence[str], ask: Callable[[], Driver]) -> str:
-    """Return the name of the GPU that a session will use.
-
-    Raises:
-        EngineError: this build of onnxruntime cannot use one, or there is none.
-    """
+    """Return the name of the GPU that a session will use."""
     if PROVIDERS[name] not in available:
         raise EngineError(
             f"engine {name!r} needs an onnxruntime with {PROVIDERS[name]}, this one has only "

@@ -236,11 +236,7 @@ def _tiff(data: memoryview) -> Picture:
 
 
 def _tiff_tags(data: memoryview) -> dict[int, list[int]]:
-    """Return the whole numbers of the first directory by tag.
-
-    Raises:
-        struct.error, ValueError: it refers to what is not there.
-    """
+    """Return the whole numbers of the first directory by tag."""
     order = "<" if bytes(data[:2]) == b"II" else ">"
     large = 43 in (data[2], data[3])
     word, count_kind, entry = ("Q", "Q", 20) if large else ("I", "H", 12)

@@ -270,11 +270,7 @@ class BagReader:
         return "", True
 
     def _foreign(self) -> list[str]:
-        """Name the channels that hold no messages of ROS 2.
-
-        Raises:
-            BagError: the whole bag is one of ROS 1.
-        """
+        """Name the channels that hold no messages of ROS 2."""
         foreign: dict[str, str] = {}
         for storage in self._storages:
             for channel in storage.channels.values():

@@ -159,11 +159,7 @@ class McapFile:
         self.checksums = all(map(self._has_checksum, self._blocks))
 
     def _summary(self) -> Summary | None:
-        """Return the index at the end of the file; None where the writer made none.
-
-        Raises:
-            Exception: there is no end, or it is damaged.
-        """
+        """Return the index at the end of the file; None where the writer made none."""
         self._file.seek(max(0, self._size - _FOOTER.size - len(MAGIC)))
         tail = self._file.read()
         if tail[-len(MAGIC) :] != MAGIC or tail[0] != Opcode.FOOTER:
@@ -289,11 +285,7 @@ class McapFile:
             self.channels[number] = replace(channel, count=counts[number])
 
     def _load(self, block: _Block) -> memoryview:
-        """Return the records of a block.
-
-        Raises:
-            _DamageError: it is not what was written there.
-        """
+        """Return the records of a block."""
         if block.offset + block.length > self._size:
             raise _DamageError(f"the index names byte {block.offset}, beyond the end of the file")
         self._file.seek(block.offset)
@@ -340,11 +332,7 @@ def _stream(record: memoryview) -> ReadDataStream:
 
 
 def _records(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield position, opcode and content of each record.
-
-    Raises:
-        _DamageError: a record is longer than what is left.
-    """
+    """Yield position, opcode and content of each record."""
     position, size = 0, len(data)
     while position < size:
         if position + _RECORD.size > size:

@@ -133,11 +133,7 @@ def _open(recipe: Recipe, name: str, data: Path, cache: Path | None) -> Source:
 
 
 def _without_test(found: Dataset) -> Dataset:
-    """Return a data set to validate on if none of it is a test split, whichever way it is named.
-
-    Raises:
-        DatasetError: it holds test pairs.
-    """
+    """Return a data set to validate on if none of it is a test split, whichever way it is named."""
     undivided = found.split is None and any(name.startswith("test") for name in found.splits)
     if undivided or found.root.name.lower() in ("test", "testing"):
         raise DatasetError(

@@ -113,12 +113,7 @@ class _Opener:
         return self._bundle.manifest.name
 
     def open(self, recipe: Recipe) -> TensorRtEngine:
-        """Return the engine of a recipe.
-
-        Raises:
-            EngineError: there is nothing to check a new engine with.
-            RefusedError: the gate refuses it, now or when it was built.
-        """
+        """Return the engine of a recipe."""
         key = self._key(recipe)
         found = Missing("new build requested") if self._options.rebuild else self._find(key, recipe)
         if isinstance(found, TensorRtEngine):
