@@ -32,7 +32,7 @@ from segmif_ros.cli.command_line import (
     whole,
 )
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.images.pictures import read_rgb, read_thermal
+from segmif_ros.images.pictures import PictureError, encode_picture, read_rgb, read_thermal
 from segmif_ros.outputs import write_whole
 from segmif_ros.pairing import MILLISECOND, PairingConfig
 from segmif_ros.recordings.bags import is_bag, summarize
@@ -307,12 +307,12 @@ def _write(
         path = args.write_picture
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            done, coded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        except cv2.error:
-            done = False
-        if not done:
-            raise CalibrationError(f"picture {str(path)!r} cannot be written; name it .png or .jpg")
-        write_whole(path, coded.tobytes())
+            coded = encode_picture(picture, path.suffix)
+        except PictureError as err:
+            raise CalibrationError(
+                f"picture {str(path)!r} cannot be written; name it .png or .jpg"
+            ) from err
+        write_whole(path, coded)
         say(f"{path}: thermal edges on the RGB image, before and after")
     next_step(f"ros2 launch segmif_ros segmif.launch.py calibration_file:={args.out.resolve()}")
 

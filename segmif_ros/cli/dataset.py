@@ -8,8 +8,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from segmif_ros.cli.command_line import (
     FINE,
     VERDICT,
@@ -26,6 +24,7 @@ from segmif_ros.datasets.bag import BagReading
 from segmif_ros.datasets.check import OFF_PX, Alignment, DatasetReport, check_dataset, draw_sheet
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.opening import AUTO, KINDS, open_dataset
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.outputs import write_whole
 from segmif_ros.registration import load_calibration
 
@@ -120,9 +119,8 @@ def _open(args: argparse.Namespace) -> Dataset:
 
 def _write_sheet(dataset: Dataset, out: Path, pairs: int) -> None:
     sheet = draw_sheet(dataset, pairs=pairs)
-    _, data = cv2.imencode(out.suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(out, data.tobytes())
+    write_whole(out, encode_picture(sheet, out.suffix))
 
 
 def _text(report: DatasetReport) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.cli.command_line import progress_bar
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.outputs import write_whole
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.recordings.video import write_video
@@ -67,8 +67,7 @@ def draw_sheet(
     # Rows lie seconds apart, so each thermal image has limits of its own.
     rows = [next(rows_of([frame], classes, start_ns, caption, marks)) for frame in sets]
     sheet = contact_sheet(rows, Legend(tuple(classes), present), title=title, subtitle=subtitle)
-    _, coded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    write_whole(path, coded.tobytes())
+    write_whole(path, encode_picture(sheet, ".png"))
 
 
 def draw_video(

@@ -12,13 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from segmif_ros.datasets.bag import BagReading, OpenedBag
 from segmif_ros.datasets.rig import SEEDS
 from segmif_ros.datasets.sample import DatasetError
 from segmif_ros.frames import Image8, ThermalImage
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.outputs import OutputError, written_aside
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.registration import Registration, RegistrationError
@@ -143,7 +143,7 @@ def write_pairs(
     rows, sizes = [_HEAD], set()
     with written_aside(out) as part:
         for pair in pairs:
-            _write(part / "visible" / f"{pair.name}.png", pair.rgb[..., ::-1])
+            _write(part / "visible" / f"{pair.name}.png", pair.rgb)
             suffix = "tiff" if pair.thermal.dtype == np.float32 else "png"
             _write(part / "infrared" / f"{pair.name}.{suffix}", pair.thermal)
             if pair.labels is not None:
@@ -198,6 +198,4 @@ def _yes(labels: object) -> str:
 
 def _write(path: Path, image: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    written, data = cv2.imencode(path.suffix, image)
-    assert written, path
-    path.write_bytes(data.tobytes())
+    path.write_bytes(encode_picture(image, path.suffix))

@@ -15,6 +15,7 @@ import numpy as np
 
 from segmif_ros.evaluation.settings import BEST, SAMPLES, WORST
 from segmif_ros.frames import Image8
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.recordings.recording import Downsampler, evenly
 
 Kind = Literal["worst", "best", "sample"]
@@ -147,10 +148,8 @@ def encoded(images: PairImages) -> dict[str, tuple[str, bytes]]:
     files = {}
     for name, image in images._asdict().items():
         exact = name in ("mask", "confidence")
-        picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
         suffix, options = (".png", _PNG) if exact else (".jpg", _JPEG)
-        _, content = cv2.imencode(suffix, picture, options)
-        files[name] = (suffix, content.tobytes())
+        files[name] = (suffix, encode_picture(image, suffix, options))
     return files
 
 

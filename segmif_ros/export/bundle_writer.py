@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from segmif_ros.bundle import (
     MANIFEST,
@@ -23,7 +22,7 @@ from segmif_ros.bundle import (
     ModelFile,
     parse_manifest,
 )
-from segmif_ros.frames import Image8
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.outputs import OutputError, write_whole
 from segmif_ros.rig.cameras.cameras import Rig
 from segmif_ros.rig.draw.render import Renderer
@@ -133,18 +132,12 @@ def reference_pictures() -> dict[str, bytes]:
 
     The virtual rig draws the same ones every time; together they have less than 200 kB.
     """
-    files = {}
+    files, quality = {}, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     for lighting, seed in PAIRS:
         frame = Renderer(random_scene(seed), Rig.aligned(), lighting).frame(_MOMENT_S)
         name = f"{lighting.value}_{seed}"
-        files[f"{name}_rgb.jpg"] = _jpeg(frame.rgb[..., ::-1])
-        files[f"{name}_thermal.jpg"] = _jpeg(ThermalNormaliser().normalise(frame.thermal))
+        files[f"{name}_rgb.jpg"] = encode_picture(frame.rgb, ".jpg", quality)
+        files[f"{name}_thermal.jpg"] = encode_picture(
+            ThermalNormaliser().normalise(frame.thermal), ".jpg", quality
+        )
     return files
-
-
-def _jpeg(image: Image8) -> bytes:
-    done, coded = cv2.imencode(
-        ".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
-    assert done, "OpenCV encodes every picture of this kind"
-    return coded.tobytes()

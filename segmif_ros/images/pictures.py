@@ -8,6 +8,7 @@ are ignored: they would turn a picture away from the other camera's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,24 @@ def swap_notes(rgb: NDArray[Any], thermal: NDArray[Any], names: tuple[str, str])
     if is_coloured(rgb) or not is_coloured(thermal):
         return []
     return [f"{names[0]} is grey and {names[1]} is in colour: are RGB and thermal swapped?"]
+
+
+def encode_picture(image: NDArray[Any], suffix: str, options: Sequence[int] = ()) -> bytes:
+    """Return the content of a picture file.
+
+    Args:
+        image: HxW, or HxWx3 RGB, of a type that the format holds.
+        suffix: ".png", ".jpg" or another that OpenCV writes.
+        options: as of `cv2.imencode`.
+
+    Raises:
+        PictureError: OpenCV writes no such picture.
+    """
+    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    try:
+        done, coded = cv2.imencode(suffix, bgr, options)
+    except cv2.error:
+        done = False
+    if not done:
+        raise PictureError(f"OpenCV {cv2.__version__} writes no {image.shape} {suffix or 'file'}")
+    return bytes(coded.tobytes())

@@ -17,6 +17,7 @@ from segmif_ros.evaluation.dataset_scores import DatasetScores, Shown, WorstPair
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.state import StoredPicture
 from segmif_ros.frames import Image8
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.metrics.tally import ROWS
 from segmif_ros.outputs import write_whole
 from segmif_ros.render import COLUMNS, Legend, SheetRow, contact_sheet, overlay, palette
@@ -190,10 +191,7 @@ def write(
     write_whole(out / SCORES_FILE, json.dumps(scores_file(report), indent=1) + "\n")
     written = [write_html(out), out / REPORT_FILE, out / SCORES_FILE]
     for name, picture in _pictures(report, scores, worst).items():
-        ok, coded = cv2.imencode(Path(name).suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        if not ok:
-            raise OSError(f"OpenCV {cv2.__version__} cannot write {name}")
-        write_whole(out / name, coded.tobytes())
+        write_whole(out / name, encode_picture(picture, Path(name).suffix))
         written.append(out / name)
     return written
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.outputs import written_aside
 from segmif_ros.recordings.video import write_video
 from segmif_ros.render import Legend, SheetRow, four_panes, overlay, palette
@@ -51,10 +51,8 @@ def export_pictures(
             f"{name}.{each.kind}": each.data
             for name, each in encoded(replace(images, raw=None, heat=None)).pictures.items()
         }
-        panes = cv2.cvtColor(
-            _panes(images, source.classes, images.mask.shape[:2]), cv2.COLOR_RGB2BGR
-        )
-        files["panes.jpg"] = cv2.imencode(".jpg", panes)[1].tobytes()
+        panes = _panes(images, source.classes, images.mask.shape[:2])
+        files["panes.jpg"] = encode_picture(panes, ".jpg")
         for name, content in files.items():
             with written_aside(folder / f"{index:06d}_{name}") as part:
                 part.write_bytes(content)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8, Pair, ThermalImage
+from segmif_ros.images.pictures import encode_picture
 from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.registration import Registration
 from segmif_ros.registration.warp import RemapTable
@@ -210,25 +211,14 @@ def encoded(images: ViewImages) -> ViewFrame:
 
 def jpeg(image: Image8, quality: int = JPEG_QUALITY) -> Picture:
     """Encode HxW or HxWx3 uint8 RGB."""
-    bgr = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return Picture("jpg", _encoded(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality]))
+    return Picture("jpg", encode_picture(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]))
 
 
 def png(image: Image8) -> Picture:
     """Encode HxW or HxWx3 uint8 RGB without loss."""
-    image = (
-        image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)
-    )
     # Level 1 with run-length matching: a mask of VGA in 1 ms and 5 kB; higher levels save little.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, 3]
-    return Picture("png", _encoded(".png", image, options))
-
-
-def _encoded(suffix: str, image: Image8, options: list[int]) -> bytes:
-    done, coded = cv2.imencode(suffix, image, options)
-    if not done:
-        raise ViewError(f"OpenCV cannot encode a picture of shape {image.shape} as {suffix}")
-    return bytes(coded.tobytes())
+    return Picture("png", encode_picture(image, ".png", options))
 
 
 _RATE_HZ = 10.0
