@@ -6,7 +6,7 @@ Training and node share this code, so that both have the same input.
 
 from segmif_ros.thermal.freeze import FreezeLimits, FreezeWatch
 from segmif_ros.thermal.normaliser import ThermalNormaliser
-from segmif_ros.thermal.settings import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
+from segmif_ros.thermal.tone import THERMAL_MODES, ThermalError, ThermalMode, ThermalSettings
 
 __all__ = [
     "THERMAL_MODES",

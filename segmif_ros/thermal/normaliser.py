@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from segmif_ros.frames import Buffers, Image8, PictureState, ThermalImage
 from segmif_ros.pairing import Stream
 from segmif_ros.thermal.freeze import FreezeLimits, FreezeWatch
-from segmif_ros.thermal.settings import ThermalError, ThermalSettings
 from segmif_ros.thermal.tone import (
     Curve,
+    ThermalError,
+    ThermalSettings,
     Window,
     draw_curve,
     follow_curve,

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
-from segmif_ros.ros.log_throttle import LogThrottle
+from segmif_ros.error_codes import LogThrottle
 
 S = 1_000_000_000
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from segmif_ros.frames import UNLABELLED, Image8, ThermalImage
 from segmif_ros.rig.cameras.cameras import Camera, Matrix, Rig, rotation_x, rotation_y, rotation_z
 from segmif_ros.rig.draw.noise import crop, thermal_noise_bank, value_noise, visible_noise_bank
-from segmif_ros.rig.draw.thermal import NETD_K, Centikelvin
+from segmif_ros.rig.draw.render import NETD_K, Centikelvin
 
 NO_DISTORTION = (0.0, 0.0, 0.0, 0.0)
 Distortion = tuple[float, float, float, float]

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import median
 
 from segmif_ros.pairing import MILLISECOND, DropReason, Stream
-from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.modes import ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, ClockState, Samples, Statistics
+from segmif_ros.ros.qos import Mismatch
 from segmif_ros.sync.clock_difference import ClockDifference
 from segmif_ros.thermal import FreezeWatch
 

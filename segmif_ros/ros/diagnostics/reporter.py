@@ -18,7 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 
-from segmif_ros.error_codes import code_of
+from segmif_ros.error_codes import LogThrottle, code_of
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import DEFAULTS, ParameterError, Settings
 from segmif_ros.registration import Geometry
@@ -36,15 +36,13 @@ from segmif_ros.ros.diagnostics.diagnostics_input import (
     UsualRate,
 )
 from segmif_ros.ros.diagnostics.levels import BUDGET_ERROR, BUDGET_WARN, DiagnosticEntry, Level
-from segmif_ros.ros.diagnostics.qos_check import full_name, mismatches
 from segmif_ros.ros.diagnostics.statuses import entries_of, judged_stage, to_message
-from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.camera_infos import CameraInfoWatch
 from segmif_ros.ros.node.modes import ModeStatus
 from segmif_ros.ros.node.node_parameters import NodeParameters
 from segmif_ros.ros.node.statistics import NANOSECONDS, ClockWatch, Statistics
-from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, overridable
+from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, full_name, mismatches, overridable
 from segmif_ros.ros.transport import other_users
 
 if TYPE_CHECKING:

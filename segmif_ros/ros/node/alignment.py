@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from segmif_ros.error_codes import LogThrottle
 from segmif_ros.frames import Buffers, Image8
-from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.scheduling import lower_priority

@@ -17,12 +17,11 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from segmif_ros.error_codes import code_of
+from segmif_ros.error_codes import LogThrottle, code_of
 from segmif_ros.frames import Frame
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.images.serialized import read_image
 from segmif_ros.pairing import Stream, stamp_of
-from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.qos import INPUT_TOPICS, overridable, sensor_input
 

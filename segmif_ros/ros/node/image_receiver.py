@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.subscription import Subscription
 
-from segmif_ros.ros.log_throttle import LogThrottle
+from segmif_ros.error_codes import LogThrottle
 from segmif_ros.ros.node.statistics import NANOSECONDS
 from segmif_ros.ros.rclpy_private import SubscriptionWait, take_message
 

@@ -16,12 +16,12 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
+from segmif_ros.error_codes import LogThrottle
 from segmif_ros.frames import Frame, Pair, PictureState
 from segmif_ros.images.raw import ImageRefused, Refusal, objection
 from segmif_ros.pairing import MILLISECOND, Decisions, DropReason, Stream, StreamPairer, stamp_of
 from segmif_ros.parameters import Settings
 from segmif_ros.registration import Geometry
-from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.camera_infos import CameraInfoInput
 from segmif_ros.ros.node.image_input import ImageInput
 from segmif_ros.ros.node.image_receiver import ReceiverGroup

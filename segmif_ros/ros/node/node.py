@@ -19,12 +19,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from segmif_ros.bundle import BundleError
 from segmif_ros.engines.base import EngineError
-from segmif_ros.error_codes import code_of
+from segmif_ros.error_codes import LogThrottle, code_of
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.registration import RegistrationError
 from segmif_ros.ros.diagnostics.reporter import Reporter, Snapshot
-from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.image_receiver import ImageReceiver
 from segmif_ros.ros.node.inputs import TICK_S, Inputs

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from segmif_ros.bundle import Bundle, Manifest
 from segmif_ros.engines import open_engine
 from segmif_ros.engines.base import EngineError
-from segmif_ros.error_codes import code_of
+from segmif_ros.error_codes import LogThrottle, code_of
 from segmif_ros.frames import Frame, Pair, Result
 from segmif_ros.pairing import MILLISECOND, Stream
 from segmif_ros.parameters import ParameterError, Settings
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.registration import Geometry, Registration, RegistrationError
-from segmif_ros.ros.log_throttle import LogThrottle
 from segmif_ros.ros.node.alignment import AlignmentCheck, Measured
 from segmif_ros.ros.node.latest_worker import LatestWorker
 from segmif_ros.ros.node.outputs import Outputs

@@ -30,8 +30,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from segmif_ros.images.containers import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
-from segmif_ros.ros.diagnostics.qos_check import mismatches
-from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, sensor_input
+from segmif_ros.ros.qos import DIAGNOSTICS_TOPIC, mismatches, sensor_input
 from segmif_ros.ros.session import join
 
 IMAGE_TYPES = {

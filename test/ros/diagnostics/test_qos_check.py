@@ -21,8 +21,7 @@ from rclpy.qos import (
     qos_check_compatible,
 )
 
-from segmif_ros.ros.diagnostics.qos_check import mismatches, weaker_policy
-from segmif_ros.ros.qos import sensor_input
+from segmif_ros.ros.qos import mismatches, sensor_input, weaker_policy
 
 INFINITE = Duration(nanoseconds=2**63 - 1)
 RELIABILITY = (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE)

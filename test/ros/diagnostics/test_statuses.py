@@ -25,11 +25,11 @@ from segmif_ros.ros.diagnostics.diagnostics_input import (
     ProcessFacts,
     Totals,
 )
-from segmif_ros.ros.diagnostics.qos_check import Mismatch
 from segmif_ros.ros.diagnostics.statuses import stuck_after_s
 from segmif_ros.ros.node.alignment import Measured
 from segmif_ros.ros.node.modes import Mode, ModeStatus
 from segmif_ros.ros.node.statistics import NANOSECONDS, STAGES, Statistics
+from segmif_ros.ros.qos import Mismatch
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
