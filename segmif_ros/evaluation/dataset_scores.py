@@ -20,6 +20,7 @@ import numpy as np
 from segmif_ros.datasets.pictures import images, read_rgb
 from segmif_ros.datasets.protocol import Protocol
 from segmif_ros.datasets.sample import DatasetError, Sample
+from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.metrics.boxes import Box, BoxScores
 from segmif_ros.metrics.calibration import CalibrationScores
@@ -46,11 +47,7 @@ class Shown:
         name: of the pair.
         score: what it was ranked by.
         why: name of that score.
-        rgb: HxWx3 uint8.
-        thermal: HxW uint8.
-        fused: HxWx3 uint8.
-        mask: HxW ids of the protocol's classes.
-        confidence: HxW uint8.
+        images: of one size HxW; the mask holds ids of the protocol's classes.
         truth: likewise, 255 where nothing is known; None without labels.
         boxes: what people drew, if anything.
     """
@@ -58,11 +55,7 @@ class Shown:
     name: str
     score: float
     why: str
-    rgb: Image8
-    thermal: Image8
-    fused: Image8
-    mask: Image8
-    confidence: Image8
+    images: PairImages
     truth: Image8 | None
     boxes: tuple[Box, ...]
 
@@ -153,8 +146,9 @@ class DatasetScores:
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as in a drive's report: `segmentation`, `boxes`, `fusion`, ..."""
+        masks = segmentation_facts(self.segmentation, self.protocols)
         return {
-            "segmentation": self._segmentation(),
+            "segmentation": masks if masks["rows"] else None,
             "boxes": named_figures(self.boxes, self.objects, self.segmentation.classes) or None,
             "calibration": self.calibration.summary(
                 {label.id: label.name for label in self.segmentation.classes}
@@ -163,22 +157,19 @@ class DatasetScores:
             "pairs": {"columns": list(PAIR_COLUMNS), "rows": sorted(self.pairs)},
         }
 
-    def _segmentation(self) -> dict[str, Any] | None:
-        rows = self.segmentation.summary()
-        if not rows:
-            return None
-        classes = self.segmentation.classes
-        ids = [label.id for label in classes]
-        matrix = self.segmentation.confusion().matrix
-        return {
-            "classes": [label.name for label in classes],
-            "protocols": {
-                p.name: {"counted": list(p.counted), "ignored": list(p.ignored), "about": p.about}
-                for p in self.protocols
-            },
-            "rows": rows,
-            "confusion": {"ids": ids, "matrix": matrix[ids][:, ids].tolist()},
-        }
+
+def segmentation_facts(scores: SegmentationScores, protocols: Sequence[Protocol]) -> dict[str, Any]:
+    """Return what a report says about masks: classes, protocols, rows and the confusion."""
+    ids = [label.id for label in scores.classes]
+    return {
+        "classes": [label.name for label in scores.classes],
+        "protocols": {
+            p.name: {"counted": list(p.counted), "ignored": list(p.ignored), "about": p.about}
+            for p in protocols
+        },
+        "rows": scores.summary(),
+        "confusion": {"ids": ids, "matrix": scores.confusion().matrix[ids][:, ids].tolist()},
+    }
 
 
 def score_pairs(
@@ -232,7 +223,7 @@ def _score(
     truth = None if sample.machine_made else sample.labels
     masks = {"fused": (mask, confidence)}
     if truth is not None or sample.boxes is not None:
-        alone = _alone(sample, perceiver)
+        alone = with_one_camera(sample.rgb, sample.thermal, perceiver)
         masks |= {row: (translation[found], sure) for row, (found, sure) in alone.items()}
     if truth is not None or sample.boxes is not None:
         counted = scores.protocols[0].counted
@@ -261,26 +252,25 @@ def _score(
     figures |= {"name": sample.name, "when": sample.when}
     scores.pairs.append([figures[column] for column in PAIR_COLUMNS])
     why, score = _rank(sample, figures)
-    return Shown(
-        sample.name,
-        score,
-        why,
-        sample.rgb,
-        sample.thermal,
-        fused,
-        mask,
-        confidence,
-        truth,
-        sample.boxes or (),
-    )
+    images = PairImages(sample.rgb, sample.thermal, fused, mask, confidence)
+    return Shown(sample.name, score, why, images, truth, sample.boxes or ())
 
 
-def _alone(sample: Sample, perceiver: Perceiver) -> dict[str, tuple[Image8, Image8]]:
-    """Masks and confidences of the same network with the other camera lost, copied."""
-    size = (sample.rgb.shape[0], sample.rgb.shape[1])
+def with_one_camera(
+    rgb: Image8, thermal: Image8, perceiver: Perceiver, stamps_ns: tuple[int, int] = (1, 1)
+) -> dict[str, tuple[Image8, Image8]]:
+    """Return masks and confidences of the same network with the other camera lost, copied.
+
+    Args:
+        rgb: HxWx3 uint8.
+        thermal: HxW uint8, on the RGB image.
+        perceiver: shows thermal as it is.
+        stamps_ns: of the RGB and the thermal image.
+    """
+    size = (rgb.shape[0], rgb.shape[1])
     pairs = {
-        "visible": Pair(sample.rgb, None, 1, 1),
-        "thermal": Pair(None, sample.thermal, 1, 1, rgb_size=size),
+        "visible": Pair(rgb, None, *stamps_ns),
+        "thermal": Pair(None, thermal, *stamps_ns, rgb_size=size),
     }
     results = ((row, perceiver.perceive(pair)) for row, pair in pairs.items())
     return {row: (found.mask.copy(), found.confidence.copy()) for row, found in results}

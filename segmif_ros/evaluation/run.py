@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.evaluation.context import EvaluationContext
+from segmif_ros.evaluation.dataset_scores import with_one_camera
 from segmif_ros.evaluation.ground_truth import LabelError, open_truth
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.results_bag import DerivedMessages, DrivePoints, ResultBag
@@ -246,7 +247,8 @@ class _Run:
         alone: dict[str, tuple[Image8, Image8]] = {}
         labelled = item.truth is not None or item.boxes is not None
         if self._settings.rows == "all" or (self._settings.scores_cameras_alone and labelled):
-            alone = _alone(pair, images, single)
+            stamps = (pair.stamp_ns, pair.thermal_stamp_ns)
+            alone = with_one_camera(pair.rgb, images.thermal, single, stamps)
         heat = None
         if item.boxes is not None or self._out_bag is not None:
             settings = self._settings.thermal
@@ -431,18 +433,3 @@ def _dropped(source: DriveSource) -> dict[str, int]:
 
 
 _WITHOUT_PARTNER = (DropReason.TOO_OLD.value, DropReason.NO_PARTNER.value)
-
-
-def _alone(
-    pair: RecordedPair, images: PairImages, single: Perceiver
-) -> dict[str, tuple[Image8, Image8]]:
-    """Return mask and confidence with either camera blanked, as the node blanks it."""
-    stamps = (pair.stamp_ns, pair.thermal_stamp_ns)
-    masks = {}
-    for row, frames in (
-        ("visible", Pair(pair.rgb, None, *stamps)),
-        ("thermal", Pair(None, images.thermal, *stamps)),
-    ):
-        found = single.perceive(frames)
-        masks[row] = found.mask.copy(), found.confidence.copy()
-    return masks

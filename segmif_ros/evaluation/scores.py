@@ -126,17 +126,9 @@ class DownsampledTable:
         self._live: Downsampler[list[float | None]] = Downsampler(MOST_ROWS)
         self._read = (stride, [list(row) for row in rows]) if rows else None
 
-    def wants_next(self) -> bool:
-        """Return whether the next row would be kept."""
-        return self._live.wants_next()
-
     def add(self, row: list[float | None]) -> None:
         """Take or skip the next row."""
         self._live.add(row)
-
-    def skip(self) -> None:
-        """Count a row that was not made."""
-        self._live.skip()
 
     def state(self) -> dict[str, Any]:
         """Return stride and rows for JSON."""

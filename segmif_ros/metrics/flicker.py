@@ -86,10 +86,6 @@ class Flicker:
         flicker._mean = ExactMean(*state["mean"])
         return flicker
 
-    def summary(self) -> dict[str, float | int | None]:
-        """Return `value` in grey levels and the number of `frames` it is the mean of."""
-        return {"value": self.value, "frames": self._mean.count}
-
 
 class MaskFlicker:
     """Pixels of a video's masks that change their class for one frame; keeps two masks."""

@@ -91,35 +91,25 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class PairedDifference:
+class PairedDifference(Difference):
     """The difference of one column of the table of pairs, pair by pair.
 
     Attributes:
         name: "frame." and the column.
+        a: mean of the first report over the rows that both have.
+        b: mean of the second.
         bag: one bag, or "all".
         pairs: rows that both reports have.
-        a: mean of the first report over these rows.
-        b: mean of the second.
         low: lower end of the 95 % interval of b - a, None with too few blocks of time.
         high: upper end.
         blocks: blocks of time that were drawn from.
-        better: as in `Difference`.
     """
 
-    name: str
     bag: str
     pairs: int
-    a: float
-    b: float
     low: float | None
     high: float | None
     blocks: int
-    better: str
-
-    @property
-    def delta(self) -> float:
-        """Second minus first."""
-        return self.b - self.a
 
     @property
     def certain(self) -> bool:
@@ -129,8 +119,7 @@ class PairedDifference:
     @property
     def word(self) -> str:
         """Return "better", "worse", or "" where neither direction is better."""
-        worsening = Difference(self.name, self.a, self.b, self.better).worsening
-        return "" if worsening == 0 else "worse" if worsening > 0 else "better"
+        return "" if self.worsening == 0 else "worse" if self.worsening > 0 else "better"
 
     @property
     def interval(self) -> str:
@@ -398,14 +387,6 @@ def _column(
     found = interval(second - first, blocks)
     low, high = found or (None, None)
     name = f"frame.{column}"
-    yield PairedDifference(
-        name,
-        bag,
-        len(both),
-        float(first.mean()),
-        float(second.mean()),
-        low,
-        high,
-        len(numbers),
-        direction(name),
-    )
+    means = float(first.mean()), float(second.mean())
+    better = direction(name)
+    yield PairedDifference(name, *means, better, bag, len(both), low, high, len(numbers))

@@ -14,7 +14,7 @@ import numpy as np
 from segmif_ros.bundle import LabelClass, Manifest
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.evaluation.dataset_scores import DatasetScores, Shown, WorstPairs
-from segmif_ros.evaluation.kept_pictures import PairImages, encoded
+from segmif_ros.evaluation.kept_pictures import encoded
 from segmif_ros.evaluation.state import StoredPicture
 from segmif_ros.frames import Image8
 from segmif_ros.images.pictures import encode_picture
@@ -200,9 +200,8 @@ def _worst(worst: WorstPairs, source: str) -> list[tuple[str, StoredPicture]]:
     """Return the pairs with the lowest scores as pictures of a report."""
     found = []
     for shown in worst.sorted():
-        images = PairImages(shown.rgb, shown.thermal, shown.fused, shown.mask, shown.confidence)
         why = f"{shown.name}: {shown.why} {shown.score:.3f}"
-        found.append((source, StoredPicture("worst", 0, shown.score, why, encoded(images))))
+        found.append((source, StoredPicture("worst", 0, shown.score, why, encoded(shown.images))))
     return found
 
 
@@ -249,13 +248,13 @@ def worst_sheet(shown: Sequence[Shown], classes: Sequence[LabelClass], title: st
     labelled = any(pair.truth is not None for pair in shown)
     rows, present = [], set()
     for pair in shown:
-        segmented = _framed(overlay(pair.rgb, pair.mask, table), pair, table)
-        present |= set(np.unique(pair.mask).tolist())
-        images = [pair.rgb, pair.thermal, pair.fused, segmented]
+        segmented = _framed(overlay(pair.images.visible, pair.images.mask, table), pair, table)
+        present |= set(np.unique(pair.images.mask).tolist())
+        images = [*pair.images[:3], segmented]
         if labelled:
-            truth = np.full_like(pair.mask, 255) if pair.truth is None else pair.truth
+            truth = np.full_like(pair.images.mask, 255) if pair.truth is None else pair.truth
             known = np.where(np.isin(truth, [label.id for label in classes]), truth, 255)
-            images.append(overlay(pair.rgb, known.astype(np.uint8), table))
+            images.append(overlay(pair.images.visible, known.astype(np.uint8), table))
             present |= set(np.unique(known).tolist())
         name = pair.name.rsplit("/", 1)[-1][-_CAPTION_LETTERS:]
         rows.append(SheetRow(tuple(images), (name, f"{pair.why} {pair.score:.3f}")))

@@ -12,6 +12,7 @@ from typing import Any
 
 from segmif_ros.bundle import Bundle, LabelClass, Manifest
 from segmif_ros.datasets.protocol import Protocol
+from segmif_ros.evaluation.dataset_scores import segmentation_facts
 from segmif_ros.evaluation.kept_pictures import Kind, PairImages
 from segmif_ros.evaluation.scores import (
     COLUMNS,
@@ -293,19 +294,10 @@ def _segmentation(
 ) -> dict[str, Any] | None:
     if total.segmentation is None:
         return None
-    classes = total.segmentation.classes
-    ids = [label.id for label in classes]
-    matrix = total.segmentation.confusion().matrix
     labels = f"topic {settings.label_topic}" if settings.label_topic else "folder"
     return {
         "labels": labels,
-        "classes": [label.name for label in classes],
-        "protocols": {
-            p.name: {"counted": list(p.counted), "ignored": list(p.ignored), "about": p.about}
-            for p in total.protocols
-        },
-        "rows": total.segmentation.summary(),
-        "confusion": {"ids": ids, "matrix": matrix[ids][:, ids].tolist()},
+        **segmentation_facts(total.segmentation, total.protocols),
         "problems": _problems(total, settings, results),
     }
 

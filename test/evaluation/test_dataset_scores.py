@@ -20,6 +20,7 @@ from segmif_ros.evaluation.dataset_scores import (
     WorstPairs,
     score_pairs,
 )
+from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.metrics.boxes import Box
 from segmif_ros.perceiver import Perceiver
 
@@ -152,5 +153,5 @@ def test_what_was_not_scored_is_not_the_worst() -> None:
     assert not WorstPairs(0).wants(0.0)
     blank = np.zeros((1, 1), np.uint8)
     for name, score in (("b", 0.5), ("a", 0.5), ("c", 0.1), ("d", 0.9)):
-        worst.add(Shown(name, score, "mIoU", blank, blank, blank, blank, blank, None, ()))
+        worst.add(Shown(name, score, "mIoU", PairImages(*[blank] * 5), None, ()))
     assert [shown.name for shown in worst.sorted()] == ["c", "a", "b"]

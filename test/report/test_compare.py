@@ -216,7 +216,7 @@ def test_page_and_text_agree():
 def test_what_is_certain_and_too_small_to_see_is_not_called_worse():
     def difference(name: str, a: float, b: float) -> PairedDifference:
         end = (b - a) * 0.9, (b - a) * 1.1
-        return PairedDifference(name, "all", 90, a, b, *sorted(end), 20, direction(name))
+        return PairedDifference(name, a, b, direction(name), "all", 90, *sorted(end), 20)
 
     assert difference("frame.fused_SD", 40.0, 39.985).certainty == "certain but small"
     assert difference("frame.SSIM", 0.8, 0.799).certainty == "certain but small"
