@@ -28,15 +28,15 @@ from segmif_ros.cli.command_line import (
     shared,
     whole,
 )
-from segmif_ros.cli.demo_pictures import PANE, Marks, draw_sheet, draw_video
+from segmif_ros.cli.demo_pictures import Marks, draw_sheet, draw_video
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
-from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, Plan, RigSource, Source
+from segmif_ros.cli.demo_sources import LIGHTINGS, ON_TOUR, BagSource, RigSource, Source
 from segmif_ros.cli.managed_process import private_domain, terminable
 from segmif_ros.outputs import own_folder, write_whole
 from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.recordings.recording import evenly
 from segmif_ros.recordings.writer import write_bag
-from segmif_ros.report.run_summary import NO_PARTNER, REQUIRED_SHARE, RunReport, summarize_run
+from segmif_ros.report.run_summary import NO_PARTNER, REQUIRED_SHARE, RunReport
 
 if TYPE_CHECKING:
     from segmif_ros.ros.tools.recorder import Recorder
@@ -49,7 +49,6 @@ _AROUND_ENGINE_MS = 14.0
 
 _ATTEMPTS = 3
 _SLOWER = 0.6
-_DIAGNOSTICS_HZ = 5.0
 _PAIRS_LIMIT = 150
 _SHARED_MEMORY_MB = 80
 
@@ -130,9 +129,8 @@ def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recor
             args.out / "log",
             domain=domain,
             parameters=_parameters(args, source),
-            video_size=PANE,
         ) as session:
-            warmup_ms = _start_node(session)
+            warmup_ms = session.start_node()
             if holdable_hz is None:
                 holdable_hz = 1e3 * LOAD / (warmup_ms + _AROUND_ENGINE_MS)
             plan = source.plan(holdable_hz)
@@ -142,20 +140,10 @@ def _measure(args: argparse.Namespace, source: Source) -> tuple[RunReport, Recor
             )
             for note in plan.notes:
                 say(f"note: {note}")
-            _play(session, plan)
+            session.play(plan)
             session.stop_node()
             recorder = session.recorder
-        report = summarize_run(
-            recorder.diagnostics,
-            source=source.facts(),
-            pairs_in=plan.pairs,
-            counts=recorder.counts,
-            ages_ms=recorder.ages_ms,
-            rate_in_hz=plan.rate_hz,
-            outputs_span_s=recorder.outputs_span_s,
-            model=recorder.model,
-            notes=(*notes, *plan.notes),
-        )
+        report = session.summary(plan, notes)
         if report.passed or not report.too_fast or args.rate is not None or not attempts_left:
             break
         holdable_hz = _SLOWER * plan.rate_hz
@@ -171,7 +159,6 @@ def _parameters(args: argparse.Namespace, source: Source) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "model": str(args.model),
         "engine": str(args.engine),
-        "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
     }
     if source.calibration is not None:
         parameters["calibration_file"] = str(source.calibration.resolve())
@@ -224,24 +211,6 @@ def _source(args: argparse.Namespace) -> Source:
         rate_hz=args.rate,
         calibration=args.calibration,
     )
-
-
-def _start_node(session: DemoSession) -> float:
-    with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
-        return session.start_node(lambda _: bar.update())
-
-
-def _play(session: DemoSession, plan: Plan) -> None:
-    with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
-
-        def arrived(count: int, source_says: str) -> None:
-            if not count and source_says:
-                bar.set_postfix_str(source_says[:60], refresh=False)
-            elif count and bar.postfix:
-                bar.set_postfix_str("", refresh=False)
-            bar.update(count - bar.n)
-
-        session.play(plan, arrived)
 
 
 def _draw(args: argparse.Namespace, source: Source, recorder: Recorder, report: RunReport) -> None:

@@ -7,12 +7,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from segmif_ros.cli.command_line import progress_bar
+from segmif_ros.cli.demo_pictures import PANE
 from segmif_ros.cli.demo_sources import Plan, Source
 from segmif_ros.cli.managed_process import (
     ManagedProcess,
@@ -23,8 +25,11 @@ from segmif_ros.cli.managed_process import (
 from segmif_ros.pairing import PairingConfig
 from segmif_ros.recordings.recording import OUTPUTS
 from segmif_ros.recordings.topics import camera_of
+from segmif_ros.report.run_summary import RunReport, summarize_run
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from segmif_ros.ros.tools.recorder import Listener, Recorder
 
 NODE = "/segmif"
@@ -39,6 +44,7 @@ _FIRST_S = 3.0
 _DRAIN_S = 15.0
 _STOP_S = 6.0
 _NOTE_EVERY_S = 0.5
+_DIAGNOSTICS_HZ = 5.0
 
 
 class DemoSessionError(RuntimeError):
@@ -58,7 +64,6 @@ class DemoSession:
         *,
         domain: int,
         parameters: dict[str, Any],
-        video_size: tuple[int, int],
         pairing: PairingConfig | None = None,
     ) -> None:
         """Prepare; nothing is started yet.
@@ -68,7 +73,6 @@ class DemoSession:
             log: folder for the logs of all processes.
             domain: ROS_DOMAIN_ID.
             parameters: ROS parameters of the node.
-            video_size: (height, width) that video frames are kept in.
             pairing: as set by the parameters, the node's defaults if None.
         """
         self._pairing = pairing or PairingConfig()
@@ -76,7 +80,6 @@ class DemoSession:
         self._log = log
         self._parameters = parameters
         self._domain = domain
-        self._video_size = video_size
         self._children: list[ManagedProcess] = []
         self._environment: dict[str, str] = {}
         self._noted_s = 0.0
@@ -103,7 +106,7 @@ class DemoSession:
         topics = RecorderTopics(
             self._source.rgb_topic, self._source.thermal_topic, NODE, self._pairing
         )
-        self._ros = Listener(topics, self._video_size)
+        self._ros = Listener(topics, PANE)
         self.recorder = self._ros.recorder
         return self
 
@@ -120,17 +123,18 @@ class DemoSession:
             self._ros.close()
             remove_orphans(segments, of_us_too=True)
 
-    def start_node(self, waiting: Callable[[float], Any]) -> float:
+    def start_node(self) -> float:
         """Start the node and wait until it listens; return its warm-up time, milliseconds.
-
-        Args:
-            waiting: called with the seconds waited so far.
 
         Raises:
             DemoSessionError: it ended, or was not ready in time.
         """
         settings = self._log / "segmif_node.yaml"
-        parameters = {**self._parameters, "input_transport": self._source.input_transport}
+        parameters = {
+            **self._parameters,
+            "input_transport": self._source.input_transport,
+            "diagnostics_rate_hz": _DIAGNOSTICS_HZ,
+        }
         settings.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
         self._node = self._start(
             "segmif_node",
@@ -141,39 +145,41 @@ class DemoSession:
                 *("-r", f"~/input/thermal:={camera_of(self._source.thermal_topic)}"),
             ],
         )
+        with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
+            return self._warmed_up(self._node, bar)
+
+    def _warmed_up(self, node: ManagedProcess, bar: tqdm[Any]) -> float:
         started = time.monotonic()
         while True:
             self._ros.spin(0.1)
             waited = time.monotonic() - started
-            waiting(waited)
-            self._check(self._node)
+            bar.update()
+            self._check(node)
             warmup = self.recorder.value("engine", "warmup_ms")
             if warmup and self.recorder.messages.get("rgb", "inactive") != "inactive":
-                self._node.note_shared_memory()
+                node.note_shared_memory()
                 return float(warmup)
             if waited > READY_S:
                 raise DemoSessionError(
                     f"segmif_node was not ready after {waited:.0f} s; its last lines:\n"
-                    f"{self._node.tail()}\n  its whole log: {self._node.log}"
+                    f"{node.tail()}\n  its whole log: {node.log}"
                 )
 
-    def play(self, plan: Plan, arrived: Callable[[int, str], Any]) -> None:
+    def play(self, plan: Plan) -> None:
         """Run the source while recording, until the last outputs have come.
 
         The node is to be stopped at once after that: the end of the source is no lost camera.
 
-        Args:
-            plan: what to run.
-            arrived: called with the number of outputs that have arrived so far, and with what the
-                source wrote last.
-
         Raises:
             DemoSessionError: the source or the node failed.
         """
-        source = self._start("source", plan.command)
+        with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
+            self._record(plan, self._start("source", plan.command), bar)
+
+    def _record(self, plan: Plan, source: ManagedProcess, bar: tqdm[Any]) -> None:
         seen, changed_s, ended_s = -1, time.monotonic(), math.inf
         while min(self.recorder.counts[name] for name in OUTPUTS) < plan.pairs:
-            self._listen(arrived, source)
+            self._listen(source, bar)
             now_s = time.monotonic()
             if self.recorder.counts["fused"] != seen:
                 seen, changed_s = self.recorder.counts["fused"], now_s
@@ -191,6 +197,21 @@ class DemoSession:
                 )
                 if quiet or now_s - ended_s > _DRAIN_S:
                     return
+
+    def summary(self, plan: Plan, notes: Sequence[str] = ()) -> RunReport:
+        """Return what became of the pairs of a plan; `notes` come before its own."""
+        recorder = self.recorder
+        return summarize_run(
+            recorder.diagnostics,
+            source=self._source.facts(),
+            pairs_in=plan.pairs,
+            counts=recorder.counts,
+            ages_ms=recorder.ages_ms,
+            rate_in_hz=plan.rate_hz,
+            outputs_span_s=recorder.outputs_span_s,
+            model=recorder.model,
+            notes=(*notes, *plan.notes),
+        )
 
     def _quiet_s(self, plan: Plan) -> float:
         ages_s = [age / 1e3 for age in self.recorder.ages_ms["fused"][-10:]]
@@ -227,7 +248,7 @@ class DemoSession:
             self._children.append(child)
         return child
 
-    def _listen(self, arrived: Callable[[int, str], Any], source: ManagedProcess) -> None:
+    def _listen(self, source: ManagedProcess, bar: tqdm[Any]) -> None:
         assert self._node is not None
         self._ros.spin(0.05)
         if time.monotonic() - self._noted_s > _NOTE_EVERY_S:
@@ -235,7 +256,10 @@ class DemoSession:
             for child in self._children:
                 child.note_shared_memory()
         count = self.recorder.counts["fused"]
-        arrived(count, "" if count else source.last_words())
+        words = "" if count else source.last_words()[:60]
+        if words or bar.postfix:
+            bar.set_postfix_str(words, refresh=False)
+        bar.update(count - bar.n)
         self._check(self._node)
 
     def _check(self, node: ManagedProcess) -> None:

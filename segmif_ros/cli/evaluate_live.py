@@ -16,10 +16,9 @@ from threading import Thread
 from typing import Any
 
 from segmif_ros.bundle import Bundle
-from segmif_ros.cli.command_line import progress_bar, say
-from segmif_ros.cli.demo_pictures import PANE
+from segmif_ros.cli.command_line import say
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
-from segmif_ros.cli.demo_sources import BagSource, Plan
+from segmif_ros.cli.demo_sources import BagSource
 from segmif_ros.cli.managed_process import private_domain
 from segmif_ros.evaluation.kept_pictures import PairImages, encoded
 from segmif_ros.evaluation.run import DriveError
@@ -30,7 +29,7 @@ from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.registration import Registration, load_calibration
-from segmif_ros.report.run_summary import Latency, RunReport, summarize_run
+from segmif_ros.report.run_summary import Latency, RunReport
 from segmif_ros.report.summary import summarize as summarize_drive
 from segmif_ros.report.verdict import Requirement
 from segmif_ros.thermal import ThermalNormaliser
@@ -38,7 +37,6 @@ from segmif_ros.thermal import ThermalNormaliser
 LOG = "log"
 """Folder with the logs of the processes."""
 
-_DIAGNOSTICS_HZ = 5.0
 _WAITING_SETS = 64
 _LONGEST_S = 1e6
 
@@ -165,36 +163,18 @@ def _play(
         source,
         args.out / LOG,
         domain=domain,
-        parameters={**node_parameters_of(settings), "diagnostics_rate_hz": _DIAGNOSTICS_HZ},
+        parameters=node_parameters_of(settings),
         pairing=settings.pairing,
-        video_size=PANE,
     ) as session:
-        with progress_bar(desc="starting segmif_node", bar_format="{desc} {elapsed}") as bar:
-            warmup_ms = session.start_node(lambda _: bar.update())
+        warmup_ms = session.start_node()
         plan = source.plan(math.inf)
         scores = LiveScores(settings, bundle)
         session.recorder.on_set = scores.take
-        _listen(session, plan)
+        session.play(plan)
         session.stop_node()
-        recorder = session.recorder
     scores.close()
-    run = summarize_run(
-        recorder.diagnostics,
-        source=source.facts(),
-        pairs_in=plan.pairs,
-        counts=recorder.counts,
-        ages_ms=recorder.ages_ms,
-        rate_in_hz=plan.rate_hz,
-        outputs_span_s=recorder.outputs_span_s,
-        model=recorder.model,
-        notes=plan.notes,
-    )
+    run = session.summary(plan)
     return _result(source, scores, run, warmup_ms), run
-
-
-def _listen(session: DemoSession, plan: Plan) -> None:
-    with progress_bar(total=plan.pairs, unit="pair", desc="fusing") as bar:
-        session.play(plan, lambda count, _: bar.update(count - bar.n))
 
 
 def _result(source: BagSource, live: LiveScores, run: RunReport, warmup_ms: float) -> BagResult:

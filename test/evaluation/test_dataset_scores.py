@@ -142,8 +142,8 @@ def test_the_worst_pairs_are_kept_and_no_more(perceiver: Perceiver) -> None:
     assert [shown.name for shown in kept] == ["s/2", "s/1"]
     assert kept[0].score < kept[1].score < 1.0
     assert {shown.why for shown in kept} == {"mIoU"}
-    assert np.array_equal(kept[0].rgb, samples[2].rgb)
-    assert kept[0].mask.max() == 8
+    assert np.array_equal(kept[0].images.visible, samples[2].rgb)
+    assert kept[0].images.mask.max() == 8
 
 
 def test_what_was_not_scored_is_not_the_worst() -> None:
