@@ -12,12 +12,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segmif_ros.rig.draw.items import Points
 from segmif_ros.rig.scene.climate import Climate
 from segmif_ros.rig.scene.scene import Colour, Cycle, Person
 
-Points = NDArray[np.float64]
 Joint = tuple[float, float, float]
 
 _ARC = np.linspace(0.0, math.pi, 6)

@@ -7,14 +7,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segmif_ros.rig.draw.items import Item, Polygons
+from segmif_ros.rig.draw.items import Item, Points, Polygons
 from segmif_ros.rig.scene.climate import Climate
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import Colour, Label, Scene
-
-Points = NDArray[np.float64]
 
 FAR_M = 420.0
 START_M = -6.0

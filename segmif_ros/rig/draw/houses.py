@@ -9,15 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Polygons, Sprite, Texture
+from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
 from segmif_ros.rig.draw.noise import value_noise
 from segmif_ros.rig.draw.props import Prop
 from segmif_ros.rig.scene.climate import Climate
 from segmif_ros.rig.scene.distractors import BLANK
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import Building, Colour, Label, Scene
-
-Points = NDArray[np.float64]
 
 FARTHEST_M = 138.0
 TILES: tuple[Colour, ...] = ((58, 66, 112), (66, 68, 72), (52, 60, 86))

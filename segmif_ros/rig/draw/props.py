@@ -10,15 +10,12 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from segmif_ros.rig.draw import textures
-from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Polygons, Sprite, Texture
+from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
 from segmif_ros.rig.scene.climate import Climate
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import Colour, Furniture, Label, Plant, Scene
-
-Points = NDArray[np.float64]
 
 TINTS: tuple[Colour, ...] = (
     (52, 128, 86), (44, 104, 92), (70, 132, 110), (40, 130, 190), (34, 92, 196), (50, 160, 206),

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.rig.draw.ground import disc, flat
-from segmif_ros.rig.draw.items import Polygons
+from segmif_ros.rig.draw.items import Points, Polygons
 from segmif_ros.rig.draw.vehicles import shape_of
 from segmif_ros.rig.scene.lighting import Light
 from segmif_ros.rig.scene.scene import BEHIND_M, Motion, Scene, Track
-
-Points = NDArray[np.float64]
 
 REACH_M = 70.0
 """Shadows of things farther ahead than this are left out."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segmif_ros.rig.draw.figures import Limbs, bicycle, motorcycle, outline, rider, walker
 from segmif_ros.rig.draw.ground import Ground
 from segmif_ros.rig.draw.houses import Houses
-from segmif_ros.rig.draw.items import Item, Polygons
+from segmif_ros.rig.draw.items import Item, Points, Polygons
 from segmif_ros.rig.draw.props import Prop, Props
 from segmif_ros.rig.draw.shadows import Shadows
 from segmif_ros.rig.draw.vehicles import Stuff, shape_of
@@ -119,8 +119,6 @@ class Body:
         heat: NDArray[Any] = table[kinds] + metal * (0.6 * c.wall_sun * sunny - mirror * sky)
         return heat
 
-
-Points = NDArray[np.float64]
 
 WIDEST = 0.8
 """Tangent of the half angle that either camera sees, with some room."""

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
+from segmif_ros.rig.draw.items import Points
+
 Row = tuple[float, ...]
 
 
