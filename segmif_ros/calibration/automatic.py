@@ -19,8 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.calibration.edge_agreement import Level, Mask, inside
-from segmif_ros.calibration.fields import Field, orientation_field
+from segmif_ros.calibration.edge_agreement import Field, Level, Mask, inside, orientation_field
 from segmif_ros.calibration.points import CalibrationError, rms_between
 from segmif_ros.calibration.turned_camera import Matrix, Placement, TurnedCamera, climb
 from segmif_ros.registration import Calibration

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.calibration.fields import shrink
+from segmif_ros.calibration.edge_agreement import shrink
 from segmif_ros.calibration.points import Points, project
 from segmif_ros.frames import Image8
 

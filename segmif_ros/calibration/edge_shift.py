@@ -20,8 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.calibration.edge_agreement import has_data, inside
-from segmif_ros.calibration.fields import Field, orientation_field, shrink
+from segmif_ros.calibration.edge_agreement import Field, has_data, inside, orientation_field, shrink
 from segmif_ros.frames import Image8
 
 WIDTH = 320

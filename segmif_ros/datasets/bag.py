@@ -11,8 +11,7 @@ from threading import Lock
 
 from segmif_ros.datasets.dataset import Dataset, Entry, Layout, no_split
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.pictures import rendered
-from segmif_ros.datasets.sample import DatasetError, Sample
+from segmif_ros.datasets.sample import DatasetError, Sample, rendered
 from segmif_ros.frames import Image8
 from segmif_ros.pairing import PairingConfig
 from segmif_ros.recordings.bags import IMAGES, BagError, BagSummary, is_bag, summarize

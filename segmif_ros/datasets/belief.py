@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.datasets.pictures import read_grey
 from segmif_ros.datasets.sample import (
     BACKGROUND,
     BICYCLE,
@@ -34,6 +33,7 @@ from segmif_ros.datasets.sample import (
     POSSIBLE,
     VAGUE,
     DatasetError,
+    read_grey,
 )
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import BOX_HIT, Box

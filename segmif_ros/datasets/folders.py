@@ -10,8 +10,15 @@ from pathlib import Path
 from segmif_ros.datasets.belief import street_labels
 from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.pictures import images, read_four, read_rgb, read_thermal
-from segmif_ros.datasets.sample import DatasetError, Sample, When
+from segmif_ros.datasets.sample import (
+    DatasetError,
+    Sample,
+    When,
+    images,
+    read_four,
+    read_rgb,
+    read_thermal,
+)
 from segmif_ros.frames import Image8
 from segmif_ros.registration import Registration
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.datasets.classes import ClassList, load_class_list
-from segmif_ros.datasets.pictures import of_dataset
-from segmif_ros.datasets.sample import IGNORE, DatasetError
+from segmif_ros.datasets.sample import IGNORE, DatasetError, of_dataset
 from segmif_ros.frames import Image8
 from segmif_ros.images.containers import PNG_SIGNATURE
 from segmif_ros.images.pictures import JPEG_SUFFIXES, read_bgr, read_unchanged

@@ -14,7 +14,6 @@ from segmif_ros.datasets.boxes import BoxClasses, read_boxes
 from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
 from segmif_ros.datasets.folders import paired
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.pictures import read_grey, read_rgb
 from segmif_ros.datasets.sample import (
     BACKGROUND,
     BICYCLE,
@@ -24,6 +23,8 @@ from segmif_ros.datasets.sample import (
     VAGUE,
     DatasetError,
     Sample,
+    read_grey,
+    read_rgb,
 )
 
 _BOX_CLASSES = BoxClasses({0: PERSON, 1: BICYCLE, 2: CAR}, "0 person, 1 bicycle, 2 car")

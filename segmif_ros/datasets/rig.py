@@ -13,8 +13,7 @@ import numpy as np
 
 from segmif_ros.datasets.dataset import Dataset, Entry, Layout, no_split
 from segmif_ros.datasets.labels import LabelReading
-from segmif_ros.datasets.pictures import rendered
-from segmif_ros.datasets.sample import DatasetError, Sample, When
+from segmif_ros.datasets.sample import DatasetError, Sample, When, rendered
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.outputs import written_aside
 

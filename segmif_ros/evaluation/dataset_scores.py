@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from segmif_ros.datasets.pictures import images, read_rgb
 from segmif_ros.datasets.protocol import Protocol
-from segmif_ros.datasets.sample import DatasetError, Sample
+from segmif_ros.datasets.sample import DatasetError, Sample, images, read_rgb
 from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.metrics.boxes import Box, BoxScores

@@ -23,8 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 from tqdm import tqdm
 
 from segmif_ros.datasets.folders import folder_pairs
-from segmif_ros.datasets.pictures import images
-from segmif_ros.datasets.sample import IGNORE, POSSIBLE, Sample
+from segmif_ros.datasets.sample import IGNORE, POSSIBLE, Sample, images
 from segmif_ros.frames import Image8
 from segmif_ros.network.variants import build
 from segmif_ros.training.checkpoint import load_start

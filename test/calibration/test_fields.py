@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segmif_ros.calibration.fields import orientation_field, shrink
+from segmif_ros.calibration.edge_agreement import orientation_field, shrink
 
 
 def disc() -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

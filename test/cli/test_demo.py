@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from segmif_ros.cli import demo
+from segmif_ros.cli.demo_session import DemoSession
 from segmif_ros.cli.demo_sources import Plan
 from segmif_ros.cli.main import main
 from segmif_ros.outputs import own_folder
@@ -35,8 +36,9 @@ class FakeSource:
 def fake_session(replaced: list[int]):
     """A session whose nth run loses the nth number of pairs to newer ones."""
 
-    class FakeChain:
-        def __init__(self, *_, **__) -> None:
+    class FakeChain(DemoSession):
+        def __init__(self, source, *_, **__) -> None:
+            self._source = source
             lost = replaced.pop(0)
             self.recorder = SimpleNamespace(
                 diagnostics={
@@ -57,12 +59,11 @@ def fake_session(replaced: list[int]):
         def __exit__(self, *_):
             return None
 
-        def start_node(self, _):
+        def start_node(self):
             return 70.0 - demo._AROUND_ENGINE_MS
 
-        def play(self, _, arrived):
-            arrived(0, "rendering ahead")
-            arrived(self.recorder.counts["fused"], "")
+        def play(self, plan):
+            assert plan.pairs == 100
 
         def stop_node(self):
             return None

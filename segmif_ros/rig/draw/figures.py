@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segmif_ros.rig.draw.items import Points
-from segmif_ros.rig.scene.climate import Climate
+from segmif_ros.rig.scene.lighting import Climate
 from segmif_ros.rig.scene.scene import Colour, Cycle, Person
 
 Joint = tuple[float, float, float]

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segmif_ros.rig.draw.items import Item, Points, Polygons
-from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.lighting import Light
+from segmif_ros.rig.scene.lighting import Climate, Light
 from segmif_ros.rig.scene.scene import Colour, Label, Scene
 
 FAR_M = 420.0

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
 from segmif_ros.rig.draw.noise import value_noise
 from segmif_ros.rig.draw.props import Prop
-from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.distractors import BLANK
-from segmif_ros.rig.scene.lighting import Light
+from segmif_ros.rig.scene.lighting import Climate, Light
+from segmif_ros.rig.scene.population import BLANK
 from segmif_ros.rig.scene.scene import Building, Colour, Label, Scene
 
 FARTHEST_M = 138.0

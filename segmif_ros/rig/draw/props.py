@@ -13,8 +13,7 @@ import numpy as np
 
 from segmif_ros.rig.draw import textures
 from segmif_ros.rig.draw.items import HEAT_ZERO, Item, Points, Polygons, Sprite, Texture
-from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.lighting import Light
+from segmif_ros.rig.scene.lighting import Climate, Light
 from segmif_ros.rig.scene.scene import Colour, Furniture, Label, Plant, Scene
 
 TINTS: tuple[Colour, ...] = (

@@ -22,10 +22,9 @@ from segmif_ros.rig.draw.stage import Moment, Stage
 from segmif_ros.rig.draw.surface import GroundView, shadow_map
 from segmif_ros.rig.draw.truth import Truth, TruthCamera, lidar_pose
 from segmif_ros.rig.draw.visible import VisibleCamera
-from segmif_ros.rig.scene.climate import climate_of
-from segmif_ros.rig.scene.distractors import with_distractors
-from segmif_ros.rig.scene.lighting import Lighting, light_of
+from segmif_ros.rig.scene.lighting import Lighting, climate_of, light_of
 from segmif_ros.rig.scene.planner import random_scene
+from segmif_ros.rig.scene.population import with_distractors
 from segmif_ros.rig.scene.scene import Label, Scene
 
 Centikelvin = NDArray[np.uint16]

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from segmif_ros.rig.cameras.cameras import Pose
 from segmif_ros.rig.draw import textures
 from segmif_ros.rig.draw.items import Polygons
-from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.lighting import Light, Lighting
+from segmif_ros.rig.scene.lighting import Climate, Light, Lighting
 from segmif_ros.rig.scene.scene import Label, Scene
 
 Field = NDArray[np.float32]

@@ -18,8 +18,7 @@ from segmif_ros.rig.draw.items import Item, Points, Polygons
 from segmif_ros.rig.draw.props import Prop, Props
 from segmif_ros.rig.draw.shadows import Shadows
 from segmif_ros.rig.draw.vehicles import Stuff, shape_of
-from segmif_ros.rig.scene.climate import Climate
-from segmif_ros.rig.scene.lighting import Light
+from segmif_ros.rig.scene.lighting import Climate, Light
 from segmif_ros.rig.scene.scene import BEHIND_M, Colour, Label, Scene, Vehicle
 
 LEVELS_M = (22.0, 40.0, math.inf)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from segmif_ros.rig.draw.figures import bicycle, motorcycle, outline, rider, walker
-from segmif_ros.rig.scene.climate import Climate, climate_of
-from segmif_ros.rig.scene.lighting import Lighting, light_of
+from segmif_ros.rig.scene.lighting import Climate, Lighting, climate_of, light_of
 from segmif_ros.rig.scene.planner import random_scene
 from segmif_ros.rig.scene.scene import Cycle, Label, Person
 
