@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from segmif_ros.calibration.turned_camera import Matrix
 
+# Brightness does not agree between the two cameras, and neither does the sign of an edge. Its
+# orientation does, so edges are kept as doubled angles, in which opposite directions are one.
 Field = NDArray[np.float32]
 """HxWx2: strength (0-1) times cosine and sine of twice the edge's angle, local mean removed."""
 

@@ -119,6 +119,8 @@ def _reason(err: Exception) -> str:
     return re.sub(r"^(Invalid .*?|topic name .*? is invalid): |, at \S+$", "", line)
 
 
+# DDS compares what a writer offers with what a reader requests. If one policy is weaker than
+# requested nothing is delivered, and neither end gets an error.
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 
 _OVERRIDABLE = ("reliability",)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Visible light of a street: where it comes from, its colour, and what hangs in the air."""
+"""Light and warmth of a street: where light comes from, its colour, surface temperatures (K)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans who moves through a street: vehicles, people on foot, cycles and their riders."""
+"""Plans who moves through a street: vehicles, people, riders; and what is mistaken for them."""
 
 from __future__ import annotations
 
