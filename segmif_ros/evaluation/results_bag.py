@@ -231,6 +231,7 @@ OUTPUT = "/segmif/output/"
 """Topics have the names of a node with its default name."""
 
 LABELS = f"{OUTPUT}labels"
+_ALPHA = 0.5
 PICTURES = ("fused", "mask", "confidence", "overlay")
 """Images that are written."""
 
@@ -242,13 +243,7 @@ class ResultBag:
     """
 
     def __init__(
-        self,
-        out: Path,
-        manifest: Manifest,
-        *,
-        inputs: bool = True,
-        overlay_alpha: float = 0.5,
-        replace: bool = False,
+        self, out: Path, manifest: Manifest, *, inputs: bool = True, replace: bool = False
     ) -> None:
         """Prepare.
 
@@ -256,7 +251,6 @@ class ResultBag:
             out: folder that the bag will be; its parent is made if missing.
             manifest: of the model.
             inputs: write the camera images too.
-            overlay_alpha: weight of the class colours, 0 to 1.
             replace: take the place of a bag that an attempt before this one left there.
 
         Raises:
@@ -265,7 +259,6 @@ class ResultBag:
         check_output(out, replace=replace, advice="give --write-bag another name")
         self.out = out
         self._inputs = inputs
-        self._alpha = overlay_alpha
         self._palette = render.palette(manifest.classes)
         self._labels = labels_json(manifest)
         self._buffers = Buffers()
@@ -311,7 +304,7 @@ class ResultBag:
                 if message.topic not in self._bag.topics:
                     self._bag.add_topic(message.topic, message.type)
                 self._bag.write(message.topic, message.time_ns, message.cdr)
-        over = render.overlay(images.fused, images.mask, self._palette, self._alpha, self._buffers)
+        over = render.overlay(images.fused, images.mask, self._palette, _ALPHA, self._buffers)
         render.draw_marks(over, marks, self._palette)
         pictures = {**images._asdict(), "overlay": over}
         for name in PICTURES:

@@ -209,9 +209,9 @@ def encoded(images: ViewImages) -> ViewFrame:
     )
 
 
-def jpeg(image: Image8, quality: int = JPEG_QUALITY) -> Picture:
+def jpeg(image: Image8) -> Picture:
     """Encode HxW or HxWx3 uint8 RGB."""
-    return Picture("jpg", encode_picture(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]))
+    return Picture("jpg", encode_picture(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
 
 
 def png(image: Image8) -> Picture:
