@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of errors, to search for; docs/troubleshooting.md has the cause and remedy of each."""
+"""Codes of errors, to search for, and how often a line may go to the log.
+
+docs/troubleshooting.md has the cause and remedy of each code.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topic names and quality of service in one place; every policy can be overridden by parameters."""
+"""Topic names and quality of service, and why a publisher and a subscription do not connect.
+
+Every policy can be overridden by parameters.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From values to grey levels, and how fast that may change from one frame to the next."""
+"""Settings of the thermal rendering, and how values become grey levels, steady over frames."""
 
 from __future__ import annotations
 
