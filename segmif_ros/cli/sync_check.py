@@ -122,11 +122,14 @@ def _live(args: argparse.Namespace) -> tuple[dict[Stream, str], dict[Stream, Str
     from segmif_ros.ros.transport import prepare_process
 
     prepare_process()
+    from segmif_ros.ros.qos import check_topic_name
     from segmif_ros.ros.tools.participant import watch
 
     topics = {Stream.RGB: args.rgb_topic, Stream.THERMAL: args.thermal_topic}
-    note(f"listening for {args.seconds:g} s")
     try:
+        for topic in topics.values():
+            check_topic_name(topic)
+        note(f"listening for {args.seconds:g} s")
         return topics, watch(topics, args.seconds)
     except ValueError as err:
         raise BagError(str(err)) from err
