@@ -108,8 +108,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, old spellings included; each verb refuses unknown words itself."""
-        self._words = words = list(sys.argv[1:] if args is None else args)
-        found, unknown = super().parse_known_args(_respelled(self.prog, words), namespace)
+        self._words = _respelled(self.prog, sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(self._words, namespace)
         if getattr(found, "old_out", None) is not None:
             _hint(self.prog, "the last word", "--out")
             found.out = found.out or found.old_out
