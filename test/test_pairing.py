@@ -389,6 +389,35 @@ def test_one_camera_set_back_and_put_right_again():
     result.assert_conserved()
 
 
+@pytest.mark.parametrize("ahead_s", [-5, 5])
+def test_the_old_time_of_a_short_loop_is_known_by_the_offset(ahead_s):
+    """After three seconds thermal begins anew first; RGB has frames of the old time left."""
+    ahead = ahead_s * 1_000 * MS
+    result = run(thermal_offset_ns=-ahead)
+    for at in range(0, 3_001, 100):
+        for which, shift in ((Stream.RGB, 0), (Stream.THERMAL, ahead)):
+            result.push(Frame(which, START + at * MS + shift, START + at * MS))
+    assert len(result.pairs) == 31
+    now = START + 3_050 * MS
+    result.push(Frame(Stream.THERMAL, START + ahead, now))
+    result.push(Frame(Stream.RGB, START + 3_100 * MS, now))
+    assert result.drops[Stream.RGB, DropReason.CLOCK_JUMP] == 1
+    result.push(Frame(Stream.RGB, START, now))
+    assert len(result.pairs) == 32
+    result.assert_conserved()
+
+
+def test_a_frame_that_leaves_the_nearest_to_its_successor_takes_the_one_before():
+    result = run()
+    frames = ((Stream.RGB, 1000), (Stream.RGB, 1016), (Stream.THERMAL, 980), (Stream.THERMAL, 1015))
+    for which, at in frames:
+        result.push(Frame(which, START + at * MS, START + 1016 * MS))
+    result.take(result.pairer.tick(START + 1500 * MS), START + 1500 * MS)
+    found = [(pair.rgb.stamp_ns - START, pair.thermal.stamp_ns - START) for pair in result.pairs]
+    assert found == [(1000 * MS, 980 * MS), (1016 * MS, 1015 * MS)]
+    result.assert_conserved()
+
+
 def test_a_forward_jump_of_hours_is_followed_at_once():
     hours = 5 * 3_600_000 * MS
     result = run().feed(stream(Stream.RGB, 30, 5) + stream(Stream.THERMAL, 9, 5))
