@@ -391,7 +391,7 @@ def test_one_camera_set_back_and_put_right_again():
 
 @pytest.mark.parametrize("ahead_s", [-5, 5])
 def test_the_old_time_of_a_short_loop_is_known_by_the_offset(ahead_s):
-    """After three seconds thermal begins anew first; RGB has frames of the old time left."""
+    """After three seconds thermal starts again first; RGB has frames of the old time left."""
     ahead = ahead_s * 1_000 * MS
     result = run(thermal_offset_ns=-ahead)
     for at in range(0, 3_001, 100):
