@@ -45,6 +45,7 @@ class _Source:
 
     def __init__(self, subscription: Any) -> None:
         self.subscription = subscription
+        self.depth: int = subscription.qos_profile.depth
         self._number = 0
 
     def take(self) -> _Taken | None:
@@ -166,7 +167,11 @@ class ImageReceiver:
         What one has more of is kept: an older image may be the partner of the other's newest.
         """
         batches = [[*iter(source.take, None)] for source in self._sources]
-        overwritten = [sum(taken.lost for taken in batch) for batch in batches]
+        # Where there was room nothing was written over: two publishers, or lost on the way.
+        overwritten = [
+            sum(taken.lost for taken in batch) * (len(batch) >= source.depth)
+            for source, batch in zip(self._sources, batches, strict=True)
+        ]
         unread = min(map(len, batches)) and (
             min(len(batch) + lost for batch, lost in zip(batches, overwritten, strict=True)) - 1
         )

@@ -18,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from std_msgs.msg import String
 
 from segmif_ros.ros.node.image_receiver import THREAD_NAME, ImageReceiver, ReceiverGroup
+from segmif_ros.ros.rclpy_private import take_message
 
 DEADLINE_S = 20.0
 REST_NS = 100_000_000
@@ -156,6 +157,20 @@ def test_what_the_middleware_wrote_over_during_a_rest_counts_as_unread(rig: Rig)
     ready.set()
     rig.until(lambda: len(rig.taken) + 2 * sum(rig.unread) == 2 * 16)
     assert [text for text, _ in rig.taken][-2:] == ["a15", "b15"]
+
+
+def test_the_numbers_of_two_publishers_are_not_taken_for_losses(rig: Rig) -> None:
+    rig.talkers.append(rig.node.create_publisher(String, "/intake/a", 10))
+    rig.until(rig.talkers[2].get_subscription_count)
+    for number in range(20):  # its numbers are far ahead of the first publisher's
+        rig.say(f"c{number}", 2)
+        rig.until(lambda: take_message(rig.subscriptions[0]))
+    for text in ("a1", "c20", "a2", "b1", "b2"):
+        rig.say(text, "abc".index(text[0]))
+    rests = [REST_NS]
+    rig.start(tick_s=60.0, rest_ns=lambda: rests.pop() if rests else 0)
+    rig.until(lambda: rig.taken and rig.taken[-1][0] == "b2")
+    assert ([text for text, _ in rig.taken], rig.unread) == (["c20", "a2", "b2"], [1])
 
 
 def test_the_executor_leaves_the_subscriptions_alone(rig: Rig) -> None:
