@@ -163,8 +163,8 @@ class NodeParameters:
                 return problem
             if self.configured and SPECS[name].change is Change.UNCONFIGURED:
                 return (
-                    f"{name} can change only while the node is unconfigured: deactivate and "
-                    f"clean it up, or restart it with -p {name}:={value}"
+                    f"{name} can change only while the node is unconfigured: call its "
+                    f"transitions deactivate and cleanup, or restart it with -p {name}:={value}"
                 )
         try:
             Settings.from_values({**self._values(), **proposed})
