@@ -263,7 +263,18 @@ def verbs(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
             assert json.loads(described.read_text())
 
     train = [sys.executable, str(HELPERS / "tiny_training.py"), "out", "12"]
-    export = ("export", "--random", 1, "--variant", "nano", "--size", "96x64", "--out", "out")
+    export = (
+        "export",
+        "--random",
+        1,
+        "--variant",
+        "nano",
+        "--size",
+        "96x64",
+        "--out",
+        "out",
+        "--force",
+    )
     build = (
         "build-engine",
         model,
