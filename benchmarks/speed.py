@@ -232,7 +232,8 @@ def over_dds(folder: Path, *options: str) -> dict[str, Any]:
     if subprocess.run(command, check=False, cwd=REPOSITORY).returncode:
         print(f"failed, and left out of the tables: {' '.join(command)}", file=sys.stderr)
         return {"runs": [], "overload": []}
-    return dict(json.loads(out.read_text(encoding="utf-8")))
+    # The scratch folder is gone when the report is read.
+    return dict(json.loads(out.read_text(encoding="utf-8").replace(f"{folder}/", "")))
 
 
 def tables(report: Report) -> str:
