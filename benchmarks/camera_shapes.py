@@ -120,7 +120,7 @@ def shapes(samples: Sequence[Sample], engine: Engine) -> None:
 
 
 def heads() -> list[str]:
-    """Columns of both tables."""
+    """Columns of the table."""
     return [f"{when} {name}" for when in ("night", "day") for name in CLASSES]
 
 
