@@ -249,8 +249,8 @@ def gained(samples: list[dict[str, float]], what: str) -> int:
 def judge(record: Record, accounts: dict[str, int], seconds: float) -> dict[str, Any]:
     """Return the checks: value, limit, and whether it is kept."""
     stretch_s = min(COMPARED_S, seconds / 3)
-    last_s = record.ages[-1][0]
-    first = [age for at_s, age in record.ages if at_s <= stretch_s]
+    first_s, last_s = record.ages[0][0], record.ages[-1][0]
+    first = [age for at_s, age in record.ages if at_s < first_s + stretch_s]
     last = [age for at_s, age in record.ages if at_s > last_s - stretch_s]
     values = {
         "memory_percent_an_hour": slope_percent_an_hour(record.samples, "node_own_mb"),
