@@ -222,7 +222,7 @@ def test_reports_of_parts_add_up_to_the_report_of_the_whole(
         of_masks, of_boxes, of_times = json.loads(text)
         merged[0].merge(SegmentationScores.from_state(of_masks, CLASSES, PROTOCOL))
         merged[1].merge(BoxScores.from_state(of_boxes))
-        merged[2].merge(Histogram(of_times))
+        merged[2].merge(Histogram.from_state(of_times))
     for one, other in zip(whole, merged, strict=True):
         assert _sorted(one.state()) == _sorted(other.state())
 

@@ -27,7 +27,7 @@ from segmif_ros.metrics.fusion import METRICS
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.objects import ObjectScores, named_figures
 from segmif_ros.metrics.segmentation import SegmentationScores
-from segmif_ros.metrics.tally import by_split
+from segmif_ros.metrics.tally import Tally, by_split
 from segmif_ros.perceiver import Perceiver
 
 PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
@@ -83,8 +83,10 @@ class WorstPairs:
         return [shown for *_, shown in sorted(self._heap, key=lambda kept: (-kept[0], kept[1]))]
 
 
-class DatasetScores:
+class DatasetScores(Tally):
     """What was counted over the pairs of a data set; jobs add up exactly."""
+
+    COUNTED = ("segmentation", "boxes", "objects", "calibration", "fusion", "pairs")
 
     def __init__(self, protocols: Sequence[Protocol], every: int = 1) -> None:
         """Begin empty.
@@ -100,48 +102,6 @@ class DatasetScores:
         self.calibration = CalibrationScores()
         self.fusion = FusionScores(every)
         self.pairs: list[list[Any]] = []
-
-    def merge(self, other: DatasetScores) -> None:
-        """Add what another job counted.
-
-        Raises:
-            ScoreError: it counted by other protocols or sampled otherwise.
-        """
-        self.segmentation.merge(other.segmentation)
-        self.boxes.merge(other.boxes)
-        self.objects.merge(other.objects)
-        self.calibration.merge(other.calibration)
-        self.fusion.merge(other.fusion)
-        self.pairs += other.pairs
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "segmentation": self.segmentation.state(),
-            "boxes": self.boxes.state(),
-            "objects": self.objects.state(),
-            "calibration": self.calibration.state(),
-            "fusion": self.fusion.state(),
-            "pairs": self.pairs,
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any], protocols: Sequence[Protocol]) -> DatasetScores:
-        """Read back what `state` returned.
-
-        Raises:
-            ScoreError: it was counted by other protocols.
-        """
-        scores = cls(protocols)
-        scores.segmentation = SegmentationScores.from_state(
-            state["segmentation"], protocols[0].classes, *protocols
-        )
-        scores.boxes = BoxScores.from_state(state["boxes"])
-        scores.objects = ObjectScores.from_state(state["objects"])
-        scores.calibration = CalibrationScores.from_state(state["calibration"])
-        scores.fusion = FusionScores.from_state(state["fusion"])
-        scores.pairs = [list(row) for row in state["pairs"]]
-        return scores
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as in a drive's report: `segmentation`, `boxes`, `fusion`, ..."""

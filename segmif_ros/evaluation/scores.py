@@ -26,7 +26,7 @@ from segmif_ros.metrics.fusion import METRICS, SMALLEST
 from segmif_ros.metrics.fusion_scores import FusionScores
 from segmif_ros.metrics.objects import ObjectScores
 from segmif_ros.metrics.segmentation import SegmentationScores
-from segmif_ros.metrics.tally import ROWS
+from segmif_ros.metrics.tally import ROWS, Counts, Tally
 from segmif_ros.recordings.recording import Downsampler, evenly
 
 MOST_ROWS = 2000
@@ -83,34 +83,25 @@ class EvaluatedPair:
     heat: NDArray[np.float32] | None = None
 
 
-class Histogram:
+class Histogram(Tally):
     """A histogram of milliseconds in steps of 0.1: percentiles in bounded memory, exact to add."""
 
-    def __init__(self, counts: Mapping[int, int] | None = None) -> None:
-        """Begin empty, or with what `state` returned."""
-        self._counts: dict[int, int] = {int(k): int(v) for k, v in (counts or {}).items()}
+    COUNTED = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts = Counts()
 
     def add(self, milliseconds: float) -> None:
         """Count one value."""
-        step = round(milliseconds / _RESOLUTION_MS)
-        self._counts[step] = self._counts.get(step, 0) + 1
-
-    def merge(self, other: Histogram) -> None:
-        """Add what another one counted."""
-        for step, count in other._counts.items():
-            self._counts[step] = self._counts.get(step, 0) + count
-
-    def state(self) -> dict[str, int]:
-        """Return the counts for JSON."""
-        return {str(step): count for step, count in sorted(self._counts.items())}
+        self._counts.add((round(milliseconds / _RESOLUTION_MS),), 1)
 
     def summary(self) -> dict[str, float | int | None]:
         """Return p50, p95, p99, max and count; None where nothing was counted."""
-        total = sum(self._counts.values())
-        if not total:
+        if not self._counts:
             return {"p50": None, "p95": None, "p99": None, "max": None, "count": 0}
-        steps = sorted(self._counts)
-        sums = np.cumsum([self._counts[step] for step in steps])
+        steps, counts = zip(*self._counts.state(), strict=True)
+        sums = np.cumsum(counts)
+        total = int(sums[-1])
         found: dict[str, float | int | None] = {
             f"p{part}": _RESOLUTION_MS * steps[int(np.searchsorted(sums, total * part / 100))]
             for part in (50, 95, 99)
@@ -160,8 +151,17 @@ class DownsampledTable:
             stride *= 2
 
 
-class DriveScores:
-    """Counts the pairs of one bag; `state` and `from_state` move it between processes."""
+class DriveScores(Tally):
+    """Counts the pairs of one bag; `state` and `from_state` move it between processes.
+
+    The tables of bags are put together by `DownsampledTable.joined`.
+    """
+
+    COUNTED = (
+        *("fusion", "segmentation", "boxes", "objects", "calibration", "mask_flicker", "flicker"),
+        *("seen", "difference", "label_problems", "evaluated", "same"),
+    )
+    TABLES = ("frames", "fusion_frames", "alignment")
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class DriveScores:
         self.gallery = Gallery()
         self.label_problems: dict[str, int] = {}
         self.evaluated = 0
-        self.same: dict[str, list[int]] = {}
+        self.same = Counts()
         self._watch = AlignmentWatch()
         self._aligned_s: float | None = None
 
@@ -231,9 +231,7 @@ class DriveScores:
             values = [scores["fused"][name] for name in METRICS]
             self.fusion_frames.add([pair.t_s, None, *values, pair.stamp_ns])
         for row, (mask, _) in pair.alone.items():
-            counts = self.same.setdefault(row, [0, 0])
-            counts[0] += int(np.count_nonzero(mask == images.mask))
-            counts[1] += mask.size
+            self.same.add((row,), [int(np.count_nonzero(mask == images.mask)), mask.size])
         miou = self._score(pair, split)
         confidence = float(cv2.mean(images.confidence)[0]) / 255.0
         deviations = [_deviation(each) for each in (luma, images.thermal, fused_luma)]
@@ -244,73 +242,14 @@ class DriveScores:
 
     def state(self) -> dict[str, Any]:
         """Return everything counted as JSON-able values; pictures are not part of it."""
-        return {
-            "fusion": self.fusion.state(),
-            "segmentation": self.segmentation.state() if self.segmentation else None,
-            "boxes": self.boxes.state(),
-            "objects": self.objects.state(),
-            "calibration": self.calibration.state(),
-            "mask_flicker": self.mask_flicker.state(),
-            "flicker": {row: flicker.state() for row, flicker in self.flicker.items()},
-            "seen": self.seen.tolist(),
-            "difference": self.difference.state(),
-            "frames": self.frames.state(),
-            "fusion_frames": self.fusion_frames.state(),
-            "alignment": self.alignment.state(),
-            "label_problems": dict(sorted(self.label_problems.items())),
-            "evaluated": self.evaluated,
-            "same": self.same,
-        }
+        tables = {name: getattr(self, name).state() for name in self.TABLES}
+        return {**super().state(), **tables}
 
-    @classmethod
-    def from_state(
-        cls,
-        state: Mapping[str, Any],
-        settings: DriveSettings,
-        classes: Sequence[LabelClass],
-        protocols: Sequence[Protocol] = (),
-    ) -> DriveScores:
-        """Read back what `state` returned."""
-        scores = cls(settings, classes, protocols)
-        scores.fusion = FusionScores.from_state(state["fusion"])
-        if state["segmentation"] is not None:
-            scores.segmentation = SegmentationScores.from_state(
-                state["segmentation"], scores.protocols[0].classes, *scores.protocols
-            )
-        scores.boxes = BoxScores.from_state(state["boxes"])
-        scores.objects = ObjectScores.from_state(state["objects"])
-        scores.calibration = CalibrationScores.from_state(state["calibration"])
-        scores.mask_flicker = MaskFlicker(*state["mask_flicker"])
-        scores.flicker = {row: Flicker.from_state(state["flicker"][row]) for row in ROWS}
-        scores.seen = np.asarray(state["seen"], np.int64)
-        scores.difference = Histogram(state["difference"])
-        for name in ("frames", "fusion_frames", "alignment"):
-            setattr(scores, name, DownsampledTable(**state[name]))
-        scores.label_problems = dict(state["label_problems"])
-        scores.evaluated = int(state["evaluated"])
-        scores.same = {row: list(counts) for row, counts in state["same"].items()}
-        return scores
-
-    def merge(self, other: DriveScores) -> None:
-        """Add the counts of another bag; tables are put together by `DownsampledTable.joined`."""
-        self.fusion.merge(other.fusion)
-        if self.segmentation is not None and other.segmentation is not None:
-            self.segmentation.merge(other.segmentation)
-        self.boxes.merge(other.boxes)
-        self.objects.merge(other.objects)
-        for row, flicker in self.flicker.items():
-            flicker.merge(other.flicker[row])
-        self.mask_flicker.merge(other.mask_flicker)
-        self.calibration.merge(other.calibration)
-        self.seen += other.seen
-        self.difference.merge(other.difference)
-        for problem, count in other.label_problems.items():
-            self.label_problems[problem] = self.label_problems.get(problem, 0) + count
-        self.evaluated += other.evaluated
-        for row, (same, pixels) in other.same.items():
-            mine = self.same.setdefault(row, [0, 0])
-            mine[0] += same
-            mine[1] += pixels
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned."""
+        super().restore(state)
+        for name in self.TABLES:
+            setattr(self, name, DownsampledTable(**state[name]))
 
     def _split(self, brightness: float) -> str:
         if self._light != "auto":

@@ -104,7 +104,7 @@ def stamp_figures(timings: Mapping[str, StreamTiming]) -> dict[str, Any]:
 FOLDER = "state"
 _RESULT = "result.json"
 _MOST_BYTES = 256 << 20
-_FORM = "2"
+_FORM = "3"
 """Counts up when what is counted of a bag changes: results of before are no part of a report."""
 _KEY = re.compile("[0-9a-f]{16}")
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from segmif_ros.frames import Image8
-from segmif_ros.metrics.tally import Key, keys_of, table_of
+from segmif_ros.metrics.tally import Counts, Tally, table_of
 
 BOX_HIT = 0.2
 """A box is hit when its own class covers at least this share of its area."""
@@ -27,17 +26,7 @@ class Box:
     bottom: int
 
 
-@dataclass(slots=True)
-class _Found:
-    """Counts of one class."""
-
-    boxes: int = 0
-    hits: int = 0
-    pixels: int = 0
-    inside: int = 0
-
-
-class BoxScores:
+class BoxScores(Tally):
     """Scores masks against annotated boxes: are objects found, and is nothing else claimed.
 
     >>> import numpy as np
@@ -49,8 +38,10 @@ class BoxScores:
     0.5
     """
 
+    COUNTED = ("_counts",)
+
     def __init__(self) -> None:
-        self._found: dict[Key, dict[int, _Found]] = {}
+        self._counts = Counts()
 
     def add(
         self,
@@ -72,47 +63,18 @@ class BoxScores:
         Returns:
             Share of this image's boxes that are hit; None if it has none.
         """
-        found = self._found.setdefault((row, split or ""), {})
-        image = _Found()
+        boxed = hits = 0
         for label in labels:
-            counts = found.setdefault(label, _Found())
-            own = mask == label
-            allowed = np.zeros(mask.shape, bool)
+            own, allowed, found = mask == label, np.zeros(mask.shape, bool), []
             for box in boxes:
                 if box.label == label:
                     area = (slice(box.top, box.bottom), slice(box.left, box.right))
                     allowed[area] = True
-                    hit = int(own[area].size > 0 and own[area].mean() >= BOX_HIT)
-                    _add(counts, _Found(boxes=1, hits=hit))
-                    _add(image, _Found(boxes=1, hits=hit))
-            counts.pixels += int(own.sum())
-            counts.inside += int((own & allowed).sum())
-        return image.hits / image.boxes if image.boxes else None
-
-    def merge(self, other: BoxScores) -> None:
-        """Add what another one counted."""
-        for key, found in other._found.items():
-            mine = self._found.setdefault(key, {})
-            for label, counts in found.items():
-                _add(mine.setdefault(label, _Found()), counts)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "counts": [
-                [row, split, label, [c.boxes, c.hits, c.pixels, c.inside]]
-                for (row, split), found in self._found.items()
-                for label, c in found.items()
-            ]
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> BoxScores:
-        """Read back what `state` returned."""
-        scores = cls()
-        for row, split, label, counts in state["counts"]:
-            scores._found.setdefault((row, split), {})[int(label)] = _Found(*counts)
-        return scores
+                    found.append(own[area].size > 0 and bool(own[area].mean() >= BOX_HIT))
+            boxed, hits = boxed + len(found), hits + sum(found)
+            pixels = int(own.sum()), int((own & allowed).sum())
+            self._counts.add((row, split or "", label), [len(found), sum(found), *pixels])
+        return hits / boxed if boxed else None
 
     def summary(self) -> dict[str, dict[str, dict[int, dict[str, float | None]]]]:
         """Return row -> split -> class id -> boxes, share of boxes hit, share of mask inside.
@@ -122,24 +84,13 @@ class BoxScores:
         nothing was counted.
         """
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
-        for row, split in table_of(self._found):
-            total: dict[int, _Found] = {}
-            for key in keys_of(self._found, row, split):
-                for label, counts in self._found[key].items():
-                    _add(total.setdefault(label, _Found()), counts)
+        for row, split in table_of(self._counts):
             table.setdefault(row, {})[split] = {
                 label: {
-                    "boxes": c.boxes,
-                    "box_recall": c.hits / c.boxes if c.boxes else None,
-                    "box_precision": c.inside / c.pixels if c.pixels else None,
+                    "boxes": boxes,
+                    "box_recall": hits / boxes if boxes else None,
+                    "box_precision": inside / pixels if pixels else None,
                 }
-                for label, c in sorted(total.items())
+                for label, (boxes, hits, pixels, inside) in self._counts.of(row, split).state()
             }
         return table
-
-
-def _add(mine: _Found, other: _Found) -> None:
-    mine.boxes += other.boxes
-    mine.hits += other.hits
-    mine.pixels += other.pixels
-    mine.inside += other.inside

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box
-from segmif_ros.metrics.tally import WHOLE, split_order
+from segmif_ros.metrics.tally import WHOLE, Counts, Tally, table_of
 
 BINS = 15
 ROAD_USERS_ABSENT = 254
@@ -26,13 +26,14 @@ _LEVELS = 256
 _TEMPERATURES = np.geomspace(0.25, 8.0, 241)
 
 
-class CalibrationScores:
+class CalibrationScores(Tally):
     """Counts the pixels of every class by confidence, and how many of them are right."""
 
+    COUNTED = ("_counts", "_boxes", "_labelled")
+
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], NDArray[np.int64]] = {}
-        self._boxed: set[int] = set()
-        self._labelled = False
+        self._counts, self._boxes = Counts(), Counts()
+        self._labelled = 0
 
     def add(
         self,
@@ -62,11 +63,12 @@ class CalibrationScores:
         right = np.zeros(mask.shape, bool)
         user = np.isin(mask, list(boxed))
         if truth is not None:
-            self._labelled = True
+            self._labelled += 1
             known = np.isin(truth, list(classes)) | ((truth == ROAD_USERS_ABSENT) & user)
             right = truth == mask
         if boxes is not None:
-            self._boxed.update(box.label for box in boxes)
+            for box in boxes:
+                self._boxes.add((box.label,), [1])
             inside = np.zeros(mask.shape, bool)
             for box in boxes:
                 area = np.s_[box.top : box.bottom, box.left : box.right]
@@ -76,33 +78,7 @@ class CalibrationScores:
         seen = np.bincount(places[known], minlength=_LEVELS**2).reshape(_LEVELS, _LEVELS)
         hits = np.bincount(places[known & right], minlength=_LEVELS**2).reshape(_LEVELS, _LEVELS)
         for label in np.flatnonzero(seen.any(axis=1)).tolist():
-            counts = self._counts.setdefault((split or "", label), _empty())
-            counts += np.stack([seen[label], hits[label]])
-
-    def merge(self, other: CalibrationScores) -> None:
-        """Add what another one counted."""
-        self._boxed |= other._boxed
-        self._labelled = self._labelled or other._labelled
-        for key, counts in other._counts.items():
-            self._counts.setdefault(key, _empty())
-            self._counts[key] += counts
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "boxed": sorted(self._boxed),
-            "labelled": self._labelled,
-            "counts": [[*key, counts.tolist()] for key, counts in sorted(self._counts.items())],
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> CalibrationScores:
-        """Read back what `state` returned."""
-        scores = cls()
-        scores._boxed, scores._labelled = set(state["boxed"]), bool(state["labelled"])
-        for split, label, counts in state["counts"]:
-            scores._counts[split, int(label)] = np.asarray(counts, np.int64)
-        return scores
+            self._counts.add(("fused", split or "", label), [seen[label], hits[label]])
 
     def summary(self, names: Mapping[int, str]) -> dict[str, dict[str, dict[str, Any]]]:
         """Return split -> class -> figures, for the classes in `names`.
@@ -112,7 +88,7 @@ class CalibrationScores:
         of the pixels of every bin that has some.
         """
         found: dict[str, dict[str, dict[str, Any]]] = {}
-        for split in split_order({WHOLE, *(split for split, _ in self._counts if split)}):
+        for _, split in table_of(self._counts):
             by_class = {
                 names[label]: _figures(counts)
                 for label, counts in sorted(self._of(split).items())
@@ -138,11 +114,11 @@ class CalibrationScores:
 
     def _of(self, split: str) -> dict[int, NDArray[np.int64]]:
         """Counts by class; with boxes alone, only of classes that have boxes."""
-        total: dict[int, NDArray[np.int64]] = {}
-        for (own, label), counts in self._counts.items():
-            if split in (WHOLE, own) and (self._labelled or label in self._boxed):
-                total[label] = total.get(label, _empty()) + counts
-        return total
+        return {
+            label: counts
+            for (label,), counts in self._counts.of("fused", split).items()
+            if self._labelled or (label,) in self._boxes
+        }
 
 
 def confidence_table(temperatures: Mapping[int, float], classes: int) -> Image8:
@@ -184,7 +160,3 @@ def _figures(counts: NDArray[np.int64]) -> dict[str, Any]:
             for i in np.flatnonzero(there)
         ],
     }
-
-
-def _empty() -> NDArray[np.int64]:
-    return np.zeros((2, _LEVELS), np.int64)

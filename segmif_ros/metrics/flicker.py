@@ -17,22 +17,21 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8
-from segmif_ros.metrics.tally import ExactMean
+from segmif_ros.metrics.tally import ExactMean, Tally
 
 BLOCK = 16
 """Edge of a block in pixels: large against noise and small shifts, small against objects."""
 
 
-class Flicker:
+class Flicker(Tally):
     """Flicker of one video, frame by frame; keeps the block means of two frames."""
+
+    COUNTED = ("_mean",)
 
     def __init__(self) -> None:
         self._mean = ExactMean()
@@ -66,25 +65,10 @@ class Flicker:
         """Start another video, or continue after a gap: the next frame has no predecessor."""
         self._earlier = self._last = None
 
-    def merge(self, other: Flicker) -> None:
-        """Add what was counted in another video; frames of the two are no neighbours."""
-        self._mean.merge(other._mean)
-
     @property
     def value(self) -> float | None:
         """Mean flicker in grey levels; None before any three neighbouring frames."""
         return self._mean.value
-
-    def state(self) -> dict[str, Any]:
-        """Return what was counted as JSON-able values; the last frames are not part of it."""
-        return {"mean": self._mean.state()}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Flicker:
-        """Read back what `state` returned; the next frame begins another video."""
-        flicker = cls()
-        flicker._mean = ExactMean(*state["mean"])
-        return flicker
 
 
 class MaskFlicker:

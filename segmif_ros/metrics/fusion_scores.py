@@ -11,15 +11,17 @@ import numpy as np
 
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.fusion import METRICS, fusion_rows
-from segmif_ros.metrics.tally import ExactMean, Key, ScoreError, keys_of, table_of
+from segmif_ros.metrics.tally import Counts, ExactMean, Tally, table_of
 
 
-class FusionScores:
+class FusionScores(Tally):
     """Means of all metrics over pictures: rows for both inputs, the fused image, other methods.
 
     The inputs are scored as if they were the fused image: what a method is worth shows only beside
     what doing nothing is worth.
     """
+
+    COUNTED = ("_seen", "_means")
 
     def __init__(self, every: int = 1) -> None:
         """Begin empty.
@@ -35,7 +37,7 @@ class FusionScores:
             raise ValueError(f"every is {every}; expected 1 (all pictures) or more")
         self.every = every
         self._seen = 0
-        self._means: dict[Key, dict[str, ExactMean]] = {}
+        self._means = Counts(object)
 
     def add(
         self,
@@ -67,53 +69,27 @@ class FusionScores:
             thermal, _luma(visible), {name: _luma(image) for name, image in others.items()}
         )
         for row, scores in rows.items():
-            means = self._means.setdefault((row, split or ""), {})
             for metric, value in scores.items():
-                means.setdefault(metric, ExactMean()).add(value)
+                mean = ExactMean()
+                mean.add(value)
+                self._means.add((row, split or "", metric), mean.state())
         return rows
 
-    def merge(self, other: FusionScores) -> None:
-        """Add what another one counted.
+    def settings(self) -> dict[str, Any]:
+        """Return how the pictures are sampled."""
+        return {"every": self.every}
 
-        Raises:
-            ScoreError: it sampled another share of the pictures.
-        """
-        if self.every != other.every:
-            raise ScoreError(f"scores of every {other.every} and {self.every} pictures do not mix")
-        self._seen += other._seen
-        for key, means in other._means.items():
-            mine = self._means.setdefault(key, {})
-            for metric, mean in means.items():
-                mine.setdefault(metric, ExactMean()).merge(mean)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "every": self.every,
-            "seen": self._seen,
-            "means": [
-                [row, split, {metric: mean.state() for metric, mean in means.items()}]
-                for (row, split), means in self._means.items()
-            ],
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> FusionScores:
-        """Read back what `state` returned."""
-        scores = cls(int(state["every"]))
-        scores._seen = int(state["seen"])
-        for row, split, means in state["means"]:
-            scores._means[row, split] = {m: ExactMean(*stored) for m, stored in means.items()}
-        return scores
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned, sampled as it was."""
+        self.every = int(state["settings"]["every"])
+        super().restore(state)
 
     def summary(self) -> dict[str, dict[str, dict[str, float | int | None]]]:
         """Return row -> split -> metric -> mean, and `frames`; "all" is every scored picture."""
         table: dict[str, dict[str, dict[str, float | int | None]]] = {}
         for row, split in table_of(self._means):
-            total = {metric: ExactMean() for metric in METRICS}
-            for key in keys_of(self._means, row, split):
-                for metric, mean in self._means[key].items():
-                    total[metric].merge(mean)
+            sums = self._means.of(row, split)
+            total = {metric: ExactMean(*sums.at((metric,), 2)) for metric in METRICS}
             figures: dict[str, float | int | None] = {m: mean.value for m, mean in total.items()}
             table.setdefault(row, {})[split] = {**figures, "frames": total["EN"].count}
         return table

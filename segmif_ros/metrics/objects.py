@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import Box, BoxScores
-from segmif_ros.metrics.tally import Key, keys_of, table_of
+from segmif_ros.metrics.tally import Counts, Tally, table_of
 from segmif_ros.objects.regions import COUNTABLE, DetectedObject, find_objects, iou
 
 IOU = 0.5
@@ -21,12 +20,13 @@ _STEPS = 10_000
 """Scores are counted in so many steps, so that a long drive takes no more memory than a short."""
 
 
-class ObjectScores:
+class ObjectScores(Tally):
     """Counts objects against boxes; what several processes counted adds up exactly."""
 
+    COUNTED = ("_boxes", "_found")
+
     def __init__(self) -> None:
-        self._boxes: dict[Key, dict[int, int]] = {}
-        self._found: dict[Key, dict[int, dict[int, list[int]]]] = {}
+        self._boxes, self._found = Counts(), Counts()
 
     def add_masks(
         self,
@@ -66,12 +66,12 @@ class ObjectScores:
             row: see `SegmentationScores.add`.
             split: likewise.
         """
-        key = (row, split or "")
-        counts, found = self._boxes.setdefault(key, {}), self._found.setdefault(key, {})
         for label in {box.label for box in boxes} | {each.label for each in objects}:
             theirs = [b for b in boxes if b.label == label]
             ours = sorted((o for o in objects if o.label == label), key=lambda o: -o.score)
-            counts[label] = counts.get(label, 0) + len(theirs)
+            key = (row, split or "", label)
+            self._boxes.add(key, len(theirs))
+            found = self._found.at(key, (_STEPS + 1, 2))
             overlaps = iou(
                 np.array([o.box for o in ours], float).reshape(-1, 4),
                 np.array([(b.left, b.top, b.right, b.bottom) for b in theirs], float).reshape(
@@ -83,36 +83,7 @@ class ObjectScores:
                 right = bool(len(row_of)) and bool(row_of[best] >= IOU)
                 if right:
                     overlaps[:, best] = -1.0
-                _count(found.setdefault(label, {}), round(_STEPS * each.score), right, not right)
-
-    def merge(self, other: ObjectScores) -> None:
-        """Add what another one counted."""
-        for key, counts in other._boxes.items():
-            mine, found = self._boxes.setdefault(key, {}), self._found.setdefault(key, {})
-            for label, count in counts.items():
-                mine[label] = mine.get(label, 0) + count
-                for step, both in other._found[key].get(label, {}).items():
-                    _count(found.setdefault(label, {}), step, *both)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "counts": [
-                [row, split, label, count, sorted(self._found[row, split].get(label, {}).items())]
-                for (row, split), counts in self._boxes.items()
-                for label, count in counts.items()
-            ]
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> ObjectScores:
-        """Read back what `state` returned."""
-        scores = cls()
-        for row, split, label, count, found in state["counts"]:
-            scores._boxes.setdefault((row, split), {})[int(label)] = int(count)
-            objects = {int(step): list(both) for step, both in found}
-            scores._found.setdefault((row, split), {})[int(label)] = objects
-        return scores
+                found[round(_STEPS * each.score), int(not right)] += 1
 
     def summary(self) -> dict[str, dict[str, dict[int, dict[str, float | None]]]]:
         """Return row -> split -> class id -> boxes, AP, precision and recall.
@@ -123,16 +94,10 @@ class ObjectScores:
         """
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
         for row, split in table_of(self._boxes):
-            counts: dict[int, int] = {}
-            objects: dict[int, dict[int, list[int]]] = {}
-            for key in keys_of(self._boxes, row, split):
-                for label, count in self._boxes[key].items():
-                    counts[label] = counts.get(label, 0) + count
-                    for step, both in self._found[key].get(label, {}).items():
-                        _count(objects.setdefault(label, {}), step, *both)
+            found = self._found.of(row, split)
             table.setdefault(row, {})[split] = {
-                label: _figures(count, objects.get(label, {}))
-                for label, count in sorted(counts.items())
+                label: _figures(count, found[(label,)])
+                for label, count in self._boxes.of(row, split).state()
                 if count
             }
         return table
@@ -157,15 +122,9 @@ def named_figures(
     }
 
 
-def _count(found: dict[int, list[int]], step: int, right: int, wrong: int) -> None:
-    counts = found.setdefault(step, [0, 0])
-    counts[0] += right
-    counts[1] += wrong
-
-
-def _figures(boxes: int, found: Mapping[int, Sequence[int]]) -> dict[str, float | None]:
+def _figures(boxes: int, found: NDArray[np.int64]) -> dict[str, float | None]:
     """Objects of equal score come together: their order is arbitrary."""
-    counts = np.array([found[step] for step in sorted(found, reverse=True)], float).reshape(-1, 2)
+    counts = found[found.any(axis=1)][::-1].astype(float)
     right, every = np.cumsum(counts[:, 0]), np.cumsum(counts.sum(axis=1))
     envelope = np.maximum.accumulate((right / every)[::-1])[::-1]
     total = float(every[-1]) if len(every) else 0.0

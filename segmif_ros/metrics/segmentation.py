@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import cv2
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
 from segmif_ros.frames import Image8
-from segmif_ros.metrics.tally import WHOLE, Key, ScoreError, keys_of, table_of
+from segmif_ros.metrics.tally import WHOLE, Counts, ScoreError, Tally, table_of
 
 # Boundary IoU (Cheng et al., CVPR 2021): of every class only the pixels within a distance d of its
 # own outline are compared, so a large area that is right inside does not hide a wrong outline.
@@ -176,38 +176,14 @@ class Confusion:
         return float(np.trace(self.matrix)) / total if total else float("nan")
 
 
-class _Counts:
-    """What one row in one split has seen."""
-
-    def __init__(self, classes: int) -> None:
-        self.frames = 0
-        self.confusion = Confusion(classes)
-        self.boundary = np.zeros((3, classes), np.int64)
-
-    def merge(self, other: _Counts) -> None:
-        self.frames += other.frames
-        self.confusion.matrix += other.confusion.matrix
-        self.boundary += other.boundary
-
-    def state(self) -> dict[str, Any]:
-        matrix = self.confusion.matrix.tolist()
-        return {"frames": self.frames, "confusion": matrix, "boundary": self.boundary.tolist()}
-
-    @classmethod
-    def from_state(cls, classes: int, state: Mapping[str, Any]) -> _Counts:
-        counts = cls(classes)
-        counts.frames = int(state["frames"])
-        counts.confusion.matrix += np.asarray(state["confusion"], np.int64)
-        counts.boundary += np.asarray(state["boundary"], np.int64)
-        return counts
-
-
-class SegmentationScores:
+class SegmentationScores(Tally):
     """Scores of masks against true labels, by row (which cameras the network saw) and split.
 
     Counts only whole numbers, so jobs combine exactly. Holds one matrix a row and split, whatever
     the number of images.
     """
+
+    COUNTED = ("_frames", "_confusion", "_boundary")
 
     def __init__(
         self,
@@ -232,7 +208,7 @@ class SegmentationScores:
         self.protocols = protocols
         self.dilation = dilation
         self._ids = max(label.id for label in self.classes) + 1
-        self._counts: dict[Key, _Counts] = {}
+        self._frames, self._confusion, self._boundary = Counts(), Counts(), Counts()
 
     def add(
         self, truth: Image8, predicted: Image8, row: str = "fused", split: str | None = None
@@ -258,61 +234,23 @@ class SegmentationScores:
                 "compared; expected two HxW arrays of one size"
             )
         protocol = self.protocols[0]
-        image = _Counts(self._ids)
-        image.frames = 1
-        image.confusion.add(truth, predicted)
-        image.boundary = boundary_counts(
+        confusion = Confusion(self._ids)
+        confusion.add(truth, predicted)
+        boundary = boundary_counts(
             truth, predicted, self._ids, ignored=protocol.ignored, dilation=self.dilation
         )
-        self._counts.setdefault((row, split or ""), _Counts(self._ids)).merge(image)
-        counted = image.confusion.without(protocol.ignored)
+        key = (row, split or "")
+        self._frames.add(key, 1)
+        self._confusion.add(key, confusion.matrix)
+        self._boundary.add(key, boundary)
+        counted = confusion.without(protocol.ignored)
         return _finite(counted.mean_over(protocol.counted, counted.iou()))
-
-    def merge(self, other: SegmentationScores) -> None:
-        """Add what another one counted.
-
-        Raises:
-            ScoreError: it scored other classes, other protocols or another boundary width.
-        """
-        if self._settings() != other._settings():
-            raise ScoreError(
-                f"scores of {other._settings()} cannot be added to scores of {self._settings()}"
-            )
-        for key, counts in other._counts.items():
-            self._counts.setdefault(key, _Counts(self._ids)).merge(counts)
 
     def confusion(self, row: str = "fused", split: str = WHOLE) -> Confusion:
         """Return the matrix of a row: true ids down, predicted ids across, nothing ignored."""
-        return self._sum(row, split).confusion
-
-    def state(self) -> dict[str, Any]:
-        """Return everything counted as JSON-able values."""
-        return {
-            "settings": self._settings(),
-            "counts": [[row, split, c.state()] for (row, split), c in self._counts.items()],
-        }
-
-    @classmethod
-    def from_state(
-        cls,
-        state: Mapping[str, Any],
-        classes: Sequence[LabelClass],
-        *protocols: ScoringProtocol,
-        dilation: float = DILATION,
-    ) -> SegmentationScores:
-        """Read back what `state` returned.
-
-        Raises:
-            ScoreError: it was counted with other classes, protocols or another boundary width.
-        """
-        scores = cls(classes, *protocols, dilation=dilation)
-        if state["settings"] != scores._settings():
-            raise ScoreError(
-                f"stored scores of {state['settings']} are not of {scores._settings()}; count again"
-            )
-        for row, split, counts in state["counts"]:
-            scores._counts[row, split] = _Counts.from_state(scores._ids, counts)
-        return scores
+        found = Confusion(self._ids)
+        found.matrix += self._confusion.of(row, split).at((), found.matrix.shape)
+        return found
 
     def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Return row -> split -> figures; "all" is every image. Values are finite or None.
@@ -323,22 +261,23 @@ class SegmentationScores:
         `per_class` (IoU), `class_accuracy`, `class_boundary_iou`. See docs/metrics.md.
         """
         table: dict[str, dict[str, dict[str, Any]]] = {}
-        for row, split in table_of(self._counts):
-            table.setdefault(row, {})[split] = self._figures(self._sum(row, split))
+        for row, split in table_of(self._frames):
+            table.setdefault(row, {})[split] = self._figures(row, split)
         return table
 
-    def _figures(self, counts: _Counts) -> dict[str, Any]:
-        first = self.protocols[0]
-        seen = counts.confusion.without(first.ignored)
-        both, truth, predicted = (c.astype(np.float64) for c in counts.boundary)
+    def _figures(self, row: str, split: str) -> dict[str, Any]:
+        first, confusion = self.protocols[0], self.confusion(row, split)
+        seen = confusion.without(first.ignored)
+        boundary = self._boundary.of(row, split)[()]
+        both, truth, predicted = (c.astype(np.float64) for c in boundary)
         union = truth + predicted - both
         outline = np.where(union > 0, both / np.maximum(union, 1.0), np.nan)
         return {
-            "frames": counts.frames,
+            "frames": int(self._frames.of(row, split)[()]),
             "pixels": int(seen.matrix.sum()),
-            "protocols": {p.name: self._mean_iou(counts.confusion, p) for p in self.protocols},
+            "protocols": {p.name: self._mean_iou(confusion, p) for p in self.protocols},
             "protocol_classes": {
-                p.name: sum(counts.confusion.without(p.ignored).occurs(i) for i in p.counted)
+                p.name: sum(confusion.without(p.ignored).occurs(i) for i in p.counted)
                 for p in self.protocols
             },
             "pixel_accuracy": _finite(seen.accuracy()),
@@ -361,13 +300,8 @@ class SegmentationScores:
             c.name: None if c.id in left_out else _finite(float(values[c.id])) for c in self.classes
         }
 
-    def _sum(self, row: str, split: str) -> _Counts:
-        total = _Counts(self._ids)
-        for key in keys_of(self._counts, row, split):
-            total.merge(self._counts[key])
-        return total
-
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """Return classes, protocols and the width of outlines."""
         return {
             "classes": [[c.id, c.name] for c in self.classes],
             "protocols": [[p.name, sorted(p.counted), sorted(p.ignored)] for p in self.protocols],

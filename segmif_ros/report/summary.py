@@ -95,7 +95,7 @@ def summarize(
         "fusion": {**by_split(total.fusion.summary()), "every": settings.metrics_every},
         "flicker": _flicker(total),
         "classes_seen": _classes_seen(total, bundle),
-        "same_mask_alone": {row: same / pixels for row, (same, pixels) in total.same.items()},
+        "same_mask_alone": {row: same / pixels for row, (same, pixels) in total.same.state()},
         "frames": _table(COLUMNS, [each.frames for each in scores], numbers),
         "fusion_frames": _table(FUSION_COLUMNS, [each.fusion_frames for each in scores], numbers),
         "pictures": [],
@@ -274,7 +274,7 @@ def _timing(
     stages: dict[str, Histogram] = {}
     for result in results:
         for name, state in result.stages.items():
-            stages.setdefault(name, Histogram()).merge(Histogram(state))
+            stages.setdefault(name, Histogram()).merge(Histogram.from_state(state))
     busy = sum(result.timing["wall_s"] for result in results)
     alone = [result.timing["engine_s"] for result in results if result.timing.get("engine_s")]
     return {

@@ -69,7 +69,7 @@ def test_bags_add_up_exactly_in_whatever_order():
                 {row: flicker.value for row, flicker in total.flicker.items()},
                 total.seen.tolist(),
                 total.difference.summary(),
-                total.same,
+                dict(total.same.state()),
                 total.evaluated,
             )
         )
