@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
@@ -55,41 +55,30 @@ class Alignment:
         return {**asdict(self), "limit_px": OFF_PX}
 
 
-class AlignmentStatistic:
-    """Measures pair by pair; keeps a few numbers of each."""
+def shift_of(sample: Sample) -> Shift | None:
+    """Measure one pair (20 ms at 640x480); None where it is inconclusive."""
+    if not large_enough((sample.rgb.shape[0], sample.rgb.shape[1])):
+        return None
+    shift = best_shift(tile_scores(sample.rgb, sample.thermal))
+    return shift if shift.prominence >= _LEAST_PROMINENCE else None
 
-    def __init__(self) -> None:
-        self._measured = 0
-        self._told: list[tuple[str, Shift]] = []
 
-    def add(self, sample: Sample) -> None:
-        """Measure one pair (20 ms at 640x480); pairs that are too small are inconclusive."""
-        self._measured += 1
-        size = (sample.rgb.shape[0], sample.rgb.shape[1])
-        if not large_enough(size):
-            return
-        shift = best_shift(tile_scores(sample.rgb, sample.thermal))
-        if shift.prominence >= _LEAST_PROMINENCE:
-            self._told.append((sample.name, shift))
-
-    def result(self) -> Alignment:
-        """Return what was found so far."""
-        shifts = [shift for _, shift in self._told]
-        if not shifts:
-            return Alignment(self._measured, 0)
-        off = sorted(
-            ((name, round(shift.rms_px, 2)) for name, shift in self._told),
-            key=lambda item: -item[1],
-        )
-        return Alignment(
-            self._measured,
-            len(shifts),
-            round(median(shift.rms_px for shift in shifts), 2),
-            round(median(shift.dx for shift in shifts), 2),
-            round(median(shift.dy for shift in shifts), 2),
-            round(sum(shift.rms_px > OFF_PX for shift in shifts) / len(shifts), 4),
-            tuple(item for item in off[:_NAMED] if item[1] > OFF_PX),
-        )
+def alignment_of(measured: Sequence[tuple[str, Shift | None]]) -> Alignment:
+    """Sum up the names and shifts of pairs."""
+    told = [(name, shift) for name, shift in measured if shift is not None]
+    if not told:
+        return Alignment(len(measured), 0)
+    shifts = [shift for _, shift in told]
+    off = sorted(((name, round(shift.rms_px, 2)) for name, shift in told), key=lambda o: -o[1])
+    return Alignment(
+        len(measured),
+        len(told),
+        round(median(shift.rms_px for shift in shifts), 2),
+        round(median(shift.dx for shift in shifts), 2),
+        round(median(shift.dy for shift in shifts), 2),
+        round(sum(shift.rms_px > OFF_PX for shift in shifts) / len(shifts), 4),
+        tuple(item for item in off[:_NAMED] if item[1] > OFF_PX),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +98,7 @@ class ClassCount:
     pairs: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DatasetReport:
     """What a check found.
 
@@ -141,21 +130,21 @@ class DatasetReport:
     split: str | None
     labels: str
     pairs: int
-    read: int
-    splits: Mapping[str, int]
-    when: Mapping[str, int]
-    labelled: int
-    sizes: Mapping[str, int]
-    classes: tuple[ClassCount, ...]
-    background: float
-    ignored: float
-    unpaired: tuple[str, ...]
-    unreadable: tuple[str, ...]
-    unknown: Mapping[int, tuple[str, ...]]
-    blank: tuple[str, ...]
-    repeated: tuple[str, ...]
-    alignment: Alignment
-    notes: tuple[str, ...]
+    read: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    when: dict[str, int] = field(default_factory=dict)
+    labelled: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+    classes: tuple[ClassCount, ...] = ()
+    background: float = 0.0
+    ignored: float = 0.0
+    unpaired: tuple[str, ...] = ()
+    unreadable: list[str] = field(default_factory=list)
+    unknown: dict[int, list[str]] = field(default_factory=dict)
+    blank: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    alignment: Alignment = field(default_factory=lambda: Alignment(0, 0))
+    notes: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -164,109 +153,7 @@ class DatasetReport:
 
     def to_json(self) -> Mapping[str, Any]:
         """Return plain values."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return {
-            "sound": self.sound,
-            **fields,
-            "classes": [
-                {"id": c.id, "name": c.name, "share": c.share, "pairs": c.pairs}
-                for c in self.classes
-            ],
-            "unknown": {str(label): list(names) for label, names in self.unknown.items()},
-            "alignment": self.alignment.to_json(),
-        }
-
-
-class DatasetChecker:
-    """Takes in the pairs of one data set; memory does not grow with the pictures."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._sizes: Counter[str] = Counter()
-        self._pixels = np.zeros(256, np.int64)
-        self._pairs_with = np.zeros(256, np.int64)
-        self._unknown: dict[int, list[str]] = {}
-        self._unreadable: list[str] = []
-        self._blank: list[str] = []
-        self._repeated: list[str] = []
-        self._seen: dict[bytes, str] = {}
-        self._alignment = AlignmentStatistic()
-        self._splits: Counter[str] = Counter()
-        self._when: Counter[str] = Counter()
-        self._labelled = self._read = 0
-
-    def add(self, index: int, *, measure: bool) -> Sample | None:
-        """Read one pair and count it.
-
-        Args:
-            index: in the data set, which was opened with `strict=False`.
-            measure: also measure how well the pair is aligned.
-
-        Returns:
-            The pair; None if it cannot be read, which is counted.
-        """
-        entry = self._dataset[index]
-        self._when[entry.when or "unknown"] += 1
-        self._labelled += entry.labelled
-        if entry.split:
-            self._splits[entry.split] += 1
-        try:
-            sample = entry()
-        except DatasetError as err:
-            self._unreadable.append(str(err))
-            return None
-        self._read += 1
-        self._sizes[_size_of(sample)] += 1
-        if sample.labels is not None:
-            self._count(sample.name, sample.labels)
-        if not sample.thermal.std() or not sample.rgb.std():
-            self._blank.append(sample.name)
-            return sample
-        self._compare(sample)
-        if measure:
-            self._alignment.add(sample)
-        return sample
-
-    def report(self) -> DatasetReport:
-        """Return what was found."""
-        dataset = self._dataset
-        known = [label.id for label in dataset.class_list.classes]
-        total, in_classes = int(self._pixels.sum()), int(self._pixels[known].sum())
-        return DatasetReport(
-            kind=dataset.kind,
-            root=str(dataset.root),
-            split=dataset.split,
-            labels=dataset.labels,
-            pairs=len(dataset),
-            read=self._read,
-            splits=dict(self._splits),
-            when=dict(self._when),
-            labelled=self._labelled,
-            sizes=dict(self._sizes.most_common()),
-            classes=_counts(dataset.class_list, self._pixels, self._pairs_with, in_classes),
-            background=_share(int(self._pixels[BACKGROUND]), total),
-            ignored=_share(int(self._pixels[IGNORE]), total),
-            unpaired=dataset.unpaired,
-            unreadable=tuple(self._unreadable),
-            unknown={label: tuple(names) for label, names in sorted(self._unknown.items())},
-            blank=tuple(self._blank),
-            repeated=tuple(self._repeated),
-            alignment=self._alignment.result(),
-            notes=dataset.notes,
-        )
-
-    def _compare(self, sample: Sample) -> None:
-        digest = hashlib.blake2b(sample.rgb.tobytes(), digest_size=16).digest()
-        other = self._seen.setdefault(digest, sample.name)
-        if other != sample.name:
-            self._repeated.append(f"{sample.name} is the same picture as {other}")
-
-    def _count(self, name: str, labels: Any) -> None:
-        counts = np.bincount(labels.ravel(), minlength=256)
-        self._pixels += counts
-        self._pairs_with += counts > 0
-        for label in self._dataset.class_list.unknown_ids(labels):
-            self._unknown.setdefault(label, []).append(name)
+        return {"sound": self.sound, **asdict(self), "alignment": self.alignment.to_json()}
 
 
 def check_dataset(
@@ -276,7 +163,7 @@ def check_dataset(
     measured: int = 200,
     progress: Callable[[int], Any] = lambda _: None,
 ) -> DatasetReport:
-    """Read a data set and report on it.
+    """Read a data set and report on it; memory does not grow with the pictures.
 
     Args:
         dataset: opened with `strict=False`, so that unknown ids are counted.
@@ -284,13 +171,50 @@ def check_dataset(
         measured: measure the alignment of at most so many, evenly spread.
         progress: called with 1 after every pair.
     """
-    checker = DatasetChecker(dataset)
     chosen = spread(len(dataset), limit)
     measure = {chosen[place] for place in spread(len(chosen), measured)}
+    report = DatasetReport(
+        dataset.kind, str(dataset.root), dataset.split, dataset.labels, len(dataset)
+    )
+    report.unpaired, report.notes = dataset.unpaired, dataset.notes
+    splits, when, sizes = Counter[str](), Counter[str](), Counter[str]()
+    pixels, pairs_with = np.zeros((2, 256), np.int64)
+    seen: dict[bytes, str] = {}
+    shifts: list[tuple[str, Shift | None]] = []
     for index in chosen:
-        checker.add(index, measure=index in measure)
+        entry = dataset[index]
+        when[entry.when or "unknown"] += 1
+        splits[entry.split] += 1
+        report.labelled += entry.labelled
+        try:
+            sample = entry()
+        except DatasetError as err:
+            report.unreadable.append(str(err))
+            progress(1)
+            continue
+        report.read += 1
+        sizes[_size_of(sample)] += 1
+        if sample.labels is not None:
+            counts = np.bincount(sample.labels.ravel(), minlength=256)
+            pixels += counts
+            pairs_with += counts > 0
+            for label in dataset.class_list.unknown_ids(sample.labels):
+                report.unknown.setdefault(label, []).append(sample.name)
+        if not sample.thermal.std() or not sample.rgb.std():
+            report.blank.append(sample.name)
+        else:
+            digest = hashlib.blake2b(sample.rgb.tobytes(), digest_size=16).digest()
+            other = seen.setdefault(digest, sample.name)
+            if other != sample.name:
+                report.repeated.append(f"{sample.name} is the same picture as {other}")
+            if index in measure:
+                shifts.append((sample.name, shift_of(sample)))
         progress(1)
-    return checker.report()
+    report.splits, report.when = {k: n for k, n in splits.items() if k}, dict(when)
+    report.sizes, report.unknown = dict(sizes.most_common()), dict(sorted(report.unknown.items()))
+    report.alignment = alignment_of(shifts)
+    _count(report, dataset.class_list, pixels, pairs_with)
+    return report
 
 
 def spread(count: int, limit: int | None) -> list[int]:
@@ -300,16 +224,16 @@ def spread(count: int, limit: int | None) -> list[int]:
     return [int(place) for place in np.linspace(0, count - 1, max(limit, 0)).round()]
 
 
-def _counts(classes: ClassList, pixels: Any, pairs_with: Any, total: int) -> tuple[ClassCount, ...]:
-    return tuple(
-        ClassCount(
-            label.id,
-            label.name,
-            _share(int(pixels[label.id]), total),
-            int(pairs_with[label.id]),
-        )
-        for label in classes.classes
+def _count(report: DatasetReport, classes: ClassList, pixels: Any, pairs_with: Any) -> None:
+    """Put the shares of all ids into a report."""
+    known = [label.id for label in classes.classes]
+    total, in_classes = int(pixels.sum()), int(pixels[known].sum())
+    report.classes = tuple(
+        ClassCount(c.id, c.name, _share(pixels[c.id], in_classes), int(pairs_with[c.id]))
+        for c in classes.classes
     )
+    report.background = _share(pixels[BACKGROUND], total)
+    report.ignored = _share(pixels[IGNORE], total)
 
 
 def _size_of(sample: Sample) -> str:
@@ -319,8 +243,8 @@ def _size_of(sample: Sample) -> str:
     return f"{width}x{height}, thermal {sample.thermal_size[1]}x{sample.thermal_size[0]}"
 
 
-def _share(part: int, total: int) -> float:
-    return round(part / total, 6) if total else 0.0
+def _share(part: Any, total: int) -> float:
+    return round(int(part) / total, 6) if total else 0.0
 
 
 COLUMNS = ("Visible", "Thermal", "Labels on visible", "Thermal edges on visible")

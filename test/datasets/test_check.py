@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from dataset_layouts import SIZE, make_fmb, make_mfnet, make_msrs, make_plain, write
 
-from segmif_ros.datasets.check import AlignmentStatistic, check_dataset, draw_sheet, spread
+from segmif_ros.datasets.check import (
+    Alignment,
+    alignment_of,
+    check_dataset,
+    draw_sheet,
+    shift_of,
+    spread,
+)
 from segmif_ros.datasets.opening import open_dataset
 from segmif_ros.datasets.sample import DatasetError, Sample
 
@@ -25,6 +32,10 @@ def street(shift: tuple[int, int], seed: int = 0) -> Sample:
     seen = blobs[40:160, 40:200]
     warm = blobs[40 - down : 160 - down, 40 - right : 200 - right]
     return Sample(np.repeat(seen[..., None], 3, axis=2), np.ascontiguousarray(warm), None, "s")
+
+
+def measured(*samples: Sample) -> Alignment:
+    return alignment_of([(sample.name, shift_of(sample)) for sample in samples])
 
 
 def test_a_sound_data_set_is_counted(tmp_path: Path) -> None:
@@ -72,7 +83,7 @@ def test_everything_that_is_wrong_is_named(tmp_path: Path) -> None:
     (unreadable,) = report.unreadable
     assert "00002.png: PNG is cut short" in unreadable
     assert report.sizes == {"64x48": 2, "64x48, thermal 20x20": 1}
-    assert report.unknown == {77: ("test/00004",)}
+    assert report.unknown == {77: ["test/00004"]}
     assert report.read == 3
 
 
@@ -103,17 +114,17 @@ def test_blank_pictures_are_named_but_no_fault(tmp_path: Path) -> None:
     root = make_plain(tmp_path)
     write(root / "infrared" / "a.png", np.full(SIZE, 9, np.uint8))
     report = check_dataset(open_dataset("auto", root, strict=False))
-    assert report.blank == ("a",)
+    assert report.blank == ["a"]
     assert report.sound
     assert report.alignment.measured == 1
 
 
 def test_a_picture_that_is_in_both_splits_is_named(tmp_path: Path) -> None:
     root = make_fmb(tmp_path)
-    assert check_dataset(open_dataset("auto", root, strict=False)).repeated == ()
+    assert check_dataset(open_dataset("auto", root, strict=False)).repeated == []
     shutil.copy(root / "train/Visible/00002.png", root / "test/Visible/00005.png")
     report = check_dataset(open_dataset("auto", root, strict=False))
-    assert report.repeated == ("test/00005 is the same picture as train/00002",)
+    assert report.repeated == ["test/00005 is the same picture as train/00002"]
     assert report.sound
 
 
@@ -129,29 +140,25 @@ def test_a_limit_reads_evenly_spread_pairs(tmp_path: Path) -> None:
 
 
 def test_alignment_is_reported_in_pixels_with_its_direction() -> None:
-    statistic = AlignmentStatistic()
-    for seed in range(3):
-        statistic.add(street((0, 0), seed))
-    for seed in range(3, 5):
-        statistic.add(street((6, -3), seed))
-    found = statistic.result()
+    found = measured(
+        *(street((0, 0), seed) for seed in range(3)),
+        *(street((6, -3), seed) for seed in range(3, 5)),
+    )
     assert (found.measured, found.told) == (5, 5)
     assert found.median_px == pytest.approx(0.0, abs=0.3)
     assert found.off_share == 0.4
     assert [px for _, px in found.worst] == pytest.approx([45**0.5] * 2, abs=0.4)
-    moved = AlignmentStatistic()
-    moved.add(street((6, -3)))
-    result = moved.result()
+    result = measured(street((6, -3)))
     assert (result.right_px, result.down_px) == pytest.approx((6, -3), abs=0.3)
 
 
 def test_pairs_without_common_edges_or_too_small_are_inconclusive() -> None:
-    statistic = AlignmentStatistic()
     other = street((0, 0), 8)
-    statistic.add(Sample(street((0, 0), 7).rgb, other.thermal, None, "two places"))
     tiny = np.zeros((8, 8, 3), np.uint8)
-    statistic.add(Sample(tiny, tiny[..., 0], None, "tiny"))
-    found = statistic.result()
+    found = measured(
+        Sample(street((0, 0), 7).rgb, other.thermal, None, "two places"),
+        Sample(tiny, tiny[..., 0], None, "tiny"),
+    )
     assert (found.measured, found.told, found.median_px) == (2, 0, None)
 
 
