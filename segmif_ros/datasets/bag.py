@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -57,7 +57,7 @@ def open_bag(
     lock, entries = Lock(), []
     for index in range(len(opened.pairs)):
         name = f"{root.name}/{opened.pairs.stamp_ns(index)}"
-        read = _reader(opened, lock, index, name, reading)
+        read = partial(_read, opened, lock, index, name, reading)
         entries.append(Entry(name, read, None, "", opened.labels[index] is not None))
     return Dataset("bag", root, None, reading.wanted, entries, (), tuple(opened.notes))
 
@@ -151,21 +151,16 @@ def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
     return next(iter(found.values()), None)
 
 
-def _reader(
-    opened: OpenedBag, lock: Lock, index: int, name: str, reading: LabelReading
-) -> Callable[[], Sample]:
-    def load() -> Sample:
-        try:
-            with lock:
-                rgb, counts = opened.pairs.read(index).arrays()
-                size = (rgb.shape[0], rgb.shape[1])
-                ids = opened.labels_at(index, size)
-            thermal: Image8 = opened.registration.apply(rendered(counts), size)
-        except (BagError, RegistrationError) as err:
-            raise DatasetError(f"{name}: {err}") from err
-        return Sample(rgb, thermal, None if ids is None else reading.translate(ids, name), name)
-
-    return load
+def _read(opened: OpenedBag, lock: Lock, index: int, name: str, reading: LabelReading) -> Sample:
+    try:
+        with lock:
+            rgb, counts = opened.pairs.read(index).arrays()
+            size = (rgb.shape[0], rgb.shape[1])
+            ids = opened.labels_at(index, size)
+        thermal: Image8 = opened.registration.apply(rendered(counts), size)
+    except (BagError, RegistrationError) as err:
+        raise DatasetError(f"{name}: {err}") from err
+    return Sample(rgb, thermal, None if ids is None else reading.translate(ids, name), name)
 
 
 BAG = Layout(

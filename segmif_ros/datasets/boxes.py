@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from segmif_ros.bundle import LabelClass
@@ -177,7 +178,7 @@ def with_boxes(
         if file is None:
             missing.append(f"{entry.name}: not in {FOLDER}")
         entries.append(
-            entry if file is None else replace(entry, read=_reader(entry, file, classes))
+            entry if file is None else replace(entry, read=partial(_read, entry, file, classes))
         )
     if len(missing) == len(entries):
         raise DatasetError(
@@ -200,9 +201,6 @@ def _files(root: Path, name: str, *, inside: bool) -> list[Path]:
     return [root / f"{name}.txt", root / f"{rest or first}.txt", root / f"{Path(name).name}.txt"]
 
 
-def _reader(entry: Entry, file: Path, classes: BoxClasses) -> Callable[[], Sample]:
-    def read() -> Sample:
-        sample = entry()
-        return replace(sample, boxes=read_boxes(file, sample.rgb.shape[:2], classes))
-
-    return read
+def _read(entry: Entry, file: Path, classes: BoxClasses) -> Sample:
+    sample = entry()
+    return replace(sample, boxes=read_boxes(file, sample.rgb.shape[:2], classes))

@@ -156,6 +156,18 @@ def no_split(root: Path, split: str, splits: Sequence[str]) -> DatasetError:
     )
 
 
+def lists_of(root: Path, split: str | None) -> list[str]:
+    """Return the names of the lists in a folder.
+
+    Raises:
+        DatasetError: `split` is none of them.
+    """
+    lists = sorted(path.stem for path in root.glob("*.txt"))
+    if split is not None and split not in lists:
+        raise no_split(root, split, lists)
+    return lists
+
+
 def listed(listing: Path) -> list[str]:
     """Return the names in a list, a name a line, without the suffix of a picture.
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from segmif_ros.datasets.belief import street_labels
-from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
+from segmif_ros.datasets.dataset import (
+    Dataset,
+    Entry,
+    Layout,
+    listed,
+    lists_of,
+    no_split,
+    time_of_day,
+)
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.sample import (
     DatasetError,
@@ -106,40 +115,34 @@ def folder_pairs(root: Path) -> list[Callable[[], Sample]]:
     if not common:
         raise DatasetError(f"{root}: no pair; expected equal names under visible/ and infrared/")
     return [
-        _with_street_labels(
-            root, stem, pair_reader(visible[stem], infrared[stem], None, None, name=Path(stem).name)
-        )
-        for stem in common
+        partial(_with_street_labels, root, stem, (visible[stem], infrared[stem])) for stem in common
     ]
 
 
-def _with_street_labels(root: Path, stem: str, read: Callable[[], Sample]) -> Callable[[], Sample]:
-    def load() -> Sample:
-        sample = read()
-        return replace(sample, labels=street_labels(root, stem, sample.thermal.shape[:2]))
-
-    return load
+def _with_street_labels(root: Path, stem: str, files: tuple[Path, ...]) -> Sample:
+    sample = _read_pair(files, None, None, Path(stem).name, None)
+    return replace(sample, labels=street_labels(root, stem, sample.thermal.shape[:2]))
 
 
-def pair_reader(
-    visible: Path,
-    infrared: Path,
+def _read_pair(
+    files: tuple[Path, ...],
     labels: Path | None,
     reading: LabelReading | None,
-    *,
     name: str,
-    when: When | None = None,
-) -> Callable[[], Sample]:
-    """Return a loader of one pair of files, labels where there are any."""
-
-    def load() -> Sample:
-        rgb, thermal = read_rgb(visible), read_thermal(infrared)
-        ids = None if labels is None or reading is None else reading.read(labels)
-        if ids is not None and labels is not None:
-            check_sizes(rgb.shape[:2], visible, ids.shape, labels)
-        return paired(rgb, thermal, ids, name, when)
-
-    return load
+    when: When | None,
+) -> Sample:
+    """Read RGB and thermal, or the one picture of four channels, and labels where there are any."""
+    if len(files) == 1:
+        rgb, thermal = read_four(files[0])
+    else:
+        rgb, thermal = read_rgb(files[0]), read_thermal(files[1])
+    ids = None if labels is None or reading is None else reading.read(labels)
+    if ids is not None and ids.shape != rgb.shape[:2]:
+        raise DatasetError(
+            f"{files[0]} is {rgb.shape[:2]} and {labels} is {ids.shape}; labels are drawn on the "
+            "RGB picture"
+        )
+    return paired(rgb, thermal, ids, name, when)
 
 
 def paired(
@@ -153,16 +156,6 @@ def paired(
     return Sample(rgb, scaled, labels, name, when, thermal_size=own)
 
 
-def check_sizes(one: tuple[int, ...], a: Path, other: tuple[int, ...], b: Path) -> None:
-    """Compare two (height, width).
-
-    Raises:
-        DatasetError: they differ.
-    """
-    if one != other:
-        raise DatasetError(f"{a} is {one} and {b} is {other}; labels are drawn on the RGB picture")
-
-
 def _pairs(
     root: Path,
     split: str,
@@ -172,27 +165,21 @@ def _pairs(
 ) -> tuple[list[Entry], list[str]]:
     """Entries and what has no counterpart; in the order of `wanted`, of names if None."""
     base = root / split
-    visible, infrared = images(base / names.visible), images(base / names.infrared)
-    there = (base / names.labels).is_dir()
-    labels = images(base / names.labels) if there else {}
+    cameras = {folder: images(base / folder) for folder in (names.visible, names.infrared)}
+    labels = images(base / names.labels) if (base / names.labels).is_dir() else {}
+    marked = {names.labels: labels}
+    everything = sorted(set().union(*cameras.values(), labels)) if wanted is None else wanted
     entries, unpaired = [], []
-    everything = visible.keys() | infrared.keys() | labels.keys()
-    for stem in sorted(everything) if wanted is None else wanted:
+    for stem in everything:
         name = f"{split}/{stem}" if split else stem
-        missing = [
-            folder
-            for folder, files in ((names.visible, visible), (names.infrared, infrared))
-            if stem not in files
-        ]
-        if names.complete and stem not in labels:
-            missing.append(names.labels)
+        needed = {**cameras, **(marked if names.complete else {})}
+        missing = [folder for folder, files in needed.items() if stem not in files]
         if missing:
             unpaired.append(f"{name}: not in {', '.join(missing)}")
-        if stem in visible and stem in infrared:
+        if all(stem in files for files in cameras.values()):
             when = time_of_day(stem) if names.dated else None
-            read = pair_reader(
-                visible[stem], infrared[stem], labels.get(stem), reading, name=name, when=when
-            )
+            found = tuple(files[stem] for files in cameras.values())
+            read = partial(_read_pair, found, labels.get(stem), reading, name, when)
             entries.append(Entry(name, read, when, split, stem in labels))
     return entries, unpaired
 
@@ -211,48 +198,20 @@ def open_mfnet(root: Path, split: str | None, reading: LabelReading) -> Dataset:
     Raises:
         DatasetError: no such list, or no pictures.
     """
-    pictures, labels = images(root / "images"), images(root / "labels")
-    lists = sorted(path.stem for path in root.glob("*.txt"))
-    if split is not None and split not in lists:
-        raise no_split(root, split, lists)
-    wanted = sorted(pictures.keys() | labels.keys())
-    if split is not None:
-        wanted = listed(root / f"{split}.txt")
-    entries, unpaired = [], []
-    for name in wanted:
-        missing = [
-            folder
-            for folder, files in (("images", pictures), ("labels", labels))
-            if name not in files
-        ]
-        if missing:
-            unpaired.append(f"{name}: not in {', '.join(missing)}")
-        if name in pictures:
-            when = time_of_day(name)
-            read = _reader(pictures[name], labels.get(name), reading, name, when)
-            entries.append(Entry(name, read, when, split or "", name in labels))
+    lists = lists_of(root, split)
+    wanted = None if split is None else listed(root / f"{split}.txt")
+    names = FolderNames("images", "images", "labels", dated=True)
+    entries, unpaired = _pairs(root, "", names, reading, wanted)
     if not entries:
         raise DatasetError(
             f"{root}: no pair"
             + (f" of {split}.txt" if split else "")
             + "; expected pictures of four channels under images/"
         )
+    entries = [replace(entry, split=split or "") for entry in entries]
     return Dataset(
         "mfnet", root, split, reading.wanted, entries, tuple(unpaired), splits=tuple(lists)
     )
-
-
-def _reader(
-    picture: Path, labels: Path | None, reading: LabelReading, name: str, when: When | None
-) -> Callable[[], Sample]:
-    def load() -> Sample:
-        rgb, thermal = read_four(picture)
-        ids = None if labels is None else reading.read(labels)
-        if ids is not None and labels is not None:
-            check_sizes(thermal.shape, picture, ids.shape, labels)
-        return Sample(rgb, thermal, ids, name, when)
-
-    return load
 
 
 MFNET = Layout(

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from segmif_ros.datasets.belief import msrs_labels
 from segmif_ros.datasets.boxes import BoxClasses, read_boxes
-from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, no_split, time_of_day
+from segmif_ros.datasets.dataset import Dataset, Entry, Layout, listed, lists_of, time_of_day
 from segmif_ros.datasets.folders import paired
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.sample import (
@@ -32,7 +33,7 @@ _BOX_CLASSES = BoxClasses({0: PERSON, 1: BICYCLE, 2: CAR}, "0 person, 1 bicycle,
 
 def msrs_pairs(root: Path, split: str) -> list[Callable[[], Sample]]:
     """Road pairs with human boxes and machine-made masks, as listed in `root/<split>.txt`."""
-    return [_msrs_loader(root, name) for name in listed(root / f"{split}.txt")]
+    return [partial(_read, root, name) for name in listed(root / f"{split}.txt")]
 
 
 def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
@@ -41,9 +42,7 @@ def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
     Raises:
         DatasetError: no such list, or no pairs.
     """
-    lists = sorted(path.stem for path in root.glob("*.txt"))
-    if split is not None and split not in lists:
-        raise no_split(root, split, lists)
+    lists = lists_of(root, split)
     entries, unpaired = [], []
     for part in lists if split is None else [split]:
         for name in listed(root / f"{part}.txt"):
@@ -55,7 +54,7 @@ def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
             if missing:
                 unpaired.append(f"{name}: not in {', '.join(missing)}")
             else:
-                read = _entry_reader(root, name, reading)
+                read = partial(_translated, root, name, reading)
                 entries.append(Entry(name, read, time_of_day(name), part, labelled=True))
     if not entries:
         raise DatasetError(f"{root}: no pair of {' or '.join(lists)} is complete")
@@ -64,32 +63,24 @@ def open_msrs(root: Path, split: str | None, reading: LabelReading) -> Dataset:
     )
 
 
-def _entry_reader(root: Path, name: str, reading: LabelReading) -> Callable[[], Sample]:
-    load = _msrs_loader(root, name)
-
-    def read() -> Sample:
-        sample = load()
-        labels = sample.labels
-        if labels is not None:
-            # Only training makes use of what a pixel inside a box is not.
-            partly = (labels >= VAGUE) & (labels < BACKGROUND)
-            labels = reading.translate(np.where(partly, IGNORE, labels).astype(np.uint8), name)
-        # `boxes.with_boxes` adds the boxes in the requested class list.
-        return replace(sample, labels=labels, when=time_of_day(name), machine_made=True, boxes=None)
-
-    return read
+def _translated(root: Path, name: str, reading: LabelReading) -> Sample:
+    sample = _read(root, name)
+    labels = sample.labels
+    if labels is not None:
+        # Only training makes use of what a pixel inside a box is not.
+        partly = (labels >= VAGUE) & (labels < BACKGROUND)
+        labels = reading.translate(np.where(partly, IGNORE, labels).astype(np.uint8), name)
+    # `boxes.with_boxes` adds the boxes in the requested class list.
+    return replace(sample, labels=labels, when=time_of_day(name), machine_made=True, boxes=None)
 
 
-def _msrs_loader(root: Path, name: str) -> Callable[[], Sample]:
-    def load() -> Sample:
-        rgb = read_rgb(_picture(root, "visible", name))
-        thermal = read_grey(_picture(root, "infrared", name))
-        size = (rgb.shape[0], rgb.shape[1])
-        boxes = read_boxes(root / "boxes" / f"{name}.txt", size, _BOX_CLASSES)
-        pair = paired(rgb, thermal, msrs_labels(root, name, size, boxes), name)
-        return replace(pair, boxes=boxes)
-
-    return load
+def _read(root: Path, name: str) -> Sample:
+    rgb = read_rgb(_picture(root, "visible", name))
+    thermal = read_grey(_picture(root, "infrared", name))
+    size = (rgb.shape[0], rgb.shape[1])
+    boxes = read_boxes(root / "boxes" / f"{name}.txt", size, _BOX_CLASSES)
+    pair = paired(rgb, thermal, msrs_labels(root, name, size, boxes), name)
+    return replace(pair, boxes=boxes)
 
 
 def _picture(root: Path, folder: str, name: str) -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -37,7 +38,7 @@ def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[
         cache: folder that keeps what was rendered (0.2 s a new scene); None renders
             again in every run.
     """
-    return [_reader(seed, cache, None, None) for seed in seeds]
+    return [partial(_read, seed, cache, None, None) for seed in seeds]
 
 
 def open_rig(root: Path, split: str | None, reading: LabelReading) -> Dataset:
@@ -79,7 +80,7 @@ class RigScenes(Sequence[Entry]):
             return RigScenes(self.seeds[index], self.reading, self.split, self.cache)
         seed = self.seeds[index]
         when = _time_of_day(seed)
-        read = _reader(seed, self.cache, self.reading, when)
+        read = partial(_read, seed, self.cache, self.reading, when)
         return Entry(f"rig-{seed}", read, when, self.split, labelled=True)
 
     def __len__(self) -> int:
@@ -101,16 +102,11 @@ def _time_of_day(seed: int) -> When | None:
     return "night" if lighting is Lighting.NIGHT else "day"
 
 
-def _reader(
-    seed: int, cache: Path | None, reading: LabelReading | None, when: When | None
-) -> Callable[[], Sample]:
-    def load() -> Sample:
-        rgb, counts, labels = _frame(seed, cache)
-        if reading is not None:
-            labels = reading.translate(labels, f"rig-{seed}")
-        return Sample(rgb, rendered(counts), labels, f"rig-{seed}", when)
-
-    return load
+def _read(seed: int, cache: Path | None, reading: LabelReading | None, when: When | None) -> Sample:
+    rgb, counts, labels = _frame(seed, cache)
+    if reading is not None:
+        labels = reading.translate(labels, f"rig-{seed}")
+    return Sample(rgb, rendered(counts), labels, f"rig-{seed}", when)
 
 
 def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]:

@@ -81,31 +81,24 @@ def cached(loaders: Source) -> list[Callable[[], Sample]]:
 Read = TypeVar("Read")
 
 
-def images(folder: Path) -> dict[str, Path]:
-    """Return the picture files under a folder, see `pictures.find_pictures`.
+def of_dataset(read: Callable[[Path], Read], path: Path) -> Read:
+    """Return what `read` makes of a path.
 
     Raises:
-        DatasetError: no such folder, or two pictures of one name.
+        DatasetError: with the text of its `PictureError`.
     """
-    return of_dataset(pictures.find_pictures, folder)
+    try:
+        return read(path)
+    except PictureError as err:
+        raise DatasetError(str(err)) from err
 
 
-def read_rgb(path: Path) -> Image8:
-    """Read a picture as HxWx3 uint8 RGB.
-
-    Raises:
-        DatasetError: missing, or no picture.
-    """
-    return of_dataset(pictures.read_rgb, path)
-
-
-def read_grey(path: Path) -> Image8:
-    """Read a picture as HxW uint8.
-
-    Raises:
-        DatasetError: missing, or no picture.
-    """
-    return of_dataset(pictures.read_grey, path)
+images = functools.partial(of_dataset, pictures.find_pictures)
+"""The picture files under a folder by their names, as `pictures.find_pictures` has them."""
+read_rgb = functools.partial(of_dataset, pictures.read_rgb)
+"""A picture as HxWx3 uint8 RGB."""
+read_grey = functools.partial(of_dataset, pictures.read_grey)
+"""A picture as HxW uint8."""
 
 
 def read_thermal(path: Path) -> Image8:
@@ -145,15 +138,3 @@ def read_four(path: Path) -> tuple[Image8, Image8]:
         )
     rgb = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2RGB)
     return np.asarray(rgb, np.uint8), np.ascontiguousarray(image[..., 3])
-
-
-def of_dataset(read: Callable[[Path], Read], path: Path) -> Read:
-    """Return what `read` makes of a path.
-
-    Raises:
-        DatasetError: with the text of its `PictureError`.
-    """
-    try:
-        return read(path)
-    except PictureError as err:
-        raise DatasetError(str(err)) from err
