@@ -260,13 +260,15 @@ def _largest(
 
 def _read(args: argparse.Namespace, count: int) -> list[Pictures]:
     """Read at most `count` pairs, evenly spaced."""
-    if not is_bag(args.source):
-        folder = FolderPairs(args.source, limit=count)
-        return [Pictures(*folder.pair(index)) for index in range(len(folder.names))]
-    rgb, thermal = camera_topics(summarize(args.source), args.rgb_topic, args.thermal_topic)
-    # Before a calibration the clocks are not set either, so frames may lie further apart.
-    config = PairingConfig(tolerance_ns=_FURTHEST_NS)
-    with closing(BagPairs(args.source, rgb.name, thermal.name, config)) as pairs:
+    source: FolderPairs | BagPairs
+    if is_bag(args.source):
+        rgb, thermal = camera_topics(summarize(args.source), args.rgb_topic, args.thermal_topic)
+        # Before a calibration the clocks are not set either, so frames may lie further apart.
+        config = PairingConfig(tolerance_ns=_FURTHEST_NS)
+        source = BagPairs(args.source, rgb.name, thermal.name, config)
+    else:
+        source = FolderPairs(args.source)
+    with closing(source) as pairs:
         spread = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
         return [Pictures(*pairs.read(index).arrays()) for index in spread.tolist()]
 

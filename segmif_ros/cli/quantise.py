@@ -55,7 +55,7 @@ def folder_pairs(
             raise ClipError(f"{names} lists {shown}, expected names of pairs in {folder}")
         wanted = [places[name] for name in listed]
     spread = np.linspace(0, len(wanted) - 1, min(count, len(wanted))).round().astype(int)
-    return _with_blanks([_ready(*source.pair(wanted[i]), size) for i in spread])
+    return _with_blanks([_ready(*source.read(wanted[i]).arrays(), size) for i in spread])
 
 
 def rig_pairs(size: tuple[int, int], count: int) -> list[Pair]:

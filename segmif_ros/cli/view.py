@@ -34,6 +34,7 @@ from segmif_ros.recordings.bags import (
     is_bag,
     summarize,
 )
+from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.topics import camera_topics
 from segmif_ros.registration import Registration, load_calibration
@@ -41,7 +42,7 @@ from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.share import resolve_model
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 from segmif_ros.view.export import export_pictures, export_video
-from segmif_ros.view.frames import FolderReader, ImageSource, LiveSource, RecordedSource, ViewError
+from segmif_ros.view.frames import ImageSource, LiveSource, RecordedSource, ViewError
 from segmif_ros.view.perceived import PairReader, PerceivedSource, RecordedResults, result_topics
 from segmif_ros.view.server import ViewServer
 
@@ -139,7 +140,7 @@ def _recorded(args: argparse.Namespace) -> RecordedSource:
     if (path / "report.json").is_file():
         return ReportPictures(path)
     if path.is_dir() and (path / "visible").is_dir():
-        return _perceived(args, FolderReader(path))
+        return _perceived(args, FolderPairs(path))
     raise ViewError(
         f"{str(path)!r} is no bag (.mcap, .db3 or a folder with metadata.yaml), no folder with "
         "visible/ and infrared/, and no report of `segmif evaluate`"

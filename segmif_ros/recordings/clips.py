@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.frames import Image8
+from segmif_ros.frames import Pair
 from segmif_ros.images.pictures import (
     PictureError,
     find_pictures,
@@ -205,6 +205,7 @@ class FolderPairs:
         first = [_picture(read_unchanged, side[names[0]]) for side in (visible, infrared)]
         notes += swap_notes(first[0], first[1], ("visible/", "infrared/"))
         self.notes: tuple[str, ...] = tuple(notes)
+        self.title = folder.resolve().name
         self._period_ns = round(1e9 / rate_hz)
         self._names = names
         self._visible, self._infrared, self._labels = visible, infrared, marked
@@ -219,15 +220,30 @@ class FolderPairs:
         """Names of the pairs in order, without extension."""
         return tuple(self._names)
 
-    def pair(self, index: int) -> tuple[Image8, NDArray[Any]]:
-        """Return the RGB (HxWx3 uint8) and the thermal picture (HxW) of one pair.
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self._names)
+
+    def time_s(self, index: int) -> float:
+        """Return the time of a pair, which follows from the rate."""
+        return index * self._period_ns / 1e9
+
+    def caption(self, index: int) -> str:
+        """Return the name of a pair."""
+        return self._names[index]
+
+    def read(self, index: int) -> Pair:
+        """Return one pair; pictures have no stamps, so the first one has 1 s.
 
         Raises:
             ClipError: a picture turns out to be unreadable.
         """
-        name = self._names[index]
+        name, stamp_ns = self._names[index], round(1e9 * (1.0 + self.time_s(index)))
         rgb = _picture(read_rgb, self._visible[name])
-        return rgb, _picture(read_thermal, self._infrared[name])
+        return Pair(rgb, _picture(read_thermal, self._infrared[name]), stamp_ns, stamp_ns)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def __iter__(self) -> Iterator[StampedImage]:
         """Yield thermal, RGB and, if there is one, labels of each pair with equal stamps."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import cv2
@@ -13,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.bundle import LabelClass
-from segmif_ros.frames import Image8, Pair, ThermalImage
+from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.pictures import encode_picture
-from segmif_ros.recordings.clips import FolderPairs
 from segmif_ros.registration import Registration
 from segmif_ros.registration.warp import RemapTable
 from segmif_ros.thermal import ThermalSettings
@@ -164,6 +162,10 @@ class ImageSource(RecordedSource, Protocol):
         """
         ...
 
+    def frame(self, index: int) -> ViewFrame:
+        """Return one frame, encoded; raises as `images`."""
+        return encoded(self.images(index))
+
 
 @runtime_checkable
 class LiveSource(Protocol):
@@ -219,46 +221,3 @@ def png(image: Image8) -> Picture:
     # Level 1 with run-length matching: a mask of VGA in 1 ms and 5 kB; higher levels save little.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, 3]
     return Picture("png", encode_picture(image, ".png", options))
-
-
-_RATE_HZ = 10.0
-"""Pictures have no stamps; so many a second are shown."""
-
-
-class FolderReader:
-    """A `PairReader` over files of the same name."""
-
-    def __init__(self, folder: Path) -> None:
-        """Match the files.
-
-        Raises:
-            ClipError: a folder is missing, or nothing matches.
-        """
-        self._pairs = FolderPairs(folder, rate_hz=_RATE_HZ)
-        self.notes = self._pairs.notes
-        self.title = folder.resolve().name
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs.names)
-
-    def time_s(self, index: int) -> float:
-        """Return the pretended time."""
-        return index / _RATE_HZ
-
-    def caption(self, index: int) -> str:
-        """Return the file's name."""
-        return self._pairs.names[index]
-
-    def read(self, index: int) -> Pair:
-        """Read both pictures.
-
-        Raises:
-            ClipError: one cannot be read.
-        """
-        rgb, thermal = self._pairs.pair(index)
-        stamp_ns = round(1e9 * (1.0 + self.time_s(index)))
-        return Pair(rgb, thermal, stamp_ns, stamp_ns)
-
-    def close(self) -> None:
-        """Nothing is open."""

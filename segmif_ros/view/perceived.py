@@ -17,7 +17,7 @@ from segmif_ros.recordings.clips import ClipError
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.registration import Registration, RegistrationError
 from segmif_ros.thermal import ThermalError, ThermalNormaliser, ThermalSettings
-from segmif_ros.view.frames import Heat, ViewError, ViewFrame, ViewImages, encoded
+from segmif_ros.view.frames import Heat, ImageSource, ViewError, ViewImages
 
 
 class PairReader(Protocol):
@@ -50,7 +50,7 @@ class PairReader(Protocol):
         ...
 
 
-class PerceivedSource:
+class PerceivedSource(ImageSource):
     """An `ImageSource` that runs pairs through the engine.
 
     The thermal rendering follows the scene from frame to frame as in the node. After a jump it
@@ -62,7 +62,7 @@ class PerceivedSource:
     ) -> None:
         """Take over `pairs` and `perceiver`; `close` frees both."""
         self.title = pairs.title
-        self.classes: Sequence[LabelClass] = tuple(classes)
+        self.classes = tuple(classes)
         self._pairs, self._perceiver = pairs, perceiver
         self._last: int | None = None
         self._lock = Lock()
@@ -113,14 +113,6 @@ class PerceivedSource:
         settings, registration = perceiver.normaliser.settings, perceiver.registration
         return None if raw is None else Heat.of(raw, settings, registration)
 
-    def frame(self, index: int) -> ViewFrame:
-        """Return one pair and what the engine made of it, encoded.
-
-        Raises:
-            ViewError: as `images`.
-        """
-        return encoded(self.images(index))
-
     def close(self) -> None:
         """Free the engine and the files."""
         self._perceiver.close()
@@ -144,7 +136,7 @@ def result_topics(summary: BagSummary) -> dict[str, str]:
     return {}
 
 
-class RecordedResults:
+class RecordedResults(ImageSource):
     """An `ImageSource` of the pairs whose results lie in the bag."""
 
     def __init__(
@@ -174,7 +166,7 @@ class RecordedResults:
         fused = next(topic for topic, name in topics.items() if name == "fused")
         labels = f"{fused.removesuffix('fused')}labels"
         told = pairs.first_text(labels)
-        self.classes: Sequence[LabelClass] = tuple(classes)
+        self.classes = tuple(classes)
         if told is not None:
             try:
                 _, self.classes = parse_labels(told)
@@ -232,14 +224,6 @@ class RecordedResults:
             confidence,
             heat=Heat.of(counts, self._thermal, self._registration),
         )
-
-    def frame(self, index: int) -> ViewFrame:
-        """Return one pair and its results, encoded.
-
-        Raises:
-            ViewError: as `images`.
-        """
-        return encoded(self.images(index))
 
     def close(self) -> None:
         """Close the bag."""

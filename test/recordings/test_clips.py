@@ -166,7 +166,7 @@ def test_damaged_pictures_are_named(tmp_path):
     with pytest.raises(ClipError, match=r"a\.png: 0 bytes are no PNG"):
         list(FolderPairs(tmp_path))
     with pytest.raises(ClipError, match=r"a\.png: 0 bytes are no PNG"):
-        FolderPairs(tmp_path).pair(0)
+        FolderPairs(tmp_path).read(0)
 
 
 @pytest.mark.data

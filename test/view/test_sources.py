@@ -18,7 +18,7 @@ from segmif_ros.evaluation.results_bag import ResultBag
 from segmif_ros.pairing import PairingConfig
 from segmif_ros.perceiver import Perceiver
 from segmif_ros.recordings.bags import BagError, BagReader, summarize
-from segmif_ros.recordings.clips import StampedImage
+from segmif_ros.recordings.clips import FolderPairs, StampedImage
 from segmif_ros.recordings.pairs import BagPairs
 from segmif_ros.recordings.video import VideoError
 from segmif_ros.recordings.writer import write_bag
@@ -26,7 +26,7 @@ from segmif_ros.registration import Calibration, Registration
 from segmif_ros.report.pictures import ReportPictures
 from segmif_ros.thermal import ThermalSettings
 from segmif_ros.view.export import export_pictures, export_video
-from segmif_ros.view.frames import FolderReader, Heat, ViewError
+from segmif_ros.view.frames import Heat, ViewError
 from segmif_ros.view.perceived import PerceivedSource, RecordedResults, result_topics
 
 START = 1_700_000_000_000_000_000
@@ -125,7 +125,7 @@ def test_a_folder_is_shown_by_its_names(tmp_path, perceiver, loaded_bundle):
         for name in ("a", "b"):
             cv2.imwrite(str(tmp_path / side / f"{name}.png"), image)
     classes = loaded_bundle.manifest.classes
-    source = PerceivedSource(FolderReader(tmp_path), perceiver, classes)
+    source = PerceivedSource(FolderPairs(tmp_path), perceiver, classes)
     assert [source.images(index).caption for index in range(len(source))] == ["a", "b"]
     np.testing.assert_array_equal(source.images(1).visible, rgb(2))
     source.close()
