@@ -19,8 +19,7 @@ from segmif_ros.evaluation.settings import (
     DriveSettings,
     SettingsError,
     node_parameters,
-    pairing_config,
-    thermal_settings,
+    with_parameters,
 )
 from segmif_ros.parameters import SPECS
 from segmif_ros.report.verdict import Requirement, RequirementError, requirement
@@ -258,24 +257,17 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
             values = node_parameters(read_yaml(args.params), f"/{args.node.strip('/')}")
         except (DocumentError, SettingsError) as err:
             raise SettingsError(f"--params {args.params}: {err}") from err
-    given = {
-        name: value
-        for name in ("model", "engine", "thermal_mode", *_OFTEN_GIVEN)
-        if (value := getattr(args, name)) is not None
-    }
-    values |= given
-    if args.threads is not None:
-        values["engine_threads"] = args.threads
+    options = {name: name for name in ("model", "engine", "thermal_mode", *_OFTEN_GIVEN)}
+    for name, option in {**options, "engine_threads": "threads"}.items():
+        if getattr(args, option) is not None:
+            values[name] = getattr(args, option)
     calibration = args.calibration or values.get("calibration_file") or None
     labels, topic = args.labels, None
     if labels is not None and labels.startswith("/") and not Path(labels).is_dir():
         labels, topic = None, labels
-    return DriveSettings(
+    return with_parameters(
+        values,
         model=str(resolve_model(str(values.get("model", SHIPPED))).resolve()),
-        engine=str(values.get("engine", "auto")),
-        engine_threads=int(values.get("engine_threads", 0)),
-        engine_precision=str(values.get("engine_precision", "auto")),
-        engine_device=str(values.get("engine_device", "CPU")),
         rgb_topic=args.rgb_topic,
         thermal_topic=args.thermal_topic,
         label_topic=topic,
@@ -283,10 +275,7 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         boxes=_absolute(args.boxes),
         box_classes=tuple(n.strip() for n in args.box_classes.split(",") if n.strip()),
         protocol=args.protocol,
-        pairing=pairing_config(values),
-        thermal=thermal_settings(values),
         calibration=_absolute(calibration),
-        confidence_threshold=float(values.get("confidence_threshold", 0.0)),
         rows=args.rows,
         light=args.light,
         metrics_every=METRICS_EVERY if args.metrics_every is None else args.metrics_every,
@@ -294,9 +283,6 @@ def settings_of(args: argparse.Namespace) -> DriveSettings:
         write_bag=_absolute(args.write_bag),
         bag_inputs=not args.no_bag_inputs,
         points_topic=args.points_topic,
-        points_tolerance_ms=float(
-            values.get("points_tolerance_ms", SPECS["points_tolerance_ms"].default)
-        ),
     )
 
 

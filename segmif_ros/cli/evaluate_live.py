@@ -20,11 +20,11 @@ from segmif_ros.cli.command_line import say
 from segmif_ros.cli.demo_session import DemoSession, DemoSessionError
 from segmif_ros.cli.demo_sources import BagSource
 from segmif_ros.cli.managed_process import private_domain
-from segmif_ros.evaluation.kept_pictures import PairImages, encoded
+from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.evaluation.run import DriveError
 from segmif_ros.evaluation.scores import DriveScores, EvaluatedPair
 from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of
-from segmif_ros.evaluation.state import BagResult, Status, StoredPicture
+from segmif_ros.evaluation.state import BagResult, Status, source_facts, stored_pictures
 from segmif_ros.recordings.bags import BagError
 from segmif_ros.recordings.closable_queue import ClosableQueue
 from segmif_ros.recordings.recording import FrameSet
@@ -179,10 +179,6 @@ def _play(
 
 def _result(source: BagSource, live: LiveScores, run: RunReport, warmup_ms: float) -> BagResult:
     scores, summary = live.scores, source.summary
-    pictures = tuple(
-        StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
-        for kind, kept in scores.gallery.pictures()
-    )
     notes = [*run.notes, *summary.notes]
     if live.uncounted:
         notes.append(
@@ -202,12 +198,7 @@ def _result(source: BagSource, live: LiveScores, run: RunReport, warmup_ms: floa
         reason="; ".join(summary.damage)
         if scores.evaluated
         else "no result came out of the node; see log/",
-        source={
-            "bytes": summary.size_bytes,
-            "start_ns": summary.start_ns,
-            "duration_s": summary.duration_ns / 1e9,
-            "topics": {"rgb": source.rgb_topic, "thermal": source.thermal_topic},
-        },
+        source=source_facts(summary, {"rgb": source.rgb_topic, "thermal": source.thermal_topic}),
         pairs={
             "received": dict(run.received),
             "expected": run.pairs_in,
@@ -222,7 +213,7 @@ def _result(source: BagSource, live: LiveScores, run: RunReport, warmup_ms: floa
             "engine_s": (inference.p50 if inference and inference.p50 else warmup_ms) / 1e3,
         },
         engine=dict(run.model),
-        pictures=pictures,
+        pictures=stored_pictures(scores.gallery),
         notes=tuple(notes),
     )
 

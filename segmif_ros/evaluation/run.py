@@ -21,15 +21,16 @@ from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.dataset_scores import with_one_camera
 from segmif_ros.evaluation.ground_truth import LabelError, open_truth
-from segmif_ros.evaluation.kept_pictures import PairImages, encoded
+from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.evaluation.results_bag import DerivedMessages, DrivePoints, ResultBag
 from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, EvaluatedPair, Histogram
 from segmif_ros.evaluation.state import (
     INTERRUPTED,
     BagResult,
     Status,
-    StoredPicture,
+    source_facts,
     stamp_figures,
+    stored_pictures,
 )
 from segmif_ros.frames import Image8, Pair
 from segmif_ros.images.raw import objection
@@ -326,10 +327,6 @@ class _Run:
         source, scores = self._source, self._scores
         summary = source.summary
         status, reason = self._status()
-        pictures = tuple(
-            StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
-            for kind, kept in scores.gallery.pictures()
-        )
         dropped = _dropped(source)
         if self._failed:
             dropped[FAILED] = sum(self._failed.values())
@@ -338,12 +335,7 @@ class _Run:
             path=str(summary.path),
             status=status,
             reason=reason,
-            source={
-                "bytes": summary.size_bytes,
-                "start_ns": summary.start_ns,
-                "duration_s": summary.duration_ns / 1e9,
-                "topics": dict(source.topics),
-            },
+            source=source_facts(summary, source.topics),
             pairs={
                 "received": dict(source.received),
                 "expected": source.pairs if limited else min(source.received.values()),
@@ -357,7 +349,7 @@ class _Run:
             series=self._series.state(),
             timing={"wall_s": wall_s, "engine_s": self._engine_s / max(scores.evaluated, 1)},
             engine=self._bench.describe(),
-            pictures=pictures,
+            pictures=stored_pictures(scores.gallery),
             notes=self._notes(),
             interrupted=self._interrupted,
         )

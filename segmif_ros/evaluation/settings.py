@@ -139,33 +139,6 @@ class DriveSettings:
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def pairing_config(values: Mapping[str, Any]) -> PairingConfig:
-    """Build from the node's parameters that pairing depends on; what is absent has its default.
-
-    Raises:
-        SettingsError: a value that the node would refuse as well.
-    """
-    config: PairingConfig = _part("pairing", values)
-    return config
-
-
-def thermal_settings(values: Mapping[str, Any]) -> ThermalSettings:
-    """Build from the node's parameters that begin with "thermal_"; the rest have their defaults.
-
-    Raises:
-        SettingsError: a value that the node would refuse as well.
-    """
-    settings: ThermalSettings = _part("thermal", values)
-    return settings
-
-
-def _part(name: str, values: Mapping[str, Any]) -> Any:
-    try:
-        return part(name, values)
-    except ParameterError as err:
-        raise SettingsError(str(err)) from err
-
-
 _CALIBRATION = "calibration_file"
 _WHOLE = (
     *("model", "engine", "engine_threads", "engine_precision", "engine_device", _CALIBRATION),
@@ -177,6 +150,25 @@ PARAMETERS = frozenset(
     if name in _WHOLE or spec.place[0] in ("pairing", "thermal")
 )
 """The node's parameters that an evaluation follows."""
+
+
+def with_parameters(values: Mapping[str, Any], **others: Any) -> DriveSettings:
+    """Return settings of which some are given as the node's parameters.
+
+    Args:
+        values: parameter name -> value; what is absent has the node's default.
+        others: all other settings, with model and calibration.
+
+    Raises:
+        SettingsError: a value that the node would refuse as well.
+    """
+    own = [name for name in _WHOLE if name in values and name not in ("model", _CALIBRATION)]
+    whole: dict[str, Any] = {name: type(SPECS[name].default)(values[name]) for name in own}
+    try:
+        parts = {name: part(name, values) for name in ("pairing", "thermal")}
+    except ParameterError as err:
+        raise SettingsError(str(err)) from err
+    return DriveSettings(**whole, **parts, **others)
 
 
 def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:

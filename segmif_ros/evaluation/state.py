@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from segmif_ros.documents import read_json
-from segmif_ros.evaluation.kept_pictures import Kind
+from segmif_ros.evaluation.kept_pictures import Gallery, Kind, encoded
 from segmif_ros.evaluation.settings import DriveSettings
 from segmif_ros.outputs import written_aside
+from segmif_ros.recordings.bags import BagSummary
 from segmif_ros.sync.timing import StreamTiming
 
 Status = Literal["ok", "partial", "skipped"]
@@ -85,19 +86,33 @@ class BagResult:
     interrupted: bool = False
 
 
+def stored_pictures(gallery: Gallery) -> tuple[StoredPicture, ...]:
+    """Encode the pairs that were kept of a bag."""
+    return tuple(
+        StoredPicture(kind, kept.stamp_ns, kept.score, kept.why, encoded(kept.images))
+        for kind, kept in gallery.pictures()
+    )
+
+
+def source_facts(summary: BagSummary, topics: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a report holds about a bag."""
+    return {
+        "bytes": summary.size_bytes,
+        "start_ns": summary.start_ns,
+        "duration_s": summary.duration_ns / 1e9,
+        "topics": dict(topics),
+    }
+
+
 def stamp_figures(timings: Mapping[str, StreamTiming]) -> dict[str, Any]:
     """Return what a report holds about the stamps of each camera."""
+    names = (
+        *("rate_hz", "jitter_ms", "longest_gap_ms", "dropped"),
+        *("out_of_order", "repeated_stamps", "zero_stamps"),
+    )
     return {
-        name: {
-            "rate_hz": timing.rate_hz,
-            "jitter_ms": timing.jitter_ms,
-            "longest_gap_ms": timing.longest_gap_ms,
-            "missing": timing.dropped,
-            "out_of_order": timing.out_of_order,
-            "repeated_stamps": timing.repeated_stamps,
-            "zero_stamps": timing.zero_stamps,
-        }
-        for name, timing in timings.items()
+        camera: {name.replace("dropped", "missing"): getattr(timing, name) for name in names}
+        for camera, timing in timings.items()
     }
 
 

@@ -19,8 +19,8 @@ from segmif_ros.bundle import Bundle
 from segmif_ros.cli.command_line import FINE
 from segmif_ros.cli.evaluate_live import LiveScores
 from segmif_ros.evaluation.scores import DriveScores
-from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of, pairing_config
-from segmif_ros.parameters import DEFAULTS, PARAMETERS, Settings
+from segmif_ros.evaluation.settings import DriveSettings, node_parameters_of
+from segmif_ros.parameters import DEFAULTS, PARAMETERS, Settings, part
 from segmif_ros.recordings.recording import FrameSet
 from segmif_ros.report.files import load
 from segmif_ros.thermal import ThermalSettings
@@ -89,7 +89,7 @@ def test_a_recorder_never_waits_for_the_counting(tmp_path: Path, monkeypatch) ->
 def test_the_node_gets_the_settings_of_the_evaluation() -> None:
     settings = DriveSettings(
         model="m",
-        pairing=pairing_config({"tolerance_ms": 12.0, "thermal_offset_ms": -40.0}),
+        pairing=part("pairing", {"tolerance_ms": 12.0, "thermal_offset_ms": -40.0}),
         thermal=ThermalSettings(mode="plateau", plateau=2.0),
         confidence_threshold=0.5,
         calibration="rig.yaml",
