@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.network.measure import GRAPH, IMAGES, WEIGHTS, Pair, Plan
 from segmif_ros.export.export import BytesInBytesOut, trace
+from segmif_ros.export.graph import fold_shapes
 from segmif_ros.export.rewrite import FastSegMiF, rewrite
-from segmif_ros.export.shapes import fold_shapes
 from segmif_ros.network.segmif import SegMiF
 
 LUMA_MEAN, LUMA_STD = 0.45, 0.2

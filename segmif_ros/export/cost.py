@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from segmif_ros.export.shapes import fold_shapes
-from segmif_ros.export.weights import inline_weights
+from segmif_ros.export.graph import fold_shapes, inline_weights
 
 _FREE = frozenset({"Constant", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Shape"})
 """Operators that move no data in any runtime."""

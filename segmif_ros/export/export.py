@@ -22,9 +22,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from segmif_ros.bundle import Bundle, LabelClass, Manifest
 from segmif_ros.export.bundle_writer import store_bundle
+from segmif_ros.export.graph import fold_shapes, halve_weights, inline_weights
 from segmif_ros.export.rewrite import rewrite
-from segmif_ros.export.shapes import fold_shapes
-from segmif_ros.export.weights import halve_weights, inline_weights
 from segmif_ros.network.compact import CompactSegMiF
 from segmif_ros.network.folding import BLOCK, FOLDED
 from segmif_ros.network.segmif import SegMiF, upsample_logits

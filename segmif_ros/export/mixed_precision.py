@@ -13,8 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from segmif_ros.export.shapes import fold_shapes
-from segmif_ros.export.weights import inline_weights
+from segmif_ros.export.graph import fold_shapes, inline_weights
 
 ISLAND_OPERATORS = ("LayerNormalization", "Softmax")
 """Sums of squares overflow float16, exponentials lose their differences."""

@@ -19,9 +19,8 @@ from segmif_ros.engines import open_engine
 from segmif_ros.engines.gate import GateResult
 from segmif_ros.engines.reference import check_engine
 from segmif_ros.export.bundle_writer import add_model
+from segmif_ros.export.graph import fold_shapes, inline_weights
 from segmif_ros.export.mixed_precision import to_mixed_float16
-from segmif_ros.export.shapes import fold_shapes
-from segmif_ros.export.weights import inline_weights
 from segmif_ros.frames import Image8
 
 # Weights get a scale for each output channel, activations one for each tensor, taken from the

@@ -11,7 +11,7 @@ from released_checkpoint import network
 from torch.nn import functional as F
 
 from segmif_ros.export.export import export_onnx, trace
-from segmif_ros.export.shapes import fold_shapes
+from segmif_ros.export.graph import fold_shapes
 
 
 class Resizing(torch.nn.Module):

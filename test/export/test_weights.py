@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from segmif_ros.export.weights import halve_weights, inline_weights
+from segmif_ros.export.graph import halve_weights, inline_weights
 
 
 def graph_with_detours() -> onnx.ModelProto:

@@ -31,10 +31,10 @@ from segmif_ros.engines.tensorrt.build import Recipe, build, recipes
 from segmif_ros.export.bundle_writer import add_model, store_bundle
 from segmif_ros.export.confidence import set_temperatures
 from segmif_ros.export.export import BytesInBytesOut, trace
+from segmif_ros.export.graph import fold_shapes
 from segmif_ros.export.mixed_precision import to_mixed_float16
 from segmif_ros.export.precision import PLANS, quantise
 from segmif_ros.export.rewrite import rewrite
-from segmif_ros.export.shapes import fold_shapes
 from segmif_ros.network.variants import build as build_network
 
 KEEP = next(iter(PLANS.values()))
