@@ -37,6 +37,11 @@ class BoxClasses:
     ids: Mapping[int, int | None]
     told: str
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Ids of the masks that boxes may have."""
+        return tuple(sorted({own for own in self.ids.values() if own is not None}))
+
     @classmethod
     def named(cls, names: Sequence[str], classes: Sequence[LabelClass], owner: str) -> BoxClasses:
         """Take names of classes in the order of the ids, "-" for one that is left out.

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -37,6 +38,8 @@ _FIRST_STAMP = 10**12
 """Smaller numbers count images: as a stamp it would be 17 minutes after 1970 began."""
 _PARTS = re.compile(r"^(\d{9,})[._-](\d{1,9})$")
 _NUMBER = re.compile(r"(\d+)$")
+
+Truth = TypeVar("Truth")
 
 
 class LabelError(ValueError):
@@ -105,61 +108,61 @@ class TopicLabels:
                 self._held.append((own_ns, message))
 
 
-class FolderLabels:
-    """Label pictures in a folder."""
+class FolderTruth(Generic[Truth]):
+    """Files of a folder, found by stamp or by number."""
 
-    def __init__(self, folder: Path) -> None:
-        """List the folder.
-
-        Raises:
-            LabelError: no folder, no pictures, or names that say neither stamp nor number.
-        """
-        self._files = _Files(folder, SUFFIXES)
-
-    def of(self, pair: RecordedPair) -> Image8 | None:
-        """See `Labels.of`."""
-        path = self._files.of(pair)
-        if path is None:
-            return None
-        try:
-            return ids_of(read_labels(path), str(path))
-        except PictureError as err:
-            raise LabelError(str(err)) from err
-
-    def close(self) -> None:
-        """See `Labels.close`."""
-
-
-class FolderBoxes:
-    """Box files in a folder: a line an object, `class cx cy w h`, parts of the image's size."""
-
-    def __init__(self, folder: Path, classes: BoxClasses) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        suffixes: frozenset[str],
+        read: Callable[[Path, RecordedPair], Truth],
+    ) -> None:
         """List the folder.
 
         Args:
-            folder: with .txt files.
-            classes: what the ids in the files are in the model's masks.
+            folder: with a file for each image.
+            suffixes: of these files.
+            read: returns what a file says about a pair.
 
         Raises:
             LabelError: no folder, no files, or names that say neither stamp nor number.
         """
-        self._files = _Files(folder, frozenset({".txt"}))
-        self._classes = classes
-        self.labels = tuple(sorted({own for own in classes.ids.values() if own is not None}))
+        if not folder.is_dir():
+            raise LabelError(f"{str(folder)!r} is no folder; give one with a file for each image")
+        files = sorted(
+            f for f in folder.iterdir() if f.suffix.lower() in suffixes and f.name != NAMES_FILE
+        )
+        keys = {key: file for file in files if (key := _key(file.stem)) is not None}
+        if not keys:
+            raise LabelError(
+                f"{str(folder)!r} holds no file named after a stamp or a number "
+                f"({len(files)} of type {', '.join(sorted(suffixes))}); name it "
+                "1700000000123456789.png after the stamp of its RGB image, or 000012.png after "
+                "its number from 0"
+            )
+        self._by_stamp = max(keys) >= _FIRST_STAMP
+        self._files = keys
+        self._stamps = np.array(sorted(keys), np.int64)
 
-    def of(self, pair: RecordedPair) -> tuple[Box, ...] | None:
-        """Return the boxes of a pair in pixels of its RGB image, None if it has no file.
+        self._read = read
+
+    def of(self, pair: RecordedPair) -> Truth | None:
+        """Return what there is about a pair, None if it has no file.
 
         Raises:
-            LabelError: a line that is no box.
+            LabelError: it cannot be used.
         """
-        path = self._files.of(pair)
-        if path is None:
-            return None
+        path = self._files.get(pair.number)
+        if self._by_stamp:
+            nearest = int(self._stamps[np.abs(self._stamps - pair.stamp_ns).argmin()])
+            path = self._files[nearest] if abs(nearest - pair.stamp_ns) <= SAME_STAMP_NS else None
         try:
-            return read_boxes(path, pair.rgb.shape[:2], self._classes)
-        except DatasetError as err:
+            return None if path is None else self._read(path, pair)
+        except (DatasetError, PictureError) as err:
             raise LabelError(str(err)) from err
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def ids_of(labels: Any, source: str) -> Image8:
@@ -196,34 +199,6 @@ def at_size_of(labels: Image8, mask: Image8) -> Image8:
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-class _Files:
-    """Files of a folder by stamp or by number."""
-
-    def __init__(self, folder: Path, suffixes: frozenset[str]) -> None:
-        if not folder.is_dir():
-            raise LabelError(f"{str(folder)!r} is no folder; give one with a file for each image")
-        files = sorted(
-            f for f in folder.iterdir() if f.suffix.lower() in suffixes and f.name != NAMES_FILE
-        )
-        keys = {key: file for file in files if (key := _key(file.stem)) is not None}
-        if not keys:
-            raise LabelError(
-                f"{str(folder)!r} holds no file named after a stamp or a number "
-                f"({len(files)} of type {', '.join(sorted(suffixes))}); name it "
-                "1700000000123456789.png after the stamp of its RGB image, or 000012.png after "
-                "its number from 0"
-            )
-        self._by_stamp = max(keys) >= _FIRST_STAMP
-        self._files = keys
-        self._stamps = np.array(sorted(keys), np.int64)
-
-    def of(self, pair: RecordedPair) -> Path | None:
-        if not self._by_stamp:
-            return self._files.get(pair.number)
-        nearest = int(self._stamps[np.abs(self._stamps - pair.stamp_ns).argmin()])
-        return self._files[nearest] if abs(nearest - pair.stamp_ns) <= SAME_STAMP_NS else None
-
-
 def _key(stem: str) -> int | None:
     parts = _PARTS.match(stem)
     if parts is not None:
@@ -235,7 +210,7 @@ def _key(stem: str) -> int | None:
 
 def open_truth(
     settings: DriveSettings, path: Path, bundle: Bundle
-) -> tuple[Labels | None, FolderBoxes | None]:
+) -> tuple[Labels | None, FolderTruth[tuple[Box, ...]] | None]:
     """Open the truth of one bag: a folder of many bags holds a folder for each, by its name.
 
     Raises:
@@ -246,11 +221,16 @@ def open_truth(
     if settings.label_topic:
         labels = TopicLabels(path, settings.label_topic)
     elif settings.labels:
-        labels = FolderLabels(_own_folder(Path(settings.labels), path))
+        folder = _own_folder(Path(settings.labels), path)
+        labels = FolderTruth(folder, SUFFIXES, lambda file, _: ids_of(read_labels(file), str(file)))
     boxes = None
     if settings.boxes:
-        folder = _own_folder(Path(settings.boxes), path)
-        boxes = FolderBoxes(folder, box_classes(settings, bundle))
+        folder, classes = _own_folder(Path(settings.boxes), path), box_classes(settings, bundle)
+        boxes = FolderTruth(
+            folder,
+            frozenset({".txt"}),
+            lambda file, pair: read_boxes(file, pair.rgb.shape[:2], classes),
+        )
     return labels, boxes
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from segmif_ros.engines.base import EngineError, one_line
 from segmif_ros.evaluation.context import EvaluationContext
 from segmif_ros.evaluation.dataset_scores import with_one_camera
-from segmif_ros.evaluation.ground_truth import LabelError, open_truth
+from segmif_ros.evaluation.ground_truth import LabelError, box_classes, open_truth
 from segmif_ros.evaluation.kept_pictures import PairImages
 from segmif_ros.evaluation.results_bag import DerivedMessages, DrivePoints, ResultBag
 from segmif_ros.evaluation.scores import DownsampledTable, DriveScores, EvaluatedPair, Histogram
@@ -140,7 +140,7 @@ class _Run:
         self._scores = DriveScores(bench.settings, bench.bundle.manifest.classes, bench.protocols)
         self._labels, self._boxes = open_truth(bench.settings, source.summary.path, bench.bundle)
         if self._boxes is not None:
-            self._scores.box_labels = self._boxes.labels
+            self._scores.box_labels = box_classes(bench.settings, bench.bundle).labels
         self._ahead: ClosableQueue[_Ahead] = ClosableQueue(1)
         self._found: ClosableQueue[_Result] = ClosableQueue(2)
         self._errors: list[BaseException] = []
