@@ -72,7 +72,7 @@ class Level:
         self, rgb: Sequence[NDArray[Any]], thermal: Sequence[NDArray[Any]], width: int
     ) -> None:
         self.factor = max(rgb[0].shape[1] / width, 1.0)
-        self.rgb = [_less_below(orientation_field(shrink(image, self.factor))) for image in rgb]
+        self.rgb = [less_below(orientation_field(shrink(image, self.factor))) for image in rgb]
         # Both at about one resolution; what the thermal camera does not resolve is left as it is.
         self.thermal_factor = max(thermal[0].shape[1] / width, 1.0)
         self.masks = [shrink(has_data(image), self.thermal_factor) for image in thermal]
@@ -163,7 +163,7 @@ def _filled(image: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
     return np.asarray(np.where(whole > 0.0, image, around), np.float32)
 
 
-def _less_below(field: Field) -> Field:
+def less_below(field: Field) -> Field:
     """Reduce the weight of the ground: it is near, and shifted against the rest by parallax."""
     rows = np.linspace(0.0, 1.0, len(field))
     weight = np.interp(rows, (0.55, 1.0), (1.0, _GROUND_WEIGHT)).astype(np.float32)

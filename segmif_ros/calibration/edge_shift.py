@@ -20,7 +20,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.calibration.edge_agreement import Field, has_data, inside, orientation_field, shrink
+from segmif_ros.calibration.edge_agreement import (
+    Field,
+    has_data,
+    inside,
+    less_below,
+    orientation_field,
+    shrink,
+)
 from segmif_ros.frames import Image8
 
 WIDTH = 320
@@ -35,8 +42,6 @@ _ROLL_GAIN = 2.0
 """How much better a roll must be than a mere shift, in deviations of chance."""
 _PEAK_PX = 7
 """How far a peak reaches; what is beyond is chance."""
-_GROUND_WEIGHT = 0.1
-"""What an edge on the lowest row counts: the ground is near, parallax shifts it."""
 _SCENE_FACTOR = 4
 
 Surface = NDArray[np.float32]
@@ -161,7 +166,7 @@ def _fields(
     """RGB edges, the same with less weight on the ground, thermal edges with a border of zeros."""
     field = orientation_field(shrink(grey, factor))
     warm = orientation_field(shrink(thermal, factor)) * inside(shrink(data, factor))[..., None]
-    return field, _less_below(field), np.pad(warm, ((REACH, REACH), (REACH, REACH), (0, 0)))
+    return field, less_below(field), np.pad(warm, ((REACH, REACH), (REACH, REACH), (0, 0)))
 
 
 def _power(seen: Field, warm: Field) -> np.float32:
@@ -270,9 +275,3 @@ def _vertex(before: float, top: float, after: float) -> float:
     """Where the parabola through three points is highest, from the middle one, -0.5 to 0.5."""
     bend = float(before) - 2.0 * float(top) + float(after)
     return 0.0 if bend >= 0.0 else 0.5 * (float(before) - float(after)) / bend
-
-
-def _less_below(field: Field) -> Field:
-    rows = np.linspace(0.0, 1.0, len(field))
-    weight = np.interp(rows, (0.55, 1.0), (1.0, _GROUND_WEIGHT)).astype(np.float32)
-    return np.asarray(field * weight[:, None, None], np.float32)

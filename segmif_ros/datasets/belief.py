@@ -18,11 +18,9 @@ A pixel of unknown class still excludes some road users, see `sample.POSSIBLE`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segmif_ros.datasets.sample import (
     BACKGROUND,
@@ -38,8 +36,6 @@ from segmif_ros.datasets.sample import (
 from segmif_ros.frames import Image8
 from segmif_ros.metrics.boxes import BOX_HIT, Box
 
-Area = NDArray[np.bool_]
-
 _KNOWN_IDS = (*range(15), *range(VAGUE, BACKGROUND + 1), IGNORE)
 MARGIN = 3
 """Pixels around a box where its class is not forbidden: the cameras see a person from two places,
@@ -53,16 +49,10 @@ _BOXED_AS = {_TRUCK: CAR, _BUS: CAR, _MOTORCYCLE: BICYCLE}
 """MSRS has one kind of box for motor vehicles and one for two wheels."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Teacher:
-    """One mask of a pair: FMB ids, 255 where it is uncertain."""
-
-    mask: Image8
-
-    def found(self, box: Box) -> bool:
-        """Return whether the mask contains the object of the box."""
-        inside = self.mask[box.top : box.bottom, box.left : box.right]
-        return bool(inside.size and (inside == box.label).mean() >= BOX_HIT)
+def _found(mask: Image8, box: Box) -> bool:
+    """Return whether a teacher's mask (FMB ids, 255 where it is uncertain) has a box's object."""
+    inside = mask[box.top : box.bottom, box.left : box.right]
+    return bool(inside.size and (inside == box.label).mean() >= BOX_HIT)
 
 
 def msrs_labels(root: Path, name: str, size: tuple[int, int], boxes: Sequence[Box]) -> Image8:
@@ -92,23 +82,23 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int], boxes: Sequence[Bo
     labels = np.full(size, IGNORE, np.uint8)
     for teacher in (city, own, street):
         if teacher is not None:
-            np.copyto(labels, teacher.mask, where=teacher.mask != IGNORE)
+            np.copyto(labels, teacher, where=teacher != IGNORE)
     labels[np.isin(labels, list(POSSIBLE))] = IGNORE
     knowing = street if best is None else best
     for box in boxes:
-        if knowing is None or not knowing.found(box):
+        if knowing is None or not _found(knowing, box):
             labels[_around(box)] = IGNORE
     teachers = [t for t in ((street, nine) if best is None else (best,)) if t is not None]
     for label in (CAR, BICYCLE, PERSON):  # what stands before something else comes last
         for teacher in teachers:
-            labels[boxed[label] & (teacher.mask == label)] = label
+            labels[boxed[label] & (teacher == label)] = label
         if own is not None and best is None:
             unseen = [
-                b for b in boxes if b.label == label and not any(t.found(b) for t in teachers)
+                b for b in boxes if b.label == label and not any(_found(t, b) for t in teachers)
             ]
             for box in unseen:
                 inside = (slice(box.top, box.bottom), slice(box.left, box.right))
-                labels[inside][own.mask[inside] == label] = label
+                labels[inside][own[inside] == label] = label
     return np.where(labels == IGNORE, _excluded(size, boxes), labels)
 
 
@@ -140,12 +130,12 @@ def street_labels(root: Path, name: str, size: tuple[int, int]) -> Image8 | None
     labels = None
     for teacher in teachers:
         if teacher is not None:
-            before = teacher.mask if labels is None else labels
-            labels = np.where(teacher.mask == IGNORE, before, teacher.mask)
+            before = teacher if labels is None else labels
+            labels = np.where(teacher == IGNORE, before, teacher)
     return labels
 
 
-def _sure(folder: Path, name: str, size: tuple[int, int]) -> _Teacher | None:
+def _sure(folder: Path, name: str, size: tuple[int, int]) -> Image8 | None:
     """Read a mask with its confidence; uncertain pixels become 255."""
     path, certainty = folder / f"{name}.png", folder / f"{name}_conf.png"
     if not path.is_file():
@@ -157,24 +147,24 @@ def _sure(folder: Path, name: str, size: tuple[int, int]) -> _Teacher | None:
     if foreign.size:
         raise DatasetError(f"{path} holds id {foreign[0]}, expected 0 to 14 of FMB, or 247 to 255")
     mask[_read(certainty, size) < STREET_CONFIDENCE] = IGNORE
-    return _Teacher(mask)
+    return mask
 
 
-def _boxed_as_people_do(teacher: _Teacher | None) -> _Teacher | None:
+def _boxed_as_people_do(teacher: Image8 | None) -> Image8 | None:
     if teacher is not None:
         for theirs, ours in _BOXED_AS.items():
-            teacher.mask[teacher.mask == theirs] = ours
+            teacher[teacher == theirs] = ours
     return teacher
 
 
-def _nine(folder: Path, name: str, size: tuple[int, int]) -> _Teacher | None:
+def _nine(folder: Path, name: str, size: tuple[int, int]) -> Image8 | None:
     path = folder / f"{name}.png"
     if not path.is_file():
         return None
     table = np.full(256, IGNORE, np.uint8)
     for theirs, ours in _MFNET.items():
         table[theirs] = ours
-    return _Teacher(table[_read(path, size)])
+    return table[_read(path, size)]
 
 
 def _read(path: Path, size: tuple[int, int]) -> Image8:
