@@ -32,7 +32,7 @@ def parser() -> Parser:
 
 def _show(args: argparse.Namespace) -> int:
     from segmif_ros.bundle import Bundle
-    from segmif_ros.export.cost import graph_cost, rows
+    from segmif_ros.export.cost import graph_cost
 
     bundle = Bundle.load(args.bundle)
     cost = graph_cost(bundle.model_path.read_bytes())
@@ -56,7 +56,14 @@ def _show(args: argparse.Namespace) -> int:
         return FINE
     print("\n".join(f"{key}: {value}" for key, value in facts))
     print()
-    print(_table([HEADER, *rows(cost)]))
+    rows = [
+        (
+            *(part.part, f"{part.parameters:,}", f"{part.gflop:.2f}"),
+            *(f"{part.weight_mb:.1f}", f"{part.written_mb:.1f}"),
+        )
+        for part in (*cost.parts, cost.total)
+    ]
+    print(_table([HEADER, *rows]))
     print(
         "\nGFLOP: convolutions and matrix products, 2 per multiply-add. Live tensors reach "
         f"{cost.peak_mb:.0f} MB, weights not counted."

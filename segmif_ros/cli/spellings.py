@@ -7,14 +7,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 
-def _any(_: str) -> bool:
-    return True
-
-
-def _is_json_file(value: str) -> bool:
-    return value.endswith(".json")
-
-
 def _is_class_list(value: str) -> bool:
     """A class list is a name or a .yaml file; a topic begins with a slash."""
     return not value.startswith("/") or value.endswith((".yaml", ".yml"))
@@ -34,7 +26,7 @@ class OldSpelling(NamedTuple):
     verbs: tuple[str, ...]
     old: str
     new: str
-    meant: Callable[[str], bool] = _any
+    meant: Callable[[str], bool] = lambda _: True
 
 
 OLD_SPELLINGS = (
@@ -53,7 +45,7 @@ OLD_SPELLINGS = (
     OldSpelling(("bag make",), "--thermal", "--thermal-video"),
     OldSpelling(("bag play",), "--rate", "--speed"),
     OldSpelling(("bag play",), "--duration", "--seconds"),
-    OldSpelling(("bench", "sync-check"), "--json", "--out", _is_json_file),
+    OldSpelling(("bench", "sync-check"), "--json", "--out", lambda value: value.endswith(".json")),
     OldSpelling(("dataset check",), "--labels", "--classes", _is_class_list),
     OldSpelling(("dataset check",), "--label-topic", "--labels"),
     OldSpelling(("dataset check",), "--out", "--write-sheet"),

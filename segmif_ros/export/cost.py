@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import onnx
 from onnx import NodeProto, TensorProto, helper
@@ -57,13 +56,8 @@ class GraphCost:
     @property
     def total(self) -> PartCost:
         """The sum of all parts."""
-        return PartCost(
-            "total",
-            sum(p.parameters for p in self.parts),
-            sum(p.gflop for p in self.parts),
-            sum(p.weight_mb for p in self.parts),
-            sum(p.written_mb for p in self.parts),
-        )
+        numbers = zip(*(astuple(part)[1:] for part in self.parts), strict=True)
+        return PartCost("total", *map(sum, numbers))
 
 
 def graph_cost(data: bytes) -> GraphCost:
@@ -119,8 +113,9 @@ class _Counter:
         for node in self.graph.node:
             row = table.setdefault(part_of(node.name), [0, 0.0, 0.0, 0.0])
             if node.op_type == "Identity" and node.input[0] in self.weights:
-                self.weights[node.output[0]] = 0  # an alias of a weight that is counted already
-                self._alias(node)
+                # An alias of a weight that is counted already.
+                self.weights[node.output[0]] = self.sizes[node.output[0]] = 0
+                self.shapes[node.output[0]] = self.shapes[node.input[0]]
                 continue
             for name in node.input:
                 if self.weights.get(name) and name not in seen and _is_float(self.graph, name):
@@ -136,10 +131,6 @@ class _Counter:
             if any(row)
         )
         return GraphCost(parts, self._peak() / 1e6)
-
-    def _alias(self, node: NodeProto) -> None:
-        self.shapes[node.output[0]] = self.shapes[node.input[0]]
-        self.sizes[node.output[0]] = 0
 
     def _macs(self, node: NodeProto) -> int:
         if node.op_type not in ("Conv", "MatMul"):
@@ -183,15 +174,3 @@ class _Counter:
 def _is_float(graph: onnx.GraphProto, name: str) -> bool:
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT16)
     return any(t.name == name and t.data_type in kinds for t in graph.initializer)
-
-
-def rows(cost: GraphCost) -> Iterator[tuple[str, str, str, str, str]]:
-    """Table lines of a cost: part, parameters, GFLOP, weights, written; the total last."""
-    for part in (*cost.parts, cost.total):
-        yield (
-            part.part,
-            f"{part.parameters:,}",
-            f"{part.gflop:.2f}",
-            f"{part.weight_mb:.1f}",
-            f"{part.written_mb:.1f}",
-        )
