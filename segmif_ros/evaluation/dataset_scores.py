@@ -8,7 +8,6 @@ alone, and both.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,22 +64,21 @@ class WorstPairs:
     def __init__(self, most: int) -> None:
         """Keep at most so many."""
         self.most = most
-        self._heap: list[tuple[float, str, Shown]] = []
+        self._kept: list[Shown] = []
 
     def wants(self, score: float) -> bool:
         """Return whether a pair of this score would be kept; infinity stands for not scored."""
-        full = len(self._heap) >= self.most
-        return math.isfinite(score) and self.most > 0 and (not full or -score > self._heap[0][0])
+        full = len(self._kept) >= self.most
+        return math.isfinite(score) and self.most > 0 and (not full or score < self._kept[-1].score)
 
     def add(self, shown: Shown) -> None:
         """Keep a pair, and drop the best one if there are too many."""
-        heapq.heappush(self._heap, (-shown.score, shown.name, shown))
-        if len(self._heap) > self.most:
-            heapq.heappop(self._heap)
+        ranked = sorted([*self._kept, shown], key=lambda each: (each.score, each.name))
+        self._kept = ranked[: self.most]
 
     def sorted(self) -> list[Shown]:
         """Return the kept pairs, the worst first."""
-        return [shown for *_, shown in sorted(self._heap, key=lambda kept: (-kept[0], kept[1]))]
+        return list(self._kept)
 
 
 class DatasetScores(Tally):

@@ -109,22 +109,18 @@ class Histogram(Tally):
         return {**found, "max": _RESOLUTION_MS * steps[-1], "count": total}
 
 
-class DownsampledTable:
+class DownsampledTable(Downsampler[list[float | None]]):
     """A table of at most `MOST_ROWS` rows, however many were offered."""
 
     def __init__(self, stride: int = 1, rows: Sequence[Sequence[float | None]] = ()) -> None:
-        """Begin empty, or with what `state` returned (which takes no more rows)."""
-        self._live: Downsampler[list[float | None]] = Downsampler(MOST_ROWS)
-        self._read = (stride, [list(row) for row in rows]) if rows else None
-
-    def add(self, row: list[float | None]) -> None:
-        """Take or skip the next row."""
-        self._live.add(row)
+        """Begin empty, or with what `state` returned."""
+        super().__init__(MOST_ROWS)
+        self._items, self._stride = [list(row) for row in rows], stride
+        self._seen = stride * len(self._items)
 
     def state(self) -> dict[str, Any]:
         """Return stride and rows for JSON."""
-        stride, rows = self._read or (self._live.stride, list(self._live.items))
-        return {"stride": stride, "rows": rows}
+        return {"stride": self.stride, "rows": list(self.items)}
 
     @staticmethod
     def joined(

@@ -25,7 +25,7 @@ from segmif_ros.report.confusion_picture import confusion_picture
 from segmif_ros.report.files import PICTURES, REPORT_FILE, RUN_FILE, finite, save
 from segmif_ros.report.html import HTML_FILE, write_html
 from segmif_ros.report.run_summary import report_head
-from segmif_ros.report.schema import validate
+from segmif_ros.report.schema import EARLIER, validate
 from segmif_ros.report.score_tables import (
     box_lines,
     calibration_lines,
@@ -127,7 +127,7 @@ def scores_file(report: Mapping[str, Any]) -> dict[str, Any]:
     boxes = report["boxes"] and {
         row: {
             split: {
-                name: {**f, "hit": f["box_recall"], "inside": f["box_precision"]}
+                name: {**f, **{old: f[new] for old, new in EARLIER.items()}}
                 for name, f in by_class.items()
             }
             for split, by_class in splits.items()

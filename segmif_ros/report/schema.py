@@ -361,9 +361,10 @@ def _with_names_of_today(report: Mapping[str, Any]) -> dict[str, Any]:
     def renamed(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return {_EARLIER.get(key, key): renamed(entry) for key, entry in value.items()}
+        return {EARLIER.get(key, key): renamed(entry) for key, entry in value.items()}
 
     return {**report, "boxes": renamed(report.get("boxes"))} if "boxes" in report else {**report}
 
 
-_EARLIER = {"hit": "box_recall", "inside": "box_precision"}
+EARLIER = {"hit": "box_recall", "inside": "box_precision"}
+"""Names that figures had, and that thresholds may still have."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from segmif_ros.report.schema import EARLIER
+
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -17,8 +19,6 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "==": operator.eq,
 }
-_EARLIER = {"hit": "box_recall", "inside": "box_precision"}
-"""Names that figures had, and that thresholds may still have."""
 
 _REQUIREMENT = re.compile(r"^\s*(?P<path>[^<>=]+?)\s*(?P<how>>=|<=|==|>|<)\s*(?P<limit>\S+)\s*$")
 
@@ -82,7 +82,7 @@ def figure(report: Mapping[str, Any], path: str) -> float | int | None:
     """
     value: Any = report
     classes = report.get("model", {}).get("classes", ())
-    earlier = {**_EARLIER, **{str(label["id"]): label["name"] for label in classes}}
+    earlier = {**EARLIER, **{str(label["id"]): label["name"] for label in classes}}
     left = path.split(".")
     while left:
         if isinstance(value, list):
