@@ -89,16 +89,22 @@ class OpenedBag:
             raise DatasetError(str(err)) from err
         except RegistrationError as err:
             raise DatasetError(f"{root}: {err}") from err
-        truth = _Truth(self.pairs.places(others)[topic] if topic else {})
-        stamps = (self.pairs.stamp_ns(index) for index in range(len(self.pairs)))
-        self.labels = [truth.take(stamp_ns) for stamp_ns in stamps]
+        truth = self.pairs.places(others)[topic] if topic else {}
+        left, self.labels = sorted(truth), list[Place | None]()
+        for index in range(len(self.pairs)):
+            stamp_ns = self.pairs.stamp_ns(index)
+            at = nearest(left, stamp_ns)
+            if at is None or abs(left[at] - stamp_ns) > SAME_STAMP_NS:
+                self.labels.append(None)
+            else:
+                self.labels.append(truth[left.pop(at)])
         self.notes = [
             f"{stream} images in no pair, {reason}: {count}"
             for stream, reasons in sorted(self.pairs.dropped.items())
             for reason, count in sorted(reasons.items())
         ]
-        if truth.left:
-            self.notes.append(f"label images with the stamp of no pair: {truth.left}")
+        if left:
+            self.notes.append(f"label images with the stamp of no pair: {len(left)}")
         self.notes += [*summary.notes, *summary.damage]
 
     def labels_at(self, index: int, size: tuple[int, int]) -> Image8 | None:
@@ -121,23 +127,6 @@ class OpenedBag:
     def close(self) -> None:
         """Close the bag."""
         self.pairs.close()
-
-
-class _Truth:
-    """Label images by their stamp; each belongs to one pair."""
-
-    def __init__(self, places: dict[int, Place]) -> None:
-        self._places, self._stamps = places, sorted(places)
-
-    def take(self, stamp_ns: int) -> Place | None:
-        index = nearest(self._stamps, stamp_ns)
-        if index is None or abs(self._stamps[index] - stamp_ns) > SAME_STAMP_NS:
-            return None
-        return self._places[self._stamps.pop(index)]
-
-    @property
-    def left(self) -> int:
-        return len(self._stamps)
 
 
 def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
