@@ -80,15 +80,15 @@ def carried(cpu_ms_per_pair: float) -> str:
         "CPU ms a pair", "CPU: pairs/s", f"rigs at {CAMERA_HZ:g} Hz", "limit",
     )  # fmt: skip
     slower = ", ".join(
-        f"of the {each.name} {each.core_slowness:g} times as slow"
+        f"on the {each.name} {each.core_slowness:g} times slower"
         for each in COMPUTERS
         if each.core_slowness != 1.0
     )
     note = (
         f"From: {gflop:.2f} GFLOP and {traffic_gb:.2f} GB of memory traffic a pair (`segmif info`, "
-        f"fp16), {cpu_ms_per_pair:.1f} ms of processor time a pair around the engine (measured "
+        f"fp16), {cpu_ms_per_pair:.1f} ms of processor time a pair without the engine (measured "
         f"above), {100 * COMPUTE_SHARE:.0f} % of the stated dense fp16 rate, "
         f"{100 * BANDWIDTH_SHARE:.0f} % of the stated bandwidth, {100 * CORE_SHARE:.0f} % of the "
-        f"cores. A core is taken for as fast as here, {slower}."
+        f"cores. Cores are assumed to be as fast as here, {slower}."
     )
     return f"{markdown(head, rows)}\n\n{note}"

@@ -2,7 +2,7 @@
 """Makes the runs that docs/benchmarks.md shows; each writes one file to benchmarks/results.
 
 python -m benchmarks.node_runs                 all of them, about 40 minutes
-python -m benchmarks.node_runs vga nano        some of them
+python -m benchmarks.node_runs vga nano_15hz   some of them
 python -m benchmarks.node_runs --scale 0.1     all of them, a tenth as long: to see that they run
 """
 

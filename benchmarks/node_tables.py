@@ -222,7 +222,7 @@ def memory(reports: Reports) -> str:
             figures = (cost[key] for key in ("rss_mb", "anonymous_mb", "peak_mb"))
             growth = f"{cost['growth_mb']:+.2f}"
             rows.append((f"{name}: {process}", *(f"{value:.0f}" for value in figures), growth))
-    return markdown(("process", "resident MB", "its own MB", "peak MB", "growth MB"), rows)
+    return markdown(("process", "resident MB", "anonymous MB", "peak MB", "growth MB"), rows)
 
 
 def overloads(name: str) -> Callable[[Reports], str]:
@@ -250,7 +250,7 @@ def warm_start(reports: Reports) -> str:
             (label, *(f"{v:.0f}" for v in (values[0], values[len(values) // 2], values[-1])))
         )
     return markdown(
-        (f"ms after `configure`, {len(starts)} starts", "least", "median", "most"), rows
+        (f"ms after `configure`, {len(starts)} starts", "minimum", "median", "maximum"), rows
     )
 
 

@@ -15,7 +15,7 @@ STAGES = (
     ("registration", "registration"),
     ("inference", "inference"),
     ("publish", "publishing"),
-    ("work", "worker in all"),
+    ("work", "worker total"),
     ("around", "worker without the engine"),
     ("node", "received to published"),
 )
