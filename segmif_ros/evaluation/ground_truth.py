@@ -143,7 +143,6 @@ class FolderTruth(Generic[Truth]):
         self._by_stamp = max(keys) >= _FIRST_STAMP
         self._files = keys
         self._stamps = np.array(sorted(keys), np.int64)
-
         self._read = read
 
     def of(self, pair: RecordedPair) -> Truth | None:

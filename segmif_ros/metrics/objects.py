@@ -71,7 +71,6 @@ class ObjectScores(Tally):
             ours = sorted((o for o in objects if o.label == label), key=lambda o: -o.score)
             key = (row, split or "", label)
             self._boxes.add(key, len(theirs))
-            found = self._found.at(key, (_STEPS + 1, 2))
             overlaps = iou(
                 np.array([o.box for o in ours], float).reshape(-1, 4),
                 np.array([(b.left, b.top, b.right, b.bottom) for b in theirs], float).reshape(
@@ -83,7 +82,7 @@ class ObjectScores(Tally):
                 right = bool(len(row_of)) and bool(row_of[best] >= IOU)
                 if right:
                     overlaps[:, best] = -1.0
-                found[round(_STEPS * each.score), int(not right)] += 1
+                self._found.add((*key, round(_STEPS * each.score)), [right, not right])
 
     def summary(self) -> dict[str, dict[str, dict[int, dict[str, float | None]]]]:
         """Return row -> split -> class id -> boxes, AP, precision and recall.
@@ -94,9 +93,11 @@ class ObjectScores(Tally):
         """
         table: dict[str, dict[str, dict[int, dict[str, float | None]]]] = {}
         for row, split in table_of(self._boxes):
-            found = self._found.of(row, split)
+            found: dict[int, list[list[int]]] = {}
+            for label, _, both in self._found.of(row, split).state():
+                found.setdefault(label, []).append(both)
             table.setdefault(row, {})[split] = {
-                label: _figures(count, found[(label,)])
+                label: _figures(count, found.get(label, []))
                 for label, count in self._boxes.of(row, split).state()
                 if count
             }
@@ -122,9 +123,9 @@ def named_figures(
     }
 
 
-def _figures(boxes: int, found: NDArray[np.int64]) -> dict[str, float | None]:
-    """Objects of equal score come together: their order is arbitrary."""
-    counts = found[found.any(axis=1)][::-1].astype(float)
+def _figures(boxes: int, found: Sequence[Sequence[int]]) -> dict[str, float | None]:
+    """Objects of equal score come together, by rising score: their order is arbitrary."""
+    counts = np.array(found[::-1], float).reshape(-1, 2)
     right, every = np.cumsum(counts[:, 0]), np.cumsum(counts.sum(axis=1))
     envelope = np.maximum.accumulate((right / every)[::-1])[::-1]
     total = float(every[-1]) if len(every) else 0.0

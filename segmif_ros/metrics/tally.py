@@ -130,10 +130,11 @@ class Tally:
         Raises:
             ScoreError: it counted with other settings.
         """
-        if self.settings() != other.settings():
-            raise ScoreError(
-                f"scores of {other.settings()} cannot be added to scores of {self.settings()}"
-            )
+        mine, theirs = self.settings(), other.settings()
+        if mine != theirs:
+            differing = [name for name in mine if mine[name] != theirs[name]]
+            both = ", ".join(f"{name} {theirs[name]} and {mine[name]}" for name in differing)
+            raise ScoreError(f"scores cannot be added, they differ: {both}")
         for name in self.COUNTED:
             setattr(self, name, _added(getattr(self, name), getattr(other, name)))
 
@@ -148,10 +149,9 @@ class Tally:
         Raises:
             ScoreError: it was counted with other settings.
         """
-        if state.get("settings", {}) != self.settings():
-            raise ScoreError(
-                f"stored scores of {state['settings']} are not of {self.settings()}; count again"
-            )
+        stored = state.get("settings", {})
+        if stored != self.settings():
+            raise ScoreError(f"stored scores of {stored} are not of {self.settings()}; count again")
         for name in self.COUNTED:
             setattr(self, name, _restored(getattr(self, name), state[name.lstrip("_")]))
 
