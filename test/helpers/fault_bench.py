@@ -26,6 +26,9 @@ from segmif_ros.cli.managed_process import remove_orphans
 OLD_S = 60.0
 """A lock file older than 10 s belongs to no process that is just starting."""
 
+RATE_KNOWN_NS = 10_000_000_000
+"""The usual rate is a median of one value a second: after this one, a few others do not move it."""
+
 SIZE = (120, 160)
 """Of all pictures, height and width."""
 
@@ -100,7 +103,7 @@ class Bench:
     def begin(
         self,
         set_up: str,
-        faults: str = "",
+        faults: str | None = None,
         *,
         program: Iterable[str] = (),
         parameters: dict[str, object] | None = None,
@@ -109,19 +112,19 @@ class Bench:
 
         Args:
             set_up: its name.
-            faults: of the rig, in force before the node starts.
+            faults: of the rig; if given, a node is started in any case, when they are in force.
             program: what the process runs instead of the node itself.
             parameters: of the node, beside those of every node here.
         """
         if self.rig is None:
             self.start_rig()
-        if set_up == self._set_up:
+        if set_up == self._set_up and faults is None:
             if self.node is None:
                 self.start_node()
             return
-        self._set_up = set_up
-        self.faults(faults)
+        self.faults(faults or "")
         self.end_node()
+        self._set_up = set_up
         self._program, self._parameters = list(program), dict(parameters or {})
         self.start_node()
 
@@ -202,12 +205,20 @@ class Bench:
         """Wait until the node fuses and does not report what the next row must make it report."""
         self.faults("")  # a row that failed may have left some
         span = self.observer.span()
+        by_rate = any(expect.state in ("low_rate", "high_rate") for expect in says)
 
         def sound() -> bool:
+            if by_rate and not self._fuses_since(monotonic_ns() - RATE_KNOWN_NS):
+                return False
             silent = not any(self._reported(expect) for expect in says)
             return silent and self.observer.mode() == "fused" and len(span.pictures("fused")) >= 5
 
         self.observer.until(sound, f"a sound node that does not report {says}")
+
+    def _fuses_since(self, steady_ns: int) -> bool:
+        """Return whether the first fused image of this node came before then."""
+        pictures = self.since_start.pictures("fused")
+        return bool(pictures) and pictures[0].seen_ns < steady_ns
 
     def _reported(self, expect: Expect) -> bool:
         newest = [s for s in self.observer.seen.statuses[-40:] if s.concern == expect.concern]
