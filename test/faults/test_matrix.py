@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every row of the fault matrix, over DDS; the rows are in test/helpers/fault_rows.py.
 
-One rig and one observer serve all rows. Rows share a node for each way to start it; a row whose fault
-is there from the start has a node of its own. So the rows pass in any order.
+One rig and one observer serve all rows. Rows share a node for each way to start it; a row whose
+fault is there from the start has a node of its own. So the rows pass in any order.
 """
 
 from __future__ import annotations
