@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif_ros[ros]'")
 
+from segmif_ros.cli.managed_process import private_domain
 from segmif_ros.ros.transport import other_users
 from segmif_ros.share import share_path
 
@@ -31,8 +32,13 @@ DEADLINE_S = 40.0
 
 
 @pytest.fixture
-def run(ros_domain: int, tmp_path_factory) -> Iterator:
-    """Start a process of a user, who may read everything here and write nothing but its home."""
+def run(tmp_path_factory) -> Iterator:
+    """Start a process of a user, who may read everything here and write nothing but its home.
+
+    In a domain of their own: ports that a killed process of the other tests left in shared memory
+    belong to root, and these users cannot open them.
+    """
+    domain = private_domain(os.getpid() + 37)
     started: list[subprocess.Popen[bytes]] = []
 
     def run(uid: int, name: str, *words: str, **environment: str) -> Path:
@@ -49,7 +55,7 @@ def run(ros_domain: int, tmp_path_factory) -> Iterator:
                     ["setpriv", *user, *read, sys.executable, *words],
                     env=known
                     | {"HOME": str(home), "ROS_LOG_DIR": str(home), "PYTHONUNBUFFERED": "1"}
-                    | {"ROS_DOMAIN_ID": str(ros_domain), **environment},
+                    | {"ROS_DOMAIN_ID": str(domain), **environment},
                     stdout=out,
                     stderr=subprocess.STDOUT,
                 )
