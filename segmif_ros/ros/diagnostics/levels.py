@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is worth a warning and what is an error: every limit of the diagnostics, in one table.
+"""The limits of all warnings and errors on /diagnostics, in one table.
 
 docs/diagnostics.md shows the same table; a test compares the two and crosses every limit.
 """
@@ -29,12 +29,12 @@ class Threshold:
 
     Attributes:
         state: value of the key `state` when it is crossed.
-        concern: which status.
-        level: how bad it is.
+        concern: the status.
+        level: severity.
         limit: largest good value (smallest, if `below`); NaN when a parameter holds it.
         unit: unit of the limit.
-        what: what is compared with it.
-        below: whether smaller is worse.
+        what: the quantity that is compared with it.
+        below: whether the limit is a minimum.
         parameter: name of the parameter that holds the limit; 0 switches it off.
     """
 
@@ -70,7 +70,7 @@ REFUSED_ALL = Threshold(
 FROZEN = {
     stream: Threshold(
         "frozen", stream.value, _ERROR, FROZEN_AFTER_NS[stream] / MILLISECOND, "ms",
-        "time of one and the same picture, rows of telemetry and clocks left out",
+        "time with an unchanged picture, telemetry and clock rows excluded",
     )
     for stream in Stream
 }  # fmt: skip
@@ -90,31 +90,31 @@ STAMP_JUMPS = Threshold(
 )
 LATE = Threshold("late", _CAMERA, _WARN, 500.0, "ms", "median time from stamp to receipt, 5 s")
 RATE_LOW = Threshold(
-    "low_rate", _CAMERA, _WARN, 0.8, "share", "rate against the expected one, 5 s", below=True
+    "low_rate", _CAMERA, _WARN, 0.8, "share", "rate divided by the expected one, 5 s", below=True
 )
 RATE_HIGH = Threshold(
-    "high_rate", _CAMERA, _WARN, 1.5, "share", "rate against the expected one, 5 s"
+    "high_rate", _CAMERA, _WARN, 1.5, "share", "rate divided by the expected one, 5 s"
 )
 SEVERAL = Threshold(
     "several_publishers", _CAMERA, _WARN, 1.0, "publishers",
-    "publishers of one image topic, by node or by frame_ids that take turns",
+    "publishers of one image topic, by node name or alternating frame_id",
 )  # fmt: skip
 CLOCK_DIFFERS = Threshold(
     "clock_differs", _CAMERA, _WARN, 1.0, "s",
-    "difference of the cameras' clocks that keeps all frames from pairing, at the one that is off",
+    "clock difference of the cameras that prevents all pairs, for the camera that is further off",
 )  # fmt: skip
 CAMERA_INFO = Threshold(
-    "camera_info", _CAMERA, _WARN, 0.0, "problems", "what camera_info contradicts"
+    "camera_info", _CAMERA, _WARN, 0.0, "problems", "contradictions in camera_info"
 )
 NO_PAIRS = Threshold(
-    "no_pairs", "pairing", _ERROR, 1.0, "frames", "frames of the slower camera without one pair"
+    "no_pairs", "pairing", _ERROR, 1.0, "frames", "frames of the slower camera and no pair"
 )
 CLOCKS_DIFFER = Threshold(
     "clocks_differ", "pairing", _ERROR, 1.0, "s",
     "difference of the cameras' clocks, offsets included, with no pair in the last second",
 )  # fmt: skip
 FEW_PAIRS = Threshold(
-    "few_pairs", "pairing", _WARN, 0.5, "share", "pairs against frames of the slower camera",
+    "few_pairs", "pairing", _WARN, 0.5, "share", "pairs divided by frames of the slower camera",
     below=True,
 )  # fmt: skip
 PAIRING_JUMPS = Threshold(
@@ -140,7 +140,7 @@ UNCALIBRATED = Threshold(
 )  # fmt: skip
 UNREGISTERED = Threshold(
     "unregistered", "registration", _WARN, 60.0, "s",
-    "time in which no picture showed thermal on RGB, without a calibration_file",
+    "time without a confirmed alignment of thermal on RGB, without a calibration_file",
 )  # fmt: skip
 MOVED = Threshold(
     "moved", "alignment", _WARN, math.nan, "px",
@@ -148,7 +148,7 @@ MOVED = Threshold(
     parameter="alignment_warn_px",
 )  # fmt: skip
 INTAKE_BLOCKED = Threshold(
-    "blocked", "node", _ERROR, 0.9, "s", "time that the thread that takes images was blocked"
+    "blocked", "node", _ERROR, 0.9, "s", "time that the intake thread was blocked"
 )
 NO_CLOCK = Threshold(
     "no_clock", "node", _ERROR, 2.0, "s", "time with use_sim_time and nothing on /clock"
@@ -193,7 +193,7 @@ class DiagnosticEntry:
     values: dict[str, str] = field(default_factory=dict)
 
     def raise_to(self, level: Level, state: str, text: str) -> None:
-        """Make it worse, never better; of equally bad things the first is the headline."""
+        """Raise the level, never lower it; of equal levels the first state is the main one."""
         if level <= self.level:
             self.also += [state] if state not in (self.state, *self.also) else []
             return
