@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from segmif_ros.files import read_file
+
 MOST_BYTES = 1 << 20
 """Of a file, where the caller names no other limit."""
 _MOST_VALUES = {"JSON": 2_000_000, "YAML": 100_000}
@@ -139,14 +141,9 @@ def conform(raw: Any, wanted: type[Wanted], *, extra: bool = False) -> Wanted:
 
 def _content(path: Path, most_bytes: int) -> bytes:
     try:
-        if path.exists() and not path.is_file():
-            raise DocumentError("no file")
-        with path.open("rb") as stream:
-            content = stream.read(most_bytes + 1)
+        content = read_file(path, most_bytes)
     except OSError as err:
         raise DocumentError(err.strerror or str(err)) from err
-    except ValueError as err:  # a name with a NUL in it
-        raise DocumentError(str(err)) from err
     if len(content) > most_bytes:
         raise DocumentError(f"more than {most_bytes} bytes")
     return content

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -32,11 +36,14 @@ from segmif_ros.datasets.classes import load_class_list
 from segmif_ros.datasets.dataset import listed
 from segmif_ros.datasets.protocol import protocols_of
 from segmif_ros.datasets.sample import DatasetError
+from segmif_ros.documents import read_json
 from segmif_ros.engines.gate import GateError, GateResult
 from segmif_ros.images.containers import decode
 from segmif_ros.images.pictures import PictureError, read_labels, read_rgb, read_thermal
 from segmif_ros.images.raw import ENCODINGS, ImageRefused, view_rgb, view_thermal
 from segmif_ros.pairing import Stream
+from segmif_ros.recordings.bags import BagReader
+from segmif_ros.recordings.clips import VideoPair
 from segmif_ros.registration import RegistrationError, load_calibration
 from segmif_ros.share import share_path
 
@@ -265,6 +272,55 @@ def test_what_is_good_comes_in(any_door: Door, place: Path) -> None:
     if any_door.suffix == ".png":
         cv2.imwrite(str(path), np.zeros((8, 8), np.uint8))
     assert any_door.read(path)
+
+
+def _weights(path: Path) -> object:
+    load_stored = pytest.importorskip("segmif_ros.network.weights_file").load_stored
+    return load_stored(path)
+
+
+FILES: dict[str, Callable[[Path], object]] = {
+    **{name: door.read for name, door in (DOORS | TEXTS).items() if name not in ("labels", "gate")},
+    "bag": lambda path: BagReader(path.rename(path.with_suffix(".mcap"))).__enter__(),
+    "packed bag": lambda path: BagReader(path.rename(path.with_suffix(".db3.zstd"))).__enter__(),
+    "video": lambda path: VideoPair(path, path),
+    "weights": _weights,
+    "report": read_json,
+}
+
+
+def _as_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _as_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(path))
+
+
+def _as_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(_as_pipe, "a named pipe"), (_as_socket, "a socket"), (_as_device, "a device")],
+)
+def test_what_is_no_file_is_named_and_not_waited_for(
+    name: str, make: Callable[[Path], None], kind: str
+) -> None:
+    with TemporaryDirectory() as folder:  # a socket's path holds 107 bytes
+        path = Path(folder, "x.yaml")
+        make(path)
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.alarm(10)
+        try:
+            with pytest.raises(ValueError, match=f"{kind}, expected a regular file") as refused:
+                FILES[name](path)
+        finally:
+            signal.alarm(0)
+        assert "\n" not in str(refused.value)
 
 
 @given(data=st.data())

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.files import read_text
 from segmif_ros.registration import Calibration
 
 Points = NDArray[np.float64]
@@ -62,7 +63,7 @@ def read_pairs(arguments: Sequence[str]) -> tuple[Points, Points]:
     if len(arguments) == 1 and "," not in arguments[0]:
         path = Path(arguments[0])
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as err:
             raise CalibrationError(
                 f"point file {str(path)!r} cannot be read: {err}; give a text file with "

@@ -151,7 +151,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise BagError(f"{str(path)!r} does not exist; give bags, or folders with bags")
-        if path.is_file() or is_bag(path):
+        if not path.is_dir() or is_bag(path):
             found.append(path)
             continue
         # Hidden ones are unfinished; a recording of ROS 1 may lie beside what was made of it.

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from segmif_ros.cli.command_line import FINE, Parser, next_step, note, refuse_existing, shared
+from segmif_ros.files import read_text
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.outputs import OutputError
 from segmif_ros.recordings.clips import ClipError, FolderPairs
@@ -48,7 +49,7 @@ def folder_pairs(
     wanted = list(range(len(source.names)))
     if names is not None:
         places = {name: i for i, name in enumerate(source.names)}
-        listed = names.read_text(encoding="utf-8").split()
+        listed = read_text(names).split()
         unknown = [name for name in listed if name not in places]
         if unknown or not listed:
             shown = ", ".join(unknown[:3]) or "nothing"

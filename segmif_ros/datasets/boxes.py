@@ -12,6 +12,7 @@ from segmif_ros.bundle import LabelClass
 from segmif_ros.datasets.classes import ClassList, load_class_list
 from segmif_ros.datasets.dataset import Dataset, Entry
 from segmif_ros.datasets.sample import BICYCLE, CAR, PERSON, DatasetError, Sample
+from segmif_ros.files import read_text
 from segmif_ros.metrics.boxes import Box
 
 FOLDER = "boxes"
@@ -98,7 +99,7 @@ def read_boxes(path: Path, size: Sequence[int], classes: BoxClasses) -> tuple[Bo
             without a name.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise DatasetError(f"boxes {path} cannot be read: {err}") from err
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]

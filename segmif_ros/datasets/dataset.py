@@ -12,6 +12,7 @@ from typing import overload
 from segmif_ros.datasets.classes import ClassList
 from segmif_ros.datasets.labels import LabelReading
 from segmif_ros.datasets.sample import DatasetError, Sample, When
+from segmif_ros.files import read_text
 from segmif_ros.images.pictures import SUFFIXES
 
 
@@ -175,10 +176,10 @@ def listed(listing: Path) -> list[str]:
         DatasetError: missing, or no text.
     """
     try:
-        lines = listing.read_text(encoding="utf-8").splitlines()
+        lines = read_text(listing).splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise DatasetError(
-            f"{listing} is missing or no text; the split list belongs to the data set"
+            f"{listing} is missing or no text ({err}); the split list belongs to the data set"
         ) from err
     names = [line.strip() for line in lines if line.strip()]
     return [

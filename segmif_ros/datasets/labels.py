@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segmif_ros.datasets.classes import ClassList, load_class_list
 from segmif_ros.datasets.sample import IGNORE, DatasetError, of_dataset
+from segmif_ros.files import read_file
 from segmif_ros.frames import Image8
 from segmif_ros.images.containers import PNG_SIGNATURE
 from segmif_ros.images.pictures import JPEG_SUFFIXES, read_bgr, read_unchanged
@@ -150,7 +151,7 @@ def _codes(colours: NDArray[Any]) -> NDArray[np.int64]:
 def _png_palette(path: Path) -> NDArray[np.uint8] | None:
     """Nx3 RGB of a PNG that holds places in a palette, which OpenCV hands out as colours."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as err:
         raise DatasetError(f"{path} cannot be read: {err.strerror or err}") from err
     if not content.startswith(PNG_SIGNATURE) or len(content) < 33 or content[25] != _INDEXED:

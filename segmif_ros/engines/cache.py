@@ -26,6 +26,7 @@ from typing import Any
 from segmif_ros.documents import DocumentError, read_json
 from segmif_ros.engines.gate import GateError, GateResult
 from segmif_ros.engines.key import EngineKey, difference
+from segmif_ros.files import read_file
 from segmif_ros.outputs import write_whole
 
 LOCK_DEADLINE_S = 1800.0
@@ -178,9 +179,10 @@ class EngineCache:
     def read(self, path: Path) -> bytes:
         """Return what `write` kept, empty for nothing that can be used."""
         try:
-            return path.read_bytes() if path.stat().st_size <= LARGEST_BLOB else b""
+            content = read_file(path, LARGEST_BLOB)
         except OSError:
             return b""
+        return content if len(content) <= LARGEST_BLOB else b""
 
     def write(self, path: Path, content: bytes) -> None:
         """Keep something beside the engines, unless it is there already or larger than the limit.
@@ -331,7 +333,7 @@ def _description(path: Path) -> dict[str, Any]:
 def _plan(path: Path, facts: Mapping[str, Any]) -> bytes:
     """Read a plan and compare it with its description."""
     try:
-        plan = path.read_bytes()
+        plan = read_file(path)
     except OSError as err:
         raise _DamagedError(f"{path} cannot be read ({err})") from err
     if len(plan) != facts.get("bytes"):

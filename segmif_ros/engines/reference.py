@@ -20,6 +20,7 @@ import numpy as np
 from segmif_ros.bundle import REFERENCE, Bundle, BundleError
 from segmif_ros.engines.base import Engine
 from segmif_ros.engines.gate import GateResult, GateThresholds, ReferencePair, run_gate
+from segmif_ros.files import read_file
 from segmif_ros.frames import Image8
 from segmif_ros.images.pictures import PictureError, decode_picture
 from segmif_ros.share import share_path
@@ -145,11 +146,11 @@ def _pictures(bundle: Bundle) -> dict[str, bytes]:
     for name in names:
         path = folder / name
         try:
-            if path.stat().st_size > _LARGEST:
-                raise BundleError(f"{path}: more than {_LARGEST >> 20} MiB, expected a picture")
-            files[name] = path.read_bytes()
+            files[name] = read_file(path, _LARGEST)
         except OSError as err:
             raise BundleError(f"{path}: cannot be read ({err}); copy the bundle again") from err
+        if len(files[name]) > _LARGEST:
+            raise BundleError(f"{path}: more than {_LARGEST >> 20} MiB, expected a picture")
         if listed and hashlib.sha256(files[name]).hexdigest() != listed[name]:
             raise BundleError(
                 f"{path}: its sha256 is not the manifest's; copy the bundle again or export it "

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from segmif_ros.documents import read_json
 from segmif_ros.evaluation.kept_pictures import Gallery, Kind, encoded
 from segmif_ros.evaluation.settings import DriveSettings
+from segmif_ros.files import read_file
 from segmif_ros.outputs import written_aside
 from segmif_ros.recordings.bags import BagSummary
 from segmif_ros.sync.timing import StreamTiming
@@ -148,7 +149,7 @@ class StateFolder:
                     **{
                         **entry,
                         "files": {
-                            name: (Path(file).suffix, (folder / file).read_bytes())
+                            name: (Path(file).suffix, read_file(folder / file))
                             for name, file in entry["files"].items()
                         },
                     }

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.files import read_file
 from segmif_ros.frames import Image8, ThermalImage
 from segmif_ros.images.containers import decoded, inspect
 from segmif_ros.images.raw import ImageRefused
@@ -159,9 +160,8 @@ def decode_picture(content: bytes, flags: int, source: str, *, most_bits: int = 
 
 def _read(path: Path, flags: int, *, most_bits: int = 64) -> NDArray[Any]:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except (OSError, ValueError) as err:
+        content = read_file(path, _MOST_BYTES)
+    except OSError as err:
         raise PictureError(f"{path}: cannot be read ({err})") from err
     if len(content) > _MOST_BYTES:
         raise PictureError(f"{path}: more than {_MOST_BYTES >> 20} MiB, which no picture has")

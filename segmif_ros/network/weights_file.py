@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from segmif_ros.files import open_file
+
 _WRAPPERS = re.compile(r"(^|\.)(?:_orig_mod\.)+")
 _PARALLEL = re.compile(r"^(?:module\.)+")
 _NESTED = ("state_dict", "model_state_dict", "model")
@@ -35,10 +37,10 @@ def load_stored(path: Path) -> Any:
             code in it.
     """
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
             start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n")
         size = path.stat().st_size
-    except (OSError, ValueError) as err:
+    except OSError as err:
         raise WeightsFileError(f"{path} is missing or no file that can be read ({err})") from err
     if not size:
         raise WeightsFileError(f"{path} is empty; copy it again")

@@ -17,6 +17,7 @@ from typing import Any
 import zstandard
 
 from segmif_ros.documents import DocumentError, read_yaml
+from segmif_ros.files import open_file, require_file
 from segmif_ros.recordings.mcap_file import McapFile
 from segmif_ros.recordings.sqlite_file import SqliteFile
 from segmif_ros.recordings.storage import BagError, Storage
@@ -70,10 +71,14 @@ def find_files(path: Path) -> BagFiles:
     if path.is_dir():
         return _folder(path)
     _check_format(path)
+    try:
+        require_file(path)
+    except OSError as err:
+        raise BagError(f"bag {err}") from err
     return BagFiles((path,))
 
 
-def open_file(path: Path, scratch: list[TemporaryDirectory[str]]) -> Storage:
+def open_storage(path: Path, scratch: list[TemporaryDirectory[str]]) -> Storage:
     """Open one file of a bag, unpacked first if it must be.
 
     Args:
@@ -107,7 +112,7 @@ def open_file(path: Path, scratch: list[TemporaryDirectory[str]]) -> Storage:
 def _unpack(path: Path, out: Path) -> str:
     """Unpack as much as there is; return what stopped it."""
     try:
-        with path.open("rb") as packed, out.open("wb") as plain:
+        with open_file(path) as packed, out.open("wb") as plain:
             reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
             while block := reader.read(_BLOCK):
                 plain.write(block)

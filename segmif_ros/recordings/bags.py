@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from segmif_ros.recordings.bag_files import find_files, is_bag, open_file
+from segmif_ros.recordings.bag_files import find_files, is_bag, open_storage
 from segmif_ros.recordings.messages import (
     COMPRESSED_IMAGE,
     IMAGE,
@@ -256,7 +256,7 @@ class BagReader:
     def _open(self, paths: Collection[Path]) -> None:
         for file in paths:
             try:
-                self._storages.append(open_file(file, self._scratch))
+                self._storages.append(open_storage(file, self._scratch))
             except BagError as err:
                 self._unreadable.append(str(err))
         if not self._storages:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.files import require_file
 from segmif_ros.frames import Pair
 from segmif_ros.images.pictures import (
     PictureError,
@@ -269,8 +270,12 @@ def _unpaired(folder: Path, names: Sequence[str]) -> str:
 
 def _probe(path: Path, role: str, notes: list[str]) -> _Clip:
     """Decode a clip once: the header's frame count and times may be wrong."""
-    if not path.is_file():
-        raise ClipError(f"{role} video {str(path)!r} does not exist; check the path")
+    try:
+        require_file(path)
+    except FileNotFoundError as err:
+        raise ClipError(f"{role} video {str(path)!r} does not exist; check the path") from err
+    except OSError as err:
+        raise ClipError(f"{role} video {err}") from err
     times: list[int | None] = []
     first: NDArray[Any] = np.empty(0)
     frames, rate, damage = 0, 0.0, ""

@@ -26,6 +26,7 @@ from mcap.records import Channel as ChannelRecord
 from mcap.records import Chunk, Schema
 from mcap.summary import Summary
 
+from segmif_ros.files import open_file
 from segmif_ros.recordings.storage import (
     END_OF_TIME_NS,
     LARGEST_BLOCK,
@@ -84,7 +85,7 @@ class McapFile:
             OSError: it cannot be opened.
         """
         self._name = name or path.name
-        self._file = path.open("rb")
+        self._file = open_file(path)
         self._size = path.stat().st_size
         self._schemas: dict[int, Schema] = {}
         self._blocks: list[_Block] = []

@@ -12,6 +12,7 @@ from typing import Any
 
 import apsw
 
+from segmif_ros.files import open_file
 from segmif_ros.recordings.storage import (
     END_OF_TIME_NS,
     BagError,
@@ -74,7 +75,7 @@ class SqliteFile:
         self._name = name or path.name
         self._copy: TemporaryDirectory[str] | None = None
         self.damage: list[str] = []
-        with path.open("rb") as file:
+        with open_file(path) as file:
             begin = file.read(len(_HEADER))
         if not begin:
             raise BagError(f"{self._name} is empty (0 bytes); copy it again or leave it out")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segmif_ros.bundle import LabelClass
+from segmif_ros.files import read_file
 from segmif_ros.report.files import load
 from segmif_ros.report.schema import ReportError
 from segmif_ros.view.frames import MEDIA_TYPES, Picture, ViewError, ViewFrame
@@ -101,8 +102,9 @@ def _picture(folder: Path, name: str) -> Picture:
     if not path.is_relative_to(folder.resolve()) or kind not in MEDIA_TYPES:
         raise ViewError(f"picture {name!r} does not lie in the report, or is no jpg or png")
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise ViewError(f"picture {name!r} is larger than {_LARGEST_BYTES >> 20} MB")
-        return Picture(kind, path.read_bytes())
+        content = read_file(path, _LARGEST_BYTES)
     except OSError as err:
         raise ViewError(f"picture {name!r} cannot be read: {err.strerror}") from err
+    if len(content) > _LARGEST_BYTES:
+        raise ViewError(f"picture {name!r} is larger than {_LARGEST_BYTES >> 20} MB")
+    return Picture(kind, content)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from segmif_ros.bundle import Bundle, BundleError
 from segmif_ros.datasets.sample import Source
+from segmif_ros.files import read_file
 from segmif_ros.network.compact import CompactInteraction
 from segmif_ros.network.weights_file import WeightsFileError, load_stored, state_dict_of
 from segmif_ros.outputs import written_aside
@@ -48,7 +49,9 @@ def read_weights(path: Path, network: nn.Module) -> State:
         BundleWeightsError: unreadable, of another kind of network, or not in fp32.
     """
     try:
-        graph = onnx.load(str(path)).graph
+        graph = onnx.load_from_string(read_file(path)).graph
+    except OSError as err:
+        raise BundleWeightsError(f"{path} cannot be read: {err}") from err
     except Exception as err:  # protobuf raises whatever the damage leads to
         raise BundleWeightsError(f"{path} is no ONNX file ({type(err).__name__})") from err
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

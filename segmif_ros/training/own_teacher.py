@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from segmif_ros.datasets.folders import folder_pairs
 from segmif_ros.datasets.sample import IGNORE, POSSIBLE, Sample, images
+from segmif_ros.files import read_text
 from segmif_ros.frames import Image8
 from segmif_ros.network.variants import build
 from segmif_ros.training.checkpoint import load_start
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
     network = build(args.variant, args.classes)
     load_start(network, args.weights)
     network.eval()
-    wanted = None if args.list is None else set(args.list.read_text().split())
+    wanted = None if args.list is None else set(read_text(args.list).split())
     names = sorted(images(args.data / "visible").keys() & images(args.data / "infrared").keys())
     for name, read in zip(tqdm(names), folder_pairs(args.data), strict=True):
         if wanted is not None and name not in wanted:
