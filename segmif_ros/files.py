@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that people name, opened in one place: only regular ones, so that no read waits forever.
 
-A named pipe without a writer blocks whoever opens it; a device may never end.
+Opening a named pipe without a writer blocks; a device may never end.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def geometry_check(
         rgb: what the probe saw of the camera, None for nothing.
         thermal: likewise.
     """
-    from segmif_ros.registration.lens import cameras_differ  # needs NumPy
+    from segmif_ros.registration.warp import cameras_differ  # needs NumPy
 
     if not (rgb and thermal and rgb.get("size") and thermal.get("size")):
         return []

@@ -6,8 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from segmif_ros.registration.lens import Geometry, RegistrationError
-from segmif_ros.registration.warp import Registration
+from segmif_ros.registration.warp import Geometry, Registration, RegistrationError
 
 if TYPE_CHECKING:
     from segmif_ros.registration.calibration import Calibration, RigCalibration

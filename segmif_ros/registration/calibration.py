@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from segmif_ros.registration.lens import Intrinsics, Points, RegistrationError, check_size
+from segmif_ros.registration.lens import Intrinsics, check_size
+from segmif_ros.registration.warp import Points, RegistrationError
 
 FURTHEST_MOUNTING_M = 10.0
 """Two cameras of one rig are never further apart: such a translation is in millimetres."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from segmif_ros.documents import DocumentError, conform, read_yaml
 from segmif_ros.outputs import write_whole
 from segmif_ros.registration.calibration import Calibration, Mounting, RigCalibration, Transform
-from segmif_ros.registration.lens import Intrinsics, RegistrationError, check_whole_image
+from segmif_ros.registration.lens import Intrinsics, check_whole_image
+from segmif_ros.registration.warp import RegistrationError
 
 Whole = Annotated[float, msgspec.Meta(multiple_of=1)]
 Numbers = list[float | list[float]]

@@ -7,43 +7,14 @@ Formulas: OpenCV's camera model, which CameraInfo refers to; the tests compare w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
-"""(N, 2) pixels (x, y); (0, 0) is the centre of the upper left one."""
-
-
-class RegistrationError(ValueError):
-    """A calibration cannot be read, or does not fit the frames; the message names the value."""
-
-
-class Geometry(Protocol):
-    """Input of the remap table."""
-
-    @property
-    def rgb_size(self) -> tuple[int, int]:
-        """RGB image (height, width)."""
-
-    @property
-    def thermal_size(self) -> tuple[int, int]:
-        """Thermal image (height, width)."""
-
-    @property
-    def source(self) -> str:
-        """Where it came from, one line for people."""
-
-    def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
-        """Return where RGB pixels (N, 2) lie in the thermal image, and which it can see at all."""
-
-    def describe(self) -> str:
-        """Return one line for diagnostics."""
-
+from segmif_ros.registration.warp import Points, RegistrationError
 
 LONGEST_SIDE = 16384
 """Pixels; a longer one is a mistake. `cv2.remap` takes no image of twice that."""
@@ -53,8 +24,6 @@ COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 
 _WIDEST = np.radians(89.0)
 """No plane in front of the camera is seen at a wider angle from the optical axis."""
-_SAME_LENS = 0.02
-"""Focal lengths of one lens differ by a smaller share."""
 _SAMPLES = 30_001
 _TANGENTIAL_STEPS = 30
 _SETTLED = 1e-10
@@ -285,30 +254,3 @@ def difference_px(one: Intrinsics, other: Intrinsics) -> float:
     if not seen.any() or not reached[seen].all():
         return float("inf")
     return float(np.linalg.norm(pixels - grid, axis=1)[seen].max())
-
-
-def cameras_differ(
-    rgb_pixels: str, thermal_pixels: str, rgb_focal: Sequence[float], thermal_focal: Sequence[float]
-) -> str:
-    """Return why two cameras cannot show one picture without a calibration, empty if they may.
-
-    Args:
-        rgb_pixels: its size as "640x480", empty while unknown.
-        thermal_pixels: likewise.
-        rgb_focal: focal lengths along both axes, pixels; empty while unknown.
-        thermal_focal: likewise.
-    """
-    if not (rgb_pixels and thermal_pixels):
-        return ""
-    if rgb_pixels != thermal_pixels:
-        return f"rgb has {rgb_pixels} pixels and thermal {thermal_pixels}"
-    ratios = (
-        [a / b for a, b in zip(rgb_focal, thermal_focal, strict=True)]
-        if rgb_focal and thermal_focal
-        else []
-    )
-    if any(abs(ratio - 1.0) > _SAME_LENS for ratio in ratios):
-        return (
-            f"focal lengths differ: rgb {rgb_focal[0]:.0f}, thermal {thermal_focal[0]:.0f} pixels"
-        )
-    return ""

@@ -3,15 +3,47 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segmif_ros.frames import Image8, ThermalImage
-from segmif_ros.registration.lens import Geometry, RegistrationError
 
+Points = NDArray[np.float64]
+"""(N, 2) pixels (x, y); (0, 0) is the centre of the upper left one."""
+
+
+class RegistrationError(ValueError):
+    """A calibration cannot be read, or does not fit the frames; the message names the value."""
+
+
+class Geometry(Protocol):
+    """Input of the remap table."""
+
+    @property
+    def rgb_size(self) -> tuple[int, int]:
+        """RGB image (height, width)."""
+
+    @property
+    def thermal_size(self) -> tuple[int, int]:
+        """Thermal image (height, width)."""
+
+    @property
+    def source(self) -> str:
+        """Where it came from, one line for people."""
+
+    def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
+        """Return where RGB pixels (N, 2) lie in the thermal image, and which it can see at all."""
+
+    def describe(self) -> str:
+        """Return one line for diagnostics."""
+
+
+_SAME_LENS = 0.02
+"""Focal lengths of one lens differ by a smaller share."""
 _EDGE = 1 / 64
 """Half of remap's subpixel step: a pixel on the border belongs to the image despite rounding."""
 _BLOCK_PIXELS = 1 << 16
@@ -167,3 +199,30 @@ class Registration:
                 f"{calibration.rgb_size} (height, width), the frames are {thermal_size} and "
                 f"{rgb_size}; calibrate again at this resolution"
             )
+
+
+def cameras_differ(
+    rgb_pixels: str, thermal_pixels: str, rgb_focal: Sequence[float], thermal_focal: Sequence[float]
+) -> str:
+    """Return why two cameras cannot show one picture without a calibration, empty if they may.
+
+    Args:
+        rgb_pixels: its size as "640x480", empty while unknown.
+        thermal_pixels: likewise.
+        rgb_focal: focal lengths along both axes, pixels; empty while unknown.
+        thermal_focal: likewise.
+    """
+    if not (rgb_pixels and thermal_pixels):
+        return ""
+    if rgb_pixels != thermal_pixels:
+        return f"rgb has {rgb_pixels} pixels and thermal {thermal_pixels}"
+    ratios = (
+        [a / b for a, b in zip(rgb_focal, thermal_focal, strict=True)]
+        if rgb_focal and thermal_focal
+        else []
+    )
+    if any(abs(ratio - 1.0) > _SAME_LENS for ratio in ratios):
+        return (
+            f"focal lengths differ: rgb {rgb_focal[0]:.0f}, thermal {thermal_focal[0]:.0f} pixels"
+        )
+    return ""

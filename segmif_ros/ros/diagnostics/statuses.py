@@ -14,7 +14,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from segmif_ros.pairing import DropReason, Stream
-from segmif_ros.registration.lens import cameras_differ
+from segmif_ros.registration.warp import cameras_differ
 from segmif_ros.ros.diagnostics import levels
 from segmif_ros.ros.diagnostics.camera_status import camera_section
 from segmif_ros.ros.diagnostics.diagnostics_input import DiagnosticsInput
