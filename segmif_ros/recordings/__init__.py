@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags, clips and folders of camera pairs: read, paired and written without ROS."""
+"""Reads, pairs and writes bags, clips and folders of camera pairs without ROS."""

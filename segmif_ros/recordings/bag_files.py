@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files a bag consists of. The files count; metadata.yaml only names them.
+"""Finds the files of a bag. Existing files take precedence over the list in metadata.yaml.
 
 rosbag2 writes metadata.yaml last, `ros2 bag reindex` rewrites it, and people edit it, rename files
 and unpack them: none of that makes the recording unreadable.
@@ -37,9 +37,9 @@ class BagFiles:
 
     Attributes:
         paths: in the order of recording, at least one.
-        notes: what is unusual and changes nothing.
+        notes: deviations that do not affect reading.
         missing: files that metadata.yaml names and that cannot be read.
-        counted: messages that metadata.yaml counts, None where it does not say.
+        counted: messages that metadata.yaml counts, None if it has no count.
     """
 
     paths: tuple[Path, ...]
@@ -49,7 +49,7 @@ class BagFiles:
 
 
 def is_bag(path: Path) -> bool:
-    """True for a rosbag2 folder or a bag file, by its looks; also for one never completed."""
+    """True if names and files are those of a bag; also for one that was never completed."""
     if path.is_dir():
         if (path / METADATA).is_file():
             return True
@@ -64,7 +64,7 @@ def find_files(path: Path) -> BagFiles:
     """Find the files of a bag folder; a single file is a bag too.
 
     Raises:
-        BagError: nothing there, a recording of ROS 1, or no files of a bag.
+        BagError: no such path, a recording of ROS 1, or no files of a bag.
     """
     if not path.exists():
         raise BagError(f"bag {str(path)!r} does not exist; check the path")
@@ -79,14 +79,14 @@ def find_files(path: Path) -> BagFiles:
 
 
 def open_storage(path: Path, scratch: list[TemporaryDirectory[str]]) -> Storage:
-    """Open one file of a bag, unpacked first if it must be.
+    """Open one file of a bag; decompress it first if necessary.
 
     Args:
-        path: .mcap or .db3, or one of them with .zstd behind.
+        path: .mcap or .db3, or one of them followed by .zstd.
         scratch: receives the folder of the unpacked copy, for the caller to remove.
 
     Raises:
-        BagError: it is not what its name says, or nothing in it can be read.
+        BagError: its format differs from its name, or nothing in it can be read.
     """
     try:
         found, damage = path, ""
@@ -110,7 +110,7 @@ def open_storage(path: Path, scratch: list[TemporaryDirectory[str]]) -> Storage:
 
 
 def _unpack(path: Path, out: Path) -> str:
-    """Unpack as much as there is; return what stopped it."""
+    """Decompress as far as possible; return the error that ended it."""
     try:
         with open_file(path) as packed, out.open("wb") as plain:
             reader = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
@@ -134,7 +134,7 @@ def _check_format(path: Path) -> None:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """Return the bag files of a folder in the order of their numbers."""
+    """Return the bag files of a folder, sorted by number."""
 
     def order(path: Path) -> tuple[int, str]:
         number = _NUMBER.search(path.name)
@@ -234,7 +234,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def _basename(name: str) -> str:
-    """Return a file name without folders: of other machines, and never out of the bag."""
+    """Return a name without its folders, so that no path leads out of the bag."""
     text = PurePosixPath(PureWindowsPath(name).as_posix()).name
     if not text:
         raise DocumentError(f"{_FILES} holds {name!r}")
@@ -242,7 +242,7 @@ def _basename(name: str) -> str:
 
 
 def is_only_a_bag(path: Path) -> bool:
-    """True for a folder that holds nothing but the files of a bag, so that it may be replaced."""
+    """True for a folder with only the files of a bag, which may be replaced."""
     if path.is_symlink() or not path.is_dir():
         return False
     names = [file.name for file in path.iterdir() if file.is_file() and not file.is_symlink()]

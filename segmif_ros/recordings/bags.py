@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rosbag2 without ROS: look into a bag, walk through its messages.
+"""Reads rosbag2 without ROS: a summary of a bag, and its messages.
 
 Every verb reads bags through `BagReader`. Damaged ones are read up to the damage, with a note.
 """
@@ -55,7 +55,7 @@ class Topic:
 
     Attributes:
         name: topic name.
-        type: message type, "unknown" where the bag does not say.
+        type: message type, "unknown" if the bag has none.
         count: messages.
         rate_hz: mean rate over the bag, 0 for a single message.
         detail: size, encoding and frame of the first message, for images.
@@ -83,8 +83,8 @@ class BagSummary:
         duration_ns: from the first to the last message.
         size_bytes: of all files.
         topics: by name.
-        notes: what was left out, or found otherwise than metadata.yaml says.
-        damage: what cannot be read, as far as opening the bag shows it.
+        notes: what was left out, and differences from metadata.yaml.
+        damage: what cannot be read, as far as known after opening the bag.
         checksums: messages are verified when they are read.
     """
 
@@ -117,7 +117,7 @@ class BagReader:
 
     Attributes:
         path: of the bag.
-        notes: what was left out, or found otherwise than metadata.yaml says.
+        notes: what was left out, and differences from metadata.yaml.
     """
 
     def __init__(self, path: Path, on_warning: Callable[[str], Any] = _warn_once) -> None:
@@ -125,7 +125,7 @@ class BagReader:
 
         Args:
             path: folder or file.
-            on_warning: called once for each unusual or damaged thing, on opening and while
+            on_warning: called once for each deviation or damage, on opening and while
                 messages are read. By default a line on stderr, once in a process.
 
         Raises:
@@ -164,7 +164,7 @@ class BagReader:
 
     @property
     def damage(self) -> tuple[str, ...]:
-        """What cannot be read, and how much was; grows while messages are read."""
+        """What cannot be read; grows while messages are read."""
         return (*self._unreadable, *(text for s in self._storages for text in s.damage))
 
     def channels(self) -> list[Channel]:
@@ -189,11 +189,11 @@ class BagReader:
         start_ns: int | None = None,
         stop_ns: int | None = None,
     ) -> Iterator[BagMessage]:
-        """Walk through the messages in recording order; damaged parts are left out and reported.
+        """Yield the messages in recording order; damaged parts are left out and reported.
 
         Args:
             topics: only these; all if None.
-            start_ns: only those recorded then or later; what lies before is not read.
+            start_ns: only those recorded at this time or later; earlier ones are not read.
             stop_ns: only those recorded before.
         """
         first = 0 if start_ns is None else start_ns
@@ -286,7 +286,7 @@ class BagReader:
         return [f"left out, no messages of ROS 2: {listed}"] if foreign else []
 
     def _surplus(self, counted: int | None) -> list[str]:
-        """Compare the messages with their number in metadata.yaml; fewer of them are a loss."""
+        """Compare the number of messages with metadata.yaml; fewer are reported as lost."""
         held = sum(c.count for storage in self._storages for c in storage.channels.values())
         if counted is None or counted == held:
             return []
@@ -297,7 +297,7 @@ class BagReader:
         return []
 
     def _tell(self) -> None:
-        """Pass on what was found damaged since the last time."""
+        """Report damage found since the last call."""
         damage = self.damage
         for text in damage[self._told :]:
             self._on_warning(f"{self.path}: {text}")

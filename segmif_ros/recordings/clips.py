@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded pairs of cameras as stamped images: two video files, or a folder of picture pairs."""
+"""Stamped images of camera pairs from two video files or a folder of picture pairs."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ class _Clip:
 
 
 class VideoPair:
-    """Two video files recorded at the same time; each frame keeps its own file's time stamp."""
+    """Two video files recorded at the same time; each frame has the time stamp of its file."""
 
     def __init__(self, visible: Path, thermal: Path, *, limit: int | None = None) -> None:
-        """Read both clips through once, so that their common part is known before any use.
+        """Read both clips once to find the time span that they share.
 
         Args:
             visible: colour video.
@@ -157,7 +157,7 @@ class VideoPair:
 
 
 class FolderPairs:
-    """A folder with visible/ and infrared/, whose files of the same name belong together."""
+    """A folder with visible/ and infrared/; files of the same name are pairs."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class FolderPairs:
             folder: holds visible/ and infrared/.
             rate_hz: pictures a second, for the stamps.
             labels: folder of label pictures (8-bit class ids), matched the same way.
-            limit: at most this many pairs, taken evenly over the folder.
+            limit: at most this many pairs, evenly spaced over the folder.
 
         Raises:
             ClipError: a folder is missing, nothing matches, or the rate is out of range.
@@ -226,7 +226,7 @@ class FolderPairs:
         return len(self._names)
 
     def time_s(self, index: int) -> float:
-        """Return the time of a pair, which follows from the rate."""
+        """Return the time of a pair, computed from the rate."""
         return index * self._period_ns / 1e9
 
     def caption(self, index: int) -> str:
@@ -234,7 +234,7 @@ class FolderPairs:
         return self._names[index]
 
     def read(self, index: int) -> Pair:
-        """Return one pair; pictures have no stamps, so the first one has 1 s.
+        """Return one pair; pictures have no stamps, so the first one gets 1 s.
 
         Raises:
             ClipError: a picture turns out to be unreadable.
@@ -244,7 +244,7 @@ class FolderPairs:
         return Pair(rgb, _picture(read_thermal, self._infrared[name]), stamp_ns, stamp_ns)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; no file is open."""
 
     def __iter__(self) -> Iterator[StampedImage]:
         """Yield thermal, RGB and, if there is one, labels of each pair with equal stamps."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A short queue from one thread to another that ends cleanly, also when one of them fails."""
+"""A bounded queue between two threads that either of them can close."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Item = TypeVar("Item")
 
 
 class ClosableQueue(Generic[Item]):
-    """A short queue between two threads that ends, also when one of them fails."""
+    """A bounded queue between two threads; closing it ends both."""
 
     def __init__(self, size: int) -> None:
         self._queue: Queue[Item | None] = Queue(size)
         self._closed = Event()
 
     def put(self, item: Item | None) -> bool:
-        """Wait for room; False when the reader has left."""
+        """Add an item, waiting for room; False if the reader has closed the queue."""
         while not self._closed.is_set():
             try:
                 self._queue.put(item, timeout=_PATIENCE_S)
@@ -52,5 +52,5 @@ class ClosableQueue(Generic[Item]):
             yield item
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the queue from the reader's side."""
         self._closed.set()

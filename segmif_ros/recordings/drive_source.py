@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag becomes pairs as in the node: the same checks, conversions and pairing, on the bag's clock.
+"""Pairs of a bag as in the node: the same checks, conversions and pairing, on the bag's clock.
 
-One message is read and one image decoded at a time; besides it only what the pairer holds is in
-memory. What ends in no pair is counted with its reason.
+One message is read and one image decoded at a time; only the frames of the pairer stay in memory.
+Frames without a pair are counted by reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RecordedImage:
         number: of all images on its topic, from 0.
         view: its pixels.
         frame_id: frame of its header.
-        message: as it lies in the bag.
+        message: serialised, as in the bag.
     """
 
     number: int
@@ -54,7 +54,7 @@ class RecordedPair:
         thermal_stamp_ns: of the thermal image.
         difference_ns: thermal minus RGB after the offsets.
         frame_id: of the RGB image.
-        messages: both as they lie in the bag, RGB first.
+        messages: both serialised, as in the bag, RGB first.
     """
 
     index: int
@@ -77,9 +77,9 @@ class DriveSource:
         expected_pairs: images of the camera with fewer of them.
         received: images read, by camera.
         refused: unusable images, by camera and reason.
-        last_refusal: the last reason in words, by camera.
+        last_refusal: message of the last refusal, by camera.
         pairs: pairs made so far.
-        swapped: a line if the first images look as if the topics were swapped.
+        swapped: a remark if the first images suggest that the topics are swapped.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class DriveSource:
             config: how to pair.
             rgb_topic: chosen by names and encodings if None.
             thermal_topic: likewise.
-            label_topic: images of class ids, which are no camera's; None without.
+            label_topic: images of class ids; None without.
             check: returns why a decoded image is unusable, None otherwise.
 
         Raises:
@@ -151,12 +151,12 @@ class DriveSource:
 
     @property
     def clock_jumps(self) -> int:
-        """Times that the stamps went back by more than a second."""
+        """Number of times that the stamps went back by more than 1 s."""
         return self._pairing.pairer.clock_jumps
 
     @property
     def damage(self) -> str:
-        """What could not be read, and how much was; empty for a whole bag."""
+        """What could not be read; empty for an undamaged bag."""
         missing = [
             f"{count - self.received[stream]} of {count} {stream} images"
             for stream, count in self._counts.items()
@@ -167,14 +167,14 @@ class DriveSource:
         return f"{self.summary.path}: {'; '.join(found)}" if found else ""
 
     def timing(self) -> dict[str, StreamTiming]:
-        """Assess the stamps of both cameras, as far as they were read."""
+        """Evaluate the stamps of both cameras that were read."""
         return {
             stream.value: stream_timing(stamps, arrivals, np.zeros(len(stamps), bool).tolist())
             for stream, (stamps, arrivals) in self._stamps.items()
         }
 
     def _look(self, stream: Stream, message: BagMessage) -> tuple[int, RecordedImage] | None:
-        """Take in one message the way the node does; its time is when it was recorded."""
+        """Process one message as the node does, at its recording time."""
         number = self.received[stream.value]
         self.received[stream.value] += 1
         try:

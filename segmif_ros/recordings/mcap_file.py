@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An mcap file: by its index, or without one record by record up to where it is damaged.
+"""Reads an mcap file by its index or, without one, record by record up to the damage.
 
-A recorder that was killed leaves a file without index and end. Its messages are all there up to the
-last chunk, so they are read like any others, and what is missing is reported.
+A recorder that was killed leaves a file without index and end. All messages up to the last complete
+chunk are read, and the missing part is reported.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FOOTER = struct.Struct("<BQQQI")
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _LOOSE = 4 << 20
-"""Messages outside of chunks are taken together up to so many bytes."""
+"""Messages outside of chunks are grouped up to this size, bytes."""
 _MOST_NAMED = 3
 
 _Message = tuple[int, int, int, int, bytes]
@@ -49,12 +49,12 @@ _Message = tuple[int, int, int, int, bytes]
 
 
 class _DamageError(ValueError):
-    """A block of the file is not what was written."""
+    """A block of the file is damaged."""
 
 
 @dataclass(slots=True)
 class _Block:
-    """A stretch of the file that holds messages: a chunk, or records between chunks."""
+    """A range of the file with messages: a chunk, or records between chunks."""
 
     offset: int
     length: int
@@ -78,7 +78,7 @@ class McapFile:
 
         Args:
             path: the file.
-            name: what to call it, where `path` is a temporary copy.
+            name: for messages, if `path` is a temporary copy.
 
         Raises:
             BagError: empty, no mcap, or nothing in it can be read.
@@ -124,7 +124,7 @@ class McapFile:
     def _messages_of(
         self, number: int, block: _Block, wanted: frozenset[int], start_ns: int, stop_ns: int
     ) -> Iterator[_Message]:
-        # Holds the place of a chunk in the merge, which is read only when its time has come.
+        # A placeholder in the merge: the chunk is read when its start time is reached.
         yield block.start_ns, number, -1, 0, b""
         found: list[_Message] = []
         try:
@@ -151,7 +151,7 @@ class McapFile:
         try:
             summary, broken = self._summary(), ""
         except Exception as err:
-            # The library raises whatever its parts do: struct, zlib, unicode, end of file.
+            # The library passes on errors of struct, zlib, unicode and the end of the file.
             summary, broken = None, str(err) or type(err).__name__
         if summary is None:
             self._scan(broken)
@@ -197,7 +197,7 @@ class McapFile:
         ]
 
     def _scan(self, broken: str) -> None:
-        """Go through the file record by record, as far as there are whole ones."""
+        """Read the file record by record up to the last complete one."""
         position, ended = len(MAGIC), False
         while not ended and position + _RECORD.size <= self._size:
             self._file.seek(position)
@@ -231,13 +231,13 @@ class McapFile:
         else:
             what = (
                 f"was not completed (its recorder was killed, or the file is cut off or damaged): "
-                f"{found} up to byte {position} of {self._size}, what lies behind them is lost; "
-                "`segmif bag recover` makes a whole bag of them"
+                f"{found} up to byte {position} of {self._size}, everything after it is lost; "
+                "`segmif bag recover` writes them as a complete bag"
             )
         self.damage.append(f"{self._name} {what}")
 
     def _scan_record(self, position: int, opcode: int, length: int) -> bool:
-        """Take up one record of the data section; True at its end."""
+        """Process one record of the data section; True at its end."""
         if opcode == Opcode.CHUNK:
             block = _Block(position, _RECORD.size + length)
             try:
@@ -300,7 +300,7 @@ class McapFile:
             chunk = Chunk.read(_stream(data[_RECORD.size :]))
             content = _decompressed(chunk)
         except Exception as err:
-            # Bytes that are no chunk make struct, the decompressors and unicode raise anything.
+            # Invalid bytes cause arbitrary errors of struct, the decompressors and unicode.
             raise _DamageError(f"chunk at byte {block.offset} is damaged: {err}") from err
         if opcode != Opcode.CHUNK or length != block.length - _RECORD.size:
             raise _DamageError(f"there is no chunk at byte {block.offset}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages as they lie in a bag: their stamps, and their images as arrays; no ROS is needed."""
+"""Decodes serialised messages of a bag: stamps, and images as arrays; no ROS is needed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segmif_ros.recordings.storage import ZSTD_MAGIC, BagError, unpacked
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGES = (IMAGE, COMPRESSED_IMAGE)
-"""Types of a camera's messages, the better one first."""
+"""Message types of a camera, in order of preference."""
 
 _PICTURE_FILES = (b"\xff\xd8", b"\x89PNG")
 
 
 class BagMessage(NamedTuple):
-    """One message as it lies in the bag.
+    """One serialised message of a bag.
 
     Attributes:
         topic: topic name.
@@ -61,7 +61,7 @@ def image_of(message: BagMessage, stream: Stream | None) -> tuple[ImageView, Any
     try:
         raw = message_types().deserialize_cdr(message.cdr, message.type)
     except Exception as err:
-        # Bytes that are no message make the generated reader raise anything.
+        # Invalid bytes cause arbitrary errors of the generated reader.
         text = f"a message on {message.topic} cannot be read: {err!r}"
         raise ImageRefused(Refusal.CONVERSION, text) from err
     if message.type == IMAGE:
@@ -105,10 +105,10 @@ def _encapsulation(cdr: bytes) -> tuple[str, bytes]:
 
 
 def plain(data: bytes, kind: str, path: Path) -> bytes:
-    """Undo message compression, and the second CDR version where both are laid out the same."""
+    """Decompress a message, and convert XCDR2 where its layout equals that of XCDR1."""
     if data[:4] == ZSTD_MAGIC:
         data = unpacked(data, path)
-    # XCDR2 aligns 8-byte numbers otherwise; images have none, so their bytes are those of XCDR1.
+    # XCDR2 differs in the alignment of 8-byte numbers, which images do not have.
     if kind in IMAGES and data[:2] in (b"\0\6", b"\0\7"):
         data = bytes((0, data[1] - 6)) + data[2:]
     return data
@@ -119,7 +119,7 @@ def described(message: BagMessage) -> tuple[str, bool]:
     try:
         image: Any = message_types().deserialize_cdr(message.cdr, message.type)
     except Exception:
-        # Bytes that are no message make the generated reader raise anything.
+        # Invalid bytes cause arbitrary errors of the generated reader.
         return "first message cannot be read", True
     frame = f"frame {image.header.frame_id!r}"
     if message.type == IMAGE:

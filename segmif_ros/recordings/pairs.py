@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pairs of a bag: paired by their stamps as in the node, on the clock of the recording."""
+"""Pairs the images of a bag by their stamps as the node does, on the clock of the recording."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from segmif_ros.recordings.bags import (
 Payload = TypeVar("Payload")
 
 SAME_STAMP_NS = 5_000_000
-"""Label and image of one moment have the same stamp; some tools round it to milliseconds."""
+"""Tolerance between label and image: their stamps are equal, but some tools round to 1 ms."""
 _END = "end of the bag"
-"""Why a frame that was still held is in no pair."""
+"""Drop reason of frames that still wait at the end."""
 
 
 class Place(NamedTuple):
-    """Where a message lies: its topic, the time it was recorded, and its header stamp."""
+    """Position of a message: topic, recording time and header stamp."""
 
     topic: str
     recorded_ns: int
@@ -42,9 +42,9 @@ class RecordedPairing(Generic[Payload]):
     """Pairs recorded images in one pass.
 
     Attributes:
-        dropped: images in no pair, by camera and reason. That is no fault: one camera may be
-            faster, and the first one to start is alone for a while.
-        pairer: what pairs them.
+        dropped: images in no pair, by camera and reason. Some are normal: one camera may be
+            faster, and one starts first.
+        pairer: the node's pairing.
     """
 
     def __init__(self, streams: Mapping[str, Stream], config: PairingConfig) -> None:
@@ -67,8 +67,8 @@ class RecordedPairing(Generic[Payload]):
 
         Args:
             messages: of both cameras, in recording order.
-            look: returns the stamp of a message and what its pair is to carry, None for an image
-                of no use.
+            look: returns the stamp of a message and the payload of its pair, None for an
+                unusable image.
         """
         last_ns = 0
         for message in messages:
@@ -92,7 +92,7 @@ class RecordedPairing(Generic[Payload]):
 
 @dataclass(frozen=True, slots=True)
 class PlacedPair:
-    """Where the two frames of a pair lie, and thermal minus RGB time after the offsets."""
+    """Positions of the two frames of a pair, and thermal minus RGB time after the offsets."""
 
     rgb: Place
     thermal: Place
@@ -184,7 +184,7 @@ class BagPairs:
         """Return the pixels of one message.
 
         Args:
-            place: where it lies.
+            place: its position.
             stream: which checks apply; None for pictures of class ids. The node's mono8 results
                 pass those of the thermal camera.
 
@@ -201,7 +201,7 @@ class BagPairs:
         raise BagError(f"{place.topic}: no image with stamp {place.stamp_ns}; read again")
 
     def places(self, topics: Iterable[str]) -> dict[str, dict[int, Place]]:
-        """Return, by topic, where the messages of further image topics lie, by header stamp."""
+        """Return the positions of messages of further image topics, by topic and header stamp."""
         found: dict[str, dict[int, Place]] = {topic: {} for topic in topics}
         for message in self._reader.messages(found):
             place = _place(message)
@@ -228,7 +228,7 @@ def nearest(sorted_stamps: Sequence[int], stamp_ns: int) -> int | None:
 
 
 def _place(message: BagMessage) -> Place | None:
-    """Return where a message lies; None for one without a header, of which nothing can be made."""
+    """Return the position of a message; None if it has no header."""
     try:
         return Place(message.topic, message.time_ns, header_stamp_ns(message.cdr))
     except BagError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the images of two cameras and of the node back together by stamp, in bounded memory."""
+"""Joins the images of two cameras and of the node by stamp, in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSet:
-    """One pair of camera images and what the node made of it.
+    """One pair of camera images and the node's outputs for it.
 
     Attributes:
         stamp_ns: stamp of the RGB image, which all outputs carry.
@@ -41,7 +41,7 @@ class FrameSet:
     confidence: Image8
 
     def shrunk(self, size: tuple[int, int]) -> FrameSet:
-        """Return a copy that fits into (height, width); class ids stay whole."""
+        """Return a copy that fits into (height, width); class ids are not interpolated."""
         return FrameSet(
             self.stamp_ns,
             _shrink(self.rgb, size),
@@ -53,7 +53,7 @@ class FrameSet:
 
 
 class SetAssembler:
-    """Joins images that arrive one by one; keeps only as many as may still be needed."""
+    """Joins images that arrive one by one; keeps a bounded number of them."""
 
     def __init__(
         self, pairing: PairingConfig | None = None, *, inputs: int = 48, pending: int = 16
@@ -62,9 +62,9 @@ class SetAssembler:
 
         Args:
             pairing: of the node, its default if None: the offsets are added to the stamps, and a
-                thermal frame further away than the tolerance belongs to no set.
-            inputs: camera images of each kind to keep while the node works on them.
-            pending: stamps whose outputs have come only in part.
+                thermal frame outside the tolerance is not part of a set.
+            inputs: camera images of each kind to keep while the node processes them.
+            pending: stamps with some outputs missing.
         """
         self.pairing = pairing or PairingConfig()
         self._limit = inputs
@@ -82,7 +82,7 @@ class SetAssembler:
         _remember(self._thermal, stamp_ns, image, self._limit)
 
     def add_output(self, kind: Output, stamp_ns: int, image: Image8) -> FrameSet | None:
-        """Take an image of the node; return the whole set when this was its last part."""
+        """Take an image of the node; return the set if it is complete now."""
         parts = self._pending.pop(stamp_ns, {})
         parts[kind] = image
         if len(parts) < len(OUTPUTS):
@@ -101,7 +101,7 @@ class SetAssembler:
 class Downsampler(Generic[Item]):
     """A sample of a stream of unknown length: evenly spaced, at most `capacity` items.
 
-    When it is full, every second item goes and from then on only every second one is taken.
+    When it is full, every second item is removed and the sampling interval doubles.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -119,11 +119,11 @@ class Downsampler(Generic[Item]):
 
     @property
     def stride(self) -> int:
-        """Every so many items one is kept now."""
+        """Sampling interval: one item in so many is kept."""
         return self._stride
 
     def wants_next(self) -> bool:
-        """Return whether the next item would be kept: spare the work of making it if not."""
+        """Return whether the next item would be kept, so that others need not be made."""
         return self._seen % self._stride == 0
 
     def add(self, item: Item) -> None:
@@ -144,8 +144,7 @@ class Downsampler(Generic[Item]):
 def evenly(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
     """Return at most `count` items, evenly spaced, without the very ends where possible.
 
-    A stream's first and last frame show least, so each pick is the middle of its
-    share.
+    Each pick is the middle of its share: the first and the last frame are the least typical.
     """
     if count >= len(items):
         return items

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a whole bag of what can be read of a damaged one, or of one that was never completed."""
+"""Writes the readable messages of a damaged or incomplete bag as a complete bag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Recovered(NamedTuple):
 
     Attributes:
         summary: of the new bag.
-        lost: what could not be read, or cannot lie in a bag of ROS 2.
+        lost: what could not be read, or cannot be stored in a bag of ROS 2.
     """
 
     summary: BagSummary
@@ -76,7 +76,7 @@ def recover(
 
 
 def _profiles(texts: Iterable[str]) -> list[Qos]:
-    """Return the QoS profiles of a bag's metadata; none of damaged text."""
+    """Return the QoS profiles of a bag's metadata; empty if the text is damaged."""
     profiles: list[Qos] = []
     for text in dict.fromkeys(texts):
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rosbag2 database (.db3): in order of time by its index, or row by row where it is damaged."""
+"""Reads a rosbag2 database (.db3) by its time index or, where damaged, row by row."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _JOURNALS = ("-journal", "-wal")
 _HEADER = b"SQLite format 3\0"
 _WHOLE_PAGES = "segmif-whole-pages"
 _DAMAGE = (apsw.Error, UnicodeDecodeError)
-"""What apsw raises for pages that hold something else, and for text that is none."""
+"""Errors of apsw for damaged pages and invalid text."""
 
 _MOST_GAPS = 60
-"""Torn pages that are stepped over, in steps that double."""
+"""Damaged pages that are skipped, in steps that double."""
 
 
 class _WholePages(apsw.VFS):
-    """Ends a file that is cut off with its last whole page.
+    """Truncates an incomplete file to its last complete page.
 
-    SQLite takes the missing half of a page as zeros: messages would be read with zeros in them.
+    SQLite reads the missing part of a page as zeros, and messages would contain them.
     """
 
     def __init__(self) -> None:
@@ -56,17 +56,17 @@ _VFS = _WholePages()
 
 
 class SqliteFile:
-    """A `Storage`. SQLite keeps no checksums of contents, so only damage to its tree is noticed."""
+    """A `Storage`. SQLite has no checksums of contents, so only damage to its tree is detected."""
 
     kind: StorageKind = "sqlite3"
     checksums = False
 
     def __init__(self, path: Path, name: str = "") -> None:
-        """Open the database; with a journal beside it, a copy: SQLite would change the file.
+        """Open the database, or a copy if a journal is beside it: SQLite would change the file.
 
         Args:
             path: the file.
-            name: what to call it, where `path` is a temporary copy.
+            name: for messages, if `path` is a temporary copy.
 
         Raises:
             BagError: no database, or not one of rosbag2.
@@ -132,7 +132,7 @@ class SqliteFile:
         except _DAMAGE as err:
             after = (last_ns - self.start_ns) / 1e9
             self.damage.append(
-                f"{self._name} is damaged ({err}): what lies behind {after:.1f} s is lost"
+                f"{self._name} is damaged ({err}): everything after {after:.1f} s is lost"
             )
 
     def _rows(self, where: str) -> Iterator[tuple[int, int, bytes]]:
@@ -140,7 +140,7 @@ class SqliteFile:
         yield from _sound(self._db.execute(f"{query} {where} ORDER BY timestamp"))
 
     def _torn_rows(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield rows in the order of their numbers without an index; step over torn pages."""
+        """Yield rows by number without an index; skip damaged pages."""
         query = "SELECT topic_id, timestamp, data, id FROM messages NOT INDEXED WHERE id > ?"
         last, step, gaps = 0, 1, 0
         while gaps < _MOST_GAPS:
@@ -155,7 +155,7 @@ class SqliteFile:
 
     def _open(self) -> None:
         try:
-            # A file that is shorter than its header says would not be opened at all.
+            # SQLite does not open a file that is shorter than its header says.
             self._db.execute("PRAGMA writable_schema=ON")
             tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
             if not {"topics", "messages"} <= tables:
@@ -199,7 +199,7 @@ class SqliteFile:
         ]
 
     def _count(self) -> tuple[dict[int, int], int, int]:
-        """Return messages by topic, first and last time; count row by row what is damaged."""
+        """Return messages by topic, first and last time; count row by row if damaged."""
         self._torn = False
         counts: dict[int, int] = {}
         start_ns, end_ns = END_OF_TIME_NS, 0
@@ -226,13 +226,13 @@ class SqliteFile:
             self.damage.append(
                 f"{self._name} is cut off or damaged ({err}): {total} messages in "
                 f"{(end_ns - start_ns) / 1e9:.1f} s were found, the others are lost; "
-                "`segmif bag recover` makes a whole bag of them"
+                "`segmif bag recover` writes them as a complete bag"
             )
         return counts, start_ns, end_ns
 
 
 def _sound(rows: Iterable[Any]) -> Iterator[tuple[int, int, bytes]]:
-    """Leave out rows in which damage has put something else."""
+    """Leave out rows with values of the wrong type."""
     for topic, time_ns, data in rows:
         if isinstance(topic, int) and isinstance(time_ns, int) and isinstance(data, bytes):
             yield topic, time_ns, data

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag file looks like to the reader, whichever library opens it."""
+"""The interface of a bag file, independent of its format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ StorageKind = Literal["mcap", "sqlite3"]
 
 END_OF_TIME_NS = 2**63 - 1
 LARGEST_BLOCK = 1 << 30
-"""Bytes that one chunk or one message may take when unpacked; more is no recording of cameras."""
+"""Largest size of a decompressed chunk or message, bytes; larger values are damage."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -29,11 +29,11 @@ class Channel:
     Attributes:
         id: number in the file.
         topic: its name.
-        type: for example "sensor_msgs/msg/Image"; empty where the file does not say.
+        type: for example "sensor_msgs/msg/Image"; empty if the file has none.
         encoding: of the messages; ROS 2 uses "cdr".
         definition: (encoding, text) of the message definition, both empty where there is none.
         qos: offered QoS profiles as YAML.
-        count: messages, as far as the file's index says or a scan has found.
+        count: messages by the file's index, or found by a scan.
     """
 
     id: int
@@ -58,8 +58,8 @@ class Storage(Protocol):
         kind: "mcap" or "sqlite3".
         start_ns: recording time of the first message, `END_OF_TIME_NS` without messages.
         end_ns: of the last one, 0 without messages.
-        checksums: every message lies under a checksum that is verified when it is read.
-        damage: what cannot be read and how much was; grows while messages are read.
+        checksums: every message has a checksum, which is verified on reading.
+        damage: what cannot be read; grows while messages are read.
     """
 
     kind: StorageKind
@@ -85,7 +85,7 @@ class Storage(Protocol):
 
 
 def ros_type(name: str) -> str:
-    """Return the full name of a message type: some writers leave out the middle, or write IDL's."""
+    """Return the full name of a message type; some writers omit `msg` or use IDL's form."""
     parts = [part for part in name.replace("::", "/").split("/") if part]
     if len(parts) == 2:
         parts.insert(1, "msg")
@@ -96,7 +96,7 @@ def unpacked(data: bytes, path: Path) -> bytes:
     """Return a message without the zstd compression that rosbag2 may have given it.
 
     Raises:
-        BagError: not zstd after all, or unbelievably large.
+        BagError: not zstd, or implausibly large.
     """
     try:
         size = zstandard.frame_content_size(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a bag are the two cameras."""
+"""Finds the topics of the two cameras in a bag."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def camera_topics(
         rgb: name of the topic; chosen by names and encodings if None. Of a camera with a raw and a
             compressed topic the raw one is taken.
         thermal: as `rgb`.
-        others: topics of images that are no camera's.
+        others: image topics that do not belong to a camera.
 
     Raises:
         BagError: a name that is not there (with the nearest ones), no images of one camera, or
@@ -76,7 +76,7 @@ def camera_topics(
 
 
 def swapped_topics(reader: BagReader, rgb: str, thermal: str) -> list[str]:
-    """Return a line if the first images of two topics look as if they were swapped."""
+    """Return a remark if the first images of two topics suggest that they are swapped."""
     pictures = []
     for name in (rgb, thermal):
         message = next((m for m in reader.messages({name}) if m.type in IMAGES), None)
@@ -91,7 +91,7 @@ def swapped_topics(reader: BagReader, rgb: str, thermal: str) -> list[str]:
 
 
 def require_topic(summary: BagSummary, name: str) -> Topic:
-    """Return an image topic by its name; the raw one where both kinds have it.
+    """Return an image topic by its name; the raw one if both transports exist.
 
     Raises:
         BagError: not there, without images, or images that cannot be decoded; with the nearest
@@ -113,7 +113,7 @@ def points_topic(summary: BagSummary, name: str | None = None) -> Topic | None:
 
     Args:
         summary: what the bag holds.
-        name: of the topic; None looks for it, and leaves out what a node has labelled already.
+        name: of the topic; None searches for it, without clouds that a node has labelled.
 
     Raises:
         BagError: a name that is not there, or several topics to choose from.
@@ -172,7 +172,7 @@ def _images(summary: BagSummary, *, usable: bool = True) -> list[Topic]:
 
 
 def _one_of_each(topics: Sequence[Topic]) -> list[Topic]:
-    """Leave out /x/compressed where /x is there too."""
+    """Leave out /x/compressed if /x exists."""
     best: dict[str, Topic] = {}
     for topic in topics:
         best.setdefault(camera_of(topic.name), topic)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Videos through FFmpeg's libraries (PyAV): H.264 out, and in whatever they decode."""
+"""Reads videos with FFmpeg's libraries (PyAV), and writes H.264."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from segmif_ros.frames import Image8
 from segmif_ros.outputs import written_aside
 
 ENCODERS = ("libx264", "libopenh264")
-"""H.264 encoders, the first one that this FFmpeg has is taken."""
+"""H.264 encoders in order of preference."""
 _TICKS_HZ, _USUAL_HZ = 90_000, 30
 _KEY_INTERVAL = 12
-"""Frames from one that needs no other to the next: a player can start at each of them."""
+"""Keyframe interval, frames: a player can seek to each keyframe."""
 _SECOND_NS = 1_000_000_000
 
 
 class VideoError(RuntimeError):
-    """A video cannot be read or written; the message says what to do."""
+    """A video cannot be read or written; the message has the remedy."""
 
 
 class VideoFrame(NamedTuple):
     """One frame of a file.
 
     Attributes:
-        time_ns: after the beginning of the stream, None where the file has none.
+        time_ns: since the start of the stream, None if the file has no times.
         pixels: HxWx3 uint8 RGB; HxW uint8 or uint16 of a grey video.
     """
 
@@ -72,7 +72,7 @@ def write_video(
 
 
 def read_video(path: Path) -> Iterator[VideoFrame]:
-    """Decode a video frame by frame, upright.
+    """Decode a video frame by frame, with its rotation applied.
 
     Raises:
         VideoError: no video, or damaged at its beginning; later damage ends it.
@@ -113,7 +113,7 @@ def declared(path: Path) -> tuple[int, float]:
 
 
 def _library() -> Any:
-    """Return PyAV; a vehicle, which handles no videos, need not have it."""
+    """Return PyAV, which is optional: a vehicle does not need it."""
     try:
         import av
     except ImportError as err:
@@ -161,7 +161,7 @@ def _encode(
 
 
 def _mux(container: Any, held: Any, packets: Sequence[Any]) -> Any:
-    """Write all packets but the last, which is returned: its length is known at the end."""
+    """Write all packets but the last and return that: its duration is known at the end."""
     for packet in packets:
         if held is not None:
             container.mux(held)
@@ -170,7 +170,7 @@ def _mux(container: Any, held: Any, packets: Sequence[Any]) -> Any:
 
 
 def _pixels(frame: Any) -> NDArray[Any]:
-    """Return the pixels as they are to be shown; phones store the rotation beside the frame."""
+    """Return the pixels with the stored rotation of the frame applied."""
     name = frame.format.name
     kind = (
         "gray16le" if name.startswith("gray16") else "gray" if name.startswith("gray") else "rgb24"

@@ -56,7 +56,7 @@ ENCODINGS = {
 """(dimensions, type) of the pixels -> encoding of the message."""
 
 _METADATA_VERSION: Literal[9] = 9
-"""The one that ROS 2 Jazzy itself writes."""
+"""The version that ROS 2 Jazzy writes."""
 _NO_HASH = f"RIHS01_{'0' * 64}"
 _NO_LIMIT = QosTime(9223372036, 854775807)
 _LATCHED = Qos(
@@ -73,14 +73,14 @@ _LATCHED = Qos(
 
 
 class Definition(NamedTuple):
-    """How a message type is defined: text as in .msg or .idl files, and its RIHS01 hash."""
+    """Definition of a message type: text as in .msg or .idl files, and its RIHS01 hash."""
 
     text: str
     digest: str = _NO_HASH
 
 
 class _ChecksummedMcap:
-    """The mcap file of rosbags' writer, by the reference library: rosbags leaves out checksums."""
+    """Writes mcap for rosbags' writer with the reference library: rosbags writes no checksums."""
 
     def __init__(self, path: Path, compression: CompressionMode) -> None:
         self.path = path / f"{path.name}.mcap"
@@ -174,14 +174,14 @@ class BagWriter:
         qos: Sequence[Qos] = (),
         definition: Definition | None = None,
     ) -> None:
-        """Make room for the messages of a topic.
+        """Add a topic.
 
         Args:
             topic: its name.
             message_type: for example "sensor_msgs/msg/Image".
-            latched: a player of the bag keeps the last message for later subscribers.
+            latched: transient-local durability: late subscribers get the last message.
             qos: profiles of its publishers, instead of `latched`.
-            definition: needed for a type that is new to the bag.
+            definition: required for a type that the bag does not have yet.
         """
         known = definition is None and self.knows(message_type)
         text, digest = definition or Definition("")
@@ -199,11 +199,11 @@ class BagWriter:
 
         Args:
             topic: its name.
-            time_ns: what it is filed under.
+            time_ns: recording time.
             cdr: serialised message with its 4-byte encapsulation header.
 
         Raises:
-            OSError, sqlite3.Error: the disk is full, or refuses it for another reason.
+            OSError, sqlite3.Error: the disk is full or not writable.
         """
         self._writer.write(self._connections[topic], time_ns, cdr)
 
@@ -215,11 +215,11 @@ class BagWriter:
         *,
         latched: bool = False,
     ) -> None:
-        """Append a message of a known type; its topic is added when it comes first.
+        """Append a message of a known type; add its topic with the first message.
 
         Args:
             topic: its name.
-            time_ns: what it is filed under.
+            time_ns: recording time.
             message: type, and an object with its fields.
             latched: as of `add_topic`.
 
@@ -268,7 +268,7 @@ def write_bag(
     force: bool = False,
     progress: Callable[[int], Any] = lambda _: None,
 ) -> BagSummary:
-    """Write stamped images of both cameras as a bag; it appears under its name when it is whole.
+    """Write stamped images of both cameras as a bag, which is renamed when complete.
 
     Args:
         source: the images.
@@ -324,7 +324,7 @@ def new_bag(
 
 
 def check_output(out: Path, *, replace: bool, advice: str) -> None:
-    """Refuse a folder that exists, or, with `replace`, one that is not a bag and nothing else.
+    """Refuse an existing folder; with `replace`, only one with files that are not of a bag.
 
     Raises:
         BagError: with the advice.
