@@ -17,7 +17,7 @@ from stand_in_cuda import Controls, build_library, controls_of
 from stand_in_tensorrt import Behaviour, module_of
 
 from segmif_ros.engines import driver
-from segmif_ros.engines.tensorrt import api, buffers
+from segmif_ros.engines.tensorrt import buffers
 
 
 @dataclass
@@ -35,7 +35,6 @@ class StandInGpu:
         for absent in ("tensorrt", "tensorrt_rtx"):  # that of the test extra is real
             self.patch.setitem(sys.modules, absent, None)
         self.patch.setitem(sys.modules, module.__name__, module)
-        api.log_of.cache_clear()
 
 
 @contextmanager
@@ -63,7 +62,6 @@ def stand_in_gpu(folder: Path) -> Iterator[StandInGpu]:
         machine = StandInGpu(library, controls, Behaviour(), patch)
         machine.install("10.3.0")
         yield machine
-        api.log_of.cache_clear()
         buffers.keep_primary_context.cache_clear()
 
 
