@@ -5,6 +5,7 @@
 
 Rig, node, listener and rows are those of test/faults. After each fault the minute goes on without
 one; ages, memory and threads are taken there. Beside the JSON lies a plot of the same name.
+`--every 3` makes faults one after the other, to tell growth by faults from growth by time.
 """
 
 from __future__ import annotations
@@ -98,10 +99,11 @@ class Soak:
         bench: rig, node and listener.
         command: file that sets how the node's engine fails.
         seed: of the order of the faults.
+        every_s: time from fault to fault; at least a sixth of it is without one.
     """
 
-    def __init__(self, bench: Bench, command: Path, seed: int) -> None:
-        self._bench, self._command = bench, command
+    def __init__(self, bench: Bench, command: Path, seed: int, every_s: float = MINUTE_S) -> None:
+        self._bench, self._command, self._every_s = bench, command, every_s
         self._random = random.Random(seed)
         self._deck: list[Row] = []
         self._began = 0.0
@@ -111,14 +113,15 @@ class Soak:
         """Soak for that long; failed rows are kept, a process that ended by itself is raised."""
         self._began = monotonic()
         minute = 0
-        while minute * MINUTE_S < seconds:
+        share = self._every_s / MINUTE_S
+        while self._now() < seconds:
             minute += 1
             self._fault()
             self._bench.settle(())
             span = self._bench.observer.span()
-            end = max(minute * MINUTE_S, self._now() + CALM_S)
+            end = max(minute * self._every_s, self._now() + CALM_S * share)
             while self._now() < end:
-                due = self._now() + SAMPLE_S
+                due = self._now() + SAMPLE_S * share
                 self._bench.observer.until(lambda due=due: self._now() >= due, "the next sample")
                 self._sample()
             self._close_minute(minute, span)
@@ -305,6 +308,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1, help="of the order of the faults")
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=MINUTE_S,
+        metavar="S",
+        help="seconds from fault to fault (default: %(default)g)",
+    )
     parser.add_argument("--out", type=Path, default=Path("soak.json"), metavar="JSON")
     args = parser.parse_args()
     seconds = args.hours * 3600.0
@@ -315,7 +325,7 @@ def main() -> int:
         command.write_text("")
         os.environ[faulty_engine_node.COMMAND_VARIABLE] = str(command)
         bench = Bench(folder, private_domain(), write_tiny_bundle(folder / "model", SIZE))
-        soak = Soak(bench, command, args.seed)
+        soak = Soak(bench, command, args.seed, args.every)
         try:
             bench.begin("engine", program=[str(Path(faulty_engine_node.__file__))])
             soak.run(seconds)
