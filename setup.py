@@ -99,7 +99,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "segmif = segmif_ros.cli.main:main",
+            "segmif = segmif_ros.cli.start:segmif",
             "segmif_node = segmif_ros.ros.start:node",
             "segmif_rig = segmif_ros.ros.start:rig",
         ],

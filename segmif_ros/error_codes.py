@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Codes of errors, to search for, and how often a line may go to the log.
+"""What messages share: codes to search for, how others' text is quoted, how often they come.
 
 docs/troubleshooting.md has the cause and remedy of each code.
 """
@@ -74,6 +74,17 @@ def code_of(err: BaseException) -> str:
         if kind.__name__ in CODES:
             return CODES[kind.__name__]
     return VALUE if isinstance(err, ValueError) else UNEXPECTED
+
+
+def brief(text: str, most: int = 60) -> str:
+    """Return text that others wrote as a message quotes it: one line, printable, not long.
+
+    Args:
+        text: for example an encoding or frame_id; whatever a publisher put there.
+        most: characters; what is longer is cut, and its length said.
+    """
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
+    return plain if len(text) <= most else f"{plain}... ({len(text)} characters)"
 
 
 class LogThrottle:

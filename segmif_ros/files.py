@@ -21,7 +21,7 @@ _KINDS = (
 )
 
 
-class NoRegularFileError(OSError):
+class _NoRegularFileError(OSError):
     """Something other than a file has this name; `strerror` says what."""
 
     def __str__(self) -> str:
@@ -33,8 +33,8 @@ def require_file(path: Path) -> None:
     """Check that a path leads to a regular file.
 
     Raises:
-        NoRegularFileError: a folder, a named pipe, a socket or a device.
-        OSError: nothing there, or it cannot be looked at; a name with a NUL in it, too.
+        OSError: a folder, a named pipe, a socket or a device, as `strerror` says; nothing there,
+            or it cannot be looked at; a name with a NUL in it, too.
     """
     try:
         mode = path.stat().st_mode
@@ -42,7 +42,7 @@ def require_file(path: Path) -> None:
         raise OSError(errno.EINVAL, str(err), str(path)) from err
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "of an unknown kind")
-        raise NoRegularFileError(errno.EINVAL, f"{kind}, expected a regular file", str(path))
+        raise _NoRegularFileError(errno.EINVAL, f"{kind}, expected a regular file", str(path))
 
 
 def open_file(path: Path) -> BinaryIO:

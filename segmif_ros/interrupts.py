@@ -7,16 +7,29 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
+from typing import NoReturn
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a supervisor, and a terminal that is closed."""
 
 _early = Event()
+_ending: type[BaseException] = SystemExit
 
 
-def catch_early() -> None:
-    """Keep a signal for `stopping`; call it before anything slow is imported."""
-    _handle(lambda *_: _early.set())
+def catch_early(ending: type[BaseException]) -> None:
+    """Let a signal end the process until `stopping` begins; call it before anything slow.
+
+    Args:
+        ending: raised by the signal: SystemExit for code 0, or KeyboardInterrupt.
+    """
+    global _ending  # noqa: PLW0603 - handlers of signals belong to the process
+    _ending = ending
+    _handle(_end)
+
+
+def _end(*_: object) -> NoReturn:
+    _early.set()  # Python drops what is raised within a destructor
+    raise _ending
 
 
 @contextmanager
@@ -32,12 +45,14 @@ def handling(action: Callable[..., object]) -> Iterator[None]:
         yield
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if handler is _end else handler)
 
 
 @contextmanager
 def stopping(stop: Event) -> Iterator[Event]:
-    """Set an event at a signal, also one that `catch_early` has seen; undone at the end.
+    """Set an event at a signal, also one that came before; undone at the end.
+
+    After `catch_early` signals are ignored from the end on: the process is ending.
 
     Args:
         stop: the event; the block receives it.

@@ -6,14 +6,21 @@ from __future__ import annotations
 import ast
 import re
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from segmif_ros import error_codes
 from segmif_ros.bundle import BundleError
 from segmif_ros.cli.main import main
-from segmif_ros.error_codes import CODES, code_of
+from segmif_ros.error_codes import CODES, brief, code_of
+from segmif_ros.images.containers import decode
+from segmif_ros.images.raw import ImageRefused, view_rgb, view_thermal
+from segmif_ros.pairing import Stream
+from segmif_ros.recordings.messages import IMAGE, BagMessage, described, message_types
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
@@ -85,3 +92,42 @@ def test_a_command_prints_the_code_once(
     told = capsys.readouterr().err
     assert told.startswith(start)
     assert told.count("SEG-E") == 1
+
+
+LONG = "\x1b[31m\u202e\n" + "x" * 6000
+
+
+def test_text_of_others_is_cut_and_stays_on_its_line():
+    assert brief("mono8") == "mono8"
+    assert brief("caméra 1") == "caméra 1"
+    found = brief(LONG)
+    assert found.isprintable()
+    assert found.startswith("\\x1b[31m\\u202e\\nxxx")
+    assert found.endswith(f"... ({len(LONG)} characters)")
+    assert len(found) < 120
+
+
+def test_an_image_of_any_encoding_and_frame_is_refused_in_one_short_line():
+    message = SimpleNamespace(
+        encoding=LONG, height=4, width=4, step=4, is_bigendian=0, data=b"", format=LONG
+    )
+    reads = (view_rgb, view_thermal, partial(decode, Stream.RGB))
+    message.format += "compressedDepth"
+    for read in reads:
+        with pytest.raises(ImageRefused) as refused:
+            read(message)
+        assert str(refused.value).isprintable()
+        assert len(str(refused.value)) < 300
+    store = message_types()
+    types = store.types
+    stamp = types["builtin_interfaces/msg/Time"](sec=1, nanosec=0)
+    header = types["std_msgs/msg/Header"](stamp=stamp, frame_id=LONG)
+    image = types["sensor_msgs/msg/Image"](
+        header, height=1, width=1, encoding=LONG, is_bigendian=0, step=1,
+        data=np.zeros(1, np.uint8),
+    )  # fmt: skip
+    cdr = bytes(store.serialize_cdr(image, IMAGE))
+    text, _ = described(BagMessage("/a", IMAGE, 0, cdr))
+    assert text.isprintable()
+    assert text.startswith("1x1 \\x1b")
+    assert len(text) < 300

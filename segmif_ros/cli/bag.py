@@ -24,6 +24,7 @@ from segmif_ros.cli.command_line import (
     shared,
 )
 from segmif_ros.cli.extract import add_extract
+from segmif_ros.error_codes import brief
 from segmif_ros.outputs import OutputError
 from segmif_ros.recordings.bags import BagReader, BagSummary
 from segmif_ros.recordings.clips import FolderPairs, PairSource, VideoPair
@@ -85,10 +86,10 @@ def parser() -> Parser:
 
 
 def _record(args: argparse.Namespace) -> int:
+    if args.out.exists() or args.out.is_symlink():
+        raise OutputError(f"{str(args.out)!r} exists already; give another name")
     from segmif_ros.ros.tools.bag_recorder import record
 
-    if args.out.exists():
-        raise OutputError(f"{str(args.out)!r} exists already; give another name")
     return record(args.out, args.topics)
 
 
@@ -132,7 +133,12 @@ def table(summary: BagSummary) -> str:
     rows = [("topic", "type", "count", "rate", "first image")]
     rows += [
         (
-            *(t.name, t.type, str(t.count), f"{t.rate_hz:.1f} Hz" if t.rate_hz else "-"),
+            *(
+                brief(t.name),
+                brief(t.type),
+                str(t.count),
+                f"{t.rate_hz:.1f} Hz" if t.rate_hz else "-",
+            ),
             t.detail or ("latched" if t.latched else ""),
         )
         for t in summary.topics

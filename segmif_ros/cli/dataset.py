@@ -180,7 +180,8 @@ def _alignment(found: Alignment) -> str:
         return f"{found.measured} pairs measured, none has enough edges"
     worst = ", ".join(f"{name} {px:.1f} px" for name, px in found.worst[:3])
     return (
-        f"{found.told} of {found.measured} measured pairs count: median {found.median_px:.1f} px "
-        f"(thermal {found.right_px:+.1f} right, {found.down_px:+.1f} down), {found.off_share:.0%} "
-        f"off by more than {OFF_PX:g} px" + (f"; worst {worst}" if worst else "")
+        f"{found.conclusive} of {found.measured} measured pairs are conclusive: median "
+        f"{found.median_px:.1f} px (thermal {found.right_px:+.1f} right, "
+        f"{found.down_px:+.1f} down), {found.off_share:.0%} off by more than {OFF_PX:g} px"
+        + (f"; worst {worst}" if worst else "")
     )

@@ -117,7 +117,7 @@ def _run(arguments: list[str]) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     if tuple(arguments[:2]) in (("bag", "play"), ("bag", "record")):
-        catch_early()  # they end well at a signal, also at one that comes while they import
+        catch_early(KeyboardInterrupt)  # until they watch for signals; SIGTERM ends them well too
     try:
         from segmif_ros.cli.command_line import run
 

@@ -12,6 +12,7 @@ from segmif_ros.bundle import LabelClass
 from segmif_ros.datasets.classes import ClassList, load_class_list
 from segmif_ros.datasets.dataset import Dataset, Entry
 from segmif_ros.datasets.sample import BICYCLE, CAR, PERSON, DatasetError, Sample
+from segmif_ros.error_codes import brief
 from segmif_ros.files import read_text
 from segmif_ros.metrics.boxes import Box
 
@@ -114,7 +115,7 @@ def _box(line: str, where: str, size: Sequence[int], classes: BoxClasses) -> Box
         label = int(name)
     except ValueError as err:
         raise DatasetError(
-            f"{where}: {line[:60]!r} is no box; expected `class cx cy w h` with parts of the "
+            f"{where}: '{brief(line)}' is no box; expected `class cx cy w h` with parts of the "
             "picture's width and height"
         ) from err
     if label not in classes.ids:
@@ -125,7 +126,7 @@ def _box(line: str, where: str, size: Sequence[int], classes: BoxClasses) -> Box
     low, high = min(x - w / 2, y - h / 2), max(x + w / 2, y + h / 2)
     if not (w > 0 and h > 0 and low >= -_SPILL and high <= 1 + _SPILL):  # NaN too
         raise DatasetError(
-            f"{where}: {line[:60]!r} lies outside the picture; expected centre and size as parts "
+            f"{where}: '{brief(line)}' lies outside the picture; expected centre and size as parts "
             "of width and height, 0 to 1"
         )
     own = classes.ids[label]

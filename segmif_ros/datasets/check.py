@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 
 from segmif_ros.calibration.edge_shift import Shift, best_shift, large_enough, tile_scores
-from segmif_ros.datasets.classes import ClassList
 from segmif_ros.datasets.dataset import Dataset
 from segmif_ros.datasets.sample import BACKGROUND, IGNORE, DatasetError, Sample
 from segmif_ros.frames import Image8
@@ -33,7 +32,7 @@ class Alignment:
 
     Attributes:
         measured: pairs that were read.
-        told: pairs with enough common edges to measure a shift; the rest of the numbers is of
+        conclusive: pairs with enough common edges to measure a shift; the rest of the numbers is of
             these, and None where there are none.
         median_px: median of how far thermal is off, a turn included.
         right_px: median shift of thermal to the right.
@@ -43,7 +42,7 @@ class Alignment:
     """
 
     measured: int
-    told: int
+    conclusive: int
     median_px: float | None = None
     right_px: float | None = None
     down_px: float | None = None
@@ -65,14 +64,16 @@ def shift_of(sample: Sample) -> Shift | None:
 
 def alignment_of(measured: Sequence[tuple[str, Shift | None]]) -> Alignment:
     """Sum up the names and shifts of pairs."""
-    told = [(name, shift) for name, shift in measured if shift is not None]
-    if not told:
+    conclusive = [(name, shift) for name, shift in measured if shift is not None]
+    if not conclusive:
         return Alignment(len(measured), 0)
-    shifts = [shift for _, shift in told]
-    off = sorted(((name, round(shift.rms_px, 2)) for name, shift in told), key=lambda o: -o[1])
+    shifts = [shift for _, shift in conclusive]
+    off = sorted(
+        ((name, round(shift.rms_px, 2)) for name, shift in conclusive), key=lambda o: -o[1]
+    )
     return Alignment(
         len(measured),
-        len(told),
+        len(conclusive),
         round(median(shift.rms_px for shift in shifts), 2),
         round(median(shift.dx for shift in shifts), 2),
         round(median(shift.dy for shift in shifts), 2),
@@ -98,7 +99,7 @@ class ClassCount:
     pairs: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class DatasetReport:
     """What a check found.
 
@@ -130,21 +131,21 @@ class DatasetReport:
     split: str | None
     labels: str
     pairs: int
-    read: int = 0
-    splits: dict[str, int] = field(default_factory=dict)
-    when: dict[str, int] = field(default_factory=dict)
-    labelled: int = 0
-    sizes: dict[str, int] = field(default_factory=dict)
-    classes: tuple[ClassCount, ...] = ()
-    background: float = 0.0
-    ignored: float = 0.0
-    unpaired: tuple[str, ...] = ()
-    unreadable: list[str] = field(default_factory=list)
-    unknown: dict[int, list[str]] = field(default_factory=dict)
-    blank: list[str] = field(default_factory=list)
-    repeated: list[str] = field(default_factory=list)
-    alignment: Alignment = field(default_factory=lambda: Alignment(0, 0))
-    notes: tuple[str, ...] = ()
+    read: int
+    splits: dict[str, int]
+    when: dict[str, int]
+    labelled: int
+    sizes: dict[str, int]
+    classes: tuple[ClassCount, ...]
+    background: float
+    ignored: float
+    unpaired: tuple[str, ...]
+    unreadable: list[str]
+    unknown: dict[int, list[str]]
+    blank: list[str]
+    repeated: list[str]
+    alignment: Alignment
+    notes: tuple[str, ...]
 
     @property
     def sound(self) -> bool:
@@ -173,11 +174,10 @@ def check_dataset(
     """
     chosen = spread(len(dataset), limit)
     measure = {chosen[place] for place in spread(len(chosen), measured)}
-    report = DatasetReport(
-        dataset.kind, str(dataset.root), dataset.split, dataset.labels, len(dataset)
-    )
-    report.unpaired, report.notes = dataset.unpaired, dataset.notes
+    read = labelled = 0
     splits, when, sizes = Counter[str](), Counter[str](), Counter[str]()
+    unreadable, blank, repeated = list[str](), list[str](), list[str]()
+    unknown: dict[int, list[str]] = {}
     pixels, pairs_with = np.zeros((2, 256), np.int64)
     seen: dict[bytes, str] = {}
     shifts: list[tuple[str, Shift | None]] = []
@@ -185,36 +185,58 @@ def check_dataset(
         entry = dataset[index]
         when[entry.when or "unknown"] += 1
         splits[entry.split] += 1
-        report.labelled += entry.labelled
+        labelled += entry.labelled
         try:
             sample = entry()
         except DatasetError as err:
-            report.unreadable.append(str(err))
+            unreadable.append(str(err))
             progress(1)
             continue
-        report.read += 1
+        read += 1
         sizes[_size_of(sample)] += 1
         if sample.labels is not None:
             counts = np.bincount(sample.labels.ravel(), minlength=256)
             pixels += counts
             pairs_with += counts > 0
             for label in dataset.class_list.unknown_ids(sample.labels):
-                report.unknown.setdefault(label, []).append(sample.name)
+                unknown.setdefault(label, []).append(sample.name)
         if not sample.thermal.std() or not sample.rgb.std():
-            report.blank.append(sample.name)
+            blank.append(sample.name)
         else:
             digest = hashlib.blake2b(sample.rgb.tobytes(), digest_size=16).digest()
             other = seen.setdefault(digest, sample.name)
             if other != sample.name:
-                report.repeated.append(f"{sample.name} is the same picture as {other}")
+                repeated.append(f"{sample.name} is the same picture as {other}")
             if index in measure:
                 shifts.append((sample.name, shift_of(sample)))
         progress(1)
-    report.splits, report.when = {k: n for k, n in splits.items() if k}, dict(when)
-    report.sizes, report.unknown = dict(sizes.most_common()), dict(sorted(report.unknown.items()))
-    report.alignment = alignment_of(shifts)
-    _count(report, dataset.class_list, pixels, pairs_with)
-    return report
+    classes = dataset.class_list.classes
+    total, in_classes = int(pixels.sum()), int(pixels[[label.id for label in classes]].sum())
+    return DatasetReport(
+        kind=dataset.kind,
+        root=str(dataset.root),
+        split=dataset.split,
+        labels=dataset.labels,
+        pairs=len(dataset),
+        read=read,
+        splits={name: count for name, count in splits.items() if name},
+        when=dict(when),
+        labelled=labelled,
+        sizes=dict(sizes.most_common()),
+        classes=tuple(
+            ClassCount(c.id, c.name, _share(pixels[c.id], in_classes), int(pairs_with[c.id]))
+            for c in classes
+        ),
+        background=_share(pixels[BACKGROUND], total),
+        ignored=_share(pixels[IGNORE], total),
+        unpaired=dataset.unpaired,
+        unreadable=unreadable,
+        unknown=dict(sorted(unknown.items())),
+        blank=blank,
+        repeated=repeated,
+        alignment=alignment_of(shifts),
+        notes=dataset.notes,
+    )
 
 
 def spread(count: int, limit: int | None) -> list[int]:
@@ -222,18 +244,6 @@ def spread(count: int, limit: int | None) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
     return [int(place) for place in np.linspace(0, count - 1, max(limit, 0)).round()]
-
-
-def _count(report: DatasetReport, classes: ClassList, pixels: Any, pairs_with: Any) -> None:
-    """Put the shares of all ids into a report."""
-    known = [label.id for label in classes.classes]
-    total, in_classes = int(pixels.sum()), int(pixels[known].sum())
-    report.classes = tuple(
-        ClassCount(c.id, c.name, _share(pixels[c.id], in_classes), int(pairs_with[c.id]))
-        for c in classes.classes
-    )
-    report.background = _share(pixels[BACKGROUND], total)
-    report.ignored = _share(pixels[IGNORE], total)
 
 
 def _size_of(sample: Sample) -> str:

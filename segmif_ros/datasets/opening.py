@@ -68,9 +68,15 @@ def _layout(kind: str, path: Path) -> Layout:
     for layout in tried:
         if layout.fits(path):
             return layout
-    looked_for = "\n".join(f"  {layout.kind}: {layout.expects}" for layout in tried)
-    of_kind = "data set" if kind == AUTO else f"data set of kind {kind}"
-    raise DatasetError(f"{path} is no {of_kind}: {_there(path, tried)}. Looked for\n{looked_for}")
+    there = _there(path, tried)
+    if kind == AUTO:
+        raise DatasetError(
+            f"{path} is no data set: {there}; known are {', '.join(KINDS)}, and --kind KIND says "
+            "what its folders should look like"
+        )
+    raise DatasetError(
+        f"{path} is no data set of kind {kind}: {there}; expected {tried[0].expects}"
+    )
 
 
 def _there(path: Path, tried: Sequence[Layout]) -> str:

@@ -73,6 +73,7 @@ class Answer:
     Attributes:
         code: exit status; negative is the signal that ended it, None for no end in time or no
             program of that name.
+        late: it had not ended in time.
         out: standard output.
         err: standard error, or why there was no answer.
     """
@@ -80,6 +81,7 @@ class Answer:
     code: int | None
     out: str
     err: str
+    late: bool = False
 
     @property
     def last_line(self) -> str:
@@ -113,7 +115,7 @@ def ask(
             env={**os.environ, **(environment or {})},
         )
     except subprocess.TimeoutExpired:
-        return Answer(None, "", f"no answer in {seconds:g} s")
+        return Answer(None, "", f"no answer in {seconds:g} s", late=True)
     except OSError as err:
         return Answer(None, "", str(err))
     return Answer(done.returncode, done.stdout, done.stderr)

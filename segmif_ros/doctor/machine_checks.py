@@ -96,6 +96,9 @@ def numpy_check() -> CheckResult:
     states = _states(answer.out)
     for name in ("numpy", "cv2"):
         state, detail = states.get(name, ["broken", answer.last_line])
+        if answer.late:
+            fact = f"numpy and cv2 were not imported: {answer.err}"
+            return CheckResult("numpy", Verdict.WARN, fact, _slow_import("numpy, cv2"))
         if state != "ok":
             return CheckResult(
                 "numpy",
@@ -110,6 +113,7 @@ def numpy_check() -> CheckResult:
 def engines_check() -> CheckResult:
     """Which engines can run, and why the others cannot."""
     texts, usable, broken, remedies = [], [], [], []
+    steps = []
     with ThreadPoolExecutor() as pool:
         # Each alone: one that crashes must not hide the others.
         answers = list(pool.map(lambda name: ask_python(_IMPORTS, name), (*RUNTIMES, BUILDER)))
@@ -122,15 +126,25 @@ def engines_check() -> CheckResult:
             texts.append(f"{name} {detail}".strip())
         else:
             texts.append(f"{name}: " + ("not installed" if state == "absent" else detail))
-            broken += [name] if state == "broken" else []
-            remedies.append(install_command(extra))
+            broken += [name] if state == "broken" and not answer.late else []
+            steps += [_slow_import(name)] if answer.late else []
+            remedies.append(_slow_import(name) if answer.late else install_command(extra))
     fact = "; ".join(texts) + builder
     if not usable:
         return CheckResult("engines", Verdict.FAIL, fact, remedies[0])
     if broken:
-        remedy = f"reinstall {', '.join(broken)}, or choose engine:={usable[0]}"
+        steps.append(f"reinstall {', '.join(broken)}")
+    if steps:
+        remedy = f"{'; '.join(steps)}, or choose engine:={usable[0]}"
         return CheckResult("engines", Verdict.WARN, fact, remedy)
     return CheckResult("engines", Verdict.OK, fact)
+
+
+def _slow_import(names: str) -> str:
+    return (
+        f"a slow import is no broken installation: try again when the machine is idle, or see how "
+        f"long it takes: time {sys.executable} -c 'import {names}'"
+    )
 
 
 def gpu_check(devices: Path = Path("/sys/bus/pci/devices")) -> CheckResult:

@@ -146,10 +146,6 @@ class _Reader:
         return None if pair is None else {"rgb": pair[0], "thermal": pair[1]}
 
 
-MADE_HERE = ("fp16", "int8")
-"""Precisions that can be made from fp32."""
-
-
 class PrecisionError(ValueError):
     """The model is too far from float32 in this precision, or cannot be made."""
 

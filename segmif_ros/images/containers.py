@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.error_codes import brief
 from segmif_ros.images.raw import MOST_PIXELS, ImageRefused, ImageView, Refusal
 from segmif_ros.pairing import Stream
 
@@ -302,8 +303,8 @@ def announced(message: CompressedMessage) -> Picture:
     if "compressedDepth" in message.format:
         raise ImageRefused(
             Refusal.ENCODING,
-            f"format {message.format!r} is for depth images; subscribe to the topic that ends in "
-            "/compressed",
+            f"format '{brief(message.format)}' is for depth images; subscribe to the topic that "
+            "ends in /compressed",
         )
     return inspect(message.data)
 
@@ -328,8 +329,8 @@ def decode(stream: Stream, message: CompressedMessage) -> ImageView:
     if stream is Stream.THERMAL and found.bits == 8 and source in ("mono16", "16UC1"):
         raise ImageRefused(
             Refusal.ENCODING,
-            f"format {message.format!r} squeezes {source} into 8 bits, its counts are lost; set "
-            "the publisher's parameter for the format to png",
+            f"format '{brief(message.format)}' squeezes {source} into 8 bits, its counts are lost; "
+            "set the publisher's parameter for the format to png",
         )
     # Orientation marks of a photograph would turn the picture away from the other camera's.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.error_codes import brief
 from segmif_ros.frames import Buffers, Image8, ThermalImage, View
 from segmif_ros.pairing import Stream
 
@@ -259,7 +260,7 @@ def _view(message: ImageMessage, accepted: Collection[str], expected: str) -> Im
     if encoding not in ENCODINGS:
         raise ImageRefused(
             Refusal.ENCODING,
-            f"encoding {encoding!r} is no picture that is known here, expected {expected}",
+            f"encoding '{brief(encoding)}' is no picture that is known here, expected {expected}",
         )
     if encoding not in accepted:
         raise ImageRefused(

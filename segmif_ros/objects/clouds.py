@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.error_codes import brief
+
 MOST_POINTS = 2_000_000
 """A larger cloud is refused: it would delay the images for longer than a frame."""
 _TYPES = ("", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")
@@ -170,7 +172,7 @@ def read_cloud(message: Any) -> Cloud:
         field = fields.get(name)
         if field is None:
             raise CloudRefused(
-                f"no field {name!r} among {', '.join(fields) or 'none'}; expected x, y and z"
+                f"no field {name!r} among {brief(', '.join(fields)) or 'none'}; expected x, y and z"
             )
         kind, offset = int(field.datatype), int(field.offset)
         if kind not in (7, 8) or int(field.count) != 1 or not 0 <= offset <= step - _SIZES[kind]:

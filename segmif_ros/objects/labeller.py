@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.error_codes import brief
 from segmif_ros.images.raw import ImageRefused, view_thermal
 from segmif_ros.objects.clouds import (
     XYZ,
@@ -190,14 +191,15 @@ class PointLabeller:
         cloud = read_cloud(message)
         frame, own = str(message.header.frame_id), self._mounting.lidar_frame
         if own and frame != own:
-            raise CloudRefused(f"frame {frame!r}, the calibration is for {own!r}")
+            raise CloudRefused(f"frame '{brief(frame)}', the calibration is for {own!r}")
         place = self._mounting.lidar
         if place is None and self._lookup is not None:
             place = self._lookup(shown.header.frame_id, frame)
         if place is None:
             raise CloudRefused(
-                f"the calibration has no lidar: block, and tf2 has no transform from {frame!r} to "
-                f"{shown.header.frame_id!r}; add one (docs/calibration.md)"
+                "the calibration has no lidar: block, and tf2 has no transform from "
+                f"'{brief(frame)}' to '{brief(shown.header.frame_id)}'; "
+                "add one (docs/calibration.md)"
             )
         labels = label_points(cloud.xyz, shown.picture, camera, place)
         return labelled_cloud(cloud, labels, message.header, message.fields)
@@ -212,7 +214,7 @@ class PointLabeller:
             )
         if message.encoding not in ("16UC1", "mono16", "32FC1"):
             raise CloudRefused(
-                f"depth encoding {message.encoding!r}, expected 16UC1 (mm) or 32FC1 (m)"
+                f"depth encoding '{brief(message.encoding)}', expected 16UC1 (mm) or 32FC1 (m)"
             )
         depth = view_thermal(message).to_thermal()
         metres = np.asarray(depth, np.float32)

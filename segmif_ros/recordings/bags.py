@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from segmif_ros.error_codes import brief
 from segmif_ros.recordings.bag_files import find_files, is_bag, open_storage
 from segmif_ros.recordings.messages import (
     COMPRESSED_IMAGE,
@@ -104,7 +105,10 @@ class BagSummary:
 
     def listing(self) -> str:
         """Return the topics in one line, for error messages."""
-        return ", ".join(f"{topic.name} ({topic.type})" for topic in self.topics) or "no topics"
+        return (
+            ", ".join(f"{brief(topic.name)} ({brief(topic.type)})" for topic in self.topics)
+            or "no topics"
+        )
 
 
 @cache
@@ -282,7 +286,9 @@ class BagReader:
                     )
                 if channel.encoding != _CDR:
                     foreign[channel.topic] = channel.encoding or "no encoding"
-        listed = ", ".join(f"{topic} ({encoding})" for topic, encoding in foreign.items())
+        listed = ", ".join(
+            f"{brief(topic)} ({brief(encoding)})" for topic, encoding in foreign.items()
+        )
         return [f"left out, no messages of ROS 2: {listed}"] if foreign else []
 
     def _surplus(self, counted: int | None) -> list[str]:

@@ -26,6 +26,7 @@ from mcap.records import Channel as ChannelRecord
 from mcap.records import Chunk, Schema
 from mcap.summary import Summary
 
+from segmif_ros.error_codes import brief
 from segmif_ros.files import open_file
 from segmif_ros.recordings.storage import (
     END_OF_TIME_NS,
@@ -375,7 +376,7 @@ def _decompressed(chunk: Chunk) -> bytes:
     elif chunk.compression == "lz4":
         content = lz4.frame.decompress(content)
     elif chunk.compression:
-        raise _DamageError(f"compression {chunk.compression!r}, expected zstd, lz4 or none")
+        raise _DamageError(f"compression '{brief(chunk.compression)}', expected zstd, lz4 or none")
     if len(content) != size:
         raise _DamageError(f"{len(content)} bytes instead of {size}")
     return bytes(content)

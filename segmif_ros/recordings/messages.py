@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rosbags.typesys import Stores, get_typestore
 
+from segmif_ros.error_codes import brief
 from segmif_ros.images.containers import announced, decode
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal, view_thermal
 from segmif_ros.pairing import SECOND, Stream
@@ -62,7 +63,7 @@ def image_of(message: BagMessage, stream: Stream | None) -> tuple[ImageView, Any
         raw = message_types().deserialize_cdr(message.cdr, message.type)
     except Exception as err:
         # Invalid bytes cause arbitrary errors of the generated reader.
-        text = f"a message on {message.topic} cannot be read: {err!r}"
+        text = f"a message on {brief(message.topic)} cannot be read: {brief(repr(err), 200)}"
         raise ImageRefused(Refusal.CONVERSION, text) from err
     if message.type == IMAGE:
         return (VIEWS[stream.value] if stream else view_thermal)(raw), raw.header
@@ -121,14 +122,14 @@ def described(message: BagMessage) -> tuple[str, bool]:
     except Exception:
         # Invalid bytes cause arbitrary errors of the generated reader.
         return "first message cannot be read", True
-    frame = f"frame {image.header.frame_id!r}"
+    frame = f"frame '{brief(image.header.frame_id)}'"
     if message.type == IMAGE:
-        return f"{image.width}x{image.height} {image.encoding}, {frame}", True
+        return f"{image.width}x{image.height} {brief(image.encoding)}, {frame}", True
     try:
         found = announced(image)
     except ImageRefused:
         is_file = bytes(image.data[:4]).startswith(_PICTURE_FILES)
         usable = is_file and "compressedDepth" not in image.format
-        return f"{image.format!r}, {frame}" + ("" if usable else " (not read)"), usable
+        return f"'{brief(image.format)}', {frame}" + ("" if usable else " (not read)"), usable
     pixels = f"mono{found.bits}" if found.grey else "colour"
     return f"{found.width}x{found.height} {pixels} {found.kind}, {frame}", True

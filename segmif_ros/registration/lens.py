@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segmif_ros.error_codes import brief
 from segmif_ros.registration.warp import Points, RegistrationError
 
 LONGEST_SIDE = 16384
@@ -65,7 +66,7 @@ class Intrinsics:
             )
         if self.model not in COEFFICIENTS:
             raise RegistrationError(
-                f"distortion_model is {self.model!r}, expected {', '.join(COEFFICIENTS)}"
+                f"distortion_model is '{brief(self.model)}', expected {', '.join(COEFFICIENTS)}"
             )
         known = COEFFICIENTS[self.model]
         if not any(self.coefficients[known:]):

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from segmif_ros.error_codes import brief
+
 _VARIABLES = ("ROS_DOMAIN_ID", "ROS_LOG_DIR", "ROS_HOME", "RMW_IMPLEMENTATION")
 
 _HIGHEST_DOMAIN = 232
@@ -38,7 +40,7 @@ def join(args: Sequence[str] = ()) -> None:
     if domain and not (domain.isdecimal() and int(domain[:4]) <= _HIGHEST_DOMAIN):
         # Fast DDS ends the process without an exception where the number is too high.
         raise RosError(
-            f"ROS_DOMAIN_ID is {domain[:20]!r}, expected a number from 0 to {_HIGHEST_DOMAIN}"
+            f"ROS_DOMAIN_ID is '{brief(domain)}', expected a number from 0 to {_HIGHEST_DOMAIN}"
         )
     try:
         prepare_process()

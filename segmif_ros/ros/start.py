@@ -20,9 +20,12 @@ def rig() -> int:
 
 
 def _run(module: str) -> int:
-    catch_early()
+    catch_early(SystemExit)
     return int(import_module(module).main())
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["rig"]:
+        del sys.argv[1]
+        sys.exit(rig())
     sys.exit(node())

@@ -203,3 +203,11 @@ def test_play_refuses_what_makes_no_sense(folder, tmp_path, capsys, options, cod
     assert main(["make", "--pairs", str(folder), "--out", str(tmp_path / "bag")]) == 0
     assert main(["play", str(tmp_path / "bag"), *options]) == code
     assert message in capsys.readouterr().err
+
+
+def test_a_recording_that_would_replace_something_is_refused_without_ros(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "segmif_ros.ros.tools.bag_recorder", None)
+    assert main(["record", "--out", str(tmp_path), "--topics", "/a"]) == 2
+    assert "exists already; give another name" in capsys.readouterr().err

@@ -231,6 +231,21 @@ def test_an_engine_that_crashes_hides_no_other(stand_in):
     assert "engine:=onnxruntime" in found.remedy
 
 
+def test_an_engine_that_is_imported_slowly_is_not_to_be_reinstalled(monkeypatch):
+    def answer(_: str, name: str) -> Answer:
+        if name == "openvino":
+            return ask_python("import time; time.sleep(9)", seconds=0.1)
+        return Answer(0, json.dumps({name: ["ok", "1.2.3"]}), "")
+
+    monkeypatch.setattr(machine_checks, "ask_python", answer)
+    found = engines_check()
+    assert found.verdict is Verdict.WARN
+    assert found.fact.startswith("openvino: no answer in 0.1 s; onnxruntime 1.2.3; ")
+    assert "reinstall" not in found.remedy
+    assert f"time {sys.executable} -c 'import openvino'" in found.remedy
+    assert "engine:=onnxruntime" in found.remedy
+
+
 def test_an_onnxruntime_that_can_use_a_gpu_says_so(stand_in):
     parts = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     stand_in(

@@ -97,3 +97,40 @@ def test_without_ros_a_bag_is_not_played_and_rclpy_is_named():
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("segmif bag: SEG-E002 no Python package 'rclpy'; source a ROS 2")
     assert done.stderr.count("\n") == 1
+
+
+SIGNAL_DURING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.{number})
+            os.read(os.pipe()[0], 1)
+sys.meta_path.insert(0, Finder)
+from segmif_ros.cli.start import segmif
+sys.exit(segmif())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "module", "words"),
+    [
+        ("SIGINT", "segmif_ros.cli.main", ["bag", "info", "x"]),
+        ("SIGINT", "difflib", ["--help"]),
+        ("SIGINT", "segmif_ros.cli.bag", ["bag", "info", "x"]),
+        ("SIGTERM", "segmif_ros.ros.tools.player", ["bag", "play", "x"]),
+        ("SIGINT", "segmif_ros.ros.tools.player", ["bag", "play", "x"]),
+    ],
+)
+def test_a_signal_while_it_imports_or_reads_ends_it_in_one_line(number, module, words):
+    code = SIGNAL_DURING.format(number=number, module=module)
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (130, "interrupted\n")

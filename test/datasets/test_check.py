@@ -144,7 +144,7 @@ def test_alignment_is_reported_in_pixels_with_its_direction() -> None:
         *(street((0, 0), seed) for seed in range(3)),
         *(street((6, -3), seed) for seed in range(3, 5)),
     )
-    assert (found.measured, found.told) == (5, 5)
+    assert (found.measured, found.conclusive) == (5, 5)
     assert found.median_px == pytest.approx(0.0, abs=0.3)
     assert found.off_share == 0.4
     assert [px for _, px in found.worst] == pytest.approx([45**0.5] * 2, abs=0.4)
@@ -159,7 +159,7 @@ def test_pairs_without_common_edges_or_too_small_are_inconclusive() -> None:
         Sample(street((0, 0), 7).rgb, other.thermal, None, "two places"),
         Sample(tiny, tiny[..., 0], None, "tiny"),
     )
-    assert (found.measured, found.told, found.median_px) == (2, 0, None)
+    assert (found.measured, found.conclusive, found.median_px) == (2, 0, None)
 
 
 def test_the_sheet_shows_what_can_be_read(tmp_path: Path) -> None:
@@ -182,10 +182,10 @@ def test_the_sheet_shows_what_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_the_misregistered_pairs_are_seen_to_be_off(shared_data: Path) -> None:
     off = check_dataset(open_dataset("auto", shared_data / "misregistered", strict=False))
-    assert off.alignment.told >= 6
+    assert off.alignment.conclusive >= 6
     assert off.alignment.off_share == 1.0
     good = check_dataset(open_dataset("auto", shared_data / "m3svd_frames", strict=False), limit=10)
-    assert good.alignment.told >= 9
+    assert good.alignment.conclusive >= 9
     assert good.alignment.off_share == 0.0
     assert good.alignment.median_px is not None
     assert good.alignment.median_px < 1.0

@@ -119,18 +119,21 @@ def test_a_plain_folder_may_have_another_class_list_no_labels_and_split_lists(
 
 def test_what_is_no_data_set_is_reported_with_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "junk").mkdir()
-    with pytest.raises(DatasetError, match=r"it holds junk\. Looked for") as caught:
+    with pytest.raises(DatasetError, match=rf"it holds junk; known are {', '.join(KINDS)}"):
         open_dataset("auto", tmp_path)
-    assert all(f"\n  {kind}: " in str(caught.value) for kind in KINDS)
-    assert "Visible/, Infrared/ and Label/" in str(caught.value)
-    with pytest.raises(DatasetError, match="does not exist"):
-        open_dataset("auto", tmp_path / "nothing")
+    for kind in ("auto", *(kind for kind in KINDS if kind != "rig")):
+        with pytest.raises(DatasetError, match=r"nothing is no .*: it does not exist; ") as caught:
+            open_dataset(kind, tmp_path / "nothing")
+        assert ("--kind KIND" in str(caught.value)) == (kind == "auto")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DatasetError, match=r"expected .*Visible/, Infrared/ and Label/"):
+        open_dataset("fmb", tmp_path)
     with pytest.raises(DatasetError, match="no kind of data set 'coco', expected auto, fmb, mfnet"):
         open_dataset("coco", tmp_path)
     make_fmb(tmp_path / "FMB")
     with pytest.raises(DatasetError, match=r"did you mean .*FMB\?"):
         open_dataset("auto", tmp_path)
-    with pytest.raises(DatasetError, match=r"no data set of kind mfnet: it holds test, train\."):
+    with pytest.raises(DatasetError, match=r"no data set of kind mfnet: it holds test, train; "):
         open_dataset("mfnet", tmp_path / "FMB")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from segmif_ros.error_codes import brief
 from segmif_ros.frames import PictureState
 from segmif_ros.pairing import Stream
 from segmif_ros.ros.diagnostics import levels
@@ -152,7 +153,9 @@ def _several(counts: StreamStatistics, own: InputFacts) -> list[str]:
     frames = tuple(counts.frame_ids)
     turns = sum(a != b for a, b in pairwise(frames))
     if len(names) < 2 and own.publishers > 1 and turns >= _TURNS:
-        names = [f"{' '.join(names)} with frame_id {frame!r}" for frame in sorted(set(frames))]
+        names = [
+            f"{' '.join(names)} with frame_id '{brief(frame)}'" for frame in sorted(set(frames))
+        ]
     return names
 
 

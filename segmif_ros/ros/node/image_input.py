@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from segmif_ros.error_codes import LogThrottle, code_of
+from segmif_ros.error_codes import LogThrottle, brief, code_of
 from segmif_ros.frames import Frame
 from segmif_ros.images.raw import VIEWS, ImageRefused, ImageView, Refusal
 from segmif_ros.images.serialized import read_image
@@ -117,7 +117,7 @@ class ImageInput:
         outcome: Frame | ImageRefused
         try:
             image = read_image(message)
-            text = f"{image.width}x{image.height} {image.encoding}"
+            text = f"{image.width}x{image.height} {brief(image.encoding)}"
             stamp = Time(sec=image.seconds, nanosec=image.nanoseconds)
             header = Header(stamp=stamp, frame_id=image.frame_id)
             outcome = _frame(VIEWS[self._stream.value](image), header, received_ns)
@@ -125,7 +125,9 @@ class ImageInput:
             outcome = refusal
         except Exception as err:
             # Nothing that a driver sends may end the thread that receives images.
-            outcome = ImageRefused(Refusal.CONVERSION, f"reading {text} failed: {err!r}")
+            outcome = ImageRefused(
+                Refusal.CONVERSION, f"reading {text} failed: {brief(repr(err), 200)}"
+            )
         self._deliver(self._stream, outcome, text, received_ns, now_ns)
 
     def _on_compressed(self, message: CompressedImage, waited_ns: int = 0) -> None:
@@ -137,14 +139,14 @@ class ImageInput:
             self._deliver(
                 self._stream,
                 ImageRefused(Refusal.BUSY, text),
-                replaced.message.format,
+                brief(replaced.message.format),
                 replaced.received_ns,
                 replaced.now_ns,
             )
 
     def _decode(self, item: _Compressed) -> None:
         """Run on the decoder's thread. Nothing may escape from here, it would vanish unseen."""
-        text = item.message.format
+        text = brief(item.message.format)
         outcome: Frame | ImageRefused
         try:
             view = decode(self._stream, item.message)
@@ -154,7 +156,7 @@ class ImageInput:
         except ImageRefused as refusal:
             outcome = refusal
         except Exception as err:
-            outcome = ImageRefused(Refusal.DECODING, f"decoding failed: {err!r}")
+            outcome = ImageRefused(Refusal.DECODING, f"decoding failed: {brief(repr(err), 200)}")
         try:
             self._deliver(self._stream, outcome, text, item.received_ns, item.now_ns)
         except Exception as err:

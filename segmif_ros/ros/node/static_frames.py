@@ -11,6 +11,7 @@ from typing import Any
 from geometry_msgs.msg import TransformStamped
 from rclpy.node import Node
 
+from segmif_ros.error_codes import brief
 from segmif_ros.frames import Frame, Pair
 from segmif_ros.pairing import Stream
 from segmif_ros.parameters import Settings
@@ -51,8 +52,8 @@ class StaticFrames:
             self._seen[stream] = expected or found
             if expected and found != expected:
                 self._logger.warning(
-                    f"{stream.value} images have frame_id {found!r}, {stream.value}_frame is "
-                    f"{expected!r}; correct the driver or the parameter"
+                    f"{stream.value} images have frame_id '{brief(found)}', "
+                    f"{stream.value}_frame is {expected!r}; correct the driver or the parameter"
                 )
             if len(self._seen) == len(Stream) and self._publisher is not None:
                 self._publish(pair)

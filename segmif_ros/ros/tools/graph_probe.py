@@ -27,6 +27,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from segmif_ros.error_codes import brief
 from segmif_ros.images.containers import decode
 from segmif_ros.images.raw import VIEWS, ImageRefused
 from segmif_ros.pairing import Stream
@@ -83,9 +84,9 @@ class Watched:
         found["age_s"] = now - self.stamps[-1]
         found["sent_hz"] = self._sent_hz()
         if self.kind.endswith("/Image"):
-            found["format"] = f"{message.width}x{message.height} {message.encoding}"
+            found["format"] = f"{message.width}x{message.height} {brief(message.encoding)}"
         else:
-            found["format"] = message.format
+            found["format"] = brief(message.format)
         return found | self._usable(message)
 
     def _usable(self, message: Any) -> dict[str, Any]:

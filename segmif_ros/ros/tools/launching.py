@@ -21,6 +21,7 @@ from rclpy.context import Context
 
 from segmif_ros.bundle import Bundle
 from segmif_ros.engines import ENGINES
+from segmif_ros.error_codes import brief
 from segmif_ros.parameters import INPUT_TRANSPORTS, SPECS
 from segmif_ros.registration import load_calibration
 from segmif_ros.rig.cameras.cameras import Rig, write_calibration
@@ -117,7 +118,7 @@ def whole_number(argument: str, text: str, minimum: int = 0, maximum: float = ma
     # Longer ones are no counts, and Python refuses to read them from some thousand digits on.
     if not (text.isdecimal() and len(text) < 20 and minimum <= int(text) <= maximum):
         raise ValueError(
-            f"launch argument {argument} is {text[:40]!r}; expected a whole number, "
+            f"launch argument {argument} is '{brief(text)}'; expected a whole number, "
             f"{_span(minimum, maximum)}"
         )
     return int(text)

@@ -102,7 +102,12 @@ Selection = Mapping[str, Collection[int]]
 """Topic -> numbers of its messages to play, counted from the first one in the played stretch."""
 
 
-def select(reader: BagReader, options: Playback, topics: Collection[str]) -> Selection | None:
+_NEVER = threading.Event()
+
+
+def select(
+    reader: BagReader, options: Playback, topics: Collection[str], stop: threading.Event = _NEVER
+) -> Selection | None:
     """Choose the messages to play; None for all. Walks through the bag once if it must.
 
     Counting on each topic alone would tear pairs apart at unequal rates, or after one lost frame.
@@ -111,7 +116,7 @@ def select(reader: BagReader, options: Playback, topics: Collection[str]) -> Sel
         return None
     stamps: dict[str, list[int]] = {topic: [] for topic in topics}
     images = set()
-    for message in _stretch(reader, options, topics):
+    for message in _stretch(reader, options, topics, stop):
         stamps[message.topic].append(message.time_ns)
         if message.type in IMAGES:
             images.add(message.topic)
@@ -131,12 +136,16 @@ def select(reader: BagReader, options: Playback, topics: Collection[str]) -> Sel
 
 
 def schedule(
-    reader: BagReader, options: Playback, topics: Collection[str], selection: Selection | None
+    reader: BagReader,
+    options: Playback,
+    topics: Collection[str],
+    selection: Selection | None,
+    stop: threading.Event = _NEVER,
 ) -> Iterator[Due]:
     """Walk through the bag once and say when each message is due; reads no clock."""
     first = _first_ns(reader, options)
     seen = dict.fromkeys(topics, -1)
-    for message in _stretch(reader, options, topics):
+    for message in _stretch(reader, options, topics, stop):
         seen[message.topic] += 1
         if selection is None or seen[message.topic] in selection[message.topic]:
             due = round((message.time_ns - first) / options.rate)
@@ -147,15 +156,17 @@ def _first_ns(reader: BagReader, options: Playback) -> int:
     return reader.start_ns + round(options.start_offset_s * 1e9)
 
 
-def _stretch(reader: BagReader, options: Playback, topics: Collection[str]) -> Iterator[BagMessage]:
-    """Yield the messages between offset and duration."""
+def _stretch(
+    reader: BagReader, options: Playback, topics: Collection[str], stop: threading.Event
+) -> Iterator[BagMessage]:
+    """Yield the messages between offset and duration, until stopped."""
     first = _first_ns(reader, options)
     last = None if options.duration_s is None else first + round(options.duration_s * 1e9)
     for message in reader.messages(topics):
+        if stop.is_set() or (last is not None and message.time_ns >= last):
+            return
         if message.time_ns < first:
             continue
-        if last is not None and message.time_ns >= last:
-            return
         yield message
 
 
@@ -246,7 +257,7 @@ class _Player:
         self._node, self._stop = graph
         self._topics = {topic.name: topic for topic, _ in chosen}
         # Before the clock starts: it may have to read the whole bag.
-        self._selection = select(reader, options, self._topics.keys())
+        self._selection = select(reader, options, self._topics.keys(), self._stop)
         self._publishers = {
             topic.name: self._node.create_publisher(
                 kind, options.remap.get(topic.name, topic.name), _qos(topic)
@@ -312,7 +323,7 @@ class _Player:
             while True:
                 last_ns = 0
                 for due in schedule(
-                    self._reader, self._options, self._topics.keys(), self._selection
+                    self._reader, self._options, self._topics.keys(), self._selection, self._stop
                 ):
                     self._wait_until(start_ns + due.due_ns, due)
                     if self._stop.is_set():
