@@ -143,15 +143,21 @@ def shared_memory(pid: int) -> set[Path]:
     return {Path(found) for found in _SEGMENT.findall(maps)}
 
 
+def _is_own(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_uid == os.geteuid()
+    return False
+
+
 def remove_orphans(segments: set[Path], *, of_us_too: bool = False) -> None:
-    """Remove those of the given shared-memory files that no living process has mapped.
+    """Remove this user's of the given shared-memory files that no living process has mapped.
 
     Args:
         segments: candidates.
         of_us_too: also what only this process has mapped. Fast DDS keeps the memory of a killed
             peer mapped even after the context is closed.
     """
-    left = {path for path in segments if path.exists()}
+    left = {path for path in segments if _is_own(path)}
     if not left:
         return
     for entry in Path("/proc").iterdir():

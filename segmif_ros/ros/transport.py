@@ -13,7 +13,9 @@ import gc
 import os
 import pwd
 import re
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import time
 
@@ -70,10 +72,12 @@ def remove_dead_segments(folder: Path = Path("/dev/shm")) -> list[Path]:  # noqa
     Returns:
         The segments that were removed.
     """
-    removed = dead_segments(folder)
-    for segment in removed:
-        segment.unlink(missing_ok=True)
-        segment.with_name(f"{segment.name}_el").unlink(missing_ok=True)
+    removed = []
+    for segment in dead_segments(folder):
+        with suppress(OSError):
+            segment.unlink(missing_ok=True)
+            segment.with_name(f"{segment.name}_el").unlink(missing_ok=True)
+            removed.append(segment)
     return removed
 
 
@@ -85,9 +89,10 @@ def dead_segments(folder: Path, *, youngest_s: float = _YOUNG_S) -> list[Path]:
         youngest_s: one that was made just now may not be locked yet.
     """
     return [
-        lock.with_name(lock.name.removesuffix("_el"))
+        segment
         for lock in sorted(folder.glob("fast*_el"))
         if _SEGMENT_LOCK.fullmatch(lock.name) and _is_dead(lock, youngest_s)
+        if _may_go(segment := lock.with_name(lock.name.removesuffix("_el")))
     ]
 
 
@@ -113,15 +118,35 @@ def _user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-def _is_dead(lock: Path, youngest_s: float) -> bool:
+def _may_go(segment: Path) -> bool:
+    """Return whether a segment is a file of this user, or gone while its lock was left."""
     try:
-        with lock.open("rb") as file:
-            known = os.fstat(file.fileno())
-            if known.st_uid != os.geteuid() or time() - known.st_mtime < youngest_s:
-                return False
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        known = segment.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(known.st_mode) and known.st_uid == os.geteuid()
+
+
+def _is_dead(lock: Path, youngest_s: float) -> bool:
+    """Return whether a lock is a file of this user that no process holds.
+
+    Anyone may create names there: a link is not followed, and a named pipe is not waited for.
+    """
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
+    try:
+        known = os.fstat(file)
+        if not stat.S_ISREG(known.st_mode) or known.st_uid != os.geteuid():
+            return False
+        if time() - known.st_mtime < youngest_s:
+            return False
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
     return True
 
 

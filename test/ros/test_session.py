@@ -106,18 +106,59 @@ def test_hang_up_stays_ignored_under_nohup():
     subprocess.run([sys.executable, "-c", NOHUP], check=True, timeout=60)
 
 
-def test_segments_of_ended_processes_are_removed_and_no_others(tmp_path):
-    def segment(name: str, age_s: float = 60.0) -> Path:
-        for path in (tmp_path / name, tmp_path / f"{name}_el"):
+@pytest.fixture
+def segment(tmp_path):
+    def segment(ident: int, age_s: float = 60.0, name: str = "fastrtps_{:016x}") -> Path:
+        made = tmp_path / name.format(ident)
+        for path in (made, lock_of(made)):
             path.write_bytes(b"x")
             os.utime(path, (time() - age_s, time() - age_s))
-        return tmp_path / name
+        return made
 
-    dead = [segment("fastrtps_0123456789abcdef"), segment("fastdds_00000000000000ff")]
-    alive, young = segment("fastrtps_1111111111111111"), segment("fastrtps_2222222222222222", 1.0)
-    others = [segment("fastrtps_port7411"), segment("fastfood_0123456789abcdef")]
-    with (tmp_path / f"{alive.name}_el").open("rb") as lock:
+    return segment
+
+
+def lock_of(segment: Path) -> Path:
+    return segment.with_name(f"{segment.name}_el")
+
+
+def test_segments_of_ended_processes_are_removed_and_no_others(tmp_path, segment):
+    dead = [segment(0x123456789ABCDEF), segment(0xFF, name="fastdds_{:016x}")]
+    alive, young = segment(1), segment(2, 1.0)
+    others = [segment(7411, name="fastrtps_port{}"), segment(3, name="fastfood_{:016x}")]
+    with lock_of(alive).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert sorted(remove_dead_segments(tmp_path)) == sorted(dead)
-    assert not any(path.exists() for path in dead)
+    assert not any(path.exists() for path in (*dead, *map(lock_of, dead)))
     assert all(path.exists() for path in (alive, young, *others))
+
+
+@pytest.mark.parametrize("foreign", ["segment", "lock", "both"])
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_another_users_segment_stays(tmp_path, segment, foreign: str, mode: int):
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files of another user")
+    kept, dead = segment(1), segment(2)
+    for path in {"segment": [kept], "lock": [lock_of(kept)]}.get(foreign, [kept, lock_of(kept)]):
+        path.chmod(mode)
+        os.chown(path, 12345, 12345)
+    assert remove_dead_segments(tmp_path) == [dead]
+    assert kept.exists()
+    assert lock_of(kept).exists()
+
+
+def test_names_that_are_no_segments_neither_end_nor_stop_the_start(tmp_path, segment):
+    """Anyone may create them in shared memory: links, named pipes, folders."""
+    target, dead = segment(0, name="mine{}"), segment(9)
+    linked, pipe, folder, inside = map(segment, range(1, 5))
+    for path in (lock_of(linked), lock_of(pipe), lock_of(folder), inside):
+        path.unlink()
+    lock_of(linked).symlink_to(target)
+    os.mkfifo(lock_of(pipe))
+    lock_of(folder).mkdir()
+    inside.mkdir()
+    assert remove_dead_segments(tmp_path) == [dead]
+    for path in (linked, pipe, folder, inside):
+        assert path.exists()
+        assert lock_of(path).exists()
+    assert target.exists()
