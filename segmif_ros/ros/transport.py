@@ -18,6 +18,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from time import time
+from typing import NamedTuple
 
 from segmif_ros.share import share_path
 
@@ -91,7 +92,7 @@ def dead_segments(folder: Path, *, youngest_s: float = _YOUNG_S) -> list[Path]:
     return [
         segment
         for lock in sorted(folder.glob("fast*_el"))
-        if _SEGMENT_LOCK.fullmatch(lock.name) and _is_dead(lock, youngest_s)
+        if _SEGMENT_LOCK.fullmatch(lock.name) and _state(lock, youngest_s) == (os.geteuid(), False)
         if _may_go(segment := lock.with_name(lock.name.removesuffix("_el")))
     ]
 
@@ -101,13 +102,9 @@ def other_users(folder: Path = Path("/dev/shm")) -> list[str]:  # noqa: S108
 
     Its files have mode 0644 whatever the umask is, and a reader has to write to them.
     """
-    owners = set()
-    for lock in folder.glob("fast*_el"):
-        if _SEGMENT_LOCK.fullmatch(lock.name):
-            try:
-                owners.add(lock.stat().st_uid)
-            except OSError:
-                continue  # its process has just ended
+    locks = [lock for lock in folder.glob("fast*_el") if _SEGMENT_LOCK.fullmatch(lock.name)]
+    states = [_state(lock, _YOUNG_S) for lock in locks]
+    owners = {state.owner for state in states if state is not None and state.held}
     return sorted(_user_name(uid) for uid in owners - {os.geteuid()})
 
 
@@ -127,27 +124,32 @@ def _may_go(segment: Path) -> bool:
     return stat.S_ISREG(known.st_mode) and known.st_uid == os.geteuid()
 
 
-def _is_dead(lock: Path, youngest_s: float) -> bool:
-    """Return whether a lock is a file of this user that no process holds.
+class _Lock(NamedTuple):
+    owner: int
+    held: bool
+
+
+def _state(path: Path, youngest_s: float) -> _Lock | None:
+    """Return the owner of a lock and whether a process holds it, None if it is no file.
 
     Anyone may create names there: a link is not followed, and a named pipe is not waited for.
     """
     try:
-        file = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return False
+        return None
     try:
         known = os.fstat(file)
-        if not stat.S_ISREG(known.st_mode) or known.st_uid != os.geteuid():
-            return False
+        if not stat.S_ISREG(known.st_mode):
+            return None
         if time() - known.st_mtime < youngest_s:
-            return False
+            return _Lock(known.st_uid, held=True)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return False
+        return _Lock(known.st_uid, held=True)
     finally:
         os.close(file)
-    return True
+    return _Lock(known.st_uid, held=False)
 
 
 def return_memory() -> None:

@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="needs the ROS 2 wheels: pip install 'segmif
 
 from segmif_ros.interrupts import STOP_SIGNALS
 from segmif_ros.ros.session import RosError, join
-from segmif_ros.ros.transport import remove_dead_segments
+from segmif_ros.ros.transport import other_users, remove_dead_segments
 
 SEGMIF = (sys.executable, "-m", "segmif_ros.cli.main")
 NODE = (sys.executable, "-m", "segmif_ros.ros.start")
@@ -145,6 +145,20 @@ def test_another_users_segment_stays(tmp_path, segment, foreign: str, mode: int)
     assert remove_dead_segments(tmp_path) == [dead]
     assert kept.exists()
     assert lock_of(kept).exists()
+
+
+def test_another_user_is_one_with_a_running_process(tmp_path, segment):
+    """Files of a killed process stay for ever, and are no reason for a silent camera."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make files of another user")
+    living, killed, own = segment(1), segment(2), segment(3)
+    os.chown(lock_of(living), 12345, 12345)
+    os.chown(lock_of(killed), 12346, 12346)
+    with lock_of(living).open("rb") as lock, lock_of(own).open("rb") as ours:
+        for held in (lock, ours):
+            fcntl.flock(held, fcntl.LOCK_EX)
+        assert other_users(tmp_path) == ["uid 12345"]
+    assert other_users(tmp_path) == []
 
 
 def test_names_that_are_no_segments_neither_end_nor_stop_the_start(tmp_path, segment):
