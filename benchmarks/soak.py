@@ -5,7 +5,7 @@
 
 Rig, node, listener and rows are those of test/faults. After each fault the minute goes on without
 one; ages, memory and threads are taken there. Beside the JSON lies a plot of the same name.
-`--every 3` makes faults one after the other, to tell growth by faults from growth by time.
+`--every 3` makes faults one after the other: is it faults or time that memory grows with?
 """
 
 from __future__ import annotations
