@@ -12,13 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 class _NoRegularFileError(OSError):
@@ -41,7 +35,7 @@ def require_file(path: Path) -> None:
     except ValueError as err:
         raise OSError(errno.EINVAL, str(err), str(path)) from err
     if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "of an unknown kind")
+        kind = _KINDS.get(stat.S_IFMT(mode), "a device")
         raise _NoRegularFileError(errno.EINVAL, f"{kind}, expected a regular file", str(path))
 
 
