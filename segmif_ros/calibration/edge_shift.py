@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well the edges of one registered pair agree, for every shift: cheap enough to go along.
+"""Correlates the edges of a registered pair over a range of shifts, cheaply enough to run live.
 
-The picture is cut into tiles, and each keeps its own scores, so that a roll of the camera, which
-shifts every tile in another direction, is found from the same scores as a shift of all. Scores of
-several pairs are averaged before anything is concluded: what agrees by chance is elsewhere in each.
+The picture is divided into tiles with separate scores, because a roll of the camera shifts every
+tile in another direction. Scores of several pairs are averaged before they are evaluated: chance
+peaks are at different shifts in each pair.
 
-Pictures half as wide are compared as a whole too: cameras that were never calibrated lie further
-apart than the tiles reach.
+Pictures of half the width are also compared as a whole: the shift of uncalibrated cameras exceeds
+the range of the tiles.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ WIDTH = 320
 REACH = 24
 """Furthest shift that is tried, pixels at that width; 7.5 % of the picture, twice that coarsely."""
 _FAR_PX = 18
-"""A shift of so many pixels at that width along one axis is found better at half of it."""
+"""From this shift along one axis, pixels at that width, half the width is used."""
 _ROWS, _COLUMNS = 3, 4
 _ROLLS_DEG = np.arange(-4.0, 4.01, 0.5)
 _ROLL_GAIN = 2.0
-"""How much better a roll must be than a mere shift, in deviations of chance."""
+"""Margin by which a roll must score above a pure shift, in standard deviations of chance."""
 _PEAK_PX = 7
-"""How far a peak reaches; what is beyond is chance."""
+"""Radius of a peak; scores beyond it are chance."""
 _SCENE_FACTOR = 4
 
 Surface = NDArray[np.float32]
-"""(2 * REACH + 1) squared: score of thermal lying so far below and to the right."""
+"""(2 * REACH + 1) squared: score for each shift of thermal down and to the right."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,16 +80,16 @@ class TileScores:
 
 
 class Shift(NamedTuple):
-    """Where thermal edges lie against those of the RGB picture.
+    """Shift of thermal edges against those of the RGB picture.
 
     Attributes:
-        dx, dy: how far to the right and down in the middle of the picture, RGB pixels.
-        roll_deg: how far turned clockwise, degrees.
+        dx, dy: shift to the right and down at the centre of the picture, RGB pixels.
+        roll_deg: clockwise rotation, degrees.
         rms_px: the two together: RMS over the RGB picture, pixels.
         score: correlation of the edges there, -1 to 1.
-        score_here: correlation where thermal lies now.
-        prominence: how far the score stands above chance, in deviations of the scores elsewhere.
-        loss: how far `score_here` falls short of `score`, in the same unit.
+        score_here: correlation without a shift.
+        prominence: score above the mean of chance, in standard deviations of chance.
+        loss: `score` minus `score_here`, in the same unit.
     """
 
     dx: float
@@ -103,14 +103,14 @@ class Shift(NamedTuple):
 
     @property
     def agreement(self) -> float:
-        """Score where thermal lies now as a share of the best score nearby, 0 to 1."""
+        """Score without a shift divided by the best score nearby, 0 to 1."""
         if self.score <= 0.0:
             return 0.0
         return min(1.0, max(0.0, self.score_here / self.score))
 
 
 def large_enough(size: tuple[int, int]) -> bool:
-    """Return whether pictures of this (height, width) hold enough edges to compare at all."""
+    """Return whether pictures of this (height, width) are large enough to compare."""
     height, width = size
     factor = max(width / WIDTH, 1.0)
     return min(height, width) / factor >= REACH
@@ -163,7 +163,7 @@ def tile_scores(rgb: Image8, thermal: Image8, valid: NDArray[Any] | None = None)
 def _fields(
     grey: Image8, thermal: Image8, data: NDArray[np.bool_], factor: float
 ) -> tuple[Field, Field, Field]:
-    """RGB edges, the same with less weight on the ground, thermal edges with a border of zeros."""
+    """RGB edges, RGB edges with less weight on the ground, zero-padded thermal edges."""
     field = orientation_field(shrink(grey, factor))
     warm = orientation_field(shrink(thermal, factor)) * inside(shrink(data, factor))[..., None]
     return field, less_below(field), np.pad(warm, ((REACH, REACH), (REACH, REACH), (0, 0)))
@@ -174,9 +174,9 @@ def _power(seen: Field, warm: Field) -> np.float32:
 
 
 def best_shift(scores: TileScores) -> Shift:
-    """Return the shift under which the edges agree best: a small one with its roll, or a large one.
+    """Return the shift with the highest score: a small one with its roll, or a large one.
 
-    A large one is known to a few pixels only.
+    A large one is accurate to a few pixels only.
     """
     near, factor = _near_shift(scores), max(scores.rgb_size[1] / WIDTH, 1.0)
     level, deviation = _chance(scores.coarse)
@@ -207,7 +207,7 @@ def _near_shift(scores: TileScores) -> Shift:
     roll = float(_ROLLS_DEG[chosen])
     if 0 < chosen < len(tops) - 1 and chosen != middle:
         roll += float(_ROLLS_DEG[1] - _ROLLS_DEG[0]) * _vertex(*tops[chosen - 1 : chosen + 2])
-    # A turn moves a pixel by its distance from the middle; this is their mean square.
+    # A rotation moves a pixel in proportion to its distance from the centre: mean square of it.
     turned = math.radians(roll) ** 2 * (width**2 + height**2) / 12.0
     return Shift(
         dx=dx,
@@ -234,7 +234,7 @@ def _correlation(around: Field, tile: Field) -> Surface:
 
 
 def _surface(scores: TileScores, roll_deg: float, factor: float) -> Surface:
-    """Sum of all tiles, each looked up where a roll about the middle would move it."""
+    """Sum of all tiles, each sampled at its shift under a roll about the centre."""
     height, width = scores.rgb_size
     angle = math.radians(roll_deg)
     total = np.zeros(scores.tiles.shape[2:], np.float32)
@@ -261,7 +261,7 @@ def _chance(surface: Surface) -> tuple[float, float]:
 
 
 def _peak(surface: Surface) -> tuple[float, float]:
-    """Return (dx, dy) of the maximum, between the pixels."""
+    """Return (dx, dy) of the maximum with subpixel accuracy."""
     v, u = (int(each) for each in np.unravel_index(int(surface.argmax()), surface.shape))
     dx = dy = 0.0
     if 0 < u < surface.shape[1] - 1:
@@ -272,6 +272,6 @@ def _peak(surface: Surface) -> tuple[float, float]:
 
 
 def _vertex(before: float, top: float, after: float) -> float:
-    """Where the parabola through three points is highest, from the middle one, -0.5 to 0.5."""
+    """Vertex of the parabola through three points relative to the middle one, -0.5 to 0.5."""
     bend = float(before) - 2.0 * float(top) + float(after)
     return 0.0 if bend >= 0.0 else 0.5 * (float(before) - float(after)) / bend

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of pictures with whatever labels there are, from data sets on disk; no torch, no ROS."""
+"""Reads registered picture pairs and labels from data sets on disk; no torch, no ROS."""

@@ -25,7 +25,7 @@ _LABEL_NAME = re.compile(r"label[^/]*(/compressed)?$", re.I)
 
 @dataclass(frozen=True, slots=True)
 class BagReading:
-    """What to take from a bag.
+    """Topics, calibration and pairing for a bag.
 
     Attributes:
         rgb_topic: chosen by names and encodings if None.
@@ -33,7 +33,7 @@ class BagReading:
         label_topic: mono8 images, raw or as PNG, with the stamps of the RGB images; if None the
             only topic whose name ends in "label..." or, without one, no labels.
         calibration: thermal to RGB geometry; None for pairs that are registered already.
-        pairing: how far apart the stamps of a pair may be.
+        pairing: offsets and tolerance.
     """
 
     rgb_topic: str | None = None
@@ -66,10 +66,10 @@ class OpenedBag:
     """A bag whose images are paired, and its labels.
 
     Attributes:
-        pairs: what can be read.
+        pairs: positions of the images.
         registration: warps thermal onto RGB.
-        labels: where the labels of each pair lie, None for a pair without.
-        notes: remarks that are no faults.
+        labels: position of the labels of each pair, None for a pair without.
+        notes: remarks that are not errors.
     """
 
     def __init__(self, root: Path, how: BagReading) -> None:
@@ -133,7 +133,7 @@ def _label_topic(summary: BagSummary, wanted: str | None) -> str | None:
     if wanted is not None:
         return require_topic(summary, wanted).name
     named = [t for t in summary.of_type(*IMAGES) if t.count > 0 and _LABEL_NAME.search(t.name)]
-    # The raw one where a mask is there both ways.
+    # The raw topic if a mask is both raw and compressed.
     found = {camera_of(t.name): t.name for t in sorted(named, key=lambda t: t.type)}
     if len(found) > 1:
         raise DatasetError(f"{summary.path} has several topics of labels: {', '.join(found)}")

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which source labels a pixel: manual boxes, then teachers from the best to the weakest.
+"""Merges label sources per pixel: manual boxes, then teacher networks by quality.
 
-1. Boxes drawn by people overrule every mask. They are taken as complete: no road user outside the
-   boxes of its class, and inside a box no road user but those whose boxes are there.
+1. Manual boxes overrule every mask and count as complete: there is no road user outside the boxes
+   of its class, and inside a box only those road users whose boxes cover the pixel.
 2. `mask_sgfnet`: the best masks of people, cars and bicycles. Where a pair has one, no other
    teacher is used for road users.
 3. `mask_own`: the network's own earlier predictions (`training.own_teacher`), inside boxes that no
    other teacher found, and for the street where the street teacher has low confidence.
-4. `mask_street` above its confidence, road users and street; `mask_mfnet9` adds road users that it
-   found inside their boxes, `mask_city` street where `mask_street` is unsure.
+4. `mask_street` above its confidence, road users and street; `mask_mfnet9` adds road users inside
+   their boxes, `mask_city` adds street where `mask_street` has low confidence.
 
-Inside a box the street counts only if the best teacher, else the street teacher, found the object:
-what it says beside that is then meant.
+Inside a box, street labels count only if the best teacher, else the street teacher, found the
+object of the box.
 A pixel of unknown class still excludes some road users, see `sample.POSSIBLE`.
 """
 
@@ -38,10 +38,10 @@ from segmif_ros.metrics.boxes import BOX_HIT, Box
 
 _KNOWN_IDS = (*range(15), *range(VAGUE, BACKGROUND + 1), IGNORE)
 MARGIN = 3
-"""Pixels around a box where its class is not forbidden: the cameras see a person from two places,
-and far people are hardly wider."""
+"""Margin around a box where its class is allowed, pixels: the cameras have a parallax, and distant
+people are hardly wider."""
 STREET_CONFIDENCE = 150
-"""`mask_street`, `mask_city` and `mask_own` count from a winning probability of 0.59 upwards."""
+"""Least confidence of `mask_street`, `mask_city` and `mask_own`: a probability of 0.59."""
 _MFNET = {1: CAR, 2: PERSON, 3: BICYCLE}
 """Classes of a 9-class teacher, in FMB's ids; its guardrails and bumps are mostly noise."""
 _TRUCK, _BUS, _MOTORCYCLE = 10, 11, 12
@@ -50,19 +50,19 @@ _BOXED_AS = {_TRUCK: CAR, _BUS: CAR, _MOTORCYCLE: BICYCLE}
 
 
 def _found(mask: Image8, box: Box) -> bool:
-    """Return whether a teacher's mask (FMB ids, 255 where it is uncertain) has a box's object."""
+    """Return whether a mask (FMB ids, 255 where uncertain) contains the object of a box."""
     inside = mask[box.top : box.bottom, box.left : box.right]
     return bool(inside.size and (inside == box.label).mean() >= BOX_HIT)
 
 
 def msrs_labels(root: Path, name: str, size: tuple[int, int], boxes: Sequence[Box]) -> Image8:
-    """Merge everything known about one MSRS pair, as the module says.
+    """Merge all label sources of one MSRS pair, see the module.
 
     Args:
         root: folder with `mask_street/`, `mask_mfnet9/` and so on; a teacher may be missing.
         name: of the pair.
         size: (height, width) of its pictures.
-        boxes: what people drew, in FMB's ids.
+        boxes: manual boxes, in FMB's ids.
 
     Returns:
         HxW uint8.
@@ -89,7 +89,7 @@ def msrs_labels(root: Path, name: str, size: tuple[int, int], boxes: Sequence[Bo
         if knowing is None or not _found(knowing, box):
             labels[_around(box)] = IGNORE
     teachers = [t for t in ((street, nine) if best is None else (best,)) if t is not None]
-    for label in (CAR, BICYCLE, PERSON):  # what stands before something else comes last
+    for label in (CAR, BICYCLE, PERSON):  # classes in the foreground come last
         for teacher in teachers:
             labels[boxed[label] & (teacher == label)] = label
         if own is not None and best is None:

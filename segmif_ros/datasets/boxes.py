@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Manually drawn boxes: a text file a picture, a line `class cx cy w h` an object."""
+"""Manual boxes: one text file per picture, one line `class cx cy w h` per object."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segmif_ros.metrics.boxes import Box
 
 FOLDER = "boxes"
 NAMES_FILE = "classes.txt"
-"""Names of the ids, a line each from 0, as labelling programs write it beside the boxes."""
+"""Names of the ids from 0, one per line, as labelling programs write them."""
 LEFT_OUT = "-"
 """Stands for a class whose boxes are left out."""
 
 _MSRS = {0: PERSON, 1: BICYCLE, 2: CAR}
 _SPILL = 0.02
-"""Part of the picture by which hand-drawn boxes pass its border; more is another unit."""
+"""Part of the picture by which manual boxes may exceed it; more suggests another unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class BoxClasses:
 
     Attributes:
         ids: id in the files -> id of the masks, None for boxes that are left out.
-        told: the classes in words, for messages.
+        told: the classes as text, for messages.
     """
 
     ids: Mapping[int, int | None]
@@ -46,10 +46,10 @@ class BoxClasses:
 
     @classmethod
     def named(cls, names: Sequence[str], classes: Sequence[LabelClass], owner: str) -> BoxClasses:
-        """Take names of classes in the order of the ids, "-" for one that is left out.
+        """Use names of classes in the order of the ids, "-" for one that is left out.
 
         Raises:
-            DatasetError: a name is none of these classes, which are the owner's.
+            DatasetError: a name is not among these classes of the owner.
         """
         known = {label.name: label.id for label in classes}
         unknown = [name for name in names if name not in known and name != LEFT_OUT]
@@ -66,7 +66,7 @@ class BoxClasses:
         """Return the names of `classes.txt` beside the boxes, else 0 person, 1 bicycle, 2 car.
 
         Raises:
-            DatasetError: the class list has not got these classes.
+            DatasetError: the class list does not have these classes.
         """
         listing = folder / NAMES_FILE
         if listing.is_file():
@@ -77,7 +77,7 @@ class BoxClasses:
             table = load_class_list("fmb15").truth_table(classes.name)
         except ValueError as err:
             raise DatasetError(
-                f"{folder}: nothing says which of {classes.name!r} the boxes are of; name the "
+                f"{folder}: the box classes in {classes.name!r} are unknown; name the "
                 "classes with --box-classes, in the order of their ids"
             ) from err
         ids = {number: int(table[label]) for number, label in _MSRS.items()}
@@ -88,7 +88,7 @@ def read_boxes(path: Path, size: Sequence[int], classes: BoxClasses) -> tuple[Bo
     """Read one box file.
 
     Args:
-        path: text, a line a box: `class cx cy w h`, parts of width and height; more is not read.
+        path: one line per box: `class cx cy w h`, fractions of width and height, then ignored text.
         size: (height, width) of the picture in pixels.
         classes: what the ids mean.
 
@@ -150,12 +150,12 @@ def with_boxes(
     """Add the boxes beside the pictures to the pairs of a data set.
 
     Args:
-        dataset: as its reader opened it.
+        dataset: without boxes.
         folder: files named after the pairs; `boxes/` of the data set or of its parts if None.
         names: classes in the order of their ids; see `BoxClasses.usual` if None.
 
     Returns:
-        The data set itself where there are no boxes.
+        The data set itself if it has no boxes.
 
     Raises:
         DatasetError: the folder is missing or has no file of any pair, or a class is unknown.
@@ -201,7 +201,7 @@ def with_boxes(
 
 
 def _files(root: Path, name: str, *, inside: bool) -> list[Path]:
-    """Return where the boxes of a pair may be; names of parts and bags have a folder in front."""
+    """Return the candidate box files of a pair; names of splits and bags begin with a folder."""
     first, _, rest = name.partition("/")
     if inside:
         return [root / FOLDER / f"{name}.txt", root / first / FOLDER / f"{rest}.txt"]

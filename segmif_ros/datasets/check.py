@@ -20,9 +20,9 @@ from segmif_ros.frames import Image8
 from segmif_ros.render import Legend, SheetRow, contact_sheet, overlay, palette
 
 OFF_PX = 2.0
-"""A pair that is further off than this counts as off; small objects are a few pixels wide."""
+"""Limit of the shift of a pair, pixels; small objects are a few pixels wide."""
 _LEAST_PROMINENCE = 5.5
-"""A single pair is conclusive from here; pairs of different places reach 5.2 by chance."""
+"""Least prominence of a conclusive pair; unrelated pictures reach 5.2 by chance."""
 _NAMED = 5
 
 
@@ -32,13 +32,13 @@ class Alignment:
 
     Attributes:
         measured: pairs that were read.
-        conclusive: pairs with enough common edges to measure a shift; the rest of the numbers is of
-            these, and None where there are none.
-        median_px: median of how far thermal is off, a turn included.
+        conclusive: pairs with enough common edges to measure a shift; the other figures are of these,
+            None without any.
+        median_px: median of the RMS shift of thermal, rotation included.
         right_px: median shift of thermal to the right.
         down_px: median shift of thermal downwards.
         off_share: share of pairs off by more than `OFF_PX`.
-        worst: names and pixels of the pairs that are furthest off.
+        worst: names and shifts of the pairs with the largest shift.
     """
 
     measured: int
@@ -55,7 +55,7 @@ class Alignment:
 
 
 def shift_of(sample: Sample) -> Shift | None:
-    """Measure one pair (20 ms at 640x480); None where it is inconclusive."""
+    """Measure one pair (20 ms at 640x480); None if inconclusive."""
     if not large_enough((sample.rgb.shape[0], sample.rgb.shape[1])):
         return None
     shift = best_shift(tile_scores(sample.rgb, sample.thermal))
@@ -63,7 +63,7 @@ def shift_of(sample: Sample) -> Shift | None:
 
 
 def alignment_of(measured: Sequence[tuple[str, Shift | None]]) -> Alignment:
-    """Sum up the names and shifts of pairs."""
+    """Summarise the shifts of pairs."""
     conclusive = [(name, shift) for name, shift in measured if shift is not None]
     if not conclusive:
         return Alignment(len(measured), 0)
@@ -119,11 +119,11 @@ class DatasetReport:
         ignored: share of labelled pixels with 255.
         unpaired: files without their counterpart.
         unreadable: pairs that could not be read, with the reason.
-        unknown: pairs by id that the class list has not; "id" -> names of the first ones.
+        unknown: ids that the class list does not have -> names of the first pairs.
         blank: pairs in which one camera's picture has a single value.
-        repeated: pairs whose RGB picture another pair has as well, with that one's name.
-        alignment: how well the pairs lie on each other.
-        notes: remarks that are no faults.
+        repeated: pairs with the RGB picture of another pair, with the name of that pair.
+        alignment: shift between thermal and RGB.
+        notes: remarks that are not errors.
     """
 
     kind: str
@@ -164,7 +164,7 @@ def check_dataset(
     measured: int = 200,
     progress: Callable[[int], Any] = lambda _: None,
 ) -> DatasetReport:
-    """Read a data set and report on it; memory does not grow with the pictures.
+    """Read a data set and report on it; memory does not grow with the number of pictures.
 
     Args:
         dataset: opened with `strict=False`, so that unknown ids are counted.
@@ -240,7 +240,7 @@ def check_dataset(
 
 
 def spread(count: int, limit: int | None) -> list[int]:
-    """Return at most `limit` of the places 0 to `count` - 1, evenly spread."""
+    """Return at most `limit` of the indices 0 to `count` - 1, evenly spread."""
     if limit is None or limit >= count:
         return list(range(count))
     return [int(place) for place in np.linspace(0, count - 1, max(limit, 0)).round()]
@@ -263,7 +263,7 @@ _CAPTION = 15
 
 
 def draw_sheet(dataset: Dataset, *, pairs: int = 6, pane_width: int = 300) -> Image8:
-    """Draw evenly spread pairs; such that cannot be read are left out.
+    """Draw evenly spread pairs; unreadable ones are left out.
 
     Args:
         dataset: any.

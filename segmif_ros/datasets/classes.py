@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Class lists of data sets, from config/labels: ids, names, colours, and ids elsewhere."""
+"""Class lists of data sets from config/labels: ids, names, colours, and translations."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Id = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the ids of one class list are in another one.
+    """Translation of ids from one class list to another.
 
     Attributes:
-        ids: from here to there.
-        rest_true: what any other id of an annotation becomes: 255 where the other list may have a
-            class for it, 254 where it is surely neither person nor car nor bicycle.
-        rest_predicted: what any other predicted id becomes.
+        ids: source id -> target id.
+        rest_true: target of all other ids of an annotation: 255 if the other list may have a
+            class for them, 254 if they are neither person nor car nor bicycle.
+        rest_predicted: target of all other predicted ids.
     """
 
     ids: Mapping[Id, Id]
@@ -42,8 +42,8 @@ class Counting:
 
     Attributes:
         counted: ids whose IoU goes into the mean.
-        ignored: ids of true pixels that are left out.
-        about: one sentence for people.
+        ignored: ids of ground-truth pixels that are left out.
+        about: description, one sentence.
     """
 
     counted: tuple[Id, ...]
@@ -58,8 +58,8 @@ class ClassList:
     Attributes:
         name: for example "fmb15".
         classes: in the order of their ids.
-        ignore: ids of an annotation without a loss.
-        reads_as: what the ids are in another class list, by its name.
+        ignore: ids of an annotation that are excluded from training.
+        reads_as: translations by name of the target class list.
         protocols: how scores are counted, by name; see `protocol.load_protocol`.
     """
 
@@ -75,7 +75,7 @@ class ClassList:
             raise ValueError(f"class ids {ids}, expected one each, from 0 to {BACKGROUND - 1}")
 
     def truth_table(self, other: str) -> Image8:
-        """Return 256 ids: what every id of an annotation is in the class list `other`.
+        """Return a table of 256 ids that translates annotations to the class list `other`.
 
         255 stays 255, and 254 (see `sample.BACKGROUND`) stays within one list.
 
@@ -85,7 +85,7 @@ class ClassList:
         return self._table(other, predicted=False)
 
     def prediction_table(self, other: str) -> Image8:
-        """Return 256 ids: what every predicted id is in the class list `other`.
+        """Return a table of 256 ids that translates predictions to the class list `other`.
 
         Raises:
             ValueError: as for `truth_table`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An opened data set: what there is to read; and how readers recognise a folder."""
+"""An opened data set with its entries, and how readers recognise a folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from segmif_ros.images.pictures import SUFFIXES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One pair that can be read; calling it reads it, each time again.
+    """One pair; every call reads it again.
 
     Attributes:
         name: unique within the data set.
         read: returns the pair.
-        when: day or night, None where the data set does not say.
+        when: day or night, None if unknown.
         split: part of the data set that it belongs to, "" where there are no parts.
         labelled: the pair comes with labels.
     """
@@ -52,9 +52,9 @@ class Dataset(Sequence[Entry]):
         root: where it is.
         split: the part that was opened, None for all of it.
         class_list: of the samples' labels.
-        entries: what can be read, in order of time where the names have it.
+        entries: pairs, in order of time if the names contain it.
         unpaired: files without their counterpart, each with what is missing.
-        notes: remarks that are no faults.
+        notes: remarks that are not errors.
         splits: parts that can be opened, by folders or by lists; empty if it is not divided.
     """
 
@@ -93,13 +93,13 @@ _BLOCK = 8
 
 
 def held_out(count: int, every: int) -> list[int]:
-    """Return the places that a recipe keeps from training.
+    """Return the indices that a recipe holds out from training.
 
-    Neighbouring pairs of a drive are nearly the same picture, so whole blocks are kept.
+    Neighbouring pairs of a drive are nearly equal, so whole blocks are held out.
 
     Args:
         count: pairs in the order of the drive.
-        every: of the blocks of 8, each n-th is kept; 0 keeps none.
+        every: every n-th block of 8 pairs is held out; 0 holds out none.
     """
     return [i for i in range(count) if every and (i // _BLOCK) % every == every - 1]
 
@@ -109,14 +109,14 @@ _SUFFIX = re.compile(r"\d([DN])(?:_flip)?$")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One way in which a data set lies on disk.
+    """One layout of a data set on disk.
 
     Attributes:
-        kind: what users call it.
-        expects: what it looks like, in words, for messages and docs.
+        kind: name for users.
+        expects: description for messages and docs.
         fits: whether a path holds a data set of this layout; reads no picture.
         open: opens it; arguments are the path, the split or None for all, and how to read labels.
-        labels: class list of its annotations; None where the user has to say.
+        labels: class list of its annotations; None if the user has to give it.
     """
 
     kind: str
@@ -145,7 +145,7 @@ def time_of_day(name: str) -> When | None:
 
 
 def no_split(root: Path, split: str, splits: Sequence[str]) -> DatasetError:
-    """Return the error for a split that is not there."""
+    """Return the error for a split that does not exist."""
     there = ", ".join(splits)
     return DatasetError(
         f"{root} has no split {split!r}, "

@@ -46,13 +46,13 @@ class RawPair(NamedTuple):
 
 
 def bag_pairs(opened: OpenedBag, registered: bool, which: range) -> Iterator[RawPair]:
-    """Yield pairs of a bag, named by their place in it.
+    """Yield pairs of a bag, named by their index.
 
     Args:
         opened: the bag, with its calibration.
-        registered: warp thermal values onto the RGB image, 0 (NaN of floats) where thermal does
-            not see; otherwise they stay as the camera delivered them.
-        which: places of the pairs.
+        registered: warp thermal values onto the RGB image, 0 (NaN for floats) outside the thermal
+            view; otherwise they are unchanged.
+        which: indices of the pairs.
 
     Raises:
         DatasetError: an image cannot be read, or the calibration is for other sizes.
@@ -100,7 +100,7 @@ def extract_bag(
         bag: what to read.
         out: folder to make.
         how: topics, calibration and pairing.
-        which: places of the pairs; all by default.
+        which: indices of the pairs; all by default.
         force: replace a folder that an earlier call wrote and that holds nothing else.
         progress: called with the number of pairs written and of all.
 
@@ -109,7 +109,7 @@ def extract_bag(
 
     Raises:
         DatasetError: the bag or a pair of it cannot be read.
-        OutputError: there is something else at `out`.
+        OutputError: `out` holds other files.
     """
     refuse_taken(out, force=force)
     with closing(OpenedBag(bag, how)) as opened:
@@ -135,7 +135,7 @@ def write_pairs(
         How many, and remarks for the user.
 
     Raises:
-        OutputError: something that was not written here lies at `out`.
+        OutputError: `out` holds other files.
         OSError: it cannot be written.
     """
     refuse_taken(out, force=force)
@@ -161,7 +161,7 @@ def write_pairs(
 
 
 def refuse_taken(out: Path, *, force: bool) -> None:
-    """Refuse a folder that is there, with `force` only one that holds anything but our files.
+    """Refuse an existing folder; with `force`, only one that holds other files.
 
     Raises:
         OutputError: with what to do.

@@ -32,19 +32,19 @@ from segmif_ros.frames import Image8
 from segmif_ros.registration import Registration
 
 SPLITS = ("train", "val", "test", "trainval", "valid", "validation", "testing", "training")
-"""Subfolders that are taken as parts of one data set."""
+"""Names of subfolders that are splits of one data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderNames:
-    """How a data set calls its folders.
+    """Names of the folders of a data set.
 
     Attributes:
         visible: folder of RGB pictures.
         infrared: folder of thermal pictures.
         labels: folder of label pictures.
         complete: every pair is supposed to have labels.
-        dated: names or folders say day or night.
+        dated: names or folders contain day or night.
     """
 
     visible: str
@@ -58,7 +58,7 @@ class FolderNames:
         return (folder / self.visible).is_dir() and (folder / self.infrared).is_dir()
 
     def parts(self, root: Path) -> tuple[str, ...]:
-        """Return the subfolders train, test, ... that have the folders in them."""
+        """Return the subfolders train, test, ... that contain these folders."""
         return tuple(part for part in SPLITS if self.here(root / part))
 
 
@@ -104,7 +104,7 @@ def folder_layout(kind: str, names: FolderNames, labels: str | None) -> Layout:
 def folder_pairs(root: Path) -> list[Callable[[], Sample]]:
     """Pairs under `root/visible` and `root/infrared`, matched by relative stem.
 
-    Labels are those of the street teachers (`mask_street/`, `mask_own/`), where there are any.
+    Labels are those of the street teachers (`mask_street/`, `mask_own/`), if any.
 
     Raises:
         DatasetError: a folder is missing or nothing matches.
@@ -131,7 +131,7 @@ def _read_pair(
     name: str,
     when: When | None,
 ) -> Sample:
-    """Read RGB and thermal, or the one picture of four channels, and labels where there are any."""
+    """Read RGB and thermal, or one picture of four channels, and labels if any."""
     if len(files) == 1:
         rgb, thermal = read_four(files[0])
     else:
@@ -163,7 +163,7 @@ def _pairs(
     reading: LabelReading,
     wanted: Sequence[str] | None = None,
 ) -> tuple[list[Entry], list[str]]:
-    """Entries and what has no counterpart; in the order of `wanted`, of names if None."""
+    """Entries and unpaired files, in the order of `wanted`; sorted by name if None."""
     base = root / split
     cameras = {folder: images(base / folder) for folder in (names.visible, names.infrared)}
     labels = images(base / names.labels) if (base / names.labels).is_dir() else {}
@@ -193,7 +193,7 @@ FOLDER = folder_layout(
 
 
 def open_mfnet(root: Path, split: str | None, reading: LabelReading) -> Dataset:
-    """Open the pairs of one list, or all pictures that there are.
+    """Open the pairs of one list, or all pictures.
 
     Raises:
         DatasetError: no such list, or no pictures.

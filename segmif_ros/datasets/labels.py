@@ -20,17 +20,17 @@ from segmif_ros.images.containers import PNG_SIGNATURE
 from segmif_ros.images.pictures import JPEG_SUFFIXES, read_bgr, read_unchanged
 
 _INDEXED = 3
-"""PNG colour type of pictures that hold places in a palette."""
+"""PNG colour type of pictures with palette indices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelReading:
-    """How the labels of one data set become ids.
+    """Conversion of the labels of one data set to ids.
 
     Attributes:
         own: class list that the data set was annotated with.
         wanted: class list of the result.
-        table: 256 ids: what every id of `own` is in `wanted`.
+        table: 256 ids that translate `own` to `wanted`.
         strict: refuse ids that `own` does not have; otherwise they stay as they are.
     """
 
@@ -68,13 +68,13 @@ class LabelReading:
         )
 
     def read(self, path: Path) -> Image8:
-        """Read a label picture: ids, places in a palette, or the colours of the class list.
+        """Read a label picture: ids, palette indices, or the colours of the class list.
 
         Returns:
             HxW uint8 ids of `wanted`.
 
         Raises:
-            DatasetError: missing, damaged, or with ids or colours that the class list has not.
+            DatasetError: missing, damaged, or with ids or colours that are not in the class list.
         """
         return self.translate(_indices(path, self.own), str(path))
 
@@ -82,7 +82,7 @@ class LabelReading:
         """Turn HxW uint8 ids of `own` into ids of `wanted`; `where` is for the message.
 
         Raises:
-            DatasetError: ids that the class list has not.
+            DatasetError: ids that are not in the class list.
         """
         unknown = self.own.unknown_ids(labels) if self.strict else ()
         if unknown:
@@ -117,7 +117,7 @@ def _indices(path: Path, own: ClassList) -> Image8:
 
 
 def _from_grey(values: Image8, own: ClassList, path: Path) -> Image8:
-    """Ids from three equal channels, unless these may as well be grey colours of classes."""
+    """Ids from three equal channels, unless these may be grey colours of classes."""
     greys = {c.color[0]: c.id for c in own.classes if len(set(c.color)) == 1}
     present = set(np.unique(values).tolist())
     if present <= greys.keys() and any(greys[value] != value for value in present):
@@ -149,7 +149,7 @@ def _codes(colours: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _png_palette(path: Path) -> NDArray[np.uint8] | None:
-    """Nx3 RGB of a PNG that holds places in a palette, which OpenCV hands out as colours."""
+    """Nx3 RGB palette of an indexed PNG, which OpenCV decodes to colours."""
     try:
         content = read_file(path)
     except OSError as err:
@@ -170,7 +170,7 @@ def _unambiguous(palette: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     if not len(palette):
         raise DatasetError(f"{path} is a palette picture without a palette; it is damaged")
     codes = _codes(palette)
-    # Programs fill a palette up with one colour at its end; those places are not used.
+    # Programs pad a palette with one colour at its end; these indices are not used.
     filled = int(np.argmax(codes[::-1] != codes[-1])) or len(codes)
     own = codes[:-filled] if filled > 1 else codes
     if len(np.unique(own)) < len(own):

@@ -67,7 +67,7 @@ def _translated(root: Path, name: str, reading: LabelReading) -> Sample:
     sample = _read(root, name)
     labels = sample.labels
     if labels is not None:
-        # Only training makes use of what a pixel inside a box is not.
+        # Only training uses exclusions of classes inside a box.
         partly = (labels >= VAGUE) & (labels < BACKGROUND)
         labels = reading.translate(np.where(partly, IGNORE, labels).astype(np.uint8), name)
     # `boxes.with_boxes` adds the boxes in the requested class list.
@@ -84,7 +84,7 @@ def _read(root: Path, name: str) -> Sample:
 
 
 def _picture(root: Path, folder: str, name: str) -> Path:
-    """Return the picture of a pair, PNG where there is none: MSRS goes about as PNG and as JPEG."""
+    """Return the PNG or JPEG file of a pair (MSRS exists as both), the PNG name if neither."""
     files = (root / folder / f"{name}{suffix}" for suffix in (".png", ".jpg", ".jpeg"))
     return next(filter(Path.is_file, files), root / folder / f"{name}.png")
 

@@ -17,7 +17,7 @@ from segmif_ros.datasets.sample import DatasetError
 
 AUTO = "auto"
 LAYOUTS: tuple[Layout, ...] = (FMB, MFNET, MSRS, MSRS_BOXES, PST900, BAG, RIG, FOLDER)
-"""Every reader, the particular ones first. One kind may lie on disk in two ways."""
+"""All readers, the most specific first. One kind may have two layouts."""
 KINDS: tuple[str, ...] = tuple(dict.fromkeys(layout.kind for layout in LAYOUTS))
 
 
@@ -38,7 +38,7 @@ def open_dataset(
 
     Args:
         kind: one of `KINDS`, or "auto" to recognise it by the folders.
-        path: where it is; "rig" for the virtual rig.
+        path: of the data set; "rig" for the virtual rig.
         split: for example "train"; all of it if None or empty.
         labels: class list of the samples, the data set's own if None.
         annotated: class list of the annotations of a plain folder or a bag; the others have one.
@@ -49,7 +49,7 @@ def open_dataset(
         bag: topics, calibration and tolerance for a bag; chosen by names if None.
 
     Raises:
-        DatasetError: no such kind, nothing of that kind there, no such split, no pairs.
+        DatasetError: no such kind, no data set of that kind at the path, no such split, no pairs.
     """
     split = split or None
     layout = _layout(kind, path)
@@ -80,7 +80,7 @@ def _layout(kind: str, path: Path) -> Layout:
 
 
 def _there(path: Path, tried: Sequence[Layout]) -> str:
-    """Return what is at a path instead, and what was probably meant."""
+    """Describe the content of a path and suggest folders that can be opened."""
     if not path.exists():
         return "it does not exist"
     if not path.is_dir():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels and classes a published score counts: mIoU differs by points between protocols."""
+"""Scoring protocols: the pixels and classes that enter a score such as mIoU."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ from segmif_ros.frames import Image8
 
 
 class ProtocolError(ValueError):
-    """A scoring protocol that is none, or does not fit; the message names those that are."""
+    """An unknown or unsuitable scoring protocol; the message lists the known ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A named way to count.
+    """A scoring protocol.
 
-    A true pixel of an ignored id is left out, whatever its prediction. A class that is
-    neither counted nor ignored is no part of the mean, but its pixels count: a network that calls
-    them a counted class loses there.
+    Ground-truth pixels of an ignored id are left out. A class that is neither counted nor ignored
+    is not in the mean, but its pixels count: a counted class predicted there is a false positive.
 
     Attributes:
         name: for example "fmb14".
         labels: class list of the annotations, for example "fmb15".
         classes: that list's classes, in the order of their ids.
         counted: ids whose IoU goes into the mean.
-        ignored: ids of true pixels that are left out; always with 254 and 255.
-        about: one sentence for people.
+        ignored: ids of ground-truth pixels that are left out; always with 254 and 255.
+        about: description, one sentence.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Protocol:
     about: str = ""
 
     def truth(self, labels: Image8) -> Image8:
-        """Return an annotation with everything that is ignored as 255.
+        """Return an annotation with ignored ids replaced by 255.
 
         Args:
             labels: HxW uint8 ids of the class list `labels`.
@@ -57,7 +56,7 @@ class Protocol:
         return np.where(np.isin(labels, self.ignored), np.uint8(IGNORE), labels)
 
     def prediction_table(self, classes: Sequence[LabelClass]) -> Image8:
-        """Return 256 ids: predictions of a network with these classes in the protocol's class list.
+        """Return a table of 256 ids that translates predictions to the protocol's class list.
 
         Apply it as `table[mask]`. Classes that the protocol's list does not have become the rest of
         that list, usually unlabelled; 255 stays.
@@ -89,7 +88,7 @@ def load_protocol(name: str) -> Protocol:
             "my.yaml:strict".
 
     Raises:
-        ProtocolError: no such protocol, with the names that there are; or a file that is none.
+        ProtocolError: no such protocol, with the known names; or an invalid file.
         FileNotFoundError: no such file.
     """
     own = name.partition(".yaml:")[2]
@@ -105,7 +104,7 @@ def load_protocol(name: str) -> Protocol:
 
 
 def default_protocol(labels: str) -> Protocol:
-    """Return the first protocol of a class list, which its file puts there on purpose."""
+    """Return the default protocol of a class list, the first in its file."""
     found = load_class_list(labels)
     return _protocol(found, next(iter(found.protocols), found.name))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes of the virtual rig as a data set that never ends; every scene follows from its number."""
+"""Scenes of the virtual rig as an unlimited data set; the scene number is the seed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SEEDS = {
     "val": range(50_000, 100_000),
     "train": range(100_000, 2**31),
 }
-"""Scenes of each split; recipes draw from those of train, whose odd ones hold what is easily
-mistaken for people and cars."""
+"""Scene numbers of each split. Recipes draw from train; its odd scenes contain objects that
+resemble people and cars."""
 
 NAME = "rig"
-"""Stands for the path of a data set that lies nowhere."""
+"""Used instead of a path: the rig has no folder."""
 
 
 def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[[], Sample]]:
@@ -35,8 +35,7 @@ def rig_pairs(seeds: Sequence[int], cache: Path | None = None) -> list[Callable[
 
     Args:
         seeds: scene numbers.
-        cache: folder that keeps what was rendered (0.2 s a new scene); None renders
-            again in every run.
+        cache: folder for rendered scenes (0.2 s per new scene); None renders again in every run.
     """
     return [partial(_read, seed, cache, None, None) for seed in seeds]
 
@@ -122,7 +121,7 @@ def _frame(seed: int, cache: Path | None) -> tuple[Image8, ThermalImage, Image8]
     fresh = training_frame(seed, distractors=seed in SEEDS["train"] and seed % 2 == 1)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may train side by side on one folder.
+        # Several training processes may share one folder.
         with written_aside(kept) as part:
             np.savez_compressed(part, rgb=fresh.rgb, thermal=fresh.thermal, labels=fresh.labels)
     return fresh.rgb, fresh.thermal, fresh.labels

@@ -20,26 +20,26 @@ from segmif_ros.metrics.boxes import Box
 from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 IGNORE = 255
-"""Nothing is known about this pixel."""
+"""Id of an unlabelled pixel."""
 BACKGROUND = 254
-"""Known to be neither person nor car nor bicycle, otherwise unknown."""
+"""Id of a pixel of unknown class that is neither person nor car nor bicycle."""
 
 PERSON, CAR, BICYCLE = 8, 9, 13
-"""FMB ids of what BACKGROUND is not."""
+"""FMB ids that BACKGROUND excludes."""
 
 POSSIBLE = {PERSON: 1, CAR: 2, BICYCLE: 4}
-"""What is subtracted from BACKGROUND for each road user that a pixel may be after all.
+"""Subtracted from BACKGROUND for each road user that a pixel may be.
 
 254 is none of the three, 253 a person or none, 252 a car or none, ..., 247 excludes none.
 """
 VAGUE = BACKGROUND - sum(POSSIBLE.values())
-"""Ids from here to BACKGROUND are no classes: they only exclude road users from a pixel."""
+"""Ids from here to BACKGROUND are not classes: they only exclude road users from a pixel."""
 
 When: TypeAlias = Literal["day", "night"]
 
 
 class DatasetError(ValueError):
-    """A data set is not where or what the recipe names; the message has the path."""
+    """A data set is missing or invalid; the message has the path."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +52,8 @@ class Sample:
         labels: HxW uint8 ids of one class list, 255 ignore, 254 background; None for pairs without
             labels.
         name: where it came from.
-        when: day or night, None where the data set does not say.
-        boxes: drawn by people, in ids of the same class list; None where there are none.
+        when: day or night, None if unknown.
+        boxes: manual boxes, in ids of the same class list; None without.
         machine_made: the labels are by a network: for training, not for scoring.
         thermal_size: (height, width) of the thermal picture before it was scaled; None if it was
             not.
@@ -82,7 +82,7 @@ Read = TypeVar("Read")
 
 
 def of_dataset(read: Callable[[Path], Read], path: Path) -> Read:
-    """Return what `read` makes of a path.
+    """Return the result of `read` for a path.
 
     Raises:
         DatasetError: with the text of its `PictureError`.
@@ -94,7 +94,7 @@ def of_dataset(read: Callable[[Path], Read], path: Path) -> Read:
 
 
 images = functools.partial(of_dataset, pictures.find_pictures)
-"""The picture files under a folder by their names, as `pictures.find_pictures` has them."""
+"""The picture files under a folder by name, see `pictures.find_pictures`."""
 read_rgb = functools.partial(of_dataset, pictures.read_rgb)
 """A picture as HxWx3 uint8 RGB."""
 read_grey = functools.partial(of_dataset, pictures.read_grey)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics, bags and reports."""
+"""Evaluates bags and data sets."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The open model that drives are evaluated with, and how its classes are scored."""
+"""The open model for an evaluation, and its scoring protocols."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segmif_ros.thermal import ThermalNormaliser, ThermalSettings
 
 
 class EvaluationContext:
-    """A model that is open: made once, used for bag after bag, on one thread."""
+    """An open model, used for several bags on one thread."""
 
     def __init__(self, settings: DriveSettings) -> None:
         """Open bundle and engine.
@@ -52,11 +52,11 @@ class EvaluationContext:
         self.engine.close()
 
     def describe(self) -> dict[str, str]:
-        """Return what executes the model."""
+        """Return the engine."""
         return {"name": self.engine.name, **self.engine.describe()}
 
     def perceivers(self) -> tuple[Perceiver, Perceiver]:
-        """Return a perceiver for pairs, and one for a camera alone that is registered already."""
+        """Return a perceiver for pairs, and one for single cameras with registered images."""
         threshold = self.settings.confidence_threshold
         pairs = Perceiver(
             self.engine,
@@ -69,7 +69,7 @@ class EvaluationContext:
 
 
 def chosen_protocols(settings: DriveSettings, bundle: Bundle) -> tuple[Protocol, ...]:
-    """Return the protocols to score by: those requested, else those of the model's classes.
+    """Return the requested protocols, else those of the model's classes.
 
     Raises:
         ValueError: no such protocol, or no shipped class list is the model's.

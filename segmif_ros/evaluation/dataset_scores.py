@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores a network on the pairs of a data set: masks, boxes and fusion, with either camera lost.
+"""Scores a network on the pairs of a data set: masks, boxes and fusion, also with one camera.
 
-The network runs through the node's own `Perceiver`: other sizes are scaled in and back out, and a
-lost camera is blanked as the node blanks it. Every table has the same rows: visible alone, thermal
+The network runs in the node's `Perceiver`: other sizes are scaled, and a lost camera is blanked
+as in the node. Every table has the same rows: visible alone, thermal
 alone, and both.
 """
 
@@ -34,7 +34,7 @@ PAIR_COLUMNS = ("name", "when", "miou", "hit", *METRICS)
 hit, fusion metrics; None where there is nothing to score."""
 
 OtherMethods = Mapping[str, Callable[[str], Image8]]
-"""Fused images that other methods made: row name -> picture (HxWx3 RGB) of a pair's name."""
+"""Fused images of other methods: row name -> reader of a pair's picture (HxWx3 RGB) by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,11 +43,11 @@ class Shown:
 
     Attributes:
         name: of the pair.
-        score: what it was ranked by.
+        score: by which it was ranked.
         why: name of that score.
         images: of one size HxW; the mask holds ids of the protocol's classes.
-        truth: likewise, 255 where nothing is known; None without labels.
-        boxes: what people drew, if anything.
+        truth: likewise, 255 where unlabelled; None without labels.
+        boxes: manual boxes, if any.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Shown:
 
 
 class WorstPairs:
-    """Keeps the pairs with the lowest scores, in memory for so many pairs only."""
+    """Keeps a fixed number of pairs with the lowest scores."""
 
     def __init__(self, most: int) -> None:
         """Keep at most so many."""
@@ -82,7 +82,7 @@ class WorstPairs:
 
 
 class DatasetScores(Tally):
-    """What was counted over the pairs of a data set; jobs add up exactly."""
+    """Counts over the pairs of a data set; sums of several jobs are exact."""
 
     COUNTED = ("segmentation", "boxes", "objects", "calibration", "fusion", "pairs")
 
@@ -91,7 +91,7 @@ class DatasetScores(Tally):
 
         Args:
             protocols: at least one, all of one class list, which labels and boxes are in.
-            every: measure fusion on every so many pairs.
+            every: interval of fusion measurements, pairs.
         """
         self.protocols = tuple(protocols)
         self.segmentation = SegmentationScores(protocols[0].classes, *protocols)
@@ -116,7 +116,7 @@ class DatasetScores(Tally):
 
 
 def segmentation_facts(scores: SegmentationScores, protocols: Sequence[Protocol]) -> dict[str, Any]:
-    """Return what a report says about masks: classes, protocols, rows and the confusion."""
+    """Return the mask scores of a report: classes, protocols, rows and the confusion."""
     ids = [label.id for label in scores.classes]
     return {
         "classes": [label.name for label in scores.classes],
@@ -139,14 +139,14 @@ def score_pairs(
     worst: WorstPairs | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run the network on every pair and count.
+    """Run the network on every pair and add its scores.
 
-    Labels that a machine made are not scored.
+    Machine-made labels are not scored.
 
     Args:
-        entries: what reads the pairs.
-        perceiver: the node's chain around the network.
-        scores: what is counted goes in here.
+        entries: the pairs.
+        perceiver: the node's processing around the network.
+        scores: receives the counts.
         translation: 256 ids, from the network's classes to those of the protocols.
         others: fused images of other methods; each must have every pair.
         worst: keeps the worst pairs.
@@ -171,7 +171,7 @@ def _score(
     translation: Image8,
     others: OtherMethods,
 ) -> Shown:
-    # Other methods' pictures come first: a missing one must not leave a pair half counted.
+    # Read other methods' pictures first, so that a missing one leaves no partly counted pair.
     made = {name: picture(sample.name) for name, picture in others.items()}
     seen = perceiver.perceive(Pair(sample.rgb, sample.thermal, 1, 1))
     mask, fused, confidence = translation[seen.mask], seen.fused.copy(), seen.confidence.copy()
@@ -234,7 +234,7 @@ def with_one_camera(
 
 
 def _rank(sample: Sample, figures: Mapping[str, Any]) -> tuple[str, float]:
-    """Return by what a pair is called bad: the strictest that is known in this data set."""
+    """Return the score for the ranking: the strictest one available in this data set."""
     column, name = "Qabf", "Qabf"
     if sample.boxes is not None:
         column, name = "hit", "boxes hit"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Truth that belongs to a drive: label images on a topic, label pictures or boxes in a folder.
+"""Ground truth of a drive: label images on a topic, label pictures or boxes in a folder.
 
 Pictures and box files are found by their names: the stamp of the RGB image in nanoseconds (or
 seconds and nanoseconds with a dot, dash or underscore between them), or its number, counted from 0.
@@ -30,12 +30,12 @@ from segmif_ros.recordings.pairs import SAME_STAMP_NS
 
 _SECOND = 1_000_000_000
 _FUTURE_NS = 60 * _SECOND
-"""A label that was made later than it was recorded has a wrong stamp: reading up to the moment of
-such a one would pass all others by."""
+"""Limit of a stamp after its recording time. Reading up to a wrong stamp would skip all other
+labels."""
 _HELD = 64
 """Label images in memory at most."""
 _FIRST_STAMP = 10**12
-"""Smaller numbers count images: as a stamp it would be 17 minutes after 1970 began."""
+"""Smaller numbers are image numbers: as a stamp, this is 17 minutes after the epoch."""
 _PARTS = re.compile(r"^(\d{9,})[._-](\d{1,9})$")
 _NUMBER = re.compile(r"(\d+)$")
 
@@ -43,7 +43,7 @@ Truth = TypeVar("Truth")
 
 
 class LabelError(ValueError):
-    """Truth that cannot be used; the message names the file and the next step."""
+    """Unusable ground truth; the message names the file and the next step."""
 
 
 class Labels(Protocol):
@@ -67,7 +67,7 @@ class TopicLabels:
 
     def __init__(self, bag: Path, topic: str) -> None:
         """Open the bag once more."""
-        # The reader of the cameras reports what is wrong with the bag.
+        # The reader of the cameras reports damage of the bag.
         self._reader = BagReader(bag, lambda _: None)
         self._messages = self._reader.messages([topic])
         self._held: deque[tuple[int, BagMessage]] = deque(maxlen=_HELD)
@@ -122,7 +122,7 @@ class FolderTruth(Generic[Truth]):
         Args:
             folder: with a file for each image.
             suffixes: of these files.
-            read: returns what a file says about a pair.
+            read: returns the content of a file for a pair.
 
         Raises:
             LabelError: no folder, no files, or names that say neither stamp nor number.
@@ -146,7 +146,7 @@ class FolderTruth(Generic[Truth]):
         self._read = read
 
     def of(self, pair: RecordedPair) -> Truth | None:
-        """Return what there is about a pair, None if it has no file.
+        """Return the ground truth of a pair, None if it has no file.
 
         Raises:
             LabelError: it cannot be used.
@@ -161,11 +161,11 @@ class FolderTruth(Generic[Truth]):
             raise LabelError(str(err)) from err
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; no file is open."""
 
 
 def ids_of(labels: Any, source: str) -> Image8:
-    """Return ids as uint8; what does not fit into 8 bits is unlabelled.
+    """Return ids as uint8; larger ids become unlabelled.
 
     Raises:
         LabelError: no image of whole numbers.
@@ -184,7 +184,7 @@ def at_size_of(labels: Image8, mask: Image8) -> Image8:
     """Return the mask at the size of the labels, where both have the same shape of picture.
 
     Raises:
-        LabelError: another shape: how the two align is unknown.
+        LabelError: another aspect ratio, so the alignment is unknown.
     """
     if labels.shape == mask.shape:
         return mask
@@ -210,11 +210,11 @@ def _key(stem: str) -> int | None:
 def open_truth(
     settings: DriveSettings, path: Path, bundle: Bundle
 ) -> tuple[Labels | None, FolderTruth[tuple[Box, ...]] | None]:
-    """Open the truth of one bag: a folder of many bags holds a folder for each, by its name.
+    """Open the ground truth of one bag; for several bags, a subfolder with the name of the bag.
 
     Raises:
         LabelError: a folder is unusable.
-        DatasetError: a name of a box class is no class of the model.
+        DatasetError: the name of a box class is not a class of the model.
     """
     labels: Labels | None = None
     if settings.label_topic:
@@ -239,7 +239,7 @@ def _own_folder(folder: Path, bag: Path) -> Path:
 
 
 def box_classes(settings: DriveSettings, bundle: Bundle) -> BoxClasses:
-    """Return what the ids in box files are in the model's masks; its own ids without names.
+    """Return the translation of ids in box files to the model's; the same ids without names.
 
     Raises:
         DatasetError: a name that is no class of the model.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many bags: one after the other, in processes of this machine, or on a Dask cluster.
 
-A bag is a task. What a task returns is plain values, which the caller keeps on disk as they come,
-so a worker that crashes affects one bag only, and that bag is tried again.
+Each bag is a task. It returns plain values, which the caller stores on disk. A worker that crashes
+affects only its bag, and that bag is tried again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Task:
     """One bag to evaluate.
 
     Attributes:
-        bag: its path, on whatever machine evaluates it.
+        bag: its path on the evaluating machine.
         settings: of the evaluation.
         out_bag: where to write the results as a bag, None for nowhere.
     """
@@ -54,21 +54,21 @@ class Task:
 
 
 Outcomes = Generator[tuple[Task, BagResult], None, None]
-"""Bags as they are done; closing it ends what is still running."""
+"""Results in order of completion; closing it ends running tasks."""
 
 
 def evaluate_task(task: Task, progress: Progress | None = None) -> BagResult:
-    """Evaluate one bag in this process; the model stays open for the next one of this thread.
+    """Evaluate one bag in this process; the model stays open for the next bag on this thread.
 
     Raises:
-        DriveError: what is wrong is not the bag.
+        DriveError: an error that is not caused by the bag.
     """
     bench: EvaluationContext | None = getattr(_OWN, "bench", None)
     if bench is None or bench.settings != task.settings:
         if bench is not None:
             bench.close()
         bench = _OWN.bench = EvaluationContext(task.settings)
-        # Reading, network and counting share the cores already; OpenCV's own threads only spin.
+        # Reading, network and counting use the cores already; OpenCV's own threads would only spin.
         cv2.setNumThreads(1)
     out_bag = Path(task.out_bag) if task.out_bag else None
     return evaluate_bag(Path(task.bag), bench, out_bag=out_bag, progress=progress)
@@ -129,7 +129,7 @@ def in_processes(
                     result = future.result()
                     yield running.pop(future), result
         except BrokenProcessPool:
-            # Which of them ended the process is unknown: they are tried one by one, at the end.
+            # The bag that ended the process is unknown: they are tried one by one at the end.
             for task in running.values():
                 deaths[task.bag] += 1
                 if deaths[task.bag] < ATTEMPTS:
@@ -187,7 +187,7 @@ def on_cluster(
 
 
 def threads_each(settings: DriveSettings, jobs: int) -> DriveSettings:
-    """Share the cores of this machine out among processes, unless a number of threads was given."""
+    """Divide the cores of this machine among processes, unless a number of threads was given."""
     if settings.engine_threads or jobs <= 1:
         return settings
     cores = len(os.sched_getaffinity(0))
@@ -207,13 +207,13 @@ def _begin_worker() -> None:
 
 
 def _interrupt_once(*_: object) -> None:
-    """Interrupt; what tidies up then is not interrupted again by `timeout`, systemd or parent."""
+    """Interrupt once, so that further signals do not interrupt the cleanup."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:
-    """Thread: end this process when its parent was killed; it would wait for work for ever."""
+    """Thread: end this process when its parent was killed; it would wait forever."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -224,7 +224,7 @@ def _end_with_parent() -> None:
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    """End a pool now, whatever its workers are doing."""
+    """Terminate a pool and its running tasks."""
     processes = list((getattr(pool, "_processes", None) or {}).values())
     busy = [process for process in processes if process.is_alive()]
     pool.shutdown(wait=False, cancel_futures=True)

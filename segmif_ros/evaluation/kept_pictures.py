@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pairs of a drive are kept as pictures: the worst, the best, and a few in between.
+"""Selects pairs of a drive to keep as pictures: the worst, the best, and evenly spaced ones.
 
-The choice is made while the pairs go by; a bounded number of them is in memory.
+The selection is made online, with a bounded number of pairs in memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from segmif_ros.recordings.recording import Downsampler, evenly
 Kind = Literal["worst", "best", "sample"]
 
 APART_NS = 1_000_000_000
-"""Neighbouring frames look alike: of pairs closer than this only one is kept."""
+"""Least time between kept pairs: neighbouring frames are similar."""
 
 _WIDEST = 800
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
@@ -44,8 +44,8 @@ class Kept:
 
     Attributes:
         stamp_ns: of the RGB image.
-        score: what it was chosen by; higher is better.
-        why: in words.
+        score: of the selection; higher is better.
+        why: the score as text.
         images: not wider than the pictures of a report.
     """
 
@@ -77,7 +77,7 @@ class Gallery:
         Args:
             stamp_ns: of the RGB image.
             score: higher is better.
-            why: the score in words.
+            why: the score as text.
             images: of one pair.
         """
         wanted = [each for each in (self._worst, self._best) if each.wants(stamp_ns, score)]
@@ -93,9 +93,9 @@ class Gallery:
             self._samples.add(kept)
 
     def pictures(self) -> list[tuple[Kind, Kept]]:
-        """Return what is kept: the worst first, then the best, then samples in order of time.
+        """Return the kept pairs: the worst first, then the best, then samples in order of time.
 
-        No pair comes twice: in a short drive the worst and the best are the same ones.
+        No pair is repeated, also in a short drive.
         """
         chosen: list[tuple[Kind, Kept]] = []
         seen: set[int] = set()
@@ -144,7 +144,7 @@ class _Extreme:
 
 
 def encoded(images: PairImages) -> dict[str, tuple[str, bytes]]:
-    """Return name -> file suffix and content: JPEG for pictures, PNG where values count."""
+    """Return name -> file suffix and content: JPEG for pictures, PNG for exact values."""
     files = {}
     for name, image in images._asdict().items():
         exact = name in ("mask", "confidence")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results as a bag beside the camera images: `ros2 bag play`, RViz and Foxglove show them.
+"""Writes results and camera images as a bag for `ros2 bag play`, RViz and Foxglove.
 
-The bag is written in a hidden folder and renamed when complete, so what has the name is complete.
+The bag is written in a hidden folder and renamed when complete.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ from segmif_ros.recordings.writer import (
 from segmif_ros.registration.calibration import Mounting
 
 NAMES = ("objects", "detections", "temperature", "points")
-"""Outputs that are made, under the names of the node's."""
+"""Written outputs, with the names of the node's outputs."""
 
 Named = tuple[str, tuple[str, Any]]
-"""Name of an output, and a message as `BagWriter.write_message` takes it."""
+"""Name of an output, and a message for `BagWriter.write_message`."""
 _DETECTIONS = "vision_msgs/msg/Detection2DArray"
 _WAITING = 1000
 
 
 class DrivePoints:
-    """Clouds or depth images of a bag, labelled by the code of the node; read beside the cameras.
+    """Clouds or depth images of a bag, labelled by the node's code, read in parallel.
 
     Attributes:
-        counts: what came of them.
+        counts: labelled and refused clouds.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class DrivePoints:
             bag: its path.
             topic: of the clouds or depth images; None takes the only one. Of several none is
                 labelled, with a line in `notes`.
-            mounting: where the sensors sit.
+            mounting: transforms of the sensors.
             tolerance_ns: largest time between a cloud and its mask.
-            rgb_topic: the RGB camera, whose camera_info gives the lens if `mounting` does not.
+            rgb_topic: the RGB camera; its camera_info gives the lens if `mounting` has none.
 
         Raises:
             BagError: the named topic is not there.
         """
-        # The reader of the cameras reports what is wrong with the bag.
+        # The reader of the cameras reports damage of the bag.
         self._reader = BagReader(bag, lambda _: None)
         self._told: list[str] = []
         self._labeller = PointLabeller(mounting, lambda _: None, waiting=_WAITING)
@@ -110,7 +110,7 @@ class DrivePoints:
         self._last = seen
 
     def rest(self) -> Iterator[LabelledCloud]:
-        """Yield the clouds behind the last pair that its mask labels."""
+        """Yield the clouds after the last pair that its mask labels."""
         if self._last is not None:
             self._take_up_to(self._last.stamp_ns + self._tolerance_ns)
             yield from self._labeller.labelled(None, self._tolerance_ns)
@@ -151,7 +151,7 @@ class DrivePoints:
                     return
                 message = message_types().deserialize_cdr(self._next.cdr, self._next.type)
             except Exception as err:
-                # Bytes that are no message make the generated reader raise anything.
+                # Invalid bytes cause arbitrary errors of the generated reader.
                 self.counts.refused += 1
                 self.counts.last_refusal = f"a message cannot be read: {err!r}"
             else:
@@ -170,7 +170,7 @@ class DerivedMessages:
     """Objects with ids, detections, temperatures and labelled points of the pairs of one drive."""
 
     def __init__(self, classes: Sequence[LabelClass], points: DrivePoints | None = None) -> None:
-        """Begin without a past.
+        """Begin with no tracked objects.
 
         Args:
             classes: of the model.
@@ -192,7 +192,7 @@ class DerivedMessages:
     def of(
         self, pair: EvaluatedPair, found: Sequence[DetectedObject], frame_id: str, unit: str
     ) -> Iterator[Named]:
-        """Yield what is made of a pair.
+        """Yield the derived outputs of a pair.
 
         Args:
             pair: with `heat`.
@@ -212,7 +212,7 @@ class DerivedMessages:
                 yield "points", cloud_message(cloud)
 
     def rest(self) -> Iterator[Named]:
-        """Yield what is left at the end of the pairs."""
+        """Yield the remaining outputs after the last pair."""
         if self._points is not None:
             for cloud in self._points.rest():
                 yield "points", cloud_message(cloud)
@@ -251,7 +251,7 @@ class ResultBag:
             out: folder that the bag will be; its parent is made if missing.
             manifest: of the model.
             inputs: write the camera images too.
-            replace: take the place of a bag that an attempt before this one left there.
+            replace: replace a bag of an earlier attempt.
 
         Raises:
             BagError: `out` exists.
@@ -266,11 +266,11 @@ class ResultBag:
         self._bag: BagWriter | None = None
 
     def __enter__(self) -> ResultBag:
-        """Begin; without results there will be no bag."""
+        """Begin; no bag is written without results."""
         return self
 
     def __exit__(self, *failure: Any) -> None:
-        """Complete the bag and give it its name, or remove it."""
+        """Complete the bag and rename it, or remove it."""
         self._stack.__exit__(*failure)
 
     def write(
@@ -288,7 +288,7 @@ class ResultBag:
             images: of the pair.
             stamp_ns: of the RGB image; all results carry it.
             frame_id: of the RGB image.
-            messages: both camera images as they were in the bag.
+            messages: both serialised camera images of the bag.
             derived: further outputs of the pair.
             marks: boxes in the overlay.
 
@@ -313,7 +313,7 @@ class ResultBag:
         self.write_derived(time_ns, derived)
 
     def write_derived(self, time_ns: int, derived: Iterable[Named]) -> None:
-        """Append outputs that are no images of the result, filed under this time.
+        """Append outputs other than images, with this recording time.
 
         Raises:
             BagError: as `write`.

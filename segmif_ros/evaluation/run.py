@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates one bag on three threads, so that the engine waits for nothing but itself.
+"""Evaluates one bag on three threads, so that the engine is the bottleneck.
 
-One reads pairs ahead, the calling one runs the network, the third counts and writes what it finds.
-Between them wait one pair and two results at most.
+The first reads pairs ahead, the calling thread runs the network, the third counts and writes the
+results. At most one pair and two results wait between them.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from segmif_ros.registration import RegistrationError
 from segmif_ros.thermal import ThermalError
 
 PAIR_ERRORS = (EngineError, RegistrationError, ThermalError)
-"""What a pair can cause: counted, and the next pair is tried; as in the node."""
+"""Errors of a single pair: counted, and the next pair is tried, as in the node."""
 
 _LOG = logging.getLogger(__name__)
 
 FAILED = "failed"
-"""Reason of pairs that the network could not be run on."""
+"""Reason of pairs for which the network failed."""
 
 
 class DriveError(RuntimeError):
@@ -80,7 +80,7 @@ def evaluate_bag(
         The result; "skipped" with a reason for a bag that cannot be evaluated.
 
     Raises:
-        DriveError: what is wrong is not the bag: a full disk, labels that are not there.
+        DriveError: an error that is not caused by the bag: a full disk, missing labels.
     """
     try:
         with _source(path, bench) as source:
@@ -104,11 +104,11 @@ def evaluate_bag(
 
 
 class _CutShortError(Exception):
-    """The bag of results is not whole and must not look so."""
+    """Ends the bag of results as incomplete."""
 
 
 class _Ahead(NamedTuple):
-    """A pair that waits for the engine, with its truth."""
+    """A pair that waits for the engine, with its ground truth."""
 
     pair: RecordedPair
     truth: Image8 | None
@@ -116,7 +116,7 @@ class _Ahead(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """What waits to be counted."""
+    """A result that waits to be counted."""
 
     evaluated: EvaluatedPair
     pair: RecordedPair
@@ -178,7 +178,7 @@ class _Run:
         return self._told(perf_counter() - started)
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Run a thread's work; what it raises is raised by `result`."""
+        """Run the work of a thread; `result` raises its exceptions."""
         try:
             work()
         except BaseException as err:
@@ -187,7 +187,7 @@ class _Run:
             self._ahead.close()
 
     def _read(self) -> None:
-        """Thread: pairs and their truth, one ahead of the engine."""
+        """Thread: read pairs and ground truth, one ahead of the engine."""
         limit = self._settings.limit
         for pair in self._source:
             truth, boxes = self._truth_of(pair)
@@ -302,7 +302,7 @@ class _Run:
                     raise _CutShortError
                 bag.write_derived(time_ns, derived.rest())
         except BagError as err:
-            # Not the bag that is read, which would only be skipped.
+            # The error is not of the input bag, which would only be skipped.
             raise DriveError(str(err)) from err
         finally:
             points.close()
@@ -367,7 +367,7 @@ class _Run:
         return "ok", ""
 
     def _why_none(self) -> str:
-        """Say why there is not one pair."""
+        """Return why there is no pair."""
         if self._failed:
             return f"the network could run on no pair: {next(iter(self._failed))}"
         source = self._source
@@ -404,8 +404,7 @@ def _source(path: Path, bench: EvaluationContext) -> DriveSource:
 def _dropped(source: DriveSource) -> dict[str, int]:
     """Return images in no pair by camera and reason.
 
-    What found no partner because the other camera's images were refused has a name of its own: it
-    is no fault of stamps or offsets.
+    Images whose partners were refused have a reason of their own: stamps and offsets are correct.
     """
     found: dict[str, int] = {}
     for stream, reasons in source.dropped.items():

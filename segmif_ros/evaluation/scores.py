@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is counted while the pairs of a drive go by; results of bags add up exactly."""
+"""Counts over the pairs of a drive; sums of several bags are exact."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from segmif_ros.metrics.tally import ROWS, Counts, Tally
 from segmif_ros.recordings.recording import Downsampler, evenly
 
 MOST_ROWS = 2000
-"""Rows of a table of pairs at most, however long the drive was."""
+"""Largest number of rows in a table of pairs."""
 
 COLUMNS = (
     *("t_s", "source", "difference_ms", "confidence", "brightness"),
@@ -44,18 +44,18 @@ FUSION_COLUMNS = ("t_s", "source", *METRICS, "stamp_ns")
 """Columns of the table of pairs whose fused image was measured."""
 
 NIGHT_BELOW = 50.0
-"""Mean luma of a visible picture at night. Of the 220 MSRS pairs, which are marked day or night,
-95 % lie on their own side."""
+"""Largest mean luma of a visible picture at night. It classifies 95 % of the 220 MSRS pairs
+correctly, which are marked day or night."""
 
 _MASK_ROWS = 4
-"""The shares of the classes are counted on every so many rows of a mask."""
+"""Class shares are counted on every n-th row of a mask."""
 
 _RESOLUTION_MS = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluatedPair:
-    """One pair with all that is to be counted; the arrays are no longer written to.
+    """One pair with its results; the arrays must not change afterwards.
 
     Attributes:
         stamp_ns: of the RGB image.
@@ -66,9 +66,9 @@ class EvaluatedPair:
             not run so.
         truth: class ids of the protocol, None without.
         boxes: objects, None without.
-        open_shutter: the thermal picture is a live one.
+        open_shutter: the shutter of the thermal camera is open.
         valid: HxW, 0 where thermal has no data; None if it has data everywhere.
-        heat: HxW thermal values in the RGB image, NaN where there are none; None if not wanted.
+        heat: HxW thermal values in the RGB image, NaN without data; None if not needed.
     """
 
     stamp_ns: int
@@ -110,10 +110,10 @@ class Histogram(Tally):
 
 
 class DownsampledTable(Downsampler[list[float | None]]):
-    """A table of at most `MOST_ROWS` rows, however many were offered."""
+    """A downsampled table of at most `MOST_ROWS` rows."""
 
     def __init__(self, stride: int = 1, rows: Sequence[Sequence[float | None]] = ()) -> None:
-        """Begin empty, or with what `state` returned."""
+        """Begin empty, or with a result of `state`."""
         super().__init__(MOST_ROWS)
         self._items, self._stride = [list(row) for row in rows], stride
         self._seen = stride * len(self._items)
@@ -126,7 +126,7 @@ class DownsampledTable(Downsampler[list[float | None]]):
     def joined(
         tables: Sequence[DownsampledTable], numbers: Sequence[int]
     ) -> tuple[int, list[list[Any]]]:
-        """Put tables of several bags under each other, thinned to one stride and `MOST_ROWS`.
+        """Concatenate tables of several bags, thinned to one stride and `MOST_ROWS`.
 
         Args:
             tables: one of each bag.
@@ -150,7 +150,7 @@ class DownsampledTable(Downsampler[list[float | None]]):
 class DriveScores(Tally):
     """Counts the pairs of one bag; `state` and `from_state` move it between processes.
 
-    The tables of bags are put together by `DownsampledTable.joined`.
+    `DownsampledTable.joined` concatenates the tables of several bags.
     """
 
     COUNTED = (
@@ -242,7 +242,7 @@ class DriveScores(Tally):
         return {**super().state(), **tables}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore a result of `state`."""
         super().restore(state)
         for name in self.TABLES:
             setattr(self, name, DownsampledTable(**state[name]))
@@ -253,7 +253,7 @@ class DriveScores(Tally):
         return "night" if brightness < NIGHT_BELOW else "day"
 
     def _score(self, pair: EvaluatedPair, split: str) -> float | None:
-        """Compare with the truth, row by row; returns this pair's mIoU of the fused row."""
+        """Compare all rows with the ground truth; return the mIoU of the fused row."""
         masks = {**pair.alone, "fused": (pair.images.mask, pair.images.confidence)}
         if pair.boxes is not None:
             for row, (mask, _) in masks.items():
@@ -299,11 +299,11 @@ class DriveScores(Tally):
         )
 
     def note_label_problem(self, text: str) -> None:
-        """Count truth that could not be used."""
+        """Count unusable ground truth."""
         self.label_problems[text] = self.label_problems.get(text, 0) + 1
 
     def _align(self, pair: EvaluatedPair) -> None:
-        """Measure now and then how thermal lies on RGB, as the node does."""
+        """Measure the alignment of thermal on RGB at intervals, as the node does."""
         images = pair.images
         due = self._aligned_s is None or abs(pair.t_s - self._aligned_s) >= ALIGNMENT_EVERY_S
         if not (due and pair.open_shutter and large_enough(images.visible.shape[:2])):
@@ -315,7 +315,7 @@ class DriveScores(Tally):
 
     def _picture(self, pair: EvaluatedPair, confidence: float, miou: float | None) -> None:
         if self.segmentation is not None and miou is None:
-            return  # where some pairs have labels, the others cannot be called good or bad
+            return  # if some pairs have labels, the others are not ranked
         score, why = confidence, f"mean confidence {confidence:.3f}"
         if miou is not None:
             score, why = miou, f"mIoU of this pair {miou:.3f}"

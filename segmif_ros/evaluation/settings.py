@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a drive is evaluated: everything that a result depends on besides the bag."""
+"""Settings of an evaluation: all inputs of a result besides the bag."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Light = Literal["auto", "day", "night"]
 LIGHTS: tuple[Light, ...] = get_args(Light)
 
 METRICS_EVERY = 100
-"""Pairs from one fusion measurement to the next: rarely enough that the engine sets the pace."""
+"""Interval of fusion measurements, pairs: long enough that the engine is the bottleneck."""
 LEAST_MEASURED = 20
-"""Pairs that fusion is measured on at least, as far as a drive has so many."""
+"""Least number of pairs with fusion measurements, if a drive has enough."""
 
 ALIGNMENT_EVERY_S = 2.0
-"""Seconds of the drive between two measurements of how thermal lies on RGB, each 25 ms."""
+"""Interval of alignment measurements, seconds of the drive; each takes 25 ms."""
 
 WORST, BEST, SAMPLES = 5, 3, 4
 """Pairs kept as pictures."""
@@ -38,7 +38,7 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DriveSettings:
-    """Everything that a result depends on besides the bag; the same settings, the same result.
+    """All inputs of a result besides the bag; equal settings give equal results.
 
     Attributes:
         model: folder of the bundle.
@@ -61,7 +61,7 @@ class DriveSettings:
         rows: which inputs the network is run with: "fused" both, "all" also either camera alone,
             "auto" all where there are labels.
         light: "auto" classifies every pair by the brightness of the visible picture.
-        metrics_every: pairs from one fusion measurement to the next.
+        metrics_every: interval of fusion measurements, pairs.
         limit: evaluate at most so many pairs of each bag, None for all.
         write_bag: where to write the results as a bag, None for nowhere.
         bag_inputs: put the camera images into that bag as well.
@@ -95,7 +95,7 @@ class DriveSettings:
     points_tolerance_ms: float = float(SPECS["points_tolerance_ms"].default)
 
     def __post_init__(self) -> None:
-        """Refuse what no run could use.
+        """Check the values.
 
         Raises:
             SettingsError: with the value and what was expected.
@@ -117,7 +117,7 @@ class DriveSettings:
 
     @property
     def has_labels(self) -> bool:
-        """Whether there is any truth to score against."""
+        """Whether there is ground truth."""
         return bool(self.labels or self.label_topic or self.boxes)
 
     @property
@@ -130,7 +130,7 @@ class DriveSettings:
         return asdict(self)
 
     def digest(self, model_sha256: str) -> str:
-        """Return a name for these settings with one model: what results may be taken over.
+        """Return a key of these settings with one model, to find results that can be reused.
 
         Args:
             model_sha256: digest of the bundle's ONNX file.
@@ -156,7 +156,7 @@ def with_parameters(values: Mapping[str, Any], **others: Any) -> DriveSettings:
     """Return settings of which some are given as the node's parameters.
 
     Args:
-        values: parameter name -> value; what is absent has the node's default.
+        values: parameter name -> value; missing ones have the node's default.
         others: all other settings, with model and calibration.
 
     Raises:
@@ -172,7 +172,7 @@ def with_parameters(values: Mapping[str, Any], **others: Any) -> DriveSettings:
 
 
 def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
-    """Return the node's parameters that stand for these settings."""
+    """Return the node's parameters for these settings."""
     found: dict[str, Any] = {
         name: getattr(settings, name) for name in _WHOLE if name != _CALIBRATION
     }
@@ -186,18 +186,18 @@ def node_parameters_of(settings: DriveSettings) -> dict[str, Any]:
 
 
 NODE = "/segmif"
-"""Full name of the node unless launch gives it another one or a namespace."""
+"""Default full name of the node."""
 
 _OF_ROS = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 """Names, or beginnings of names, that every node of rclpy has."""
 
 
 def node_parameters(content: Any, node: str = NODE) -> dict[str, Any]:
-    """Return the parameters that a node of this name takes from a parameter file, as ROS has it.
+    """Return the parameters of a node from a parameter file, by the rules of ROS.
 
-    A section counts where its name, put together of nested keys, matches the node's full name; "*"
+    A section applies if its name, joined from nested keys, matches the node's full name; "*"
     stands for one part of it and "**" for any number. Of sections that match, later ones win.
-    Parameters that an evaluation does not depend on are left out.
+    Parameters without effect on an evaluation are left out.
 
     Args:
         content: parsed YAML.
@@ -259,7 +259,7 @@ def _matches(section: str, node: str) -> bool:
 
 
 def _flat(parameters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield parameters with dots in their names, however they are nested."""
+    """Yield nested parameters with dotted names."""
     for key, value in parameters.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of one bag on disk, so that an interrupted evaluation continues where it was.
 
-A result lies in a folder of its own that is renamed when complete.
+Each result has a folder, which is renamed when complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from segmif_ros.sync.timing import StreamTiming
 Status = Literal["ok", "partial", "skipped"]
 
 INTERRUPTED = "interrupted"
-"""Reason of what Ctrl-C ended or kept from beginning."""
+"""Reason of bags that Ctrl-C ended or skipped."""
 
 
 class StoredPicture(NamedTuple):
@@ -36,8 +36,8 @@ class StoredPicture(NamedTuple):
     Attributes:
         kind: why it was kept.
         stamp_ns: of the RGB image.
-        score: what it was chosen by.
-        why: the score in words.
+        score: of the selection.
+        why: the score as text.
         files: name of the image -> file suffix and content.
     """
 
@@ -50,7 +50,7 @@ class StoredPicture(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BagResult:
-    """What one bag came to; plain values, so that it travels between processes and machines.
+    """Result of one bag as plain values, which can be sent between processes and machines.
 
     Attributes:
         path: of the bag, as given.
@@ -63,7 +63,7 @@ class BagResult:
         stages: state of a `Histogram` a stage.
         series: state of the table of milliseconds.
         timing: seconds and rates.
-        engine: what executed the model.
+        engine: facts about the engine.
         pictures: kept pairs.
         bag: path of the written bag, None without.
         notes: remarks for the user.
@@ -96,7 +96,7 @@ def stored_pictures(gallery: Gallery) -> tuple[StoredPicture, ...]:
 
 
 def source_facts(summary: BagSummary, topics: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a report holds about a bag."""
+    """Return the section of a report about a bag."""
     return {
         "bytes": summary.size_bytes,
         "start_ns": summary.start_ns,
@@ -106,7 +106,7 @@ def source_facts(summary: BagSummary, topics: Mapping[str, str]) -> dict[str, An
 
 
 def stamp_figures(timings: Mapping[str, StreamTiming]) -> dict[str, Any]:
-    """Return what a report holds about the stamps of each camera."""
+    """Return the section of a report about the stamps of each camera."""
     names = (
         *("rate_hz", "jitter_ms", "longest_gap_ms", "dropped"),
         *("out_of_order", "repeated_stamps", "zero_stamps"),
@@ -121,19 +121,19 @@ FOLDER = "state"
 _RESULT = "result.json"
 _MOST_BYTES = 256 << 20
 _FORM = "3"
-"""Counts up when what is counted of a bag changes: results of before are no part of a report."""
+"""Version of the counts of a bag; results of other versions are not reused."""
 _KEY = re.compile("[0-9a-f]{16}")
 
 
 class StateFolder:
-    """The results of one evaluation: only those made with the same settings are found again."""
+    """The stored results of one evaluation, found again only with the same settings."""
 
     def __init__(self, out: Path, digest: str) -> None:
-        """Name the folder; it is made when the first result is kept.
+        """Set the folder; it is created with the first result.
 
         Args:
             out: folder of the report.
-            digest: of all that results depend on besides the bag, see `evaluation_key`.
+            digest: of all inputs besides the bag, see `evaluation_key`.
         """
         self._root = out / FOLDER
         self._folder = self._root / digest
@@ -158,12 +158,12 @@ class StateFolder:
             )
             result = BagResult(**{**raw, "notes": tuple(raw["notes"]), "pictures": pictures})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # never made, or by another version: the bag is evaluated again
+            return None  # missing or of another version: the bag is evaluated again
         whole = result.bag is None or Path(result.bag).exists()
         return replace(result, path=str(bag)) if whole else None
 
     def keep(self, bag: Path, result: BagResult) -> None:
-        """Write the result of a bag, complete or not at all.
+        """Write the result of a bag atomically.
 
         Raises:
             OSError: it cannot be written.
@@ -184,7 +184,7 @@ class StateFolder:
             (part / _RESULT).write_text(text, encoding="utf-8")
 
     def clear(self) -> None:
-        """Remove all results: the report is complete. What is no result stays."""
+        """Remove all results once the report is complete. Other files are kept."""
         if self._root.is_symlink() or not self._root.is_dir():
             return
         for folder in self._root.iterdir():
@@ -195,7 +195,7 @@ class StateFolder:
 
 
 def evaluation_key(settings: DriveSettings, model_sha256: str) -> str:
-    """Return a name for an evaluation: settings, model, and truth and calibration as they are now.
+    """Return a key of an evaluation: settings, model, and the present labels and calibration.
 
     Args:
         settings: of the evaluation.
@@ -207,7 +207,7 @@ def evaluation_key(settings: DriveSettings, model_sha256: str) -> str:
 
 
 def bag_key(bag: Path) -> str:
-    """Return a name for a bag as it lies there now: its place, sizes and times of change."""
+    """Return a key of a bag from its path, sizes and modification times."""
     told = [str(bag.resolve())]
     files = sorted(bag.rglob("*")) if bag.is_dir() else [bag]
     for file in files:

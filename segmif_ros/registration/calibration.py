@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where thermal pixels lie in the RGB image: a homography, or two cameras and their mounting."""
+"""Mapping of thermal pixels to the RGB image: a homography, or two cameras and their mounting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segmif_ros.registration.lens import Intrinsics, check_size
 from segmif_ros.registration.warp import Points, RegistrationError
 
 FURTHEST_MOUNTING_M = 10.0
-"""Two cameras of one rig are never further apart: such a translation is in millimetres."""
+"""Largest distance between two cameras of a rig, metres; more suggests millimetres."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +24,7 @@ class Calibration:
         rgb_size: RGB image (height, width) the homography was made for.
         thermal_size: thermal image (height, width).
         homography: 3x3 float64, maps thermal (x, y, 1) to RGB (x, y, 1) up to scale.
-        source: where it came from, one line for people.
+        source: origin, one line.
     """
 
     rgb_size: tuple[int, int]
@@ -49,7 +49,7 @@ class Calibration:
     def to_thermal(self, rgb_pixels: Points) -> tuple[Points, NDArray[np.bool_]]:
         """See `Geometry`."""
         source = np.linalg.inv(self.homography) @ _homogeneous(rgb_pixels)
-        # Of the two sides of the line at infinity the visible one holds the image centre.
+        # The image centre is on the visible side of the line at infinity.
         height, width = self.thermal_size
         source *= np.sign(self.homography[2] @ np.array([(width - 1) / 2, (height - 1) / 2, 1.0]))
         ahead = source[2] > 1e-9 * np.abs(source[2]).max()
@@ -62,11 +62,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RigCalibration:
-    """Two calibrated cameras, how they are mounted, and how far away the scene is.
+    """Two calibrated cameras, their mounting, and the depth of the scene.
 
     A point of the scene at `p` in the thermal optical frame lies at `rotation @ p + translation_m`
-    in the RGB optical frame (x right, y down, z forward: REP 103). So `translation_m` is where the
-    thermal camera sits, seen from the RGB camera.
+    in the RGB optical frame (x right, y down, z forward: REP 103). `translation_m` is the position
+    of the thermal camera in the RGB frame.
 
     Attributes:
         rgb: intrinsics of the RGB camera, of the image as published (distortion included).
@@ -75,7 +75,7 @@ class RigCalibration:
         translation_m: (3,) metres.
         nearest_m: smallest depth of the scene along the RGB camera's axis, metres.
         furthest_m: largest depth, the same number for a plane, infinity allowed.
-        source: where it came from, one line for people.
+        source: origin, one line.
     """
 
     rgb: Intrinsics
@@ -145,7 +145,7 @@ class RigCalibration:
             depth_m: along the RGB camera's axis, metres; infinity allowed.
 
         Returns:
-            0 at `plane_m`; infinity where the thermal camera does not see that depth at all.
+            0 at `plane_m`; infinity if that depth is outside the thermal view.
         """
         height, width = self.rgb_size
         ys, xs = np.mgrid[0 : height - 1 : 13j, 0 : width - 1 : 17j]
@@ -155,7 +155,7 @@ class RigCalibration:
         used &= ((thermal >= 0) & (thermal <= (right, bottom))).all(axis=1)
         rays, _ = self.thermal.to_normalised(thermal[used])
         directions = _homogeneous(rays).T @ self.rotation.T
-        # On to that depth from where the thermal camera sits; at infinity only directions count.
+        # From the position of the thermal camera to that depth; at infinity only directions count.
         along = (depth_m - self.translation_m[2]) / directions[:, 2]
         ahead = (directions[:, 2] > 1e-6) & (along > 0.0)
         if not ahead.any():
@@ -187,10 +187,10 @@ def _homogeneous(points: Points) -> Points:
 
 
 def as_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rotation nearest to a 3x3 matrix that is one but for rounding.
+    """Return the rotation nearest to a 3x3 matrix, to correct rounding.
 
     Raises:
-        RegistrationError: it is none.
+        RegistrationError: the matrix is not a rotation.
     """
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise RegistrationError(
@@ -212,7 +212,7 @@ class Transform:
 
     Attributes:
         rotation: 3x3.
-        translation_m: (3,) metres: where the sensor sits, seen from the RGB camera.
+        translation_m: (3,) metres: position of the sensor in the RGB frame.
     """
 
     rotation: NDArray[np.float64]
@@ -229,7 +229,7 @@ class Transform:
 
     @classmethod
     def identity(cls) -> Transform:
-        """Return the transform of a sensor that is the RGB camera itself."""
+        """Return the identity transform."""
         return cls(np.eye(3), np.zeros(3))
 
     @property

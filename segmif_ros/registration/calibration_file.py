@@ -23,7 +23,7 @@ from segmif_ros.registration.warp import RegistrationError
 
 Whole = Annotated[float, msgspec.Meta(multiple_of=1)]
 Numbers = list[float | list[float]]
-"""One row after the other, or a list of rows."""
+"""Row-major values, or a list of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Roi:
 
 @dataclass(frozen=True, slots=True)
 class _Camera:
-    """Fields of a `sensor_msgs/CameraInfo`; those without a use here may be pasted along."""
+    """Fields of a `sensor_msgs/CameraInfo`; unused ones are accepted."""
 
     width: Whole
     height: Whole
@@ -148,7 +148,7 @@ def _read(path: str | Path) -> _RigFile | _HomographyFile:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with it."""
+    """Prefix an error with the name of the file."""
     try:
         yield
     except RegistrationError as err:
@@ -167,12 +167,12 @@ def _transform(given: _Extrinsic | _Lidar) -> Transform:
 def save_calibration(
     calibration: Calibration | RigCalibration, path: str | Path, mounting: Mounting | None = None
 ) -> None:
-    """Write a file that `load_calibration` reads; a half-written one is never seen.
+    """Write a file that `load_calibration` reads, atomically.
 
     Args:
         calibration: what to write.
         path: the file; folders are made.
-        mounting: also written: the RGB camera's lens and the LiDAR's place, as far as known.
+        mounting: written too: lens of the RGB camera and transform of the LiDAR, if known.
 
     Raises:
         OSError: the file cannot be written.

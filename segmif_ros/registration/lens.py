@@ -24,7 +24,7 @@ COEFFICIENTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 """Distortion model -> how many coefficients it has."""
 
 _WIDEST = np.radians(89.0)
-"""No plane in front of the camera is seen at a wider angle from the optical axis."""
+"""Largest angle from the optical axis that is projected onto a plane."""
 _SAMPLES = 30_001
 _TANGENTIAL_STEPS = 30
 _SETTLED = 1e-10
@@ -70,7 +70,7 @@ class Intrinsics:
             )
         known = COEFFICIENTS[self.model]
         if not any(self.coefficients[known:]):
-            # Drivers fill up with zeros, up to the 14 of OpenCV's largest model.
+            # Drivers pad with zeros, up to the 14 coefficients of OpenCV's largest model.
             object.__setattr__(self, "coefficients", tuple(self.coefficients[:known]))
         if not np.isfinite(self.coefficients).all() or not self._right_count():
             raise RegistrationError(
@@ -95,7 +95,7 @@ class Intrinsics:
                 if np.abs(bare - before).max() < _SETTLED:
                     break
         undistorted, reached = self._undo_radial(bare)
-        # Where the iteration did not settle, the way back does not lead to the pixel.
+        # Where the iteration has not converged, reprojection does not return to the pixel.
         back, forth = self._distort(undistorted)
         reached = reached & forth & (np.abs(back - distorted).max(axis=1) < 1e-5)
         return np.where(reached[:, None], undistorted, 0.0), reached
@@ -105,7 +105,7 @@ class Intrinsics:
 
         Returns:
             The pixels, and which of them the lens model reaches: far outside its field of view a
-            distortion polynomial turns back and would show the same pixels a second time.
+            distortion polynomial is not monotonic and would map to the same pixels again.
         """
         distorted, reached = self._distort(normalised)
         distorted[~reached] = 0.0
@@ -113,7 +113,7 @@ class Intrinsics:
 
     @cached_property
     def widest(self) -> float:
-        """Largest x or y at depth 1 that can lie in the image; a little more than its corners."""
+        """Largest x or y at depth 1 in the image, with a margin beyond its corners."""
         height, width = self.size
         ys, xs = np.mgrid[-1:height:25j, -1:width:33j]
         rays, reached = self.to_normalised(np.column_stack([xs.ravel(), ys.ravel()]))
@@ -154,7 +154,7 @@ class Intrinsics:
 
     @cached_property
     def _profile(self) -> tuple[Points, Points]:
-        """Radii before and after distortion, as far as both grow."""
+        """Radii before and after distortion, up to where both increase."""
         before = np.tan(np.linspace(0.0, _WIDEST, _SAMPLES))
         after = self._radius(before)
         grows = np.diff(after) > 0.0
@@ -187,7 +187,7 @@ class Intrinsics:
 
 
 def check_size(name: str, size: tuple[int, int]) -> None:
-    """Refuse an image (height, width) that no camera has.
+    """Refuse an implausible image size (height, width).
 
     Raises:
         RegistrationError: a side is not above 0, or too long.

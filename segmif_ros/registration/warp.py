@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A calibration becomes one remap table, lenses included; a frame is warped by one call."""
+"""Computes a remap table, lens distortion included, and warps a frame with one call."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Geometry(Protocol):
 _SAME_LENS = 0.02
 """Focal lengths of one lens differ by a smaller share."""
 _EDGE = 1 / 64
-"""Half of remap's subpixel step: a pixel on the border belongs to the image despite rounding."""
+"""Half of remap's subpixel step: a pixel on the border counts as inside despite rounding."""
 _BLOCK_PIXELS = 1 << 16
-"""The table is computed in blocks of rows: a few megabytes of intermediate results at a time."""
+"""Rows per block of the computation, which limits intermediate results to a few megabytes."""
 
 
 class RemapTable(NamedTuple):
-    """What `cv2.remap` takes, and where it finds data.
+    """Arguments of `cv2.remap`, and the mask of valid pixels.
 
     Floating point, because OpenCV 5 warps by it faster than by its fixed-point tables, above all
     with several threads; OpenCV 4 takes as long with either.
@@ -68,7 +68,7 @@ class RemapTable(NamedTuple):
 
 
 def remap_table(geometry: Geometry) -> RemapTable:
-    """Compute where each RGB pixel finds its thermal value.
+    """Compute the thermal coordinates of each RGB pixel.
 
     Raises:
         RegistrationError: the two images do not overlap.
@@ -97,8 +97,8 @@ def remap_table(geometry: Geometry) -> RemapTable:
 class Registration:
     """Warps thermal frames into the RGB image as it is published, lens distortion included.
 
-    Without a calibration it only scales, which is right for pairs that are registered already and
-    wrong for a bare rig: `describe` says which of the two is in force, and the node reports it.
+    Without a calibration it only scales, which is correct only for registered pairs. `describe`
+    returns which of the two applies, and the node reports it.
 
     >>> import numpy as np
     >>> from segmif_ros import Calibration, Registration
@@ -138,8 +138,8 @@ class Registration:
             out: HxW uint8 to write to, a new array if None.
 
         Returns:
-            HxW uint8; 0 where the thermal camera does not see. The input itself when the sizes
-            agree and there is no calibration.
+            HxW uint8; 0 outside the thermal view. The input itself if the sizes are equal and
+            there is no calibration.
 
         Raises:
             RegistrationError: a frame size is not the one the calibration was made for.
@@ -162,7 +162,7 @@ class Registration:
             rgb_size: (height, width) of the result; without a calibration the sizes may differ.
 
         Returns:
-            A new HxW float32, NaN where the thermal camera does not see.
+            A new HxW float32, NaN outside the thermal view.
 
         Raises:
             RegistrationError: as `apply`.
@@ -180,7 +180,7 @@ class Registration:
 
     @property
     def table(self) -> RemapTable | None:
-        """Thermal coordinates of each RGB pixel; None where only sizes differ."""
+        """Thermal coordinates of each RGB pixel; None without a calibration."""
         return self._table
 
     def valid_area(self, thermal_size: tuple[int, int], rgb_size: tuple[int, int]) -> Image8:

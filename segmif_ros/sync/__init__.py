@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do two cameras have the same time: rates, drops, frozen frames, the offset of their clocks."""
+"""Checks the timing of two cameras: rates, drops, frozen frames, clock offset."""

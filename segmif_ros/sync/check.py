@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both cameras together: what was recorded, what is wrong with it, and what to set."""
+"""Evaluates the timing of both cameras: problems, and values for the parameters."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _LEAST_WAIT_MS = 50.0
 _SMALLEST_OFFSET_MS = 3.0
 _LONG_FREEZE_MS = 500.0
 _STEADY_LEAD_MS = 500.0
-"""Stamps and arrivals that go by different clocks differ by more and more, or by chance."""
+"""Variation above which stamps and arrivals have unrelated clocks."""
 
 
 class StreamLog:
-    """Collects one camera frame by frame; keeps three numbers a frame and one small picture."""
+    """Collects one camera frame by frame: three numbers per frame and one small picture."""
 
     def __init__(self) -> None:
         self.stamps_ns: list[int] = []
@@ -51,13 +51,13 @@ class StreamLog:
         return stream_timing(self.stamps_ns, self.arrivals_ns, self.frozen)
 
     def lead_ns(self) -> int | None:
-        """Return by how much stamps are ahead of the images' arrival; None where that varies."""
+        """Return stamps minus arrival times; None if the difference varies."""
         stamps, arrivals = np.array(self.stamps_ns), np.array(self.arrivals_ns)
         low, middle, high = np.percentile((stamps - arrivals)[stamps != 0], (25, 50, 75))
         return int(middle) if high - low < _STEADY_LEAD_MS * MILLISECOND else None
 
     def rising(self) -> tuple[NDArray[np.int64], Motion]:
-        """Stamps and motion without what would confuse a clock: stamps that are 0 or fall back."""
+        """Stamps and motion without frames whose stamps are 0 or go back."""
         kept, last = [], 0
         for i, stamp in enumerate(self.stamps_ns):
             if stamp > last:
@@ -77,7 +77,7 @@ class SyncReport:
         clocks: offset of the thermal stamps.
         paired: share of the slower camera's frames with a partner, after the settings; 0 to 1.
         settings: parameters of the node with the values to set.
-        problems: what to check, a line each.
+        problems: what to check, one line each.
     """
 
     rgb: StreamTiming
@@ -119,7 +119,7 @@ def _clocks(
     thermal_motion: Motion,
     leads_ns: tuple[int | None, int | None],
 ) -> tuple[ClockOffset, ClockDifference]:
-    """Compare the clocks by arrival; what is left after that by the motion in the pictures."""
+    """Compare the clocks by arrival, then refine the offset by the motion in the pictures."""
     difference = ClockDifference(0)
     if leads_ns[0] is not None and leads_ns[1] is not None:
         difference = ClockDifference(leads_ns[1] - leads_ns[0])
@@ -137,7 +137,7 @@ def _settings(rgb: StreamTiming, thermal: StreamTiming, clocks: ClockOffset) -> 
     """Values for the node's parameters of the same names."""
     settings: dict[str, float] = {}
     if clocks.offset_ms is not None:
-        # Smaller than its own error, an offset is left out.
+        # An offset below its own error is left out.
         real = abs(clocks.offset_ms) > max(_SMALLEST_OFFSET_MS, clocks.spread_ms)
         settings["thermal_offset_ms"] = -float(round(clocks.offset_ms)) if real else 0.0
     periods = [timing.period_ms for timing in (rgb, thermal) if timing.period_ms > 0]
@@ -147,7 +147,7 @@ def _settings(rgb: StreamTiming, thermal: StreamTiming, clocks: ClockOffset) -> 
         settings["tolerance_ms"] = float(math.ceil(min(periods) / 2.0 + jitter + 1.0))
         wait = max(periods) + jitter
         if rgb.delay_ms is not None and thermal.delay_ms is not None:
-            # Of stamps that are wrong, a delay is wrong by as much.
+            # With wrong stamps the delay is wrong by the same amount.
             moved = settings.get("thermal_offset_ms", 0.0)
             late = (rgb.delay_p99_ms or 0.0) - thermal.delay_ms + moved
             later = (thermal.delay_p99_ms or 0.0) - moved - rgb.delay_ms
@@ -170,7 +170,7 @@ def _paired(
 
 
 def _problems(who: str, timing: StreamTiming, refused: Mapping[str, int]) -> list[str]:
-    """Lines for whatever is not as it should be."""
+    """One line per problem."""
     lines = [f"{who}: {count} images refused: {reason}" for reason, count in refused.items()]
     if timing.zero_stamps:
         lines.append(f"{who}: {timing.zero_stamps} stamps are zero; make the driver set them")

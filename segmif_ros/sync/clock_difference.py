@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two cameras that stamp with two clocks: measured from the arrival times, and what to set.
+"""Measures the clock difference of two cameras from arrival times, with the offset to set.
 
 TAI is 37 s ahead of Unix time and GPS time 18 s, time zones are hours, and a driver that stamps
-with the time since boot is decades away. Nothing pairs then, whatever the pictures show.
+with the time since boot differs by decades. Then no images pair.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from segmif_ros.pairing import LONGEST_OFFSET_MS, MILLISECOND
 
 SMALLEST_S = 1.0
-"""Less may be an image that was under way for longer than the other camera's."""
+"""Smaller differences may be caused by unequal transport times."""
 _WHOLE_SECONDS_WITHIN_MS = 250.0
 
 
 @dataclass(frozen=True, slots=True)
 class ClockDifference:
-    """By how much the stamps of two cameras disagree with when their images arrive.
+    """Clock difference of two cameras, from the arrival times of their images.
 
     Attributes:
         thermal_ahead_ns: thermal stamps minus RGB stamps of images that arrive together, as the
-            drivers wrote them; exact up to the difference of the ways to here.
+            drivers wrote them; its error is the difference of the transport times.
     """
 
     thermal_ahead_ns: int
@@ -31,7 +31,7 @@ class ClockDifference:
     def thermal_offset_ms(self) -> float | None:
         """Value of the parameter that corrects it; None when that is beyond its range.
 
-        Whole seconds where that is near: clocks of two time scales differ by such.
+        Rounded to whole seconds if close, because time scales differ by whole seconds.
         """
         offset_ms = -self.thermal_ahead_ns / MILLISECOND
         seconds = 1e3 * round(offset_ms / 1e3)
@@ -40,7 +40,7 @@ class ClockDifference:
         return offset_ms if abs(offset_ms) <= LONGEST_OFFSET_MS else None
 
     def seconds(self, offset_ns: int = 0) -> float:
-        """Return the size of what is left of it, seconds.
+        """Return the absolute remaining difference, seconds.
 
         Args:
             offset_ns: thermal offset minus RGB offset that are set already.
@@ -52,7 +52,7 @@ class ClockDifference:
         return self.seconds(offset_ns) > SMALLEST_S
 
     def text(self) -> str:
-        """Return one line for people: the difference and what to set."""
+        """Return the difference and the remedy in one line."""
         ahead = "ahead of" if self.thermal_ahead_ns > 0 else "behind"
         line = (
             f"the cameras' clocks differ: thermal stamps are {_duration(self)} {ahead} RGB stamps"

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""By how much the stamps of two cameras disagree, from when their pictures move.
+"""Measures the time offset of two cameras from the motion in their pictures.
 
-A turn or a bump of the vehicle moves both pictures at the same moment, whatever they show. What
-passes by does not: two cameras side by side see it at different times, so only the shift of the
-whole picture is measured.
+A turn or a bump of the vehicle moves both pictures at the same time. Passing objects enter the two
+views at different times, so only the shift of the whole picture is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ WIDTH, HEIGHT = 160, 120
 _BLUR = 1.5
 _FLAT = 1e-6
 _LARGEST_VALUE = 1e6
-"""No pixel is larger: neither counts nor degrees."""
+"""Larger pixel values are invalid, in counts and in degrees."""
 
 Plane = NDArray[np.float32]
 Motion = NDArray[np.float64]
@@ -44,8 +43,8 @@ class MotionMeter:
 
         Returns:
             Shift in x and y as shares of width and height, NaN for the first image; and whether
-            the image equals the one before (compared in every fourth row and column, which a live
-            sensor's noise never leaves alone).
+            the image equals the one before (compared in every fourth row and column; sensor noise
+            changes them in every new image).
         """
         grid = np.ascontiguousarray(image[::4, ::4])
         same = (
@@ -70,7 +69,7 @@ def normalised(image: NDArray[Any]) -> Plane:
     grey = grey.astype(np.float32)
     sound = np.abs(grey) < _LARGEST_VALUE  # not so for NaN
     if not sound.all():
-        # In the colour of the rest: a hole in the same place of every frame would hold it still.
+        # Filled with the mean: a hole at a fixed position would bias the shift to 0.
         grey[~sound] = grey[sound].mean() if sound.any() else 0.0
     small = cv2.resize(grey, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), _BLUR)
@@ -81,7 +80,7 @@ def normalised(image: NDArray[Any]) -> Plane:
 
 
 def _edges(picture: Plane) -> Plane:
-    """Strength of edges: looks alike in both cameras, and an even change of light is nothing."""
+    """Gradient magnitude: similar in both cameras, and independent of uniform brightness."""
     x = cv2.Sobel(picture, cv2.CV_32F, 1, 0)
     y = cv2.Sobel(picture, cv2.CV_32F, 0, 1)
     return np.asarray(np.sqrt(cv2.magnitude(x, y)), np.float32)
@@ -91,7 +90,7 @@ STEP_MS = 4.0
 LARGEST_MS = 600.0
 LEAST_SECONDS = 5.0
 LONGEST_GAP_S = 60.0
-"""Between two images; a longer one is a clock that was set while it recorded."""
+"""Longest gap between two images, seconds; a longer one is a clock that was set."""
 _HIGH_PASS = (round(1_500.0 / STEP_MS), 1)
 LARGEST_SPREAD_MS = 12.0
 _CLIP = 3.0
@@ -106,12 +105,12 @@ Signal = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ClockOffset:
-    """How the thermal stamps lie to the RGB stamps.
+    """Offset of the thermal stamps to the RGB stamps.
 
     Attributes:
         offset_ms: positive when thermal stamps are late: what RGB shows at t, thermal shows at
             t + offset. None when the pictures are inconclusive, then `reason` says why.
-        spread_ms: how far the estimate moves when a sixth of the recording is left out.
+        spread_ms: change of the estimate when a sixth of the recording is left out.
         agreement: correlation of the two cameras' motion at the offset, -1 to 1.
         reason: why the pictures give no estimate; empty otherwise. With an offset it
             is known roughly from the arrival times.
@@ -145,7 +144,7 @@ def clock_offset(
     thermal_ns: NDArray[np.int64],
     thermal_motion: Signal,
 ) -> ClockOffset:
-    """Find the shift in time at which the motion of both cameras agrees best.
+    """Find the time shift with the highest correlation of the motion of both cameras.
 
     Args:
         rgb_ns: N rising stamps.
@@ -199,7 +198,7 @@ def clock_offset(
 def _speeds(
     times_ms: Signal, stamps_ns: NDArray[np.int64], motion: Signal, window_ms: float
 ) -> Signal:
-    """Motion per window on an even grid, without its slow course, in units of its deviation; 2xT.
+    """Motion per window on an even grid, detrended, in standard deviations; 2xT.
 
     Summed up first, so that a camera of 9 Hz and one of 30 Hz are compared over the same window.
     """
@@ -216,7 +215,7 @@ def _speeds(
 
 
 def _products(rgb: Signal, thermal: Signal, lags: NDArray[np.int64]) -> Signal:
-    """Correlation by lag and by part of the recording; a signal counts as far as it agrees."""
+    """Correlation by lag and by part of the recording, weighted by agreement."""
     margin, count = int(lags.max()), rgb.shape[1]
     fixed = rgb[:, margin : count - margin]
     starts = np.linspace(0, fixed.shape[1], _PARTS, endpoint=False).astype(int)
@@ -231,7 +230,7 @@ def _products(rgb: Signal, thermal: Signal, lags: NDArray[np.int64]) -> Signal:
 
 
 def _top(lags: NDArray[np.int64], curve: Signal) -> float:
-    """Place of the maximum in milliseconds, between the steps by a parabola."""
+    """Position of the maximum in milliseconds, interpolated by a parabola."""
     i = int(np.clip(curve.argmax(), 1, len(curve) - 2))
     left, middle, right = curve[i - 1 : i + 2]
     bend = left - 2.0 * middle + right

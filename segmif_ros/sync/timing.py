@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stamps of one camera say: rate, jitter, drops, order."""
+"""Rate, jitter, drops and order of the stamps of one camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from segmif_ros.pairing import MILLISECOND
 
 _DROP_FROM = 1.5
-"""A gap of so many periods has lost a frame."""
+"""Gap in periods from which a frame counts as lost."""
 _LEAST_FRAMES = 3
 _LARGEST_DELAY_MS = 10_000.0
 
@@ -21,9 +21,9 @@ class StreamTiming:
     """Timing of one camera; times in milliseconds.
 
     Attributes:
-        frames: images seen.
+        frames: number of images.
         rate_hz: one over the median gap between stamps; 0 when unknown.
-        jitter_ms: 95th percentile of how far a gap is from a whole number of periods.
+        jitter_ms: 95th percentile of the deviation of a gap from a whole number of periods.
         longest_gap_ms: the longest time without a frame.
         dropped: frames missing from the gaps.
         out_of_order: stamps before the one that came earlier.
@@ -31,7 +31,7 @@ class StreamTiming:
         zero_stamps: stamps that were never set; left out of everything else.
         frozen_frames: images equal to the one before, bit by bit.
         longest_freeze_ms: the longest time that such images lasted.
-        delay_ms: median of arrival minus stamp; None where the two clocks have nothing in common.
+        delay_ms: median of arrival minus stamp; None if the two clocks are unrelated.
         delay_p99_ms: its 99th percentile.
     """
 
@@ -72,8 +72,8 @@ def stream_timing(
     whole = np.maximum(1, np.rint(gaps / period)) if period else np.ones_like(gaps)
     late = gaps > _DROP_FROM * period if period else np.zeros(len(gaps), bool)
     delays = (arrivals - stamps)[set_] / MILLISECOND
-    # A driver that stamps with its own uptime is years away from the recorder's clock, and one
-    # whose clock is set later is so for a while.
+    # A driver that stamps with its uptime differs by years from the recorder's clock; so does one
+    # whose clock is set later, until then.
     near = delays[np.abs(delays) < _LARGEST_DELAY_MS]
     known = 2 * len(near) > len(delays)
     return StreamTiming(
@@ -97,7 +97,7 @@ def _longest_freeze_ms(stamps: np.ndarray, frozen: Sequence[bool]) -> float:
     for stamp, same in zip(stamps.tolist(), frozen, strict=True):
         if not same:
             begin = 0
-        if stamp:  # one that was never set is no time to count from
+        if stamp:  # a zero stamp is no reference
             begin = begin or stamp
             longest = max(longest, stamp - begin)
     return longest / MILLISECOND

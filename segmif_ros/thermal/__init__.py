@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thermal frames to the 8-bit image the network was trained on.
+"""Renders thermal frames as the 8-bit images that the network is trained on.
 
 Training and node share this code, so that both have the same input.
 """

@@ -2,14 +2,14 @@
 """Detects a camera that sends the same picture again and again: a closed shutter, or a fault.
 
 An uncooled thermal camera closes a shutter every few minutes to measure its own offsets (flat-field
-correction, FFC). It repeats its last frame for 1 to 3 seconds; afterwards all values are a little
-different. Any camera that repeats its picture for longer hangs, or a still one is published.
+correction, FFC). It repeats its last frame for 1 to 3 s; afterwards all values differ slightly. A
+camera that repeats its picture for longer has hung, or a still picture is published.
 
-Two pictures are the same when every bit between the upper and the lower fifth is: a live sensor has
-noise, so no two of its frames are. The fifths are left out because telemetry rows and burnt-in
-overlaid clocks keep counting on a frozen picture. One row and a sparse grid of pixels decide
-nearly all frames apart for a few microseconds; all rows are compared only when both are equal, so a
-quiet scene never counts as a frozen one.
+Two pictures are equal if all bits between the upper and the lower fifth are equal; sensor noise
+makes every new frame different. The fifths are excluded because telemetry rows and overlaid clocks
+also change in a frozen picture. One row and a sparse grid of pixels distinguish nearly all frames
+within a few microseconds; all rows are compared only if these are equal, so that a static scene
+does not count as frozen.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from segmif_ros.frames import PictureState
 from segmif_ros.pairing import MILLISECOND, Stream
 
 CLOSED_AFTER_NS = 250 * MILLISECOND
-"""Equal frames for so long are a closed shutter. A 9 Hz sensor behind a 30 Hz video interface
-repeats each frame for 0.11 s, which is none."""
+"""Shortest time of equal frames that counts as a closed shutter. A 9 Hz sensor behind a 30 Hz video
+interface repeats each frame for 0.11 s, which does not."""
 STALLED_AFTER_NS = 5_000 * MILLISECOND
 """Longer than any shutter."""
 SETTLING_NS = 1_000 * MILLISECOND
 """Time after a shutter in which the values may have jumped."""
 MINIMUM_REPEATS = 3
-"""So many repeats must have come as well: a camera at 1 Hz that repeats one frame is not frozen."""
+"""Least number of repeats: a camera at 1 Hz that repeats one frame is not frozen."""
 FROZEN_AFTER_NS: dict[Stream, int] = {
     Stream.RGB: 1_000 * MILLISECOND,
     Stream.THERMAL: STALLED_AFTER_NS,
@@ -40,7 +40,7 @@ FROZEN_AFTER_NS: dict[Stream, int] = {
 
 _STRIDE = 16
 _OVERLAY_SHARE = 5
-"""One part in so many, above and below, may hold what is drawn over the picture."""
+"""One fifth at the top and at the bottom may contain overlays."""
 
 
 _SHUTTER_WORDS = {
@@ -52,11 +52,11 @@ _SHUTTER_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class FreezeLimits:
-    """When a repeated picture means something; nanoseconds.
+    """Limits for repeated pictures; nanoseconds.
 
     Attributes:
-        frozen_after_ns: longer is a fault; 0 never calls a camera frozen.
-        has_shutter: whether shorter times may be a shutter.
+        frozen_after_ns: longer is a fault; 0 switches the detection off.
+        has_shutter: whether shorter times count as a closed shutter.
     """
 
     frozen_after_ns: int
@@ -74,13 +74,13 @@ class FreezeWatch:
     It keeps the newest image and no copy: that message stays in memory until the next one comes.
 
     Attributes:
-        limits: may be replaced at any time; the next image is judged by it.
-        state: what the newest image says.
+        limits: may be replaced at any time; apply from the next image on.
+        state: after the newest image.
         unchanged_ns: for how long the picture has been the same, up to the newest image.
         repeats: images since the picture last changed.
-        repeated: images ever that were the same as the one before.
-        freezes: times that the camera was frozen.
-        closures: freezes that ended in time to be a shutter.
+        repeated: all images that were equal to the one before.
+        freezes: number of freezes.
+        closures: repeats short enough for a shutter.
         last_freeze_ns: how long the newest shutter or freeze lasted; grows while it lasts.
         last_jump: median after minus median before it, in the image's unit.
         flat: whether the repeated picture has one value everywhere, as behind a lens cap.
@@ -107,9 +107,8 @@ class FreezeWatch:
 
         Args:
             image: HxW or HxWxC of any type; must not change afterwards.
-            now_ns: live the steady time of its arrival, for stamps may be frozen as well; of a
-                recording its stamp. The same time again changes nothing, an earlier one starts
-                again.
+            now_ns: steady time of arrival (stamps may be frozen as well); for a recording, the
+                stamp. An equal time changes nothing, an earlier one restarts the watch.
 
         Returns:
             The state that includes this image.
@@ -186,7 +185,7 @@ class FreezeWatch:
 
 
 def same_picture(first: NDArray[Any], second: NDArray[Any]) -> bool:
-    """Return whether two images are the same in every bit, but for what may be drawn over them.
+    """Return whether two images are bit-identical between the upper and the lower fifth.
 
     Args:
         first: HxW or HxWxC of any type.
@@ -204,13 +203,13 @@ def same_picture(first: NDArray[Any], second: NDArray[Any]) -> bool:
 
 
 def _picture_rows(image: NDArray[Any]) -> slice:
-    """Return the rows that hold the picture alone."""
+    """Return the rows without overlays."""
     height = image.shape[0]
     return slice(height // _OVERLAY_SHARE, height - height // _OVERLAY_SHARE)
 
 
 def _bits(image: NDArray[Any]) -> NDArray[Any]:
-    """Return a view as whole numbers of the same width: NaN, -0 and byte order play no part."""
+    """Return an integer view of the same width: NaN, -0 and byte order have no effect."""
     return image.view(f"u{image.dtype.itemsize}")
 
 

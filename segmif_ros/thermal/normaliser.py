@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders one thermal frame after the other, steadily."""
+"""Renders a sequence of thermal frames without flicker."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from segmif_ros.thermal.tone import (
 )
 
 _SAMPLES = 16384
-"""Percentiles are taken on an even grid of at least so many pixels: the result hardly differs."""
+"""Percentiles are computed on an even grid of at least this many pixels."""
 _FINE_STEPS_PER_DEGREE = 50.0
 _ABSOLUTE_ZERO = -273.15
 _LARGEST = 1e6
-"""No float32 frame is so warm; some drivers write the largest float where there is no value."""
+"""Larger float32 values are invalid: some drivers mark missing values with the largest float."""
 
 
 class ThermalNormaliser:
-    """Stateful conversion to 8 bits: the rendering follows the scene slowly, so video is steady.
+    """Stateful conversion to 8 bits whose limits follow the scene slowly, to avoid flicker.
 
     Attributes:
         settings: how to render.
-        freeze: what is known about the camera's shutter; only fed by frames with a stamp.
+        freeze: detection of the shutter; updated only by frames with a stamp.
 
     >>> import numpy as np
     >>> from segmif_ros import ThermalNormaliser, ThermalSettings
@@ -66,13 +66,13 @@ class ThermalNormaliser:
     def limits(self) -> tuple[float, float] | None:
         """Pixel values that map to 0 and 255 now; None before the first adaptive frame.
 
-        In mode "plateau" the limits of the newest frame, to which the curve moves.
+        In mode "plateau" the limits of the newest frame, which the curve approaches.
         """
         return None if self._window is None else (self._window.low, self._window.high)
 
     @property
     def hint(self) -> str:
-        """What to check while `minimum_span` keeps a scene grey, empty otherwise."""
+        """What to check while `minimum_span` limits the contrast, empty otherwise."""
         if self._window is None or not self._adaptive:
             return ""
         width, span = self._window.high - self._window.low, self._span()
@@ -104,10 +104,10 @@ class ThermalNormaliser:
             stamp_ns: acquisition time, nanoseconds. With it a closed shutter is bridged: the
                 rendering holds while the picture is frozen and follows faster for a second after.
             out: HxW uint8 to write to, a new array if None.
-            picture: the known freeze state of this frame; then it is not measured.
+            picture: the freeze state of this frame, if already known.
 
         Returns:
-            HxW uint8; the input itself when nothing has to be done.
+            HxW uint8; the input itself if no conversion is needed.
 
         Raises:
             ThermalError: another shape or dtype, or no finite value in the frame.
@@ -128,7 +128,7 @@ class ThermalNormaliser:
         return np.asarray(self._clahe.apply(even, out), np.uint8)
 
     def _kept(self, image: ThermalImage) -> ThermalImage:
-        """Copy a frame for the watch: callers write the next one into the same array."""
+        """Copy a frame for the freeze detection: callers reuse the array for the next one."""
         self._odd = not self._odd
         out = self._buffers.take(f"seen {self._odd}", image.shape, image.dtype)
         np.copyto(out, image)
@@ -148,7 +148,7 @@ class ThermalNormaliser:
             return image
         if mode == "range":
             return stretch(image, *self.settings.pixel_range, out, self._buffers)
-        if image.dtype != self._dtype:  # another camera or encoding: the old limits mean nothing
+        if image.dtype != self._dtype:  # another camera or encoding: discard the limits
             self._window = self._curve = None
             self._hurry = False
             self._dtype = image.dtype
@@ -171,7 +171,7 @@ class ThermalNormaliser:
         sample = _sample(image)
         if image.dtype == np.float32:
             scale = _FINE_STEPS_PER_DEGREE
-            # Of the sample, not of the picture: there what is no number has become a step.
+            # From the sample: in the picture, NaN has already been converted to a number.
             sample = _in_fine_steps(
                 sample, np.empty_like(sample), np.empty(sample.shape, np.uint16)
             )
@@ -205,7 +205,7 @@ def _freeze_watch() -> FreezeWatch:
 
 
 def _sample(image: ThermalImage) -> NDArray[Any]:
-    """Return the values on an even grid, without NaN, infinities and what stands for "no value"."""
+    """Return the values on an even grid, without NaN, infinities and markers of missing values."""
     step = max(1, min(math.isqrt(image.size // _SAMPLES), *image.shape))
     sample: NDArray[Any] = image[step // 2 :: step, step // 2 :: step]
     if image.dtype == np.float32:
@@ -218,7 +218,7 @@ def _sample(image: ThermalImage) -> NDArray[Any]:
 def _in_fine_steps(
     image: ThermalImage, values: NDArray[np.float32], steps: NDArray[np.uint16]
 ) -> NDArray[np.uint16]:
-    """Turn degrees into steps of 0.02 degrees above -273.15, in `steps`; NaN becomes 0."""
+    """Convert degrees to steps of 0.02 degrees above -273.15, in `steps`; NaN becomes 0."""
     np.copyto(values, image)
     cv2.patchNaNs(values, _ABSOLUTE_ZERO)
     values -= np.float32(_ABSOLUTE_ZERO)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the thermal rendering, and how values become grey levels, steady over frames."""
+"""Settings of the thermal rendering, and the mapping of values to grey levels over time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ThermalSettings:
             percentile for everything else.
         low_percentile: percentile that becomes black.
         high_percentile: percentile that becomes white.
-        smoothing: weight of the newest frame in the running limits, (0, 1]; small = steady picture.
+        smoothing: weight of the newest frame in the running limits, (0, 1]; small = less flicker.
             Below 1 a grey level moves by less than one a frame as long as the picture is usable;
             1 renders every frame by itself.
         low: black level of "range", in the unit of `scale` and `offset`.
@@ -41,11 +41,11 @@ class ThermalSettings:
         scale: for "range", value = pixel * scale + offset; 0.01 and -273.15 make degrees Celsius
             of centi-kelvin.
         offset: see `scale`.
-        minimum_span: smallest width of the percentile window, in the frame's unit; keeps a flat
-            scene from turning noise into structure. 0 chooses by type: 100 for counts and
+        minimum_span: smallest width of the percentile window, in the frame's unit; limits the
+            amplification of noise in a flat scene. 0 chooses by type: 100 for counts and
             centi-kelvin, 2 for float32 frames, which are in degrees.
-        plateau: "plateau" gives a value at most so many times the contrast it has in an even
-            stretch (and at most one more from the share that is cut off); 1 is nearly even.
+        plateau: in mode "plateau", largest contrast of a value relative to a linear stretch (the
+            redistributed share adds at most 1); 1 is nearly linear.
         clahe: clip limit of the local contrast (CLAHE, 8x8 tiles) on top of any mode, 0 = off.
     """
 
@@ -85,15 +85,15 @@ class ThermalSettings:
             raise ThermalError(f"thermal range {self.low}..{self.high}, expected low < high")
 
     def unit(self, kind: Any) -> str:
-        """Return what `scale` and `offset` make of pixels of this dtype: "C" or "counts".
+        """Return the unit of pixels of this dtype after `scale` and `offset`: "C" or "counts".
 
-        Counts are degrees once a scale or an offset says how; float32 images already are.
+        Counts become degrees if a scale or an offset is set; float32 images are in degrees.
         """
         scaled = (self.scale, self.offset) != (1.0, 0.0)
         return "C" if scaled or np.dtype(kind).kind == "f" else "counts"
 
     def to_unit(self, values: NDArray[np.float32]) -> None:
-        """Turn pixel values into the unit of `scale` and `offset`, in place."""
+        """Convert pixel values to the unit of `scale` and `offset`, in place."""
         if (self.scale, self.offset) != (1.0, 0.0):
             values *= np.float32(self.scale)
             values += np.float32(self.offset)
@@ -112,12 +112,12 @@ _STEADY_STEP = 0.98
 """Below 1, so that a rounded grey level changes by at most 1."""
 _FAST_STEP = 8.0
 _ARRIVED = 8.0
-"""Grey levels between the rendering and its goal at which a changed scene counts as reached."""
+"""Difference in grey levels at which the rendering has adapted to a changed scene."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Pixel values of one frame that matter: its dark end, its median and its bright end."""
+    """Limits of one frame: the values that become black and white, and the median."""
 
     low: float
     middle: float
@@ -126,18 +126,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the rendering may follow the scene.
+    """Speed at which the rendering adapts to the scene.
 
     Attributes:
-        weight: share of the way to the newest frame's own rendering.
-        step: most grey levels that any value may change in one frame.
+        weight: share of the newest frame's own rendering.
+        step: largest change of a value in one frame, grey levels.
     """
 
     weight: float
     step: float
 
     def hurried_until(self, distance: float) -> bool:
-        """Return whether to stay fast, with so many grey levels left to the goal."""
+        """Return whether to adapt fast, given the remaining difference in grey levels."""
         return self.step > _STEADY_STEP and distance > _ARRIVED
 
 
@@ -147,8 +147,8 @@ def window_of(sample: NDArray[Any], settings: ThermalSettings, span: float) -> W
         sample, (settings.low_percentile, 50.0, settings.high_percentile)
     )
     if settings.mode != "plateau":
-        # A clear sky is 50 K colder than the street and would take most of the grey levels. The
-        # dark half of the picture gets no more of them than the bright half.
+        # A clear sky is 50 K colder than the street and would use most of the grey levels:
+        # the dark half of the picture gets at most as many as the bright half.
         low = max(low, 2.0 * middle - high)
     lacking = span - (high - low)
     if lacking > 0.0:
@@ -157,7 +157,7 @@ def window_of(sample: NDArray[Any], settings: ThermalSettings, span: float) -> W
 
 
 def percentiles(sample: NDArray[Any], shares: Sequence[float]) -> list[float]:
-    """Return what `numpy.percentile` does, of whole numbers by counting, in a third of the time."""
+    """Return the result of `numpy.percentile`; for integers by counting, in a third of the time."""
     if sample.dtype.kind != "u":
         return [float(value) for value in np.percentile(sample, shares)]
     base = int(sample.min())
@@ -180,9 +180,9 @@ def pace_of(smoothing: float, old: Window, new: Window, *, hurry: bool) -> Pace:
     if smoothing == 1.0:
         return Pace(1.0, math.inf)
     if new.low >= old.high or new.high <= old.low:
-        # All black or all white: there is no picture to keep steady (the camera changed its gain).
+        # All black or all white: adapt at once (the camera changed its gain).
         return Pace(max(smoothing, 0.5), math.inf)
-    # Most of the picture black or white: the scene changed, there is little to keep steady. A dark
+    # Most of the picture black or white: the scene changed, so adapt fast. A dark
     # scene with a hot object has its median at the edge of the window, hence the margin.
     margin = 0.02 * (old.high - old.low)
     if hurry or not old.low - margin <= new.middle <= old.high + margin:
@@ -193,8 +193,7 @@ def pace_of(smoothing: float, old: Window, new: Window, *, hurry: bool) -> Pace:
 def follow_limits(old: Window, new: Window, pace: Pace) -> Window:
     """Move the limits of a linear stretch; no value changes by more than the pace's step.
 
-    A value's grey level moves by a mixture of what the two ends move by, so limiting the ends is
-    enough.
+    The change of a grey level is a weighted mean of the changes at both ends, so these are limited.
     """
     most = pace.step * (old.high - old.low) / 255.0
     low = old.low + max(-most, min(most, pace.weight * (new.low - old.low)))
@@ -203,7 +202,7 @@ def follow_limits(old: Window, new: Window, pace: Pace) -> Window:
 
 
 def follow_curve(old: Curve, new: Curve, pace: Pace) -> Curve:
-    """Move a curve; no value changes by more than the pace's step, and it still never falls."""
+    """Move a curve by at most the pace's step per value; it stays monotonic."""
     change: Curve = new - old
     change *= pace.weight
     if pace.step < 255.0:
@@ -213,10 +212,10 @@ def follow_curve(old: Curve, new: Curve, pace: Pace) -> Curve:
 
 
 def plateau_curve(sample: NDArray[np.unsignedinteger], window: Window, plateau: float) -> Curve:
-    """Equalise a histogram whose peaks are cut off at a plateau.
+    """Equalise a histogram whose bins are clipped at a plateau.
 
-    What is cut off is spread evenly over the window, so that no value gets more than `plateau` + 1
-    times the contrast of a linear stretch: noise on a flat wall stays small.
+    The clipped share is spread evenly over the window, so no value gets more than `plateau` + 1
+    times the contrast of a linear stretch. This limits the noise of flat areas.
 
     Args:
         sample: uint8 or uint16 pixels.
@@ -239,7 +238,7 @@ def plateau_curve(sample: NDArray[np.unsignedinteger], window: Window, plateau: 
     cut = np.minimum(share, plateau / bins)
     slopes = np.repeat((cut + (1.0 - cut.sum()) / bins) * (255.0 / width), width)
     curve = np.zeros(size, np.float32)
-    # A value sits in the middle of its step, or a flat scene would not be mid-grey.
+    # Each value maps to the middle of its step, so that a flat scene is mid-grey.
     rising = np.cumsum(slopes) - slopes / 2.0
     curve[first : first + reach] = rising[:reach]
     curve[first + reach :] = 255.0
@@ -247,7 +246,7 @@ def plateau_curve(sample: NDArray[np.unsignedinteger], window: Window, plateau: 
 
 
 def draw_curve(image: ThermalImage, curve: Curve, out: Image8 | None = None) -> Image8:
-    """Look every pixel of a uint8 or uint16 image up in a curve of its type.
+    """Apply a lookup curve to a uint8 or uint16 image.
 
     Args:
         image: HxW uint8 or uint16.
@@ -257,7 +256,7 @@ def draw_curve(image: ThermalImage, curve: Curve, out: Image8 | None = None) -> 
     table = cv2.convertScaleAbs(curve).ravel()
     if image.dtype == np.uint8:
         return np.asarray(cv2.LUT(image, table, out), np.uint8)
-    # All indices are valid; "clip" only spares numpy the check and the copy to wider indices.
+    # All indices are valid; "clip" avoids numpy's check and a copy to wider indices.
     return np.asarray(np.take(table, image, out=out, mode="clip"), np.uint8)
 
 
@@ -285,7 +284,7 @@ def stretch(
     base = math.floor(low)
     if image.dtype == np.uint16 and base >= 0 and slope * (low - base) < 0.5:
         # Half the memory traffic of floating point, and just as exact: values up to `base`
-        # saturate at 0, and what `low` has behind the point is then too little to round up to 1.
+        # saturate at 0, and the fraction of `low` is then too small to round up to 1.
         above = buffers.take("above", image.shape, np.uint16)
         cv2.subtract(image, base, dst=above)
         return np.asarray(cv2.convertScaleAbs(above, out, slope, slope * (base - low)), np.uint8)
