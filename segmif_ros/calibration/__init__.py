@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds where thermal pixels lie in the RGB image: from point pairs, or from ordinary pictures."""
+"""Calibrates thermal to RGB from point pairs, boards or ordinary pictures."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detects that a camera moved against the other one, from an occasional registered pair.
 
-One pair can mislead: something near is shifted by parallax, a vehicle that turns shifts all. So the
-newest pairs are judged together, and the state changes only when several judgements in a row agree.
+A single pair is not reliable: near objects are shifted by parallax, and a turning vehicle shifts
+the whole picture. The newest pairs are therefore evaluated together, and the state changes only
+after several equal results in a row.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ from segmif_ros.calibration.edge_shift import Shift, TileScores, best_shift, til
 from segmif_ros.frames import Image8
 
 WINDOW = 6
-"""Pairs that are judged together."""
+"""Number of pairs that are evaluated together."""
 LEAST_PAIRS = 3
-"""Fewer are no evidence; also the number of scenes from which they count as independent."""
+"""Least number of pairs, and of different scenes for independent pairs."""
 LEAST_PROMINENCE = 6.5
-"""How far a peak stands above chance before it counts, in deviations.
+"""Least prominence of a peak, in standard deviations of chance.
 
 Pairs of different places, mirrored pairs and noise reach 5.2; six registered pairs of real cameras
 have 8.5 and more together.
 """
 LEAST_LOSS = 3.0
-"""How much worse it must be where thermal lies now before thermal counts as moved."""
+"""Least loss of correlation at the current alignment for the state `moved`."""
 CONFIRMED_AFTER = 3
-"""Judgements in a row that change the state."""
+"""Equal results in a row that change the state."""
 CONFIRMED_IN_ONE_SCENE_AFTER = 12
-"""The same for a shift that only one scene shows: it may be parallax."""
+"""The same for a shift in only one scene, which may be parallax."""
 SAME_SCENE = 0.4
-"""Likeness of pairs of one place: 0.5 and more, of a moving vehicle 0.25 and less."""
+"""Scene correlation: pairs of one place have 0.5 or more, of a moving vehicle 0.25 or less."""
 _COARSE_SHARE = 0.1
-"""Large shifts are measured coarsely: they agree when they differ by this share at most."""
+"""Largest relative difference of equal large shifts, which are measured coarsely."""
 REFERENCE_WIDTH = 640
 """Limits are in pixels of an RGB image of this width; wider ones in proportion."""
 
 
 class AlignmentState(Enum):
-    """What is known about the mounting."""
+    """State of the alignment."""
 
     UNKNOWN = "unknown"
     ALIGNED = "aligned"
@@ -52,11 +53,11 @@ class AlignmentState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What is known after a measurement.
+    """Result after a measurement.
 
     Attributes:
         state: changes only after several measurements that agree.
-        judgement: result of the newest pairs alone.
+        judgement: result of the newest pairs only.
         shift: of the newest pairs.
         last_confirmed: the newest conclusive shift, None before the first; of a moved
             camera the newest that showed it.
@@ -75,13 +76,13 @@ class Alignment:
 
 
 class AlignmentWatch:
-    """Assesses pairs one after the other; one thread at a time."""
+    """Evaluates pairs in sequence; not thread safe."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Reset: the cameras were stopped, or the calibration is another one."""
+        """Reset after the cameras were stopped or the calibration was changed."""
         self._window: deque[tuple[int, TileScores]] = deque(maxlen=WINDOW)
         self._scene = 0
         self._aligned_scene: int | None = None
@@ -98,7 +99,7 @@ class AlignmentWatch:
         *,
         warn_px: float = 4.0,
     ) -> Alignment:
-        """Take in one pair: 30 ms of one core at 640x480.
+        """Measure one pair: 30 ms of one core at 640x480.
 
         Args:
             rgb: HxWx3.
@@ -130,7 +131,7 @@ class AlignmentWatch:
         return AlignmentState.MOVED if shift.loss >= LEAST_LOSS else AlignmentState.UNKNOWN
 
     def _conclude(self, judgement: AlignmentState, shift: Shift, limit: float) -> None:
-        """Change the state when enough judgements agree."""
+        """Change the state after enough equal results."""
         moved = judgement is AlignmentState.MOVED
         agrees = judgement is self._judgement
         if moved and agrees and self._told is not None:
@@ -143,7 +144,7 @@ class AlignmentWatch:
         needed = CONFIRMED_AFTER
         if moved and not self._independent():
             needed = CONFIRMED_IN_ONE_SCENE_AFTER
-        # A moved bracket stays moved: the state lasts until edges agree again.
+        # The state lasts until the edges agree again.
         lasting = judgement is AlignmentState.UNKNOWN and self._state is AlignmentState.MOVED
         if self._streak >= needed and not lasting:
             self._state = judgement
@@ -152,7 +153,7 @@ class AlignmentWatch:
             self._told = shift
 
     def _independent(self) -> bool:
-        """Whether a shift cannot be parallax: many scenes show it, or this one did not before."""
+        """Whether a shift is not parallax: it is in many scenes, or new in this one."""
         return len(self._scenes()) >= LEAST_PAIRS or self._aligned_scene == self._scene
 
     def _scenes(self) -> set[int]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the homography from ordinary pairs: no target, no clicks, edges only.
+"""Finds the homography from the edges of ordinary pairs, without a target.
 
-First every scale, small roll and shift on small pictures, all frames together, so that a wrong
-frame is outvoted; then a refinement on larger ones. Where nothing stands out, only what lies almost
-on each other already is tried, against the chance level of mirrored pictures. Two halves of the
-picture are refined on their own: where they disagree, the scene gives no result.
+The search first tests all scales, small rolls and shifts on small pictures, with the sum over all
+frames to suppress wrong ones, and then refines on larger pictures. Without a distinct peak it only
+tests alignments close to plain scaling, against the chance level of mirrored pictures. It refines
+two halves of the picture separately and rejects the result if they disagree.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from segmif_ros.registration import Calibration
 
 _LEAST_OVERLAP = 0.5
 _ELSEWHERE = 0.08
-"""Share of the width from which an alignment counts as another one."""
+"""Distance between different alignments as a share of the width."""
 
 
 class Range(NamedTuple):
-    """What to try.
+    """Search range.
 
     Attributes:
         scales: RGB pixels per thermal pixel of the full pictures.
@@ -44,10 +44,10 @@ class Range(NamedTuple):
 
 
 def search(level: Level, tried: Range) -> tuple[Matrix, float]:
-    """Return the best homography between full pictures, and how far it stands out.
+    """Return the best homography between full pictures, and its prominence.
 
     Raises:
-        CalibrationError: nothing agrees anywhere.
+        CalibrationError: no correlation at any alignment.
     """
     height, width = level.rgb_size
     padded = (_even(2 * height), _even(2 * width))
@@ -86,7 +86,7 @@ class _Spectra(NamedTuple):
 
     @classmethod
     def of(cls, fields: Sequence[Field], mask: Mask, padded: tuple[int, int]) -> _Spectra:
-        """Transform fields and where they have data, padded with 0."""
+        """Transform zero-padded fields and their valid masks."""
         power = np.sum([np.sum(each**2, axis=2) for each in fields], axis=0)
         return cls(
             [np.fft.rfft2(each, padded, axes=(0, 1)) for each in fields],
@@ -124,7 +124,7 @@ def _unit(fields: Sequence[Field]) -> list[Field]:
 def _turned(
     level: Level, factor: float, roll_deg: float, padded: tuple[int, int]
 ) -> tuple[Matrix, list[Field], Mask] | None:
-    """Thermal fields scaled and rolled, the matrix that did it, and where they have data."""
+    """Scaled and rolled thermal fields, the matrix, and the valid masks."""
     height, width = level.thermal_size
     size = (round(height * factor), round(width * factor))
     if size[0] > padded[0] or size[1] > padded[1] or min(size) < 16:
@@ -177,18 +177,18 @@ def _even(length: int) -> int:
 
 MOST_FRAMES = 12
 LARGEST_DISAGREEMENT_PX = 6.0
-"""At 640 pixels of width: what the two halves of the picture may differ."""
+"""Largest difference between the two halves of the picture, pixels at a width of 640."""
 LARGEST_DISAGREEMENT_SHARE = 1 / 3
-"""The same as a share of what the calibration changes, where that is more."""
+"""The same as a share of the change by the calibration, if larger."""
 LEAST_PROMINENCE = 2.0
-"""How far the best alignment must stand out over the best one elsewhere, or over chance.
+"""Least ratio of the best alignment to the best different one, or to chance.
 
 Pairs of different places reach 1.4, several good pairs of one rig 2.2 and more.
 """
 ACCURACY_PX = 2.0
-"""At 640 pixels of width: a smaller change is within the precision of edges at many distances."""
+"""Accuracy of edges at many distances, pixels at a width of 640; smaller changes are ignored."""
 USUAL_HFOV_DEG = 60.0
-"""Of the RGB camera where it is not given; matters only for how much a turned picture narrows."""
+"""Default focal length of the RGB camera; affects only the perspective of a rotation."""
 _FINE_WIDTHS = (160, 320)
 _WIDE_SCALES = np.geomspace(0.7, 1.6, 29)
 _NEAR_SCALES = np.geomspace(0.93, 1.07, 8)
@@ -202,14 +202,14 @@ _LEAST_CHANCE = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AutomaticFit:
-    """What the pictures gave.
+    """Result of the automatic calibration.
 
     Attributes:
         calibration: ready to be saved.
         change_px: measured shift against thermal only scaled, RMS over the RGB image.
             Below the accuracy of the method, the calibration leaves thermal only scaled.
         disagreement_px: between two halves of the picture, RMS over the RGB image.
-        prominence: how far the alignment stands out; 1 is not at all.
+        prominence: ratio to the best other alignment; 1 is not distinct.
         agreement_before: correlation of the edges when thermal is only scaled, -1 to 1.
         agreement: the same with the calibration.
         frames: pairs used.
@@ -233,7 +233,7 @@ class _Fitted(NamedTuple):
 
 
 class _Verdict(NamedTuple):
-    """How far a fit moves thermal, how far its halves differ (RMS, px), and why it is refused."""
+    """Change by a fit, difference of its halves (RMS, px), and reason of a refusal."""
 
     change_px: float
     disagreement_px: float
@@ -247,7 +247,7 @@ def align(
     scale: float | None = None,
     focal_px: float | None = None,
 ) -> AutomaticFit:
-    """Find where thermal pixels lie in the RGB image.
+    """Find the homography from thermal to RGB pixels.
 
     Args:
         rgb: grey HxW pictures of one size; evenly spaced ones are picked where there are many.
@@ -281,7 +281,7 @@ def align(
         verdict = _judged(fitted, prominence, plain, camera, LARGEST_DISAGREEMENT_SHARE)
     if fitted is None or verdict.reason:
         raise CalibrationError(
-            f"the {len(rgb)} pairs do not show where thermal lies in the RGB image "
+            f"no reliable alignment of thermal and RGB in {len(rgb)} pairs "
             f"({verdict.reason}); take daylight pairs with buildings, vehicles or people over the "
             "whole picture, or calibrate from points"
         )
@@ -321,7 +321,7 @@ def _checked(
 def _judged(
     fitted: _Fitted | None, prominence: float, plain: Matrix, camera: TurnedCamera, share: float
 ) -> _Verdict:
-    """Assess a fit; `share`: the part of a change by which the halves may differ."""
+    """Evaluate a fit; `share`: largest difference of the halves as a share of the change."""
     if fitted is None or prominence < LEAST_PROMINENCE:
         reason = f"prominence {prominence:.2f}, at least {LEAST_PROMINENCE}"
         return _Verdict(math.nan, math.nan, reason)
@@ -336,7 +336,7 @@ def _judged(
 
 
 def _refined(levels: Sequence[Level], camera: TurnedCamera, start: Matrix) -> _Fitted:
-    """Climb from `start` for several shares of turning; keep the best."""
+    """Optimise from `start` for several shares of rotation; return the best."""
     place = camera.placement(start)
     tried = [replace(camera, turned=turned) for turned in _TURNED]
     found = [_climbed(levels, turning, place) for turning in tried]
@@ -345,7 +345,7 @@ def _refined(levels: Sequence[Level], camera: TurnedCamera, start: Matrix) -> _F
     camera = tried[best]
     halves = []
     for half in (0, 1):
-        # From the initial value: from the common result a half would hardly change.
+        # From the initial value: starting at the common result would hardly change a half.
         _, alone = _climbed(levels, camera, place, half)
         halves.append(camera.matrix(alone))
     return _Fitted(camera.matrix(whole), (halves[0], halves[1]), agreement)
@@ -369,7 +369,7 @@ def _chance(
     camera: TurnedCamera,
     tried: Range,
 ) -> float:
-    """Return what the same search finds where there is nothing to find: thermal mirrored."""
+    """Return the chance level: the result of the same search with mirrored thermal pictures."""
     best = _LEAST_CHANCE
     for mirror in (np.s_[::-1], np.s_[:, ::-1]):
         levels = [Level(rgb, [image[mirror] for image in thermal], w) for w in _FINE_WIDTHS]

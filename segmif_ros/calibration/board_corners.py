@@ -16,21 +16,21 @@ from segmif_ros.calibration.points import Points, project
 from segmif_ros.frames import Image8
 
 _SURROUND = 0.06
-"""Share of the width over which brightness is levelled: wider than one field of the board."""
+"""Window of the brightness normalisation as a share of the width; wider than a field."""
 _ENLARGE_BELOW = 400
-"""Pictures narrower than this are searched enlarged as well: fields of 6 pixels are too small."""
+"""Narrower pictures are also searched enlarged: fields of 6 pixels are too small."""
 _WINDOW = 0.4
 """Half the refinement window as a share of the smallest distance between corners."""
 _SMALLEST_WINDOW_PX = 4
 _STRAIGHT = 0.4
-"""How far a lens may bend the board, as a share of the distance between its corners."""
+"""Largest distortion of the board as a share of the distance between its corners."""
 _MOST_BLOBS = 6
-"""Spots in a picture for each one of the board, above which the search takes minutes."""
+"""Largest ratio of spots in a picture to discs; above it the search takes minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What is printed on the board.
+    """The printed pattern of the board.
 
     Attributes:
         columns: inner corners, or discs, in a row; 3 or more.
@@ -67,15 +67,15 @@ class Pattern:
         return np.asarray(flat * self.square_m, np.float32)
 
     def describe(self) -> str:
-        """Return the pattern in words."""
+        """Return the pattern as text."""
         kind = "circle grid" if self.circles else "checkerboard"
         return f"{kind} of {self.columns}x{self.rows}, {self.square_m * 1000:g} mm"
 
 
 def find_board(image: NDArray[Any], pattern: Pattern) -> Points | None:
-    """Return corners or centres row by row, Nx2 pixels, or None where no whole board is seen.
+    """Return corners or centres row by row, Nx2 pixels, or None without a complete board.
 
-    A warm board is bright where it is printed dark, so both contrasts are tried.
+    Dark print is bright on a warm board, so both contrasts are tried.
 
     Args:
         image: grey HxW of any depth.
@@ -93,8 +93,8 @@ def find_board(image: NDArray[Any], pattern: Pattern) -> Points | None:
 def same_order(rgb: Points, thermal: Points, pattern: Pattern) -> Points:
     """Return the thermal points in the order of the RGB points.
 
-    A board looks the same upside down. The cameras are bolted together, so of the ways to count its
-    corners the one that runs in the same directions in both pictures is right.
+    A board is symmetric under rotation by 180 degrees. The cameras have about the same orientation,
+    so the order of corners with the same directions in both pictures is chosen.
     """
     grid = thermal.reshape(pattern.rows, pattern.columns, 2)
     ways = [grid, grid[::-1, ::-1], grid[:, ::-1], grid[::-1]]
@@ -106,7 +106,7 @@ def same_order(rgb: Points, thermal: Points, pattern: Pattern) -> Points:
 
 
 def stretched(image: NDArray[Any]) -> Image8:
-    """Return HxW uint8: the range that matters of a picture of any depth, without a curve."""
+    """Return HxW uint8: a linear stretch of the main range of a picture of any depth."""
     grey = shrink(image, 1.0)
     low, high = np.percentile(grey, (1.0, 99.9))
     return np.asarray(
@@ -115,7 +115,7 @@ def stretched(image: NDArray[Any]) -> Image8:
 
 
 def _levelled(image: NDArray[Any]) -> Image8:
-    """Return HxW uint8 with the same brightness and contrast everywhere."""
+    """Return HxW uint8 with locally normalised brightness and contrast."""
     grey = shrink(image, 1.0)
     around = _SURROUND * image.shape[1]
     grey -= cv2.GaussianBlur(grey, (0, 0), around)
@@ -125,7 +125,7 @@ def _levelled(image: NDArray[Any]) -> Image8:
 
 
 def _variants(image: NDArray[Any], plain: Image8) -> Iterator[tuple[Image8, int]]:
-    """Yield pictures to search and how much they are enlarged, the likeliest first."""
+    """Yield pictures to search and their scale, the most likely first."""
     levelled = _levelled(image)
     yield plain, 1
     yield levelled, 1
@@ -148,7 +148,7 @@ def _corners(picture: Image8, pattern: Pattern) -> Points | None:
 
 
 def _circles(picture: Image8, pattern: Pattern) -> Points | None:
-    # The only name that OpenCV 4.5 of apt has; the stubs know the newer one.
+    # The only name in OpenCV 4.5 of apt; the stubs have the newer one.
     settings = cv2.SimpleBlobDetector_Params()  # type: ignore[attr-defined]
     settings.minArea, settings.maxArea = 12.0, picture.size / 60.0
     settings.minDistBetweenBlobs = 4.0
@@ -169,7 +169,7 @@ def _circles(picture: Image8, pattern: Pattern) -> Points | None:
 
 
 def _is_grid(points: Points, pattern: Pattern) -> bool:
-    """Return whether points form a board: seen flat, its rows and columns are straight."""
+    """Return whether points form a board: its rows and columns are straight after rectification."""
     flat = pattern.points()[:, :2] / pattern.square_m
     matrix, _ = cv2.findHomography(flat, points)
     if matrix is None:
@@ -181,7 +181,7 @@ def _is_grid(points: Points, pattern: Pattern) -> bool:
 
 
 def _refined(plain: Image8, corners: Points, pattern: Pattern) -> Points:
-    """Move each corner to where the gradients around it meet."""
+    """Refine each corner by the gradients around it."""
     grid = corners.reshape(pattern.rows, pattern.columns, 2)
     nearest = min(float(np.linalg.norm(np.diff(grid, axis=axis), axis=2).min()) for axis in (0, 1))
     # A window of two pixels holds too few gradients; the picture between pixels is smooth.
@@ -192,7 +192,7 @@ def _refined(plain: Image8, corners: Points, pattern: Pattern) -> Points:
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
     start = np.asarray((corners + 0.5) * factor - 0.5, np.float32).reshape(-1, 1, 2)
     moved = cv2.cornerSubPix(picture, start.copy(), (half, half), (-1, -1), criteria)
-    # One that ran away from its corner followed something else.
+    # Discard corners that moved too far.
     stayed = np.linalg.norm(moved - start, axis=2) < half / 2
     kept = np.where(stayed[..., None], moved, start).reshape(-1, 2).astype(np.float64)
     return np.asarray((kept + 0.5) / factor - 0.5)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both cameras and their mounting from views of a board, or one homography at its distance.
 
-Views that contradict the others (moved while exposed, counted wrongly, seen in part) are found by
-their residual, camera by camera and then between the cameras, and left out.
+Inconsistent views (motion blur, wrong corner order, partial boards) are detected by their residual,
+first per camera and then between the cameras, and left out.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from segmif_ros.calibration.points import (
 from segmif_ros.registration import Calibration, Intrinsics, RigCalibration
 
 FEWEST_VIEWS = 8
-"""Fewer leave the lenses to chance."""
+"""Least number of views for the lens parameters."""
 _LENS = cv2.CALIB_FIX_K3
-"""k1, k2, p1, p2: a third radial term bends what no board has reached."""
+"""k1, k2, p1, p2: a third radial term is not constrained outside the boards."""
 _ENOUGH_PX = 0.4
 """No view is left out for a residual below this."""
 _TIMES_MEDIAN = 3.0
@@ -43,10 +43,10 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardSighting:
-    """A board seen by both cameras at one moment.
+    """One board in simultaneous pictures of both cameras.
 
     Attributes:
-        name: of the view, for people.
+        name: of the view.
         rgb: Nx2 corners in the RGB picture, in the order of `Pattern.points`.
         thermal: Nx2, the same corners in the thermal picture.
     """
@@ -58,15 +58,15 @@ class BoardSighting:
 
 @dataclass(frozen=True, slots=True)
 class ViewResidual:
-    """How well one view fits, pixels RMS.
+    """Residuals of one view, pixels RMS.
 
     Attributes:
         name: of the view.
-        depth_m: how far away the board was held, along the RGB camera's axis.
+        depth_m: depth of the board along the RGB camera's axis, metres.
         rgb_px: RGB camera alone.
         thermal_px: thermal camera alone.
         between_px: from the pose seen by RGB to the thermal picture.
-        reason: why it was left out; empty for a view that is used.
+        reason: why it was left out; empty if used.
     """
 
     name: str
@@ -77,7 +77,7 @@ class ViewResidual:
     reason: str = ""
 
     def line(self) -> str:
-        """Return one line for people."""
+        """Return the view as one line."""
         if self.reason:
             return f"{self.name}: left out, {self.reason}"
         return (
@@ -88,7 +88,7 @@ class ViewResidual:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoardFit:
-    """What the views gave.
+    """Result of the calibration from boards.
 
     Attributes:
         calibration: ready to be saved.
@@ -113,7 +113,7 @@ class FlatFit:
     Attributes:
         calibration: ready to be saved.
         residual_px: RMS over the views in use, RGB pixels.
-        left_out: one line for each view that was not at the distance of the others.
+        left_out: one line for each view at another distance.
     """
 
     calibration: Calibration
@@ -122,7 +122,7 @@ class FlatFit:
 
 
 class _Lens(NamedTuple):
-    """One camera as OpenCV describes it."""
+    """One camera in OpenCV's parameters."""
 
     matrix: Vector
     distortion: Vector
@@ -136,7 +136,7 @@ class _Mounting(NamedTuple):
 
 
 class _Rig(NamedTuple):
-    """What is found, in the terms of OpenCV."""
+    """The result in OpenCV's parameters."""
 
     rgb: _Lens
     thermal: _Lens
@@ -144,7 +144,7 @@ class _Rig(NamedTuple):
 
 
 class _Setup(NamedTuple):
-    """What is known before: board and picture sizes (height, width)."""
+    """Given values: board and picture sizes (height, width)."""
 
     pattern: Pattern
     rgb_size: tuple[int, int]
@@ -161,8 +161,8 @@ def fit_rig(
     """Calibrate both lenses and the mounting.
 
     Args:
-        sightings: eight or more, all over both pictures, the board tilted this way and that.
-        pattern: what was held.
+        sightings: eight or more, spread over both pictures, with different tilts of the board.
+        pattern: of the board.
         rgb_size: (height, width).
         thermal_size: (height, width).
         depth_m: nearest and furthest depth of the expected scene, metres.
@@ -198,11 +198,11 @@ def fit_plane(
     rgb_size: tuple[int, int],
     thermal_size: tuple[int, int],
 ) -> FlatFit:
-    """Fit one homography to all corners: right at the distance at which the board was held.
+    """Fit one homography to all corners, valid at the distance of the board.
 
     Args:
-        sightings: one or more; several at one distance, all over the picture, are better.
-        pattern: what was held.
+        sightings: one or more; preferably several at one distance, spread over the picture.
+        pattern: of the board.
         rgb_size: (height, width).
         thermal_size: (height, width).
 
@@ -238,7 +238,7 @@ def fit_plane(
 
 
 def difference_px(first: RigCalibration, second: RigCalibration) -> float:
-    """Return how far two rigs register apart, RMS over what both see of the RGB image, pixels."""
+    """Return the registration difference of two rigs, RMS over the common RGB view, pixels."""
     height, width = first.rgb_size
     ys, xs = np.mgrid[0 : height - 1 : 24j, 0 : width - 1 : 32j]
     grid = np.column_stack([xs.ravel(), ys.ravel()])
@@ -255,7 +255,7 @@ def difference_px(first: RigCalibration, second: RigCalibration) -> float:
 def _without_wrong_ones(
     views: list[BoardSighting], setup: _Setup, reasons: dict[str, str]
 ) -> list[BoardSighting]:
-    """Return the views that agree; write to `reasons` why each of the others does not."""
+    """Return the consistent views; write the reasons of the others to `reasons`."""
 
     def check(errors: Vector, what: str) -> bool:
         """Leave out outliers; return whether there were any."""
@@ -298,7 +298,7 @@ def _lens(
 
 
 def _solve(views: Sequence[BoardSighting], setup: _Setup) -> _Rig:
-    """Find both lenses and the mounting from views that agree."""
+    """Find both lenses and the mounting from consistent views."""
     rgb, _ = _lens([view.rgb for view in views], setup.pattern, setup.rgb_size)
     thermal, _ = _lens([view.thermal for view in views], setup.pattern, setup.thermal_size)
     found = cv2.stereoCalibrate(
@@ -324,7 +324,7 @@ def _solve(views: Sequence[BoardSighting], setup: _Setup) -> _Rig:
 def _median_mounting(
     views: Sequence[BoardSighting], setup: _Setup, rgb: _Lens, thermal: _Lens
 ) -> _Mounting:
-    """Return a mounting that a few wrong views cannot move."""
+    """Return a mounting that is robust against a few wrong views."""
     vectors = []
     for view in views:
         seen = _pose(view.rgb, setup.pattern, rgb)
@@ -343,7 +343,7 @@ def _pose(corners: Points, pattern: Pattern, lens: _Lens) -> _Mounting:
 
 
 def _off(corners: Points, pose: _Mounting, pattern: Pattern, lens: _Lens) -> float:
-    """Return how far corners lie from where a pose puts them, pixels RMS."""
+    """Return the reprojection error of a pose, pixels RMS."""
     shown, _ = cv2.projectPoints(
         pattern.points(), pose.rotation, pose.translation, lens.matrix, lens.distortion
     )
@@ -351,7 +351,7 @@ def _off(corners: Points, pose: _Mounting, pattern: Pattern, lens: _Lens) -> flo
 
 
 def _between(view: BoardSighting, setup: _Setup, rig: _Rig) -> float:
-    """Return how far the thermal corners lie from where the pose seen by RGB puts them."""
+    """Return the reprojection error in the thermal picture of the pose from RGB."""
     pose = _pose(view.rgb, setup.pattern, rig.rgb)
     moved = cv2.composeRT(pose.rotation, pose.translation, *rig.mounting)
     return _off(view.thermal, _Mounting(moved[0], moved[1]), setup.pattern, rig.thermal)

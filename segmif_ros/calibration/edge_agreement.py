@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All pairs at one resolution, and how well their edges agree under a homography."""
+"""Edges of all pairs at one resolution, and their correlation under a homography."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from segmif_ros.calibration.turned_camera import Matrix
 
-# Brightness does not agree between the two cameras, and neither does the sign of an edge. Its
-# orientation does, so edges are kept as doubled angles, in which opposite directions are one.
+# Brightness and the sign of an edge differ between the two cameras, its orientation does not. Edges
+# are stored as doubled angles, in which opposite directions are equal.
 Field = NDArray[np.float32]
 """HxWx2: strength (0-1) times cosine and sine of twice the edge's angle, local mean removed."""
 
@@ -47,7 +47,7 @@ def orientation_field(image: NDArray[np.float32]) -> Field:
     squared = gx * gx + gy * gy
     weak = max(float(np.percentile(squared, _WEAK)), _FLOOR * float(squared.max()), 1e-12)
     field = np.dstack([gx * gx - gy * gy, 2.0 * gx * gy]) / (squared + weak)[..., None]
-    # A street is full of upright edges everywhere; only their positions carry information.
+    # Streets have vertical edges everywhere; only their positions carry information.
     field -= cv2.GaussianBlur(field, (0, 0), _SURROUND_PX)
     return np.asarray(field, np.float32)
 
@@ -56,11 +56,11 @@ Mask = NDArray[np.float32]
 """HxW, 1 where a picture has data, else 0."""
 
 _GROUND_WEIGHT = 0.1
-"""What an edge on the lowest row counts; what is above the middle of the picture counts 1."""
+"""Weight of an edge on the lowest row; above the middle of the picture it is 1."""
 _WIDEST_MARGIN = 0.12
-"""Empty strips along a side up to this share of the length are no scene but padding."""
+"""Empty strips along a side up to this share of the length are padding."""
 _EDGE_REACH_PX = 3
-"""How far the edge of the padding reaches into the field."""
+"""Width of the effect of a padding edge on the field, pixels."""
 
 _FILL_PX = 8.0
 
@@ -73,7 +73,7 @@ class Level:
     ) -> None:
         self.factor = max(rgb[0].shape[1] / width, 1.0)
         self.rgb = [less_below(orientation_field(shrink(image, self.factor))) for image in rgb]
-        # Both at about one resolution; what the thermal camera does not resolve is left as it is.
+        # Both at about the same resolution, at most that of the thermal camera.
         self.thermal_factor = max(thermal[0].shape[1] / width, 1.0)
         self.masks = [shrink(has_data(image), self.thermal_factor) for image in thermal]
         self.grey = [
@@ -102,7 +102,7 @@ class Level:
         )
 
     def checkerboard(self) -> tuple[Mask, Mask]:
-        """Return two halves of the picture that both reach all over it."""
+        """Return two interleaved halves that both cover the whole picture."""
         ys, xs = np.mgrid[0 : self.rgb_size[0], 0 : self.rgb_size[1]]
         cell = self.rgb_size[1] / 8
         odd = ((xs // cell + ys // cell) % 2).astype(np.float32)
@@ -129,12 +129,12 @@ class Level:
             visible = seen * weight[..., None]
             power = float(np.vdot(warped, warped)) * float(np.vdot(visible, visible))
             total += float(np.vdot(warped, visible)) / (power**0.5 + 1e-6)
-        # Without it, ever smaller overlaps would win by chance.
+        # Without it, small overlaps would win by chance.
         return float(total / len(self.rgb) * share**0.5)
 
 
 def has_data(image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which pixels are not padding: pictures that were warped before have empty strips."""
+    """Return the mask of pixels that are not padding, as in pictures that were warped before."""
     empty = image == 0
     padding = np.zeros_like(empty)
     for axis in (0, 1):
@@ -147,14 +147,14 @@ def has_data(image: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def inside(mask: Mask) -> Mask:
-    """Return the mask without what the edge of the padding reaches."""
+    """Return the mask without pixels affected by the edge of the padding."""
     kernel = np.ones((2 * _EDGE_REACH_PX + 1,) * 2, np.uint8)
     whole = (mask > 0.99).astype(np.uint8)
     return np.asarray(cv2.erode(whole, kernel, borderValue=1), np.float32)
 
 
 def _filled(image: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
-    """Continue a picture into its padding, so that no edge stands there."""
+    """Extrapolate a picture into its padding, to avoid an edge."""
     whole = (mask > 0.99).astype(np.float32)
     if whole.all():
         return image
@@ -164,7 +164,7 @@ def _filled(image: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
 
 
 def less_below(field: Field) -> Field:
-    """Reduce the weight of the ground: it is near, and shifted against the rest by parallax."""
+    """Reduce the weight of the ground, which is near and shifted by parallax."""
     rows = np.linspace(0.0, 1.0, len(field))
     weight = np.interp(rows, (0.55, 1.0), (1.0, _GROUND_WEIGHT)).astype(np.float32)
     return np.asarray(field * weight[:, None, None], np.float32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows what a calibration changed: thermal edges over the RGB image, before and after."""
+"""Draws thermal edges over the RGB image, before and after a calibration."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def before_after(rgb: Image8, thermal: Image8, calibration: Geometry) -> Image8:
 def _with_edges(rgb: Image8, thermal: Image8, valid: Image8) -> Image8:
     smooth = cv2.GaussianBlur(thermal, (0, 0), 1.2)
     strength = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
-    # The border of the thermal image is no edge of the scene.
+    # The border of the thermal image is not an edge of the scene.
     strength[cv2.erode(valid, np.ones((5, 5), np.uint8), borderValue=255) == 0] = 0.0
     edges = strength > max(float(np.percentile(strength, _EDGE_SHARE)), 1.0)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A homography from points that both cameras see, with its residual and a refusal where it fails.
+"""Computes a homography from corresponding points, with its residual.
 
 A homography needs four points of which no three lie on a line, in both images.
 """
@@ -23,7 +23,7 @@ Points = NDArray[np.float64]
 FEWEST = 4
 MOST = 500
 ROBUST_FROM = 7
-"""With so many pairs a wrong one can be detected."""
+"""Least number of pairs with which a wrong one can be detected."""
 OUTLIER_PX = 3.0
 """RGB pixels from which a pair counts as wrong."""
 _ON_LINE = 0.01
@@ -31,12 +31,12 @@ _ON_LINE = 0.01
 
 
 class CalibrationError(ValueError):
-    """No calibration can be had from this input; the message names it and the next step."""
+    """The input allows no calibration; the message names it and the next step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointFit:
-    """What the point pairs gave.
+    """Result of the calibration from points.
 
     Attributes:
         calibration: ready to be saved.
@@ -52,7 +52,7 @@ class PointFit:
 def read_pairs(arguments: Sequence[str]) -> tuple[Points, Points]:
     """Read point pairs: one file name, or the pairs themselves as "tx,ty,rx,ry".
 
-    A file holds one pair a line, four numbers between commas or blanks; # starts a comment.
+    A file has one pair per line, four numbers between commas or blanks; # starts a comment.
 
     Returns:
         Thermal and RGB points.
@@ -146,7 +146,7 @@ def project(homography: NDArray[np.float64], points: Points) -> Points:
 def rms_between(
     first: NDArray[np.float64], second: NDArray[np.float64], calibration: Calibration
 ) -> float:
-    """Return how far two homographies lie apart, RMS over the RGB image, pixels.
+    """Return the difference of two homographies, RMS over the RGB image, pixels.
 
     Args:
         first: 3x3, thermal to RGB.
@@ -185,7 +185,7 @@ def _check_inside(camera: str, points: Points, size: tuple[int, int]) -> None:
 def _check_spread(
     camera: str, points: Points, size: tuple[int, int], index: NDArray[np.int_]
 ) -> None:
-    """Refuse points that all lie on one line, but for at most one."""
+    """Refuse points that are on one line, except at most one."""
     tolerance = _ON_LINE * float(np.hypot(*size))
     for i in range(len(points)):
         offset = points - points[i]

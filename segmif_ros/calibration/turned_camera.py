@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Homographies that two cameras side by side can have: zoom, roll, and a turn or a shift.
+"""Homographies of two cameras side by side: zoom, roll, and rotation or shift.
 
-A camera that looks a little to the side shifts the picture and narrows one end of it. The second
-follows from the first and the focal length, so it costs no freedom that edges would have to settle.
+A rotation to the side shifts the picture and changes its perspective. The focal length and the
+shift determine the perspective, so it needs no further parameter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FINEST_STEP_PX = 0.1
 
 
 class Placement(NamedTuple):
-    """Where the thermal picture lies.
+    """Placement of the thermal picture.
 
     Attributes:
         scale: RGB pixels per thermal pixel.
@@ -39,14 +39,14 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TurnedCamera:
-    """What is fixed while the placement is sought.
+    """Fixed values of the search.
 
     Attributes:
         rgb_size: (height, width).
         thermal_size: (height, width).
         focal_px: focal length of the RGB camera, pixels.
-        turned: share of the shift that comes from turning the camera, 0 to 1; the rest is a shift
-            of the picture alone (a crop, a lens off its axis).
+        turned: share of the shift caused by rotation of the camera, 0 to 1; the rest is a shift
+            of the picture (a crop, a lens off its axis).
     """
 
     rgb_size: Size
@@ -75,7 +75,7 @@ class TurnedCamera:
         return np.asarray(_moved(self.rgb_size) @ centred @ back, np.float64)
 
     def placement(self, matrix: Matrix) -> Placement:
-        """Return the placement of a homography, leaving out what it narrows or shears."""
+        """Return the placement of a homography without perspective and shear."""
         middle = _moved(self.thermal_size)[:2, 2]
         steps = np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], np.float64)
         shown = np.column_stack([middle + steps, np.ones(5)]) @ matrix.T
@@ -89,12 +89,12 @@ class TurnedCamera:
 def climb(
     score: Callable[[Matrix], float], camera: TurnedCamera, start: Placement, pixel: float
 ) -> tuple[Placement, float]:
-    """Climb to the best score nearby.
+    """Find the local maximum of the score.
 
     Args:
         score: of a homography between full pictures.
-        camera: what is fixed.
-        start: where to begin.
+        camera: fixed values.
+        start: initial value.
         pixel: size in RGB pixels of one pixel of the pictures that are compared.
 
     Returns:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runtimes that execute a bundle, one file each, behind `engines.base.Engine`."""
+"""Runtimes that execute a bundle, each behind `engines.base.Engine`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ ENGINES = (
     "onnxruntime-rtx",
     "null",
 )
-"""Engine names as users write them. "auto" takes the first runtime below that is installed and
-accepts the model."""
+"""Engine names. "auto" uses the first runtime below that is installed and accepts the model."""
 
 _BY_SPEED = ("tensorrt", "openvino", "onnxruntime")
 _LOG = logging.getLogger(__name__)
@@ -48,14 +47,14 @@ def open_engine(
     """Open `bundle` with the runtime called `name`.
 
     Args:
-        name: one of `ENGINES`; "auto" takes the fastest that is installed and accepts the model
+        name: one of `ENGINES`; "auto" is the fastest that is installed and accepts the model
             (docs/engines.md).
         bundle: a verified bundle.
-        options: everything else, the defaults if None.
+        options: further options, the defaults if None.
         threads: CPU threads, 0 = all cores, instead of those in `options`.
         on_warning: called with one line when "auto" skips an installed runtime.
         on_progress: called with the state while an engine is built or checked, which may take
-            minutes; by default it is logged, because nothing else would show.
+            minutes; by default the state is logged.
 
     Raises:
         EngineError: unknown name, runtime not installed, or the runtime refuses the model, or the
@@ -75,14 +74,14 @@ def open_engine(
         try:
             return _open(runtime, bundle, options, on_warning, on_progress)
         except EngineError as err:
-            on_warning(f"engine 'auto' passes over {runtime}, tries the next: {err}")
+            on_warning(f"engine 'auto' skips {runtime} and tries the next: {err}")
     return _open(last, bundle, options, on_warning, on_progress)
 
 
 def _is_installed(runtime: str) -> bool:
     if find_spec(runtime):
         return True
-    # Without pycuda TensorRT for RTX is there to build engines for other machines.
+    # Without pycuda TensorRT for RTX only builds engines for other machines.
     return runtime == "tensorrt" and bool(find_spec("tensorrt_rtx") and find_spec("pycuda"))
 
 
@@ -125,7 +124,7 @@ def _accepted(
     options: EngineOptions,
     on_progress: Listener,
 ) -> Engine:
-    """Return an engine on a device that the gate has not seen this model on, if it passes."""
+    """Return an engine on another device than the CPU if it passes the gate."""
     from segmif_ros.engines.accepted import accepted_verdict
 
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The accuracy gate for devices other than the CPU: run once, and the verdict is kept."""
+"""Runs the accuracy gate once on devices other than the CPU and stores the verdict."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segmif_ros.engines.reference import check_engine, gate_options
 def accepted_verdict(
     engine: Engine, bundle: Bundle, options: EngineOptions, *, on_progress: Callable[[str], None]
 ) -> str:
-    """Return in one line the gate's result for an engine, new or stored.
+    """Return the new or stored result of the gate for an engine in one line.
 
     Args:
-        engine: on a device whose results were not compared with float32 yet.
-        bundle: what it was opened from.
+        engine: on a device other than the CPU.
+        bundle: of the engine.
         options: where verdicts are stored, and whether to run the gate again.
-        on_progress: called when the gate runs, and when its verdict cannot be kept.
+        on_progress: called when the gate runs, and when its verdict cannot be stored.
 
     Raises:
         RefusedError: the engine is not accurate enough.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The seam between the chain and whatever executes the network, and what every engine checks."""
+"""The interface of all engines, and their common checks."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class RefusedError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How to open a bundle, besides with which runtime.
+    """Options to open a bundle, except the runtime.
 
     Attributes:
         threads: CPU threads, 0 = all cores; on a GPU those of the gate's reference.
-        precision: "auto", or a precision that the bundle has a file of. "auto" is the bundle's
+        precision: "auto", or a precision of a file in the bundle. "auto" is the bundle's
             first file on the CPU, and those of `tensorrt.build.recipes` with TensorRT.
-        device: what OpenVINO computes on: "CPU", "GPU", "GPU.1", "NPU" or "AUTO".
+        device: of OpenVINO: "CPU", "GPU", "GPU.1", "NPU" or "AUTO".
         cache: folder of built engines and of the gate's verdicts, None for the user's.
         workspace_mib: scratch memory of a layer that TensorRT may use, MiB.
         optimization_level: of TensorRT: 0 builds fastest, 5 searches longest.
-        rebuild: build and check even if that was done before.
+        rebuild: build and check again.
     """
 
     threads: int = 0
@@ -53,7 +53,7 @@ class EngineOptions:
 class Inference(NamedTuple):
     """Raw output of one run, at the engine's own size.
 
-    The arrays are the engine's: the next `infer` writes over them. Copy what is to be kept.
+    The arrays belong to the engine, and the next `infer` overwrites them. Copy them to keep them.
 
     Attributes:
         fused: HxWx3 uint8 RGB.
@@ -82,8 +82,8 @@ class Engine(Protocol):
     def infer(self, rgb: Image8, thermal: Image8) -> Inference:
         """Run the network once; releases the GIL while it computes.
 
-        Allocates nothing of the size of an image: the results lie in arrays that are made once and
-        are valid until the next call.
+        Allocates no image-sized memory: the results are in preallocated arrays and valid until the
+        next call.
 
         Args:
             rgb: HxWx3 uint8, C-contiguous, exactly `size`.
@@ -104,7 +104,7 @@ class Engine(Protocol):
 
 
 def check_inputs(size: tuple[int, int], rgb: Image8, thermal: Image8) -> None:
-    """Refuse images that are not exactly what the graph was exported for.
+    """Refuse images whose size or type is not that of the exported graph.
 
     Raises:
         EngineError: naming the image, its shape and type, and what was expected.
@@ -129,12 +129,12 @@ def empty_inference(size: tuple[int, int]) -> Inference:
 
 
 def one_line(err: Exception) -> str:
-    """Return the text of a runtime's exception as one line: runtimes write paragraphs."""
+    """Return the multi-line text of a runtime's exception as one line."""
     return ": ".join(line.strip().rstrip(":") for line in str(err).splitlines() if line.strip())
 
 
 Tensor = tuple[str, tuple[object, ...]]
-"""NumPy dtype name and shape; a dimension that is not fixed is anything but an int."""
+"""NumPy dtype name and shape; a dynamic dimension is not an int."""
 
 
 def check_signature(
@@ -143,12 +143,12 @@ def check_signature(
     """Refuse a model whose inputs and outputs are not those of `segmif export`.
 
     Args:
-        bundle: the bundle the model came from; its manifest says the size.
+        bundle: of the model; its manifest has the size.
         inputs: dtype and shape of every input, by name.
         outputs: the same of every output; a shape that the runtime leaves open is not compared.
 
     Raises:
-        EngineError: naming what the model has and what was expected.
+        EngineError: with the actual and the expected inputs and outputs.
     """
     size = bundle.manifest.size
     expected = {"rgb": ("uint8", (*size, 3)), "thermal": ("uint8", size)}
@@ -166,10 +166,10 @@ def check_signature(
 
 
 def restricted_cores() -> int | None:
-    """Return how many cores the calling thread may run on, None when it may use all of them.
+    """Return the number of cores in the thread's affinity mask, None for all cores.
 
-    Runtimes count the cores of the machine instead, and would start a thread for each on the few
-    that `cpu_affinity`, `taskset` or a container leaves them.
+    Runtimes use the number of all cores instead, and would start that many threads on the few that
+    `cpu_affinity`, `taskset` or a container permits.
     """
     if not hasattr(os, "sched_getaffinity"):
         return None

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines and their results in the accuracy gate, kept on disk and never used elsewhere.
+"""Stores engines and their accuracy gate results on disk, with the key of their machine.
 
 One entry is NAME.json with the whole key, the digest of the plan and the verdict of the gate, and
 beside it NAME.plan, what TensorRT built. Every part of the key is compared when an entry is read. A
-refused entry has no plan: it marks a build that would fail again. Runtimes that build
-nothing to keep have no plan either, only the verdict.
+refused entry has no plan: the same build would be refused again. Runtimes without engine files have
+only the verdict.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from segmif_ros.files import read_file
 from segmif_ros.outputs import write_whole
 
 LOCK_DEADLINE_S = 1800.0
-"""Longest wait for another process that builds the same engine."""
+"""Longest wait for another process that builds the same engine, seconds."""
 LARGEST_BLOB = 256 << 20
-"""Bytes of what is kept beside an engine, at most."""
+"""Largest size of a file stored beside an engine, bytes."""
 
 _POLL_S = 0.2
 _TELL_S = 5.0
@@ -40,7 +40,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.]+")
 
 
 class _DamagedError(ValueError):
-    """A file of the cache is not as it was written."""
+    """A file of the cache is damaged."""
 
 
 class CacheError(RuntimeError):
@@ -49,11 +49,11 @@ class CacheError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the cache holds for a key.
+    """Entry of the cache for a key.
 
     Attributes:
         plan: the engine as bytes, empty for a refused one.
-        gate: result of the accuracy gate, as JSON; empty for an engine that no GPU has run yet.
+        gate: result of the accuracy gate, as JSON; empty if the engine has not run on a GPU yet.
         facts: further facts of the build: seconds, date, sizes.
     """
 
@@ -76,7 +76,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why there is no engine to use, in one line."""
+    """Reason in one line why no stored engine can be used."""
 
     reason: str
 
@@ -84,7 +84,7 @@ class Missing:
 def default_folder() -> Path:
     """Return `$XDG_CACHE_HOME/segmif_ros/engines`, by default under ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification: a relative path is to be ignored.
+    # The XDG specification: relative paths are ignored.
     root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
     return root / "segmif_ros" / "engines"
 
@@ -93,25 +93,25 @@ class EngineCache:
     """A folder of engines."""
 
     def __init__(self, folder: Path | None = None, *, shared: bool = False) -> None:
-        """Take a folder; it is made when the first engine is stored.
+        """Set the folder; it is created with the first engine.
 
         Args:
             folder: None for `default_folder`.
-            shared: others may read it: engines that lie beside their model.
+            shared: readable by others, for engines beside their model.
         """
         self.folder = default_folder() if folder is None else folder
         self._shared = shared
 
     def plan_path(self, model: str, key: EngineKey) -> Path:
-        """Return where the engine of a key lies."""
+        """Return the path of the engine of a key."""
         return self._path(model, key, "plan")
 
     def find(self, model: str, key: EngineKey) -> Entry | Missing:
-        """Return the engine of a key, or why it must be built; never raises for a bad file.
+        """Return the engine of a key, or why it must be built; damaged files raise nothing.
 
         Args:
             model: name of the model.
-            key: what the engine must have been built for.
+            key: of the engine.
         """
         plan_path = self.plan_path(model, key)
         facts_path = plan_path.with_suffix(".json")
@@ -132,12 +132,12 @@ class EngineCache:
     def store(
         self, model: str, key: EngineKey, plan: bytes, gate: Mapping[str, Any], **facts: Any
     ) -> Path:
-        """Write an engine atomically: a reader gets the old or the new one, never a part.
+        """Write an engine atomically.
 
         Args:
             model: name of the model.
-            key: what it was built for.
-            plan: the engine, empty where the gate refused it or there is none to keep.
+            key: of the engine.
+            plan: the engine, empty if the gate refused it or the runtime has none.
             gate: result of the accuracy gate.
             facts: further entries about the build.
 
@@ -156,7 +156,7 @@ class EngineCache:
             "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **facts,
         }
-        # The plan first: an interruption leaves a description that does not fit, which is noticed.
+        # The plan first: after an interruption the description does not match, which is detected.
         if plan:
             self._write(path, plan)
         else:
@@ -168,16 +168,16 @@ class EngineCache:
         return path
 
     def timing_path(self, key: EngineKey) -> Path:
-        """Return where the measurements of builds on this GPU with this version lie."""
+        """Return the path of the timing cache of this GPU and version."""
         gpu = _plain(f"{key.gpu} {key.capability}")
         return self.folder / f"timing-{gpu}-{_plain(key.runtime)}.cache"
 
     def compiled_path(self, model: str, key: EngineKey) -> Path:
-        """Return where the kernels lie that were compiled on the GPU for an engine."""
+        """Return the path of the kernels compiled on the GPU for an engine."""
         return self._path(model, key, "kernels")
 
     def read(self, path: Path) -> bytes:
-        """Return what `write` kept, empty for nothing that can be used."""
+        """Return the content of a file of `write`, empty if unusable."""
         try:
             content = read_file(path, LARGEST_BLOB)
         except OSError:
@@ -185,7 +185,7 @@ class EngineCache:
         return content if len(content) <= LARGEST_BLOB else b""
 
     def write(self, path: Path, content: bytes) -> None:
-        """Keep something beside the engines, unless it is there already or larger than the limit.
+        """Store a file beside the engines, unless it exists or exceeds the limit.
 
         Raises:
             CacheError: the folder cannot be written.
@@ -202,16 +202,16 @@ class EngineCache:
         deadline_s: float = LOCK_DEADLINE_S,
         on_progress: Callable[[str], None] = lambda _: None,
     ) -> Iterator[None]:
-        """Hold the right to build the engine of a key; it ends with the process in any case.
+        """Lock the build of an engine; the lock ends at the latest with the process.
 
         Args:
             model: name of the model.
-            key: what is to be built.
+            key: of the engine.
             deadline_s: longest wait for a process that holds it, seconds.
             on_progress: called every few seconds while another process builds.
 
         Raises:
-            CacheError: the wait was in vain, or the folder cannot be written.
+            CacheError: the wait timed out, or the folder cannot be written.
         """
         path = self._path(model, key, "lock")
         try:
@@ -240,7 +240,7 @@ class EngineCache:
         return self.folder / f"{_plain(model)}-{key.precision}-{key.digest}.{suffix}"
 
     def _why_absent(self, model: str, key: EngineKey) -> str:
-        """Name what differs from the newest engine of this model and precision, if there is one."""
+        """Describe the difference from the newest engine of this model and precision, if any."""
         others = sorted(
             self.folder.glob(f"{_plain(model)}-{key.precision}-*.json"),
             key=lambda path: path.stat().st_mtime if path.exists() else 0.0,
@@ -282,11 +282,11 @@ class EngineCache:
 
 
 def make_private(folder: Path, mode: int = 0o700) -> None:
-    """Make a folder for engines, which are code that the GPU runs: no other user may write there.
+    """Create a folder for engines that no other user can write to: engines are GPU code.
 
     Raises:
         OSError: it cannot be made.
-        CacheError: it is there, and others can write to it.
+        CacheError: it exists, and others can write to it.
     """
     missing = not folder.exists()
     folder.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -304,7 +304,7 @@ def check_private(folder: Path) -> None:
     """
     status = folder.stat()
     others = status.st_mode & stat.S_IWOTH
-    # Where a group may write it is usually the user's own, as Ubuntu's umask has it.
+    # A group with write access is usually the user's own, by Ubuntu's umask.
     strangers = status.st_mode & stat.S_IWGRP and status.st_gid not in (os.getegid(), 0)
     if status.st_uid not in (os.geteuid(), 0) or others or strangers:
         raise CacheError(
@@ -315,7 +315,7 @@ def check_private(folder: Path) -> None:
 
 
 def _description(path: Path) -> dict[str, Any]:
-    """Read what lies beside a plan."""
+    """Read the description of a plan."""
     if not path.exists():
         raise FileNotFoundError(path)
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPUs as NVIDIA's driver reports them, before any TensorRT object exists.
+"""Queries NVIDIA's driver for GPUs, before any TensorRT object exists.
 
 Without a GPU some versions of TensorRT end the process instead of raising an exception. The driver
-itself can be queried safely, so it is the first step, through its C interface alone.
+itself can be queried safely through its C interface, so this is the first step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 LIBRARY = "libcuda.so.1"
 RELEASE_FILE = Path("/proc/driver/nvidia/version")
-"""Where the kernel module's release is; a Jetson may have none."""
+"""File with the kernel module's release; may be missing on a Jetson."""
 
 _NAME_LENGTH = 256
 _NO_DEVICE = 100
@@ -27,7 +27,7 @@ _MIB = 1 << 20
 
 
 class DriverError(RuntimeError):
-    """No GPU can be used; the message says why and what to do."""
+    """No GPU can be used; the message has the cause and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Driver:
 
     @property
     def major(self) -> str:
-        """What an engine is tied to: "580", or "CUDA 12" where the release is unknown."""
+        """Driver version of an engine's key: "580", or "CUDA 12" if the release is unknown."""
         return self.release.partition(".")[0] or f"CUDA {self.cuda[0]}"
 
 
@@ -78,7 +78,7 @@ def ask_driver(library: str = LIBRARY, release_file: Path = RELEASE_FILE) -> Dri
         DriverError: no driver, a driver that refuses to start, or no GPU.
     """
     cuda = load_driver(library)
-    # The only call whose error number says what is wrong with the machine.
+    # The only call whose error number identifies the problem of the machine.
     code = int(cuda.cuInit(0))
     if code == _NO_DEVICE:
         raise DriverError(f"{library} finds no GPU; in a container start it with --gpus all")

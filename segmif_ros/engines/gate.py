@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares an engine's pictures with the reference before the engine is used.
 
-The candidate and the reference run the same pairs of pictures. Outputs are bytes, so a number that
-is not finite cannot be seen as such: it becomes a constant picture, a saturated one or a confidence
-of zero, and those are what is looked for. Nothing here depends on a runtime.
+The candidate and the reference run the same pairs of pictures. Outputs are bytes, so NaN and
+infinity appear as constant or saturated pictures or as zero confidence, which the gate detects. It
+does not depend on a runtime.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from segmif_ros.engines.base import Engine, EngineError, Inference
 from segmif_ros.frames import Image8
 
 SAME_DB = 120.0
-"""Stands for equal pictures, whose PSNR has no number."""
+"""PSNR reported for equal pictures, dB."""
 LOST_SHARE = 0.0005
-"""Share of the reference's pixels from which a class must be found somewhere, however little."""
+"""Share of the reference's pixels from which a class must occur in the candidate."""
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _FORMAT = 1
 _SHOWN = 3
-"""Reasons in the one line for diagnostics."""
+"""Number of reasons in the line for diagnostics."""
 
 
 class GateError(ValueError):
@@ -37,7 +37,7 @@ class GateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class GateThresholds:
-    """What an engine must reach. A manifest's `gate` block changes single values.
+    """Requirements for an engine. A manifest's `gate` block overrides single values.
 
     Attributes:
         fused_psnr_db: PSNR of the fused image in every pair, at least.
@@ -47,8 +47,7 @@ class GateThresholds:
         class_share: classes with a smaller share of the reference's pixels are not compared.
         confidence_error: mean absolute difference of the confidence in every pair, range 0 to 1,
             at most.
-        saturation: how much larger the share of fused values at 0 or 255 may be than the
-            reference's.
+        saturation: largest excess over the reference of the share of fused values at 0 or 255.
     """
 
     fused_psnr_db: Annotated[float, msgspec.Meta(ge=0, le=SAME_DB)] = 38.0
@@ -63,7 +62,7 @@ class GateThresholds:
         """Return the defaults with the values of a manifest's `gate` block.
 
         Raises:
-            GateError: a name that is none, or a value that is no number of its range.
+            GateError: an unknown name, or a value outside its range.
         """
         try:
             return conform(dict(changes), cls)
@@ -88,7 +87,7 @@ class ReferencePair:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """How the candidate did on one pair; names as in `GateThresholds`."""
+    """Figures of the candidate on one pair; names as in `GateThresholds`."""
 
     name: str
     fused_psnr_db: float
@@ -104,14 +103,14 @@ class GateResult:
     Attributes:
         passed: the engine may be used.
         reasons: why not, one sentence each; empty when passed.
-        candidate: facts of the engine that was tried: its name and `Engine.describe`.
-        reference: the same of the one it was compared with.
+        candidate: facts of the tested engine: its name and `Engine.describe`.
+        reference: the same of the reference.
         fused_psnr_db: worst pair.
         mask_agreement: worst pair.
-        class_agreement: intersection over union by class name, of those compared.
+        class_agreement: intersection over union by name of the compared classes.
         pairs: one row for each pair that ran.
-        thresholds: what was required.
-        ran: the engine ran every pair; where it did not, the machine may be at fault.
+        thresholds: the requirements.
+        ran: the engine ran every pair; if not, the machine may be the cause.
     """
 
     passed: bool
@@ -188,7 +187,7 @@ def run_gate(
         candidate: the engine to check; failing to run is a result, not an error.
         reference: usually ONNX Runtime in fp32, see `reference.open_reference`.
         pairs: at least one, at the engines' size.
-        thresholds: what to require, the defaults if None.
+        thresholds: the requirements, the defaults if None.
         class_names: of the mask ids in order, for messages; a mask with other ids fails.
         progress: called with pairs done and pairs in all, before the first and after each.
 
@@ -234,7 +233,7 @@ def run_gate(
 
 
 class _ClassCounts:
-    """Pixels by class id: in the reference, in the candidate, in both at one place."""
+    """Pixels by class id: in the reference, in the candidate, in both."""
 
     def __init__(self) -> None:
         self._reference, self._candidate, self._both = np.zeros((3, 256), np.int64)
@@ -245,7 +244,7 @@ class _ClassCounts:
         self._both += _histogram(expected[expected == got])
 
     def agreement(self, least_share: float, names: Sequence[str]) -> dict[str, float]:
-        """Intersection over union of the classes that the reference shows enough of."""
+        """Intersection over union of the classes with enough pixels in the reference."""
         least = max(least_share * self._reference.sum(), 1.0)
         union = self._reference + self._candidate - self._both
         return {
@@ -256,7 +255,7 @@ class _ClassCounts:
     def reasons(
         self, agreement: Mapping[str, float], least: float, names: Sequence[str]
     ) -> list[str]:
-        """Return which ids are no class, which classes agree too little, and which are missing.
+        """Return invalid ids, classes with too little agreement, and missing classes.
 
         Without class names every id is one; without a required agreement none is lost.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine, and the gate's verdict on it, depend on."""
+"""The key of an engine and its verdict: everything that they depend on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FORMAT = 1
-"""Number of this layout and of the way engines are built: another number is another engine."""
+"""Version of this layout and of the build; other versions are not reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """All that an engine depends on; two engines are the same if all of it is equal.
+    """Everything that an engine depends on; engines with equal keys are interchangeable.
 
     Attributes:
         model_sha256: digest of the ONNX file it was built from.
@@ -26,7 +26,7 @@ class EngineKey:
         driver: major release of the driver.
         precision: "fp32", "fp16" or "int8".
         shapes: tensor name -> shape.
-        options: how it was built, and what it was accepted with: thresholds, reference, pairs.
+        options: of the build and of the gate: thresholds, reference, pairs.
     """
 
     model_sha256: str
@@ -40,7 +40,7 @@ class EngineKey:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the key as JSON gives it back, tuples as lists."""
+        """Return the key with lists instead of tuples, as read from JSON."""
         return dict(json.loads(json.dumps({"format": FORMAT, **asdict(self)})))
 
     @property
@@ -51,7 +51,7 @@ class EngineKey:
 
 
 def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return in words which parts of two keys differ: "tensorrt was 10.3.0, is 10.7.0"."""
+    """Describe the differences of two keys: "tensorrt was 10.3.0, is 10.7.0"."""
     parts = []
     for name in wanted:
         was, now = found.get(name), wanted[name]

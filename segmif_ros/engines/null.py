@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine that computes nothing, to measure everything around the engine."""
+"""An engine without a network, to measure the rest of the node."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from segmif_ros.engines.base import EngineError, Inference, check_inputs
 from segmif_ros.frames import UNLABELLED, Image8
 
 DELAY_SWITCH = "null_delay_ms"
-"""Switch of a manifest: how long one inference takes, milliseconds; returns at once without it."""
+"""Switch of a manifest: duration of one inference, milliseconds; 0 without it."""
 
 
 class NullEngine:
-    """Passes the RGB image through and labels nothing.
+    """Returns the RGB image and an unlabelled mask.
 
-    With a delay it waits idly, as the host of an engine on a GPU does: a model of known speed.
+    With a delay it waits without CPU load, like the host of a GPU engine.
     """
 
     name = "null"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: on the CPU it runs everywhere, in exact fp32, the reference for every other engine.
+"""ONNX Runtime: runs on every CPU in fp32, the reference for every other engine.
 
-Builds of it with CUDA or TensorRT, and the plug-in of TensorRT for RTX, compute on the GPU, under
-names of their own. What such a build cannot load runs on the CPU without an error, so what a
-session really uses is checked.
+Builds with CUDA or TensorRT and the plug-in of TensorRT for RTX compute on the GPU and have
+separate engine names. If such a build cannot load a provider it uses the CPU without an error, so
+the actual provider of the session is checked.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ PROVIDERS = {
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
     "onnxruntime-rtx": "NvTensorRTRTXExecutionProvider",
 }
-"""Engine name -> the part of ONNX Runtime that computes."""
+"""Engine name -> execution provider of ONNX Runtime."""
 _CPU, _CUDA, _TENSORRT, _RTX = PROVIDERS.values()
 RTX_PLUG_IN = "onnxruntime_ep_nv_tensorrt_rtx"
-"""Python package with the last of them."""
+"""Python package with the last provider."""
 
 
 class OnnxRuntimeEngine:
@@ -59,12 +59,12 @@ class OnnxRuntimeEngine:
             bundle: a verified bundle.
             threads: CPU threads, 0 = all cores.
             name: one of `PROVIDERS`.
-            cache: where ONNX Runtime keeps what TensorRT built for it, None for the user's cache.
-            ask: returns the driver's GPUs.
+            cache: for engines that TensorRT builds in ONNX Runtime, None for the user's cache.
+            ask: queries the driver for GPUs.
 
         Raises:
-            EngineError: onnxruntime or the wanted part of it is not installed, there is no GPU for
-                it, it did not load, or it refuses the model.
+            EngineError: onnxruntime or the provider is not installed, has no GPU, did not load, or
+                refuses the model.
         """
         try:
             import onnxruntime as ort
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine:
             self._device = _gpu_for(name, [_RTX] if provider == _RTX else available, ask)
         self._threads = threads or restricted_cores() or 0
         self._session: Any = _session(ort, name, bundle, self._threads, cache)
-        # A run that fails must raise, not be repeated on the CPU.
+        # A failed run must raise instead of being repeated on the CPU.
         self._session.disable_fallback()
         check_signature(
             bundle,
@@ -124,15 +124,14 @@ class OnnxRuntimeEngine:
 
 
 def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | None) -> Any:
-    """Return a session that computes with what an engine is named after, and nothing else."""
+    """Return a session that uses only the provider of the engine."""
     provider = PROVIDERS[name]
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # Spinning workers would take the cores that DDS and the cameras' drivers need between two
-    # frames.
+    # Spinning workers would use the cores that DDS and the camera drivers need between frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # One block planned for all intermediate results is larger than what its arena hands out one
-    # by one, and no faster (docs/performance.md).
+    # One planned block for all intermediate results needs more memory than the arena and is not
+    # faster (docs/performance.md).
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     folder = Path()
@@ -141,7 +140,7 @@ def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | No
         if provider in (_TENSORRT, _RTX):
             folder = engine_folder(bundle, cache or default_folder())
             make_private(folder.parent)
-            make_private(folder)  # it makes no parents itself, and what it makes all may read
+            make_private(folder)  # it creates no parent folders, and its own are readable by all
         if provider == _RTX:
             _add_rtx(ort, options, {"nv_runtime_cache_path": str(folder)})
         else:
@@ -151,7 +150,7 @@ def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | No
         raise EngineError(str(err)) from err
     except EngineError:
         raise
-    except Exception as err:  # its error classes share no base but Exception
+    except Exception as err:  # its error classes have no common base but Exception
         raise EngineError(
             f"{name} cannot load {bundle.model_path}: {one_line(err)}; export it again"
         ) from err
@@ -166,7 +165,7 @@ def _session(ort: Any, name: str, bundle: Bundle, threads: int, cache: Path | No
 
 
 def engine_folder(bundle: Bundle, cache: Path) -> Path:
-    """Return the folder of what TensorRT builds for a model inside ONNX Runtime.
+    """Return the folder for engines that TensorRT builds in ONNX Runtime for a model.
 
     Inside it ONNX Runtime separates GPUs and versions; the digest separates models.
     """
@@ -195,7 +194,7 @@ def provider_options(
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(folder),
     }
-    # TensorRT keeps to the types in the file only where the file's precision is allowed at all.
+    # TensorRT uses the types of the file only if the file's precision is enabled.
     allow = {"fp16": "trt_fp16_enable", "int8": "trt_int8_enable"}.get(bundle.precisions[0])
     return [(_TENSORRT, {**options, **({allow: "1"} if allow else {})}), cuda]
 
@@ -213,7 +212,7 @@ def _add_rtx(ort: Any, options: Any, settings: Mapping[str, str]) -> None:
     if name not in {each.ep_name for each in ort.get_ep_devices()}:
         try:
             for runtime in sorted(Path(library).parent.glob("libcudart.so*")):
-                ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)  # it does not find its own
+                ctypes.CDLL(str(runtime), mode=ctypes.RTLD_GLOBAL)  # not on its path
             ort.register_execution_provider_library(name, library)
         except Exception as err:  # ONNX Runtime's classes share no base, the loader's is OSError
             raise EngineError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO: the fastest on the CPU, in bf16 where that has it; on Intel's GPUs and NPUs as well."""
+"""OpenVINO: the fastest on the CPU, with bf16 if supported; also on Intel's GPUs and NPUs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class OpenVinoEngine:
         Args:
             bundle: a verified bundle.
             threads: CPU threads, 0 = all cores.
-            precision: "auto" lets the plugin use bf16 where the CPU has it; for a model whose
-                manifest says `attention: sum`, which bf16 is too coarse for, fp16 where the CPU
-                has that, else fp32. "fp32" forbids both. Other devices compute in what they like.
+            precision: "auto" permits bf16 if the CPU supports it. A model whose manifest has
+                `attention: sum` is too inaccurate in bf16: it uses fp16 if supported, else
+                fp32. "fp32" forbids both. Other devices choose their precision.
             device: "CPU", "GPU", "GPU.1", "NPU" or "AUTO".
 
         Raises:
@@ -55,7 +55,7 @@ class OpenVinoEngine:
             config = _cpu_config(core, bundle, threads, precision) if device == "CPU" else {}
             config["PERFORMANCE_HINT"] = "LATENCY"
             if device == "AUTO":
-                # It would compute the first pictures on the CPU, and the gate would check those.
+                # It would compute the first pictures on the CPU, and the gate would only check these.
                 config["ENABLE_STARTUP_FALLBACK"] = False
             model = core.read_model(bundle.model_path)
             check_signature(
@@ -63,8 +63,8 @@ class OpenVinoEngine:
                 {_name(port, _INPUTS): (_dtype(port), _shape(port)) for port in model.inputs},
                 {_name(port, _OUTPUTS): (_dtype(port), _shape(port)) for port in model.outputs},
             )
-            # By number from here on: a tensor that passes through has an input's and an output's
-            # name at once, and versions differ in which of the two they find.
+            # By number from here on: a tensor that passes through has the name of an input and of
+            # an output, and versions differ in which of the two they find.
             self._inputs = [_name(port, _INPUTS) for port in model.inputs]
             places = {_name(port, _OUTPUTS): i for i, port in enumerate(model.outputs)}
             self._compiled: Any = core.compile_model(model, device, config)
@@ -97,7 +97,7 @@ class OpenVinoEngine:
         check_inputs(self.size, rgb, thermal)
         try:
             given = {"rgb": _shared(rgb), "thermal": _shared(thermal)}
-            # Sharing the outputs spares a copy of each into an unused dictionary.
+            # Shared outputs avoid a copy of each into an unused dictionary.
             self._request.infer(
                 [given[name] for name in self._inputs], share_inputs=True, share_outputs=True
             )
@@ -122,7 +122,7 @@ class OpenVinoEngine:
 
 
 def _shared(image: Image8) -> Image8:
-    """Return an array that OpenVINO reads where it lies: of read-only ones it would make a copy."""
+    """Return a writable array, which OpenVINO reads in place; it copies read-only ones."""
     if image.flags.writeable:
         return image
     memory = (ctypes.c_uint8 * image.nbytes).from_address(image.ctypes.data)
@@ -130,7 +130,7 @@ def _shared(image: Image8) -> Image8:
 
 
 def _described(core: Any, device: str) -> str:
-    """Return a device and the hardware it is.
+    """Return a device with its hardware name.
 
     Raises:
         EngineError: OpenVINO has no such device.
@@ -147,8 +147,8 @@ def _described(core: Any, device: str) -> str:
 
 
 def _cpu_config(core: Any, bundle: Bundle, threads: int, precision: str) -> dict[str, Any]:
-    # Pinned threads would stay on any cores of the machine, and the calling thread would get all
-    # cores back after each run; an executor that was pinned once is handed to later models, too.
+    # OpenVINO would pin threads to any cores of the machine and reset the affinity of the
+    # calling thread after each run. A pinned executor is reused for later models, too.
     config: dict[str, Any] = {"NUM_STREAMS": "1", "ENABLE_CPU_PINNING": False}
     restricted = restricted_cores()
     if threads or restricted:
@@ -162,7 +162,7 @@ def _cpu_config(core: Any, bundle: Bundle, threads: int, precision: str) -> dict
 def _precision_of(compiled: Any) -> str:
     try:
         return str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-    except (RuntimeError, AttributeError):  # AUTO and some plugins have none
+    except (RuntimeError, AttributeError):  # AUTO and some plugins do not have it
         return "unknown"
 
 
@@ -182,15 +182,15 @@ def _shape(port: Any) -> tuple[object, ...]:
 def _core(ov: Any) -> Any:
     """Return the one Core of this process.
 
-    Its CPU plugin gives the thread an alternate signal stack (AMX needs a larger one), and the end
-    of a plugin restores the stack that it found. When the first of two plugins ends before the
-    second, the thread is left with a stack that is freed, and its next signal ends the process.
+    Its CPU plugin sets an alternate signal stack of the thread (AMX needs a larger one) and restores
+    the previous stack at its end. If the first of two plugins ends before the second, the thread
+    is left with a freed stack, and its next signal ends the process.
     """
     return ov.Core()
 
 
 def _import_openvino() -> Any:
-    """Return the module `openvino`, which reports its import to its maker unless it cannot.
+    """Return the module `openvino` with its telemetry disabled.
 
     Raises:
         EngineError: it is not installed.
@@ -198,7 +198,7 @@ def _import_openvino() -> Any:
     reporter = "openvino_telemetry"
     hidden = reporter not in sys.modules
     if hidden:
-        # None makes the import of it fail, which openvino is made for.
+        # None makes its import fail, which openvino handles.
         sys.modules[reporter] = None  # type: ignore[assignment]
     try:
         import openvino as ov

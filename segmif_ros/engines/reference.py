@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine is compared with: the bundle in ONNX Runtime, and pairs of pictures to run.
+"""The reference of the accuracy gate: the bundle in ONNX Runtime, and pairs of pictures.
 
 The pairs lie in the bundle's folder `reference/`: `NAME_rgb` and `NAME_thermal`, JPEG or PNG of 8
 bits, registered. `segmif export` puts them there. An older bundle without is compared on those of
@@ -26,14 +26,14 @@ from segmif_ros.images.pictures import PictureError, decode_picture
 from segmif_ros.share import share_path
 
 SHIPPED = "segmif-nano"
-"""The model whose pairs stand in for those of a bundle without."""
+"""The model whose pairs are used for a bundle without pairs."""
 _KINDS = (".jpg", ".png")
 _LARGEST = 8 << 20
-"""Bytes of a picture, at most."""
+"""Largest size of a picture, bytes."""
 
 
 def open_reference(bundle: Bundle, *, threads: int = 0) -> Engine:
-    """Open the bundle's fp32 file, or the only one it has, in ONNX Runtime on the CPU.
+    """Open the bundle's fp32 file, or its only one, in ONNX Runtime on the CPU.
 
     Raises:
         BundleError: the fp32 file is damaged.
@@ -77,7 +77,7 @@ def check_engine(
 def reference_pairs(bundle: Bundle) -> list[ReferencePair]:
     """Return the pairs that engines of a bundle are compared on, at the bundle's size.
 
-    The last one repeats the first without a visible picture, as the node runs a camera alone.
+    The last one repeats the first with a blanked visible picture, as in thermal-only mode.
 
     Raises:
         BundleError: a picture is missing, damaged or not what the manifest says, or there is none.
@@ -106,7 +106,7 @@ def reference_pairs(bundle: Bundle) -> list[ReferencePair]:
 
 
 def reference_digest(bundle: Bundle) -> str:
-    """Return 16 hex digits of what an engine is compared with: the exact file and the pairs.
+    """Return 16 hex digits that identify the reference: the file and the pairs.
 
     Raises:
         BundleError: a picture cannot be read.
@@ -120,7 +120,7 @@ def reference_digest(bundle: Bundle) -> str:
 
 
 def gate_options(bundle: Bundle) -> dict[str, Any]:
-    """Return what a verdict of the gate depends on besides the engine, for the key of a cache.
+    """Return the key parts of a gate verdict that do not depend on the engine.
 
     Raises:
         GateError: the manifest's thresholds are malformed.
@@ -131,7 +131,7 @@ def gate_options(bundle: Bundle) -> dict[str, Any]:
 
 
 def _pictures(bundle: Bundle) -> dict[str, bytes]:
-    """Return the pictures of a bundle by file name, sorted, as the manifest says they are."""
+    """Return the pictures of a bundle by file name, sorted, with verified digests."""
     folder, listed = bundle.path / REFERENCE, bundle.manifest.reference
     if not listed and not any(path.suffix in _KINDS for path in folder.glob("*")):
         try:

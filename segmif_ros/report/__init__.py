@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation looks like: JSON, text and HTML."""
+"""Reports of an evaluation as JSON, text and HTML."""

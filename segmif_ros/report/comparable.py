@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether two reports may be compared, and with which reservations."""
+"""Checks whether two reports can be compared, and lists the limits of the comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def objections(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why two reports must not be compared."""
+    """Yield reasons against comparing two reports."""
     first, second = _bags(a), _bags(b)
     only_first, only_second = sorted(first - second), sorted(second - first)
     if only_first or only_second:
@@ -35,8 +35,8 @@ def cautions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
     for word, report in (("first", a), ("second", b)):
         if report["partial"]:
             yield (
-                f"the {word} report is partial ({report['partial']}): its sums are of less; the "
-                "differences pair by pair are of what both have"
+                f"the {word} report is partial ({report['partial']}): its sums cover fewer pairs; "
+                "the paired differences cover the common pairs"
             )
     if bool(a["segmentation"]) != bool(b["segmentation"]):
         yield f"only the {'first' if a['segmentation'] else 'second'} report has labels"
@@ -58,7 +58,7 @@ def cautions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _comparable_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what names the model and where results go: that is meant to differ."""
+    """Leave out settings that are expected to differ: the model and output paths."""
     return {k: v for k, v in settings.items() if k not in ("model", "write_bag", "bag_inputs")}
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two reports of one drive or data set side by side: differences, and how sure they are.
+"""Compares two reports of one drive or data set: differences and confidence intervals.
 
-Frames of a drive are alike for a second or so, so they are no independent samples; nor are
-neighbours in a data set. Intervals come from a bootstrap over blocks of them instead of over
-frames; it is seeded, the same two reports give the same intervals.
+Frames within about a second and neighbours in a data set are not independent samples. Intervals
+therefore come from a bootstrap over blocks of them; it is seeded, so that the same two reports give
+the same intervals.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _OF_THE_INPUT = (
     "visible_SD",
     "thermal_SD",
 )
-"""Columns that no model changes."""
+"""Columns that do not depend on the model."""
 
 BLOCK_S = 1.0
-"""Frames closer than this are taken as one sample."""
+"""Length of a block: frames within it count as one sample."""
 BLOCK_PAIRS = 8
-"""Neighbouring pairs of a data set that are taken as one sample."""
+"""Neighbouring pairs of a data set that count as one sample."""
 SMALL_SHARE = 0.01
-"""A certain difference below this share of the value is small."""
+"""A significant difference below this share of the value is small."""
 SMALL_GREY = 0.1
-"""Likewise below so many grey levels, of what is measured in them."""
+"""Likewise below this number of grey levels, for values in grey levels."""
 _IN_GREY_LEVELS = ("frame.flicker", "frame.SD", "frame.fused_SD", "frame.SF", "frame.AG")
 LEAST_BLOCKS = 8
-"""With fewer blocks an interval would be a guess."""
+"""Least number of blocks for an interval."""
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 1
@@ -52,9 +52,9 @@ LOWER_IS_BETTER = (
     *("flicker.", "dropped.", "timing.stages", "sync.", "pairs.lost_share"),
     *("frame.engine_ms", "frame.pair_ms"),
 )
-"""Beginnings of names whose smaller value is the better one."""
+"""Prefixes of names for which smaller values are better."""
 _DROPPED = "dropped."
-"""Beginning of names of counts by reason; a reason that a report does not name has 0."""
+"""Prefix of counts by reason; a reason that is missing in a report has 0."""
 _METRICS = ("EN", "SD", "SF", "AG", "MI", "SCD", "VIF", "Qabf", "SSIM")
 HIGHER_IS_BETTER = (
     *("segmentation.", "boxes.", "timing.pairs", "frame.miou", "frame.hit", "frame.fused_SD"),
@@ -86,13 +86,13 @@ class Difference:
 
     @property
     def worsening(self) -> float:
-        """How much worse the second is, above 0 if it is; 0 where neither direction is better."""
+        """Deterioration of the second value, above 0 if worse; 0 if no direction is better."""
         return {"higher": -self.delta, "lower": self.delta}.get(self.better, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference(Difference):
-    """The difference of one column of the table of pairs, pair by pair.
+    """The paired difference of one column of the table of pairs.
 
     Attributes:
         name: "frame." and the column.
@@ -102,7 +102,7 @@ class PairedDifference(Difference):
         pairs: rows that both reports have.
         low: lower end of the 95 % interval of b - a, None with too few blocks of time.
         high: upper end.
-        blocks: blocks of time that were drawn from.
+        blocks: number of blocks in the bootstrap.
     """
 
     bag: str
@@ -123,21 +123,21 @@ class PairedDifference(Difference):
 
     @property
     def interval(self) -> str:
-        """Return the interval for people."""
+        """Return the interval as text."""
         if self.low is None or self.high is None:
             return f"too short ({self.blocks} blocks)"
         return f"{self.low:+.4f} to {self.high:+.4f}"
 
     @property
     def small(self) -> bool:
-        """Whether the difference is too small to matter, however certain."""
+        """Whether the difference is below the limits of a relevant one."""
         size = abs(self.delta)
         grey = self.name.startswith(_IN_GREY_LEVELS) and size < SMALL_GREY
         return grey or size < SMALL_SHARE * max(abs(self.a), abs(self.b))
 
     @property
     def certainty(self) -> str:
-        """Return what a certain difference is, "" for the others."""
+        """Return the kind of a significant difference, "" for others."""
         if not self.certain:
             return ""
         return "certain but small" if self.small else self.word or "certain"
@@ -148,10 +148,10 @@ class Comparison:
     """Two reports side by side.
 
     Attributes:
-        objections: why the two must not be compared; empty if they may.
+        objections: reasons against a comparison; empty if there are none.
         cautions: limits of the comparison.
         differences: numbers of the whole drive.
-        paired: differences pair by pair.
+        paired: paired differences.
     """
 
     objections: tuple[str, ...]
@@ -161,7 +161,7 @@ class Comparison:
 
     @property
     def shown(self) -> tuple[Difference, ...]:
-        """Differences worth a row: neither equal nor a repeat under another protocol's name."""
+        """Differences without equal values and repeats under another protocol's name."""
         seen, kept = set(), []
         for each in self.differences:
             key = (each.name.rpartition(".")[0], each.a, each.b)
@@ -173,7 +173,7 @@ class Comparison:
 
     @property
     def shown_pairs(self) -> tuple[PairedDifference, ...]:
-        """Differences pair by pair that are there at all."""
+        """Paired differences other than 0."""
         return tuple(each for each in self.paired if each.delta or each.certain)
 
     def find(self, name: str) -> Difference | None:
@@ -201,10 +201,10 @@ _MIOU = "segmentation.fused.all.miou."
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> Comparison:
-    """Put two reports side by side.
+    """Compare two reports.
 
     Args:
-        a: first report, as `drive_report.load` returns it: the one to measure against.
+        a: first report, as `files.load` returns it: the baseline.
         b: second report.
     """
     first, second = dict(_numbers(a)), dict(_numbers(b))
@@ -237,7 +237,7 @@ def interval(
 
     Args:
         values: one number a pair.
-        blocks: which block of time each belongs to; whole blocks are drawn with replacement.
+        blocks: block of each value; whole blocks are drawn with replacement.
         seed: of the draws.
     """
     _, place = np.unique(blocks, return_inverse=True)
@@ -254,7 +254,7 @@ def interval(
 
 
 def _numbers(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield what can be compared as (dotted name, value); numbers that are missing are left out."""
+    """Yield comparable numbers as (dotted name, value); missing ones are left out."""
     for row, splits in ((report["segmentation"] or {}).get("rows") or {}).items():
         for split, scores in splits.items():
             where = f"segmentation.{row}.{split}"
@@ -326,7 +326,7 @@ def _tables(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterable[tuple[_Table
 
 
 def _dataset_table(dataset: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the pairs of a data set like a table of frames: a block of them is a second."""
+    """Return the pairs of a data set as a table of frames, one block per second."""
     if not (dataset and dataset.get("rows")):
         return None
     columns = dataset["columns"]
@@ -342,7 +342,7 @@ def _dataset_table(dataset: Mapping[str, Any] | None) -> Mapping[str, Any] | Non
 
 
 def _bag_names(report: Mapping[str, Any]) -> list[str]:
-    """Return a name for each bag; with the start where several have the same name."""
+    """Return a name for each bag, with the start time if names are equal."""
     names = [PurePath(str(source["path"])).name for source in report["sources"]]
     return [
         name if names.count(name) == 1 else f"{name} ({source['start_ns'] / 1e9:.3f} s)"

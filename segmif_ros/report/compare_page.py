@@ -53,11 +53,11 @@ def compare_page(
 
 
 def explanation() -> str:
-    """Return how the intervals come about."""
+    """Describe the computation of the intervals."""
     return (
         f"Means over the pairs that both reports list. Intervals: {CONFIDENCE:.0%}, {RESAMPLES} "
         f"seeded draws of blocks of {BLOCK_S:g} s (of a data set: {BLOCK_PAIRS} pairs), because "
-        f"neighbours are alike; none with fewer than {LEAST_BLOCKS} blocks. A difference is "
+        f"neighbours are similar; none with fewer than {LEAST_BLOCKS} blocks. A difference is "
         f"certain when its interval leaves out 0, and small below {SMALL_SHARE:.0%} of the value "
         f"or {SMALL_GREY:g} grey levels. Equal rows and repeats are left out."
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A confusion matrix as a picture: where the pixels of every true class went, in percent."""
+"""A confusion matrix as a picture: predicted classes of each true class, in percent."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def confusion_picture(
 
 def _square(sheet: Image8, at: tuple[int, int], share: float, *, diagonal: bool) -> None:
     x, y = at
-    # The root lifts small shares, which matter most.
+    # The square root makes small shares visible.
     color = np.array(_PAPER) + (_FULL - np.array(_PAPER)) * np.sqrt(share)
     sheet[y + 1 : y + _CELL, x + 1 : x + _CELL] = color.round().astype(np.uint8)
     if diagonal:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a data set as a report, as text, and as pictures: the worst pairs above all."""
+"""Scores of a data set as a report, as text, and as pictures of the worst pairs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FILES = (
     *(SCORES_FILE, REPORT_FILE, RUN_FILE, HTML_FILE, PICTURES),
     *(*CONFUSIONS.values(), WORST_FILE),
 )
-"""Everything that `write` may write."""
+"""All files that `write` may write."""
 
 _SCORES = (
     *("dataset", "model", "versions", "other_methods", "segmentation", "boxes", "calibration"),
@@ -63,15 +63,15 @@ def dataset_report(
     partial: str | None = None,
     requirements: Sequence[Requirement] = (),
 ) -> dict[str, Any]:
-    """Return the report without its pictures; every field that a drive's report has.
+    """Return the report without its pictures, with the fields of a drive's report.
 
     Args:
-        scores: what was counted.
-        dataset: what was opened.
+        scores: the counts.
+        dataset: the data set.
         manifest: of the bundle.
         engine: the engine's description.
         others: rows of other methods.
-        wall_s: seconds that it took.
+        wall_s: duration, seconds.
         partial: why it ended early, None if it did not.
         requirements: thresholds.
     """
@@ -175,10 +175,10 @@ def to_text(report: Mapping[str, Any]) -> str:
 def write(
     out: Path, report: Mapping[str, Any], scores: DatasetScores, worst: WorstPairs
 ) -> list[Path]:
-    """Write the report, scores.json, and the pictures that there is something to draw for.
+    """Write the report, scores.json, and the pictures for which there is data.
 
     Returns:
-        What was written, apart from the report's own pictures.
+        The written files, without the report's own pictures.
 
     Raises:
         OSError: it cannot be written.
@@ -231,7 +231,7 @@ _CAPTION_LETTERS = 16
 
 
 def worst_sheet(shown: Sequence[Shown], classes: Sequence[LabelClass], title: str = "") -> Image8:
-    """Draw one row a pair: both inputs, fused image, segmentation with boxes, and labels if any.
+    """Draw one row per pair: both inputs, fused image, segmentation with boxes, and labels if any.
 
     Args:
         shown: at least one pair, in the order of the rows.
@@ -268,7 +268,7 @@ def worst_sheet(shown: Sequence[Shown], classes: Sequence[LabelClass], title: st
 
 
 def _framed(image: Image8, pair: Shown, table: Image8) -> Image8:
-    """Draw the boxes in the colours of their classes on a white line, so that they show on any."""
+    """Draw the boxes in the colours of their classes with a white outline for contrast."""
     for box in pair.boxes:
         corners = (box.left, box.top), (box.right - 1, box.bottom - 1)
         cv2.rectangle(image, *corners, (255, 255, 255), 3)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a report, and the one way in and out.
+"""Reads and writes the files of a report.
 
-report.json holds what follows from the input, the model and the settings: the same input gives the
-same bytes on the same kind of machine. What differs from run to run (date, machine, timing) lies in
+report.json depends only on the input, the model and the settings: the same input gives the same
+bytes on the same kind of machine. Date, machine and timing, which differ between runs, are in
 run.json. `load` gives both as one mapping that has every field of `schema.Report`.
 """
 
@@ -43,14 +43,14 @@ def finite(value: Any) -> Any:
 
 
 def save(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Write both files, each whole or not at all.
+    """Write both files, each atomically.
 
     Args:
         folder: made if missing.
         report: the fields of `Report`.
 
     Returns:
-        The report as it was written.
+        The written report.
 
     Raises:
         ReportError: not a report.

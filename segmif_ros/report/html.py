@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html: everything about an evaluation on one page, with its pictures inside, no network."""
+"""Writes report.html: one self-contained page with all results and pictures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from segmif_ros.view.page import embedded_viewer
 HTML_FILE = "report.html"
 
 PICTURE_BUDGET = 9 * 2**20
-"""Bytes of all pictures together; as text they take a third more, which leaves 3 MB of the 15 MB
-that a report may have for tables and plots. Larger pictures are scaled down."""
+"""Limit of all pictures, bytes; base64 adds a third, which leaves 3 MB of the 15 MB limit of a
+report for tables and plots. Larger pictures are scaled down."""
 
 _PASSES = 4
 
@@ -63,17 +63,17 @@ _WORDS = {
 
 
 def _words(column: str) -> str:
-    """Return what a person calls a column of report.json."""
+    """Return the displayed name of a column of report.json."""
     stage = STAGES.get(column.removesuffix("_ms"))
     told = _WORDS.get(column) or (f"{stage}, ms" if stage else column)
     return told.removesuffix("_SD").replace("_", " ")
 
 
 def write_html(report_dir: Path) -> Path:
-    """Write report.html beside report.json; whole or not at all.
+    """Write report.html beside report.json atomically.
 
     Args:
-        report_dir: what `segmif evaluate --out` wrote: report.json, run.json, pictures/.
+        report_dir: output of `segmif evaluate --out`: report.json, run.json, pictures/.
 
     Returns:
         Path of the page.
@@ -115,14 +115,14 @@ def page(report: Mapping[str, Any], frames: Sequence[ViewFrame]) -> str:
 
 
 def title_of(report: Mapping[str, Any]) -> str:
-    """Return the page's title: the model and what it was evaluated on."""
+    """Return the page's title: the model and the evaluated bags or data set."""
     names = [PurePath(source["path"]).name for source in report["sources"]]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"{report['model']['name']} on {shown or 'nothing'}"
 
 
 class _Told:
-    """Values of a report for the templates beyond its fields."""
+    """Further values of a report for the templates."""
 
     def __init__(self, report: Mapping[str, Any]) -> None:
         self._report = report
@@ -142,7 +142,7 @@ class _Told:
         }
 
     def fusion_counts(self) -> dict[str, int]:
-        """Pictures by split; reports of older versions count none."""
+        """Number of pictures by split; absent in reports of older versions."""
         fusion = self._report["fusion"]
         return {
             split: max((int(each.get("frames") or 1) for each in fusion[split].values()), default=0)
@@ -177,7 +177,7 @@ class _Told:
         ]
 
     def class_rows(self, columns: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-        """Name and IoU in each column of the classes that have some."""
+        """Name and IoU in each column, of the classes that have one."""
         found = [column["per_class"] for column in columns]
         rows = [(name, [each.get(name) for each in found]) for name in first_seen(found)]
         return [
@@ -206,7 +206,7 @@ class _Told:
     def columns(
         self, table: Mapping[str, Any], names: Sequence[str] = (), endswith: str = ""
     ) -> list[Line]:
-        """Wanted columns of a table against its first one; constant ones are left out."""
+        """Selected columns of a table over its first one; constant ones are left out."""
         lines = [
             Line(
                 _words(name), [(row[0], row[index]) for row in table["rows"] if row[0] is not None]

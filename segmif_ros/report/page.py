@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders the templates: one environment that escapes everything, and pages that need no network.
+"""Renders the templates as self-contained pages; all values are escaped.
 
-A topic name, a file name or an error text of a bag can hold anything: whatever is not markup of the
-templates or of `svg_plots` is escaped. The pages carry a content security policy that names their
-one script and their style by hashes, so nothing that stands in a bag can run or fetch anything.
+Topic names, file names and error texts of a bag are untrusted: everything except markup of the
+templates and of `svg_plots` is escaped. The pages have a content security policy with hashes of
+their one script and their style, so no content of a bag can execute or load anything.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from segmif_ros.report.svg_plots import bars, confusion_plot, line_plot, reliabi
 from segmif_ros.view.page import asset, content_hash
 
 ABSENT = "–"
-"""Stands for a number that was not measured."""
+"""Displayed for a number that was not measured."""
 
 STAGES = {"read": "reading and converting", **RUN_STAGES}
-"""Stages of a pair as people read them."""
+"""Displayed names of the stages of a pair."""
 
 
 def rendered(template: str, *, script: bool = False, **values: Any) -> Markup:
@@ -34,8 +34,8 @@ def rendered(template: str, *, script: bool = False, **values: Any) -> Markup:
 
     Args:
         template: its name without suffix.
-        script: of a whole page: put in the viewer's script.
-        values: what it shows.
+        script: include the viewer's script.
+        values: for the template.
     """
     style = asset("viewer.css") + asset("report.css")
     code = asset("viewer.js") if script else ""
@@ -50,7 +50,7 @@ def rendered(template: str, *, script: bool = False, **values: Any) -> Markup:
 
 
 def number(value: object, digits: int = 3) -> str:
-    """Return a number for people; None is a number that was not measured."""
+    """Return a number as text; None was not measured."""
     if value is None:
         return ABSENT
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -66,7 +66,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def first_seen(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return all keys in the order of their first appearance."""
+    """Return all keys in the order of first occurrence."""
     return list(dict.fromkeys(str(key) for mapping in mappings for key in mapping))
 
 

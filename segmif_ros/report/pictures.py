@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures that an evaluation kept: for the viewer, and for the viewer inside report.html."""
+"""The stored pictures of an evaluation, for the viewer and for report.html."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class ReportPictures:
         return picture_frame(self._folder, index, self._entries[index])
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing; no file is open."""
 
 
 def classes_of(report: Mapping[str, Any]) -> tuple[LabelClass, ...]:
-    """Return the model's classes as a report names them."""
+    """Return the model's classes from a report."""
     return tuple(
         LabelClass(c["id"], c["name"], tuple(c["color"])) for c in report["model"]["classes"]
     )
@@ -76,7 +76,7 @@ def picture_frame(folder: Path, index: int, entry: Mapping[str, Any]) -> ViewFra
     """Read the files of one entry of `pictures`.
 
     Raises:
-        ViewError: a file is missing, too large to be one, or lies outside the report.
+        ViewError: a file is missing, too large, or outside the report.
     """
     found = {name: _picture(folder, entry[name]) for name in NAMES}
     score = entry["score"]

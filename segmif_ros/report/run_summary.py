@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the chain delivered, for JSON and people: counts, drops by reason, latency."""
+"""Summary of a run through the node as JSON and text: counts, drops by reason, latency."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class RunReport:
     """The figures of one run.
 
     Attributes:
-        source: what was played, with its settings.
-        model: what executed, as the node describes it.
+        source: the played source, with its settings.
+        model: model and engine, as the node reports them.
         pairs_in: pairs of camera frames that the source sent.
         pairs_out: fused images that arrived at a subscriber in another process.
         received: frames that reached the node, by camera.
@@ -110,7 +110,7 @@ class RunReport:
 
     @property
     def too_fast(self) -> bool:
-        """Return whether a lower rate would have helped."""
+        """Return whether pairs were lost for lack of processing time."""
         return self.dropped.get(OVERTAKEN, 0) > (1 - REQUIRED_SHARE) * self.pairs_in
 
     def to_json(self, *, created: str) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class RunReport:
             (label, f"{row.p50:.1f}", f"{row.p95:.1f}", f"{row.p99:.1f}", str(row.count))
             for label, row in stages
         ]
-        # Stamps of another clock make latencies of many digits.
+        # Stamps of another clock cause latencies with many digits.
         widths = [max(7, *(len(row[column]) for row in rows)) for column in range(1, 5)]
         lines.append("")
         lines += [
@@ -182,7 +182,7 @@ def summarize_run(
 
     Args:
         diagnostics: newest values of each concern of the node.
-        source: what was played.
+        source: the played source.
         pairs_in: pairs that the source sent.
         counts: images that the recorder received, by name.
         ages_ms: arrival minus stamp, by output.
@@ -194,7 +194,7 @@ def summarize_run(
     pairing, engine = diagnostics.get("pairing", {}), diagnostics.get("engine", {})
     received = {name: _whole(diagnostics, name, "received") for name in ("rgb", "thermal")}
     refused = {name: _whole(diagnostics, name, "refused") for name in received}
-    # Compressed, and replaced by a newer one before it was decoded: there is nothing wrong with it.
+    # Compressed, and replaced by a newer one before it was decoded: not an error.
     busy = {name: _whole(diagnostics, name, "refused.busy") for name in received}
     paired, published = _count(pairing, "pairs"), _count(engine, "published")
     out = counts.get("fused", 0)
@@ -238,7 +238,7 @@ def summary(values: Iterable[float]) -> Latency:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the run ran on."""
+    """Describe the machine."""
     return {
         "system": platform.platform(),
         "processor": _cpuinfo("model name") or platform.processor() or "unknown",
@@ -249,7 +249,7 @@ def machine() -> dict[str, Any]:
 
 
 def report_head(partial: str | None) -> dict[str, Any]:
-    """Return what every report begins with; `partial` says why it ended early, if it did."""
+    """Return the common first fields of reports; `partial`: why it ended early, if it did."""
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -261,7 +261,7 @@ def report_head(partial: str | None) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that took part; packages that are absent are left out."""
+    """Return the versions of all packages in use; missing packages are left out."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

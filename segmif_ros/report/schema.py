@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of an evaluation: its fields and their one check; JSON, page and text follow them."""
+"""The fields of an evaluation report and their validation, shared by JSON, page and text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segmif_ros.evaluation.state import Status
 
 SCHEMA = "segmif.drive"
 VERSION = 1
-"""Counts up when a key changes its meaning or goes away; new keys may come without."""
+"""Version; increases when a key changes its meaning or is removed, not for new keys."""
 
 _LARGEST = 1e15
 
@@ -64,7 +64,7 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """What a data set is; None in the report of a drive. `columns` and `rows` hold each pair."""
+    """The data set; None in the report of a drive. `columns` and `rows` list the pairs."""
 
     kind: str
     name: str
@@ -80,7 +80,7 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The bundle and what executed it."""
+    """The bundle and the engine."""
 
     name: str = "model"
     sha256: str = ""
@@ -162,7 +162,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What became of images and pairs."""
+    """Counts of images and pairs."""
 
     received: dict[str, Count] = field(default_factory=dict)
     paired: Count = 0
@@ -173,7 +173,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """How the stamps of each camera of one bag lie; the figures by camera."""
+    """Timing of the stamps of one bag, by camera."""
 
     intervals: dict[str, dict[str, Number]] = field(default_factory=dict)
     clock_jumps: Count = 0
@@ -189,7 +189,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentFacts:
-    """How thermal lies on RGB: rows of seconds, right, down (pixels), and whether it is certain."""
+    """Shift of thermal on RGB: rows of seconds, right, down (pixels), and whether conclusive."""
 
     series: list[tuple[Number, Number, Number, bool]]
     median_px: Number = None
@@ -214,7 +214,7 @@ class MaskScores:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolFacts:
-    """How a protocol counts."""
+    """A scoring protocol."""
 
     counted: list[Count] = field(default_factory=list)
     ignored: list[Count] = field(default_factory=list)
@@ -282,7 +282,7 @@ Metrics: TypeAlias = dict[str, dict[str, Number]]
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """Fusion metrics by split, measured on every so many pairs."""
+    """Fusion metrics by split, and the interval of measurements."""
 
     all: Metrics = field(default_factory=dict)
     day: Metrics = field(default_factory=dict)
@@ -292,7 +292,7 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class Steadiness:
-    """Flicker in grey levels by image, fused over the worse input, and classes that come back."""
+    """Flicker in grey levels by image, ratio to the worse input, and class flicker."""
 
     visible: Number = None
     thermal: Number = None
@@ -367,4 +367,4 @@ def _with_names_of_today(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 EARLIER = {"hit": "box_recall", "inside": "box_precision"}
-"""Names that figures had, and that thresholds may still have."""
+"""Former names of figures, which thresholds may still use."""

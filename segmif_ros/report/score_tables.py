@@ -11,7 +11,7 @@ from segmif_ros.metrics.tally import ROWS, WHOLE, row_order, split_order
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Return the figures that people look for first."""
+    """Return the main figures."""
     lines = [*_sources(report), *_pairs(report), *_rates(report)]
     lines += segmentation_lines(report["segmentation"])
     lines += box_lines(report["boxes"], report["model"]["classes"])
@@ -187,7 +187,7 @@ def fusion_lines(fusion: Mapping[str, Any]) -> list[str]:
 
 
 def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
-    """Return every threshold with what it was compared with; nothing without thresholds."""
+    """Return every threshold with the measured value; empty without thresholds."""
     if not verdict["checks"]:
         return []
     lines = [""]
@@ -198,7 +198,7 @@ def verdict_lines(verdict: Mapping[str, Any]) -> list[str]:
 
 
 def cell(value: float | None) -> str:
-    """Return a number as it stands in a table."""
+    """Return a number formatted for a table."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of bags become one report."""
+"""Combines the results of bags into one report."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from segmif_ros.report.run_summary import report_head
 from segmif_ros.report.verdict import Requirement, verdict
 
 SKIPPED = "skipped bags"
-"""Name of the check that there were none."""
+"""Name of the check for skipped bags."""
 
 _PLACES = ("model", "labels", "boxes", "calibration", "write_bag")
 """Settings that are paths."""
 
 _PROBLEMS = 20
-"""Kinds of trouble with labels that are listed; every one may be about another file."""
+"""Largest number of listed label problems; each may concern another file."""
 
 _OWN_PICTURE = re.compile(rf"\d{{3,}}_({'|'.join(PairImages._fields)})\.(jpg|png)")
 _SERIES = ("t_s", "source", "engine_ms", "pair_ms", "stamp_ns")
@@ -131,7 +131,7 @@ def _boxes(total: DriveScores, settings: DriveSettings, bundle: Bundle) -> dict[
 
 
 def remove_pictures(folder: Path) -> None:
-    """Remove the pictures of an earlier report; whatever else lies beside them stays."""
+    """Remove the pictures of an earlier report; other files are kept."""
     for picture in (folder / PICTURES).glob("*"):
         if _OWN_PICTURE.fullmatch(picture.name):
             picture.unlink()
@@ -199,7 +199,7 @@ def _source(result: BagResult, settings: DriveSettings) -> dict[str, Any]:
 
 
 def _without_places(text: str, bags: Iterable[str], settings: DriveSettings) -> str:
-    """Return a text of an error with the names of files instead of where they lie here."""
+    """Return an error text with file names instead of local paths."""
     places = [getattr(settings, name) for name in _PLACES]
     places += [place for bag in bags for place in (bag, str(Path(bag).resolve()))]
     for place in sorted((p for p in places if p and Path(p).is_absolute()), key=len, reverse=True):
@@ -225,7 +225,7 @@ def model_facts(
 
 
 def _shown(settings: DriveSettings) -> dict[str, Any]:
-    """Return the settings without places on this machine: a report is shown to others."""
+    """Return the settings without local paths, because reports are shared."""
     shown = settings.to_json()
     for name in _PLACES:
         if shown[name] is not None:
@@ -305,7 +305,7 @@ def _segmentation(
 def _problems(
     total: DriveScores, settings: DriveSettings, results: Sequence[BagResult]
 ) -> dict[str, int]:
-    """Return the most frequent kinds of trouble with labels, the rest as one."""
+    """Return the most frequent label problems, the rest as one."""
     bags = [result.path for result in results]
     ranked = sorted(total.label_problems.items(), key=lambda each: (-each[1], each[0]))
     found = {_without_places(text, bags, settings): n for text, n in ranked[:_PROBLEMS]}

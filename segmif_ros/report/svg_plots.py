@@ -23,14 +23,14 @@ _BAR = 18
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a plot: what the legend calls it, and its points in order; y None is a gap."""
+    """One line of a plot: legend, and points in order; y None is a gap."""
 
     name: str
     points: Sequence[Point]
 
 
 def element(tag: str, *content: object, **attributes: object) -> Markup:
-    """Return one element; whatever is no markup is escaped.
+    """Return one element; content other than markup is escaped.
 
     Args:
         tag: its name.
@@ -48,14 +48,14 @@ def element(tag: str, *content: object, **attributes: object) -> Markup:
 
 
 def joined(parts: Iterable[object]) -> Markup:
-    """Return parts one after the other."""
+    """Concatenate parts."""
     return Markup("").join(escape(part) for part in parts)
 
 
 def line_plot(title: str, unit: str, lines: Sequence[Line], x_unit: str = "s") -> Markup:
     """Draw up to four lines over a common x axis; empty if no line has a point.
 
-    A line is broken where y is None and where x goes back (the next bag begins there).
+    A line is interrupted where y is None and where x decreases (start of the next bag).
     """
     known = [(x, y) for line in lines for x, y in line.points if y is not None]
     if not known:
@@ -125,7 +125,7 @@ def bars(title: str, counts: Mapping[str, float], unit: str) -> Markup:
 
 
 def confusion_plot(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> Markup:
-    """Draw a confusion matrix, shaded by the share of each true class; rows without truth go.
+    """Draw a confusion matrix, shaded by the share of each true class, without empty rows.
 
     Args:
         names: class names, rows and columns alike.

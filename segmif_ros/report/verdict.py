@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thresholds of a drive evaluation: required against measured."""
+"""Compares thresholds of a drive evaluation with the measured values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REQUIREMENT = re.compile(r"^\s*(?P<path>[^<>=]+?)\s*(?P<how>>=|<=|==|>|<)\s*(?P
 
 
 class RequirementError(ValueError):
-    """A threshold that cannot be read; the message shows how it is written."""
+    """A malformed threshold; the message shows the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Requirement:
     """One threshold.
 
     Attributes:
-        name: for people.
+        name: displayed name.
         path: keys of the report with dots between them; a number counts entries of a list.
         how: ">=", "<=", ">", "<" or "==".
         limit: what the number is compared with.
@@ -108,7 +108,7 @@ def figure(report: Mapping[str, Any], path: str) -> float | int | None:
 
 
 def verdict(report: Mapping[str, Any], requirements: Sequence[Requirement]) -> dict[str, Any]:
-    """Check all thresholds; without any nothing is passed and nothing failed."""
+    """Check all thresholds; `passed` is None without thresholds."""
     checks = [each.check(report) for each in requirements]
     passed = all(check["passed"] for check in checks) if checks else None
     return {"passed": passed, "checks": checks}

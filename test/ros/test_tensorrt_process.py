@@ -74,7 +74,7 @@ def test_without_a_gpu_tensorrt_is_refused_and_auto_goes_on(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     node = run(engine="auto", engine_threads=1)
     node.wait_for_text("active: listening")
-    assert "'auto' passes over tensorrt, tries the next: engine 'tensorrt' needs" in node.text()
+    assert "'auto' skips tensorrt and tries the next: engine 'tensorrt' needs" in node.text()
     classes, _ = over_dds(ros_domain)
     assert classes == {1, 8}
     assert node.stop()[0] == 0

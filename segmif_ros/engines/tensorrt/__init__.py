@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT: from an ONNX file to an engine that is built, checked, kept and run."""
+"""Builds, checks, stores and runs TensorRT engines."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that are built before a vehicle has seen its GPU, with TensorRT for RTX and no driver."""
+"""Builds engines in advance for other machines with TensorRT for RTX, without GPU and driver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segmif_ros.engines.tensorrt.api import has_weak_types, import_rtx, version
 from segmif_ros.engines.tensorrt.build import Built, Recipe, build, recipes
 
 FOLDER = "engines"
-"""Folder in a bundle with engines that were built ahead."""
+"""Folder of a bundle with engines built in advance."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,19 +28,19 @@ def build_ahead(
     *,
     on_progress: Callable[[str], None] = _LOG.info,
 ) -> tuple[Path, Built, Recipe]:
-    """Build an engine for GPUs that need not be in this machine and keep it where a node looks.
+    """Build an engine for GPUs of other machines and store it where the node searches.
 
-    That is beside the model, or in the cache where the bundle's folder cannot be written. The
+    This is beside the model, or in the cache if the bundle's folder is not writable. The
     accuracy gate runs at the first start on the GPU.
 
     Args:
         bundle: a verified bundle.
-        options: precision and what the builder may use; `cache` instead of the bundle's folder.
+        options: precision and limits of the builder; `cache` instead of the bundle's folder.
         target: one of `build.TARGETS`.
         on_progress: called with the state.
 
     Returns:
-        Path of the engine, what is known of its build, and how it was built.
+        Path of the engine, facts about its build, and the recipe.
 
     Raises:
         EngineError: TensorRT for RTX is not installed, or refuses the model.
@@ -80,7 +80,7 @@ def build_ahead(
 
 
 def ahead_key(trt: Any, recipe: Recipe, target: str, capability: str) -> EngineKey:
-    """Return what an engine that was built ahead depends on, which is no GPU but a group of them.
+    """Return the key of an engine built in advance, which has a group of GPUs.
 
     Args:
         trt: the module `tensorrt_rtx`.
@@ -107,7 +107,7 @@ def shapes_of(bundle: Bundle) -> dict[str, tuple[int, ...]]:
 
 
 def compile_report(bundle: Bundle, precision: str) -> str:
-    """Return in one line whether TensorRT for RTX compiles a file of a bundle, and into what.
+    """Return in one line whether TensorRT for RTX compiles a file of a bundle, with the result.
 
     Args:
         bundle: a verified bundle.

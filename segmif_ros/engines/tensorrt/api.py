@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between the versions and flavours of TensorRT, and its log.
+"""Differences between versions and flavours of TensorRT, and its log.
 
 There are two flavours with one API: `tensorrt` (JetPack, data centres) and `tensorrt_rtx`
 (desktops and laptops), which also builds engines where there is no GPU. Both and their versions are
@@ -24,13 +24,13 @@ _KEPT = 3
 _PRODUCT = re.compile(
     r"^Name: [^\n]*?, LayerType: (?:correlation|gemm), Inputs: \[[^\n]*?Datatype: (\w+)", re.M
 )
-"""A convolution or matrix product in what TensorRT for RTX logs of an engine, and its input."""
+"""A convolution or matrix product in the log of TensorRT for RTX, with its input type."""
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
 _EXPLICIT_BATCH_BELOW = 10
 
 
 def import_tensorrt() -> Any:
-    """Return the module `tensorrt`, or `tensorrt_rtx` where that is not there; safe without a GPU.
+    """Return the module `tensorrt`, else `tensorrt_rtx`; safe without a GPU.
 
     Raises:
         EngineError: neither is installed, or its libraries do not load.
@@ -82,13 +82,13 @@ def version(trt: Any) -> str:
 def builds_ahead(trt: Any) -> bool:
     """Whether engines can be built for GPUs that are not in this machine, and without a driver.
 
-    Such a TensorRT compiles kernels on the GPU itself, when an engine is opened.
+    Such a TensorRT compiles kernels when an engine is opened on the GPU.
     """
     return hasattr(trt, "ComputeCapability")
 
 
 def has_weak_types(trt: Any) -> bool:
-    """Whether precision can be left to the builder, by flags and by layer (8.6 and 10.x)."""
+    """Whether the builder can choose precisions, by flags and by layer (8.6 and 10.x)."""
     return hasattr(trt.BuilderFlag, "FP16")
 
 
@@ -97,7 +97,7 @@ def network_flags(trt: Any, *, strong: bool) -> int:
 
     Args:
         trt: the module.
-        strong: take every precision from the file; versions that cannot do otherwise need no flag.
+        strong: use the precisions of the file; versions that always do so need no flag.
     """
     names = trt.NetworkDefinitionCreationFlag
     flags = 0
@@ -130,9 +130,9 @@ def device_memory(engine: Any) -> int:
 
 @cache
 def log_of(trt: Any) -> Any:
-    """Return the one log of the process, a `trt.ILogger`: all objects of TensorRT share it.
+    """Return the log of the process, a `trt.ILogger`, which all objects of TensorRT share.
 
-    Its `last_errors()` are what TensorRT says instead of raising an exception.
+    `last_errors()` returns errors, for which TensorRT raises no exceptions.
     """
     severity = trt.ILogger.Severity
     levels = {
@@ -143,7 +143,7 @@ def log_of(trt: Any) -> Any:
     }
 
     class Log(trt.ILogger):  # type: ignore[misc]
-        """Hands TensorRT's messages to Python's logging, below the level TensorRT gives them."""
+        """Passes TensorRT's messages to Python's logging at a lower level."""
 
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -167,14 +167,14 @@ def log_of(trt: Any) -> Any:
             return said
 
         def forget(self) -> None:
-            """Clear older errors: they are not the cause of later ones."""
+            """Clear older errors, which do not concern later calls."""
             self._errors.clear()
             self._layers = ""
 
         def products(self) -> dict[str, int]:
-            """Return how many convolutions and matrix products of the engine built last take what.
+            """Return the numbers of convolutions and matrix products of the last engine by type.
 
-            By what is multiplied, "int8", "float16" or "float32"; empty where TensorRT did not say.
+            By input type, "int8", "float16" or "float32"; empty if TensorRT did not log it.
             """
             found = _PRODUCT.findall(self._layers)
             return dict(Counter(_DTYPES.get(each.upper(), each.lower()) for each in found))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GPU as the engine needs it: one context, one stream, memory on both sides, copies, events.
+"""GPU resources of the engine: one context, one stream, memory, copies, events.
 
-pycuda on the primary context, the one that TensorRT's runtime and PyTorch use as well. pycuda keeps
+pycuda uses the primary context, like TensorRT's runtime and PyTorch. pycuda keeps
 a stack of contexts for each thread and ends the process when a thread ends with one on it, so a
 context is only current inside `with gpu.current():`.
 """
@@ -32,7 +32,7 @@ class DeviceTensor:
     Attributes:
         host: the array.
         address: address for the GPU.
-        memory: GPU memory that belongs to it; None where the GPU reads and writes `host` itself.
+        memory: its GPU memory; None if the GPU reads and writes `host` directly.
     """
 
     host: NDArray[Any]
@@ -41,7 +41,7 @@ class DeviceTensor:
 
 
 def import_pycuda() -> Any:
-    """Return the module `pycuda.driver`; it cannot be imported without a driver.
+    """Return the module `pycuda.driver`; its import needs a driver.
 
     Raises:
         EngineError: it is not installed, or does not fit the driver.
@@ -60,8 +60,8 @@ def import_pycuda() -> Any:
 def keep_primary_context() -> None:
     """Hold the primary context until the process ends, independent of engines.
 
-    TensorRT keeps state in it that outlives every engine. If the last engine destroyed the context,
-    the next one, after `cleanup` and `configure` of the node, would find that state without it.
+    TensorRT keeps state in it beyond the lifetime of an engine. If the last engine destroyed the
+    context, the next one, after `cleanup` and `configure`, would use that state without a context.
 
     Raises:
         DriverError: the driver refuses.
@@ -73,10 +73,10 @@ class Gpu0:
     """The primary context of the first GPU, with one stream."""
 
     def __init__(self, *, integrated: bool) -> None:
-        """Take the context.
+        """Retain the context.
 
         Args:
-            integrated: the GPU shares the CPU's memory: nothing is copied then.
+            integrated: the GPU shares the CPU's memory, so nothing is copied.
 
         Raises:
             EngineError: pycuda is not installed, or the driver refuses.
@@ -106,7 +106,7 @@ class Gpu0:
 
     @property
     def error(self) -> type[Exception]:
-        """What pycuda raises when CUDA fails."""
+        """Exceptions of pycuda for CUDA errors."""
         return self._drv.Error  # type: ignore[no-any-return]
 
     @property
@@ -119,7 +119,7 @@ class Gpu0:
         """Make the context current on this thread for a while.
 
         Raises:
-            EngineError: CUDA failed meanwhile.
+            EngineError: CUDA failed in the block.
         """
         if self._context is None:
             raise EngineError("engine 'tensorrt' is closed; open it again")
@@ -148,12 +148,12 @@ class Gpu0:
         return DeviceTensor(host, int(memory), memory)
 
     def upload(self, tensor: DeviceTensor) -> None:
-        """Put a copy to the GPU on the stream, if one is needed; does not wait."""
+        """Enqueue a copy to the GPU, if needed; does not wait."""
         if tensor.memory is not None:
             self._drv.memcpy_htod_async(tensor.memory, tensor.host, self._stream)
 
     def download(self, tensor: DeviceTensor) -> None:
-        """Put a copy from the GPU on the stream, if one is needed; does not wait."""
+        """Enqueue a copy from the GPU, if needed; does not wait."""
         if tensor.memory is not None:
             self._drv.memcpy_dtoh_async(tensor.host, tensor.memory, self._stream)
 
@@ -171,7 +171,7 @@ class Gpu0:
         self._stream.synchronize()
 
     def close(self) -> None:
-        """Give back stream and context, after everything else on them. Safe to call twice.
+        """Release stream and context after their last use. Safe to call twice.
 
         Raises:
             DriverError, EngineError: the driver refuses.
@@ -184,33 +184,31 @@ class Gpu0:
         except self._drv.Error as err:
             raise EngineError(f"CUDA failed: {one_line(err)}") from err
         self._stream = None
-        # Not left to the garbage collector: there pycuda takes the primary context for one of its
-        # own and destroys it under all other users. `detach` takes it off pycuda's stack, but not
-        # off the driver's.
+        # Not by the garbage collector: pycuda would destroy the primary context although others
+        # use it. `detach` removes it from pycuda's stack, but not from the driver's.
         context.detach()
         check(load_driver(), "cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
 
-# pycuda binds no call for this, so the driver's own functions are used on the handle of its
-# stream.
+# pycuda has no binding for this, so the driver's functions are called with its stream's handle.
 _THREAD_LOCAL = 1
-"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate meanwhile."""
+"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate during the capture."""
 
 
 class CudaGraph:
     """A recorded graph. The context it was recorded in must be current in every call."""
 
     def __init__(self, cuda: Any, stream: int, enqueue: Callable[[], None]) -> None:
-        """Record what `enqueue` puts on the stream; nothing of it runs yet.
+        """Record the work of `enqueue` without running it.
 
         Args:
             cuda: the driver's library, see `driver.load_driver`.
             stream: handle of a stream that is not the default one.
-            enqueue: puts work on that stream: no allocation, no waiting.
+            enqueue: enqueues work on that stream, without allocating or waiting.
 
         Raises:
             DriverError: the driver cannot record it.
-            Exception: what `enqueue` raises; the stream is then usable as before.
+            Exception: of `enqueue`; the stream remains usable.
         """
         self._cuda = cuda
         self._stream = ctypes.c_void_p(stream)
@@ -220,7 +218,7 @@ class CudaGraph:
         try:
             enqueue()
         except BaseException:
-            # A capture must end, whatever happened in it; what went wrong first is what counts.
+            # A capture must always end; the first error is raised.
             cuda.cuStreamEndCapture(self._stream, ctypes.byref(graph))
             if graph.value:
                 cuda.cuGraphDestroy(graph)
@@ -235,7 +233,7 @@ class CudaGraph:
             check(cuda, "cuGraphDestroy", graph)
 
     def launch(self) -> None:
-        """Put the recorded work on the stream; does not wait for it.
+        """Enqueue the recorded work; does not wait for it.
 
         Raises:
             DriverError: the driver refuses.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An ONNX file becomes a TensorRT engine.
+"""Builds a TensorRT engine from an ONNX file.
 
-Precision comes from the file (docs/precision.md). Where TensorRT can also be controlled by flags
-and by layer, that is used for two things: to keep what the file says in 8.6, and to build
-once more with half precision in convolutions only. TensorRT for RTX builds for groups of GPUs, on
-any machine.
+The file defines the precision (docs/precision.md). In versions with control by flags and by layer
+these enforce the precisions of the file in 8.6, and permit a second build with half precision in
+convolutions only. TensorRT for RTX builds for groups of GPUs, on any machine.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ TARGETS = {
     "turing": (75,),
     "current": (),
 }
-"""GPUs that an engine can be built ahead for -> compute capabilities times ten; "current" is what
-this machine has."""
+"""Targets of builds in advance -> compute capabilities times ten; "current" is the GPU of this
+machine."""
 
 _MIB = 1 << 20
 _LOOK_S = 0.2
@@ -48,7 +47,7 @@ def covers(target: str, capability: tuple[int, int]) -> bool:
 
 
 def target_for(capability: tuple[int, int]) -> str:
-    """Return what to build for on a machine with this GPU."""
+    """Return the target for this GPU."""
     return next((each for each in ("ampere+", "turing") if covers(each, capability)), "current")
 
 
@@ -58,10 +57,10 @@ class Recipe:
 
     Attributes:
         precision: "fp32", "fp16" or "int8".
-        bundle: the bundle, with the ONNX file to take as its model.
-        convolutions_only: half precision in convolutions, everything else in fp32: attention,
-            softmax, normalisation and the decision between classes with it.
-        tf32: let products of fp32 use TensorFloat-32, where the GPU has it.
+        bundle: the bundle, with the ONNX file to build as its model.
+        convolutions_only: half precision in convolutions, fp32 everywhere else, including
+            attention, softmax, normalisation and the class decision.
+        tf32: permit TensorFloat-32 in products of fp32, if the GPU supports it.
     """
 
     precision: str
@@ -71,7 +70,7 @@ class Recipe:
 
     @property
     def label(self) -> str:
-        """Precision in words."""
+        """Precision as text."""
         if self.convolutions_only:
             return f"{self.precision} in convolutions, else fp32"
         if self.precision == "fp32":
@@ -79,20 +78,20 @@ class Recipe:
         return self.precision
 
     def options(self) -> dict[str, Any]:
-        """Return what the engine depends on besides the model."""
+        """Return the key parts of the recipe besides the model."""
         return {"convolutions_only": self.convolutions_only, "tf32": self.tf32}
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An engine, and what is known of its build.
+    """An engine with facts about its build.
 
     Attributes:
         plan: the engine.
-        seconds: the build took.
-        timing: what it measured, for the next build on this GPU.
-        products: convolutions and matrix products by what they multiply: "int8", "float16" ...;
-            empty where this TensorRT does not say.
+        seconds: duration of the build.
+        timing: timing cache, for the next build on this GPU.
+        products: number of convolutions and matrix products by input type: "int8", "float16" ...;
+            empty if this TensorRT does not log it.
     """
 
     plan: bytes
@@ -101,7 +100,7 @@ class Built:
     products: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """Return size, time and what is computed in which precision, in one line."""
+        """Return size, time and products by precision in one line."""
         text = f"{len(self.plan) / 1e6:.1f} MB in {self.seconds:.1f} s"
         if self.products:
             parts = ", ".join(f"{n} in {kind}" for kind, n in sorted(self.products.items()))
@@ -164,8 +163,8 @@ def build(
 
     Args:
         trt: the module `tensorrt`, or `tensorrt_rtx`, which needs no driver.
-        recipe: what to build.
-        options: what the builder may use.
+        recipe: of the build.
+        options: limits of the builder.
         target: one of `TARGETS` for TensorRT for RTX; others build for the GPU of this machine.
         timing: `Built.timing` of an earlier build on this GPU with this version.
         on_progress: called every few seconds with the state.
@@ -178,7 +177,7 @@ def build(
     try:
         builder = trt.Builder(log)
     except TypeError as err:
-        # pybind's words for a factory that returned nothing.
+        # pybind's error for a factory that returned None.
         raise EngineError(f"TensorRT makes no builder: {log.last_errors()}") from err
     network = _parsed(trt, builder, recipe, log)
     config = _config(trt, builder, network, recipe, options, target, timing)
@@ -210,7 +209,7 @@ def _config(
     target: str,
     timing: bytes,
 ) -> Any:
-    """Return the settings of the builder, in the form that this TensorRT takes."""
+    """Return the configuration of the builder for this TensorRT."""
     log = log_of(trt)
     config = builder.create_builder_config()
     if config is None:
@@ -224,7 +223,7 @@ def _config(
     _set_weak_precision(trt, network, config, recipe)
     if builds_ahead(trt):
         _set_target(trt, config, target or "ampere+", log)
-        # A timing cache would make it look for a GPU.
+        # A timing cache would require a GPU.
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     else:
         _give_timing(config, timing, log)
@@ -232,7 +231,7 @@ def _config(
 
 
 def _set_target(trt: Any, config: Any, target: str, log: Any) -> None:
-    """Set which GPUs the engine is for."""
+    """Set the target GPUs of the engine."""
     names = [f"SM{number}" for number in TARGETS[target]] or ["CURRENT"]
     members = [getattr(trt.ComputeCapability, name, None) for name in names]
     known = [each for each in members if each is not None]
@@ -242,7 +241,7 @@ def _set_target(trt: Any, config: Any, target: str, log: Any) -> None:
 
 
 def _interruptible(task: Callable[[], Any], cancel: Callable[[], None]) -> Any:
-    """Run a task on a thread of its own: Ctrl-C would otherwise interrupt a call of TensorRT."""
+    """Run a task on a separate thread, so that Ctrl-C does not interrupt a call of TensorRT."""
     with ThreadPoolExecutor(1, thread_name_prefix="segmif-build") as pool:
         try:
             running = pool.submit(task)
@@ -255,7 +254,7 @@ def _interruptible(task: Callable[[], Any], cancel: Callable[[], None]) -> Any:
 
 
 def _parsed(trt: Any, builder: Any, recipe: Recipe, log: Any) -> Any:
-    """Return the network of a file whose digest is still the bundle's, with its inputs checked."""
+    """Return the network of a file after a check of its digest and inputs."""
     path = recipe.bundle.model_path
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != recipe.bundle.manifest.sha256:
@@ -296,12 +295,12 @@ def _reason(error: Any) -> str:
 
 
 def _is_strong(recipe: Recipe) -> bool:
-    """Whether the file alone says the precision; a file in fp32 needs no such rule."""
+    """Whether the file must define the precision; not needed for fp32."""
     return recipe.precision != "fp32" and not recipe.convolutions_only
 
 
 def _set_weak_precision(trt: Any, network: Any, config: Any, recipe: Recipe) -> None:
-    """Set the precision by flags and layers, where the network was not made strongly typed."""
+    """Set the precision by flags and layers, if the network is not strongly typed."""
     if not has_weak_types(trt):
         return
     typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
@@ -309,13 +308,13 @@ def _set_weak_precision(trt: Any, network: Any, config: Any, recipe: Recipe) -> 
         return
     flags = trt.BuilderFlag
     if recipe.precision == "int8":
-        # The file's Q/DQ nodes say where; a held layer around them would not run in int8.
+        # The file's Q/DQ nodes define int8; a fixed layer around them would not run in int8.
         config.set_flag(flags.INT8)
         return
     config.set_flag(flags.FP16)
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
     kinds = trt.LayerType
-    # They compute nothing, and shapes and constants have no precision to choose.
+    # They compute nothing; shapes and constants have no selectable precision.
     idle = {kinds.CONSTANT, kinds.SHAPE, kinds.CAST, kinds.IDENTITY}
     half = {kinds.CONVOLUTION} if recipe.convolutions_only else set()
     for layer in _layers(network):
@@ -334,7 +333,7 @@ def _layers(network: Any) -> Iterator[Any]:
 
 
 def _give_timing(config: Any, timing: bytes, log: Any) -> None:
-    """Start from what earlier builds measured; a cache that does not fit is left aside."""
+    """Set the timing cache of earlier builds; a mismatched one is ignored."""
     for content in (timing, b""):
         cache = config.create_timing_cache(content)
         if cache is not None and config.set_timing_cache(cache, False):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a bundle to a TensorRT engine that may be used: found, or built and checked.
+"""Opens a bundle with TensorRT: finds an accepted engine, or builds and checks one.
 
 The driver is queried first, then the cache, then engines built ahead on a machine
-without this GPU. What no GPU has run yet passes the accuracy gate before its first use; the
-verdict is stored with the engine, a refusal as well.
+without this GPU. A new engine must pass the accuracy gate before its first use; the verdict is
+stored with the engine, also a refusal.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ def open_tensorrt(
     on_warning: Listener = _LOG.warning,
     on_progress: Listener = _LOG.info,
 ) -> TensorRtEngine:
-    """Open a bundle with TensorRT; takes minutes where the engine has to be built.
+    """Open a bundle with TensorRT; takes minutes if the engine has to be built.
 
     Args:
         bundle: a verified bundle.
-        options: how, None for the defaults.
-        on_warning: called when a way to build was refused and the next is tried.
+        options: None for the defaults.
+        on_warning: called when a recipe was refused and the next is tried.
         on_progress: called with the state, every few seconds while an engine is built.
 
     Raises:
         EngineError: no GPU, TensorRT or pycuda not installed, the model or the cache cannot be
-            used, or the accuracy gate refused every way to build.
+            used, or the accuracy gate refused every recipe.
         BundleError: the bundle has no file of this precision.
     """
     options = options or EngineOptions()
@@ -72,7 +72,7 @@ def open_tensorrt(
     except DriverError as err:
         raise EngineError(f"engine 'tensorrt' needs an NVIDIA GPU: {err}") from err
     trt = import_tensorrt()
-    import_pycuda()  # what is missing is reported before a build, not after it
+    import_pycuda()  # report missing packages before a build
     opener = _Opener(bundle, options, driver, trt, on_progress)
     refusals = []
     for recipe in recipes(bundle, options.precision, weak_types=has_weak_types(trt)):
@@ -128,7 +128,7 @@ class _Opener:
             if ahead is not None:
                 return ahead
         with self._cache.locked(self._model, key, on_progress=self._tell):
-            # The process that held the lock may have built it meanwhile.
+            # The process that held the lock may have built it.
             if not self._options.rebuild:
                 again = self._find(key, recipe)
                 if isinstance(again, TensorRtEngine):
@@ -150,7 +150,7 @@ class _Opener:
             return self._accepted(key, recipe, built)
 
     def _built_ahead(self, key: EngineKey, recipe: Recipe) -> TensorRtEngine | None:
-        """Return an engine that was built on another machine, once it has passed the gate here."""
+        """Return an engine built on another machine, after it has passed the gate here."""
         if not builds_ahead(self._trt):
             return None
         for folder in (self._bundle.path / FOLDER, self._cache.folder):
@@ -193,11 +193,11 @@ class _Opener:
         return engine
 
     def _accepted(self, key: EngineKey, recipe: Recipe, built: Built) -> TensorRtEngine:
-        """Return a new engine if the gate lets it pass; keep it and the verdict."""
+        """Return a new engine if it passes the gate; store it with the verdict."""
         engine = self._engine(built.plan, key, recipe)
         try:
             gate = self._checked(engine, recipe)
-            # A run that failed may be a passing fault of the machine: not stored.
+            # A failed run may be a transient fault of the machine: not stored.
             if gate.ran:
                 self._keep(engine, key, recipe, built, gate)
         except BaseException:
@@ -218,7 +218,7 @@ class _Opener:
         built: Built,
         gate: GateResult,
     ) -> None:
-        """Keep an engine that passed, or the refusal; a full disk is no reason not to drive."""
+        """Store an accepted engine or the refusal; a full disk is only reported."""
         try:
             self._cache.store(
                 self._model,
@@ -230,16 +230,16 @@ class _Opener:
                 products=dict(built.products),
             )
         except CacheError as err:
-            self._tell(f"the next start does all this again: {err}")
+            self._tell(f"the next start builds and checks it again: {err}")
             return
         if gate.passed:
             self._keep_kernels(engine, key)
 
     def _keep_kernels(self, engine: TensorRtEngine, key: EngineKey) -> None:
-        """Keep what was compiled on the GPU, so that the next start need not."""
+        """Store the kernels compiled on the GPU for the next start."""
         content = engine.kernels()
         if len(content) > LARGEST_BLOB:
-            self._tell(f"{len(content) >> 20} MiB of kernels are too many to keep for a next start")
+            self._tell(f"{len(content) >> 20} MiB of kernels exceed the cache's limit for a file")
             return
         try:
             self._cache.write(self._cache.compiled_path(self._model, key), content)
@@ -247,7 +247,7 @@ class _Opener:
             self._tell(f"the next start compiles again: {err}")
 
     def _checked(self, engine: TensorRtEngine, recipe: Recipe) -> GateResult:
-        """Run the gate; the reference takes seconds a pair on a small processor."""
+        """Run the gate; the reference takes seconds per pair on a small processor."""
         what = f"comparing the {recipe.label} engine with ONNX Runtime"
         with BuildProgress(self._tell, what) as progress:
 

@@ -15,17 +15,17 @@ EVERY_S = 4.0
 class BuildProgress:
     """Use as `with BuildProgress(...) as progress:` around the build.
 
-    Lines come from a thread of its own, and from TensorRT's calls where it makes some.
+    A separate thread and TensorRT's callbacks report the lines.
     """
 
     def __init__(
         self, on_progress: Callable[[str], None], what: str, *, every_s: float = EVERY_S
     ) -> None:
-        """Take the listener.
+        """Set the callback.
 
         Args:
             on_progress: given each line, from any thread.
-            what: what is done, the beginning of each line.
+            what: prefix of each line.
             every_s: time between two lines, seconds.
         """
         self._tell, self._what, self._every_s = on_progress, what, every_s
@@ -44,7 +44,7 @@ class BuildProgress:
         self._watcher.join()
 
     def cancel(self) -> None:
-        """Make TensorRT stop after the current step, where it polls us."""
+        """Stop TensorRT at its next callback."""
         self._cancelled.set()
 
     @property
@@ -53,7 +53,7 @@ class BuildProgress:
         return monotonic() - self._started
 
     def done(self, phase: str, steps: int, of: int | None = None) -> bool:
-        """Note how far a phase is.
+        """Record the progress of a phase.
 
         Args:
             phase: its name.
@@ -69,7 +69,7 @@ class BuildProgress:
         return not self._cancelled.is_set()
 
     def end(self, phase: str) -> None:
-        """Note that a phase has ended."""
+        """Record the end of a phase."""
         with self._lock:
             self._phases.pop(phase, None)
         self._tick()
@@ -94,17 +94,17 @@ class BuildProgress:
 
 
 def monitor_of(trt: Any, progress: BuildProgress) -> Any:
-    """Return an object that TensorRT reports its phases to, None where the version has none.
+    """Return a progress monitor for TensorRT, None if the version has none.
 
     Args:
         trt: the module `tensorrt`.
-        progress: what is reported.
+        progress: receives the phases.
     """
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """TensorRT calls this from threads of its own; what it raises would end the process."""
+        """TensorRT calls this from its own threads; an exception would end the process."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorRT on an NVIDIA GPU: copies and inference recorded once as a CUDA graph and replayed.
 
-Three frames may be under way. Everything runs on one stream in order; what overlaps is the host:
-while the GPU works on a frame, the next one is copied into page-locked memory and queued.
+Up to three frames are in flight, in order on one stream. The host works in parallel: while the GPU
+processes a frame, the next one is copied into page-locked memory and enqueued.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from segmif_ros.engines.tensorrt.buffers import CudaGraph, DeviceTensor, Gpu0
 from segmif_ros.frames import Image8
 
 SLOTS = 3
-"""Frames that can be under way at once."""
+"""Largest number of frames in flight."""
 
 _INPUTS = ("rgb", "thermal")
 _OUTPUTS = ("fused", "mask", "confidence")
@@ -43,11 +43,11 @@ _BEYOND_BUILDING = {
     "OLD_CUDA_RUNTIME": "its CUDA runtime is too old; pip install --upgrade tensorrt-rtx-cu12",
     "INSUFFICIENT_GPU_MEMORY": "the GPU has too little memory; end what else uses it",
 }
-"""Why TensorRT for RTX cannot run an engine, where another engine would not run either."""
+"""Errors of TensorRT for RTX that a new engine would not avoid."""
 _LOG = logging.getLogger(__name__)
 _MIB = 1 << 20
 _OPEN: WeakSet[TensorRtEngine] = WeakSet()
-"""Engines not closed yet; pycuda reports an error for any left at the process's end."""
+"""Open engines; pycuda reports an error for each at the end of the process."""
 
 
 @atexit.register
@@ -57,12 +57,12 @@ def _close_all() -> None:
 
 
 class PlanError(EngineError):
-    """TensorRT does not take an engine file: it must be built again."""
+    """TensorRT rejects an engine file; it must be built again."""
 
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """Memory of one frame under way; `done` happens when its results are there."""
+    """Memory of one frame in flight; `done` is recorded after its results."""
 
     tensors: dict[str, DeviceTensor]
     done: Any
@@ -88,18 +88,18 @@ class TensorRtEngine:
         facts: Mapping[str, str] | None = None,
         graph: bool = True,
     ) -> None:
-        """Take an engine that was built for this GPU.
+        """Load an engine built for this GPU.
 
         Args:
-            bundle: the model that it was built from; its manifest says the size.
+            bundle: its model; the manifest has the size.
             plan: the engine as TensorRT built it.
             driver: the driver, which has a GPU.
-            kernels: what `kernels` gave at an earlier start.
+            kernels: result of `kernels` at an earlier start.
             facts: further entries of `describe`.
-            graph: record a CUDA graph; False puts every frame on the stream call by call.
+            graph: record a CUDA graph; False enqueues every frame call by call.
 
         Raises:
-            PlanError: TensorRT does not take the plan.
+            PlanError: TensorRT rejects the plan.
             EngineError: TensorRT or pycuda is not installed, or CUDA fails.
         """
         self._trt = import_tensorrt()
@@ -127,7 +127,7 @@ class TensorRtEngine:
                 if graph:
                     self._record()
         except BaseException as err:
-            # What the failed calls had in their hands must be gone before the context is.
+            # Objects of the failed calls must be freed before the context.
             clear_frames(err.__traceback__)
             self.close()
             if isinstance(err, DriverError):
@@ -135,7 +135,7 @@ class TensorRtEngine:
             raise
 
     def __del__(self) -> None:
-        # Absent when the opening failed before there was anything to free.
+        # Missing if opening failed before anything was allocated.
         if hasattr(self, "_gpu"):
             self.close()
 
@@ -163,7 +163,7 @@ class TensorRtEngine:
             thermal: as in `infer`.
 
         Raises:
-            EngineError: the images do not fit, `SLOTS` frames are under way, or CUDA fails.
+            EngineError: wrong size or type, `SLOTS` frames are in flight, or CUDA fails.
         """
         self._check_open()
         check_inputs(self.size, rgb, thermal)
@@ -186,12 +186,12 @@ class TensorRtEngine:
         self._under_way.append(slot)
 
     def collect(self) -> Inference:
-        """Wait for the oldest frame under way and return its results.
+        """Wait for the oldest frame in flight and return its results.
 
-        They lie in arrays of the engine and are valid until the third `submit` after their own.
+        They are in arrays of the engine and valid until the third `submit` after their own.
 
         Raises:
-            EngineError: no frame is under way, or CUDA failed.
+            EngineError: no frame is in flight, or CUDA failed.
         """
         self._check_open()
         if not self._under_way:
@@ -202,7 +202,7 @@ class TensorRtEngine:
         return slot.result
 
     def describe(self) -> Mapping[str, str]:
-        """See `Engine.describe`; besides how frames run and what the engine was accepted with."""
+        """See `Engine.describe`; also the use of a CUDA graph and the gate's result."""
         return {
             "runtime": version(self._trt),
             "device": self._device_fact,
@@ -214,7 +214,7 @@ class TensorRtEngine:
         }
 
     def close(self) -> None:
-        """See `Engine.close`; results that are still wanted must have been copied."""
+        """See `Engine.close`; results must be copied before."""
         if self._gpu.is_closed:
             return
         _OPEN.discard(self)
@@ -226,15 +226,15 @@ class TensorRtEngine:
             _LOG.warning("the GPU's memory was not given back in order: %s", one_line(err))
 
     def _free(self) -> None:
-        """Free everything but the context that it lies in; a name left over would keep a slot."""
-        # A GPU that failed cannot be waited for.
+        """Free everything but the context; remaining references would keep a slot."""
+        # A failed GPU cannot be synchronised.
         with suppress(self._gpu.error):
             self._gpu.synchronize()
         for slot in self._slots:
             if slot.graph is not None:
                 with suppress(DriverError):
                     slot.graph.close()
-        # In this order: graphs hold addresses, the execution context holds the engine's memory.
+        # In this order: graphs contain addresses, the execution context uses the engine's memory.
         self._context = None
         self._kernels = None
         self._engine = None
@@ -280,7 +280,7 @@ class TensorRtEngine:
         return self._engine.create_execution_context(config)
 
     def kernels(self) -> bytes:
-        """Return what TensorRT for RTX has compiled on this GPU, for the next start."""
+        """Return the kernels that TensorRT for RTX compiled on this GPU, for the next start."""
         with self._gpu.current():
             content = None if self._kernels is None else self._kernels.serialize()
             return b"" if content is None else bytes(content)
@@ -326,7 +326,7 @@ class TensorRtEngine:
         return _Slot(tensors, self._gpu.event())
 
     def _warm_up(self) -> None:
-        """Run each slot once: TensorRT allocates at its first run, which no recording allows."""
+        """Run each slot once: TensorRT allocates at its first run, which a capture forbids."""
         for slot in self._slots:
             self._address(slot)
             missing = list(self._context.infer_shapes())
@@ -336,7 +336,7 @@ class TensorRtEngine:
         self._gpu.synchronize()
 
     def _record(self) -> None:
-        """Record a graph for each slot; an engine that cannot be recorded runs call by call."""
+        """Record a graph for each slot; without a graph the engine runs call by call."""
         try:
             cuda = load_driver()
             for slot in self._slots:
@@ -354,13 +354,13 @@ class TensorRtEngine:
         self._graph_fact = "replayed"
 
     def _address(self, slot: _Slot) -> None:
-        """Give TensorRT the addresses of a slot's data."""
+        """Set the addresses of a slot's data in TensorRT."""
         for name, tensor in slot.tensors.items():
             if not self._context.set_tensor_address(name, tensor.address):
                 raise EngineError(f"TensorRT refuses memory of {name}: {self._log.last_errors()}")
 
     def _enqueue(self, slot: _Slot) -> None:
-        """Put copies and inference of a frame on the stream; does not wait."""
+        """Enqueue copies and inference of a frame; does not wait."""
         for name in _INPUTS:
             self._gpu.upload(slot.tensors[name])
         if not self._context.execute_async_v3(self._gpu.stream):

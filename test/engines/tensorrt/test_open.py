@@ -319,7 +319,7 @@ def test_auto_takes_the_gpu_first_and_falls_back_with_the_reason(
     gpu.controls.reset(init_code=100)
     engine = open_engine("auto", opened.bundle, options=options, on_warning=told.append)
     assert engine.name == "onnxruntime"
-    assert "'auto' passes over tensorrt" in told[0]
+    assert "'auto' skips tensorrt" in told[0]
     assert "finds no GPU" in told[0]
 
 
@@ -388,7 +388,7 @@ def test_an_engine_ahead_needs_no_cache_to_run(
     for _ in range(2):
         facts = rtx(precision="fp32", cache=tmp_path / "file" / "engines")
         assert facts["gate"].startswith("passed")
-        assert any("the next start does all this again" in line for line in rtx.told)
+        assert any("the next start builds and checks it again" in line for line in rtx.told)
     assert len(gpu.behaviour.built) == 1
 
 
