@@ -55,7 +55,7 @@ class OpenVinoEngine:
             config = _cpu_config(core, bundle, threads, precision) if device == "CPU" else {}
             config["PERFORMANCE_HINT"] = "LATENCY"
             if device == "AUTO":
-                # It would compute the first pictures on the CPU, and the gate would only check these.
+                # It computes the first pictures on the CPU, and the gate would check only these.
                 config["ENABLE_STARTUP_FALLBACK"] = False
             model = core.read_model(bundle.model_path)
             check_signature(
@@ -182,9 +182,9 @@ def _shape(port: Any) -> tuple[object, ...]:
 def _core(ov: Any) -> Any:
     """Return the one Core of this process.
 
-    Its CPU plugin sets an alternate signal stack of the thread (AMX needs a larger one) and restores
-    the previous stack at its end. If the first of two plugins ends before the second, the thread
-    is left with a freed stack, and its next signal ends the process.
+    Its CPU plugin sets an alternate signal stack of the thread (AMX needs a larger one) and
+    restores the previous stack at its end. If the first of two plugins ends before the second, the
+    thread is left with a freed stack, and its next signal ends the process.
     """
     return ov.Core()
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained network to a bundle that the node runs."""
+"""Exports trained networks as bundles for the node."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes bundles: every file is complete before it takes its place, the manifest last."""
+"""Writes bundles: each file atomically, the manifest last."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from segmif_ros.thermal import ThermalNormaliser
 
 
 def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
-    """Write an ONNX file, its manifest and the pictures that engines are compared on.
+    """Write an ONNX file, its manifest and the reference pictures of the accuracy gate.
 
     Returns:
         The verified bundle.
@@ -48,10 +48,10 @@ def store_bundle(folder: Path, data: bytes, manifest: Manifest) -> Bundle:
 
 
 def place_bundle(made: Bundle, folder: Path) -> Bundle:
-    """Copy a bundle's folder; of a bundle that is there, its own files go and all else stays.
+    """Copy a bundle's folder; replace the files of an existing bundle, keep other files.
 
     Raises:
-        OutputError: what is there is no bundle.
+        OutputError: the target exists and is not a bundle.
     """
     for path in own_files(folder):
         path.unlink(missing_ok=True)
@@ -60,10 +60,10 @@ def place_bundle(made: Bundle, folder: Path) -> Bundle:
 
 
 def own_files(folder: Path) -> set[Path]:
-    """Return the files of the bundle in a folder; none where there is nothing.
+    """Return the files of the bundle in a folder; empty if there is none.
 
     Raises:
-        OutputError: something is there that is no bundle.
+        OutputError: the folder exists and is not a bundle.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return set()
@@ -83,7 +83,7 @@ def add_model(bundle: Bundle, precision: str, data: bytes, made: Mapping[str, An
         bundle: as `Bundle.load` gives it.
         precision: one of `bundle.PRECISIONS`; a file of it that is there is replaced.
         data: the ONNX file.
-        made: how it was made, for the manifest.
+        made: origin, for the manifest.
 
     Raises:
         BundleError: it is the precision of the bundle's own model.
@@ -98,10 +98,10 @@ def add_model(bundle: Bundle, precision: str, data: bytes, made: Mapping[str, An
 
 
 def replace_models(folder: Path, contents: Mapping[str, bytes], manifest: Manifest) -> Bundle:
-    """Put other contents into a bundle's model files, and the manifest that goes with them.
+    """Replace the model files of a bundle and its manifest.
 
     Raises:
-        BundleError: the manifest does not go with the files.
+        BundleError: the manifest does not match the files.
     """
     _store(folder, contents, manifest)
     return Bundle.load(folder)
@@ -130,7 +130,7 @@ _QUALITY = 40
 def reference_pictures() -> dict[str, bytes]:
     """Return `NAME_rgb.jpg` and `NAME_thermal.jpg` of every pair: 640x480, registered, 8 bits.
 
-    The virtual rig draws the same ones every time; together they have less than 200 kB.
+    The virtual rig renders the same ones every time, together less than 200 kB.
     """
     files, quality = {}, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     for lighting, seed in PAIRS:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads checkpoints in the layout of the released SegMiF code into our network.
 
-The key names are facts about files that people have on disk; no code of that release is used.
+The key names are facts about published files; no code of that release is used.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
-    """A file is no released checkpoint; the message names the first offending key."""
+    """A file is not a released checkpoint; the message names the first invalid key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def _need(state: State, key: str, dimensions: int) -> Tensor:
 
 
 def _encoder_shape(state: State) -> tuple[str, EncoderShape]:
-    """The backbone whose depths these are, by name and shape; widths are checked with the keys."""
+    """Name and shape of the backbone with these depths; widths are checked with the keys."""
     prefix = "denoise_net.encoder."
     depths = tuple(
         len(

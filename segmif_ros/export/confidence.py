@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Confidences of a bundle pass through a table by class, in the graph: they mean what they say."""
+"""Inserts a calibration table per class for the confidences into the graph of a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from segmif_ros.metrics.calibration import confidence_table
 
 _TABLE = "confidence_table"
 _FIRST = "/confidence_"
-"""Names of our nodes; converters keep what lies outside the network in float32."""
+"""Names of the inserted nodes; converters keep nodes outside the network in float32."""
 
 
 def with_table(data: bytes, temperatures: Mapping[int, float], classes: int) -> bytes:
@@ -25,7 +25,7 @@ def with_table(data: bytes, temperatures: Mapping[int, float], classes: int) -> 
 
     Args:
         data: a bundle's ONNX file: outputs `mask` and `confidence`.
-        temperatures: by class id; nothing is inserted where all are 1.
+        temperatures: by class id; nothing is inserted if all are 1.
         classes: number of classes.
 
     Raises:
@@ -47,9 +47,9 @@ def with_table(data: bytes, temperatures: Mapping[int, float], classes: int) -> 
 
 
 def _put_in(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> None:
-    """Insert the table: before both are enlarged, where the network does that, else at the end."""
-    # TensorRT knows bytes as an output alone: the network's own cast to bytes becomes one to whole
-    # numbers. The place in the table has more digits than bfloat16.
+    """Insert the table before the enlargement of both outputs, if any, else at the end."""
+    # TensorRT supports uint8 only as an output: the network's cast to uint8 becomes one to int32.
+    # The index into the table needs more digits than bfloat16 has.
     mask, level = _before(graph, "mask"), _before(graph, "confidence")
     own = made_by["confidence"]
     if level is not None and mask is not None:
@@ -83,13 +83,13 @@ def _put_in(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> No
 
 
 def _before(graph: onnx.GraphProto, output: str) -> onnx.NodeProto | None:
-    """Return the first node of those that enlarge an output (`export.Enlarge`)."""
+    """Return the first node that enlarges an output (`export.Enlarge`)."""
     prefix = f"/enlarge_{output}/"
     return next((node for node in graph.node if node.name.startswith(prefix) and node.input), None)
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Put every node behind those that it reads; ONNX requires it."""
+    """Sort the nodes topologically, as ONNX requires."""
     known = {value.name for value in (*graph.input, *graph.initializer)}
     waiting = list(graph.node)
     del graph.node[:]
@@ -105,7 +105,7 @@ def set_temperatures(bundle: Bundle, temperatures: Mapping[str, float]) -> Bundl
 
     Args:
         bundle: changed in place; each file is complete before it takes its place.
-        temperatures: by the name of a class; 1 for those that are not named.
+        temperatures: by name of a class; 1 for the others.
 
     Raises:
         BundleError, ValueError: the bundle's graphs have no such outputs.
@@ -131,7 +131,7 @@ def set_temperatures(bundle: Bundle, temperatures: Mapping[str, float]) -> Bundl
 
 
 def _take_out(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> None:
-    """Give the network's own confidences their name back."""
+    """Restore the name of the network's confidences."""
     if f"{_FIRST}level" not in made_by:
         return
     level, table = made_by[f"{_FIRST}level"], _before(graph, "confidence")
@@ -148,7 +148,7 @@ def _take_out(graph: onnx.GraphProto, made_by: Mapping[str, onnx.NodeProto]) -> 
 
 
 def _retarget(cast: onnx.NodeProto, output: str, kind: int) -> None:
-    """Let a Cast give another type under another name."""
+    """Change type and output name of a Cast."""
     cast.output[0] = output
     cast.attribute[0].i = kind
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a graph costs: parameters, operations and memory by part, counted from the graph itself."""
+"""Counts parameters, operations and memory of a graph by part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FREE = frozenset({"Constant", "Identity", "Reshape", "Unsqueeze", "Squeeze", "F
 """Operators that move no data in any runtime."""
 
 _HEAVY = 4096
-"""Bytes of a weight beyond any table of shapes."""
+"""Size from which an initializer is a weight and not a shape, bytes."""
 
 
 @dataclass(frozen=True, slots=True)

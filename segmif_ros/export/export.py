@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained network becomes a bundle: bytes in, bytes out, everything in between inside the ONNX.
+"""Exports a trained network as a bundle whose ONNX graph has uint8 inputs and outputs.
 
 Normalisation, guidance, colour, resizing of logits, argmax and confidence are part of the graph, so
 that only bytes cross to the device and back, and every runtime gives the same picture.
@@ -36,9 +36,9 @@ The published cascade takes any size as it is: padding would add to its attentio
 all pixels.
 """
 _EXACT = float(1 << 24)
-"""float32 counts by ones up to here."""
+"""Largest range of consecutive integers in float32."""
 _FURTHEST = 256.0
-"""How far behind the winner a score is still distinguished."""
+"""Largest difference from the winning score that is distinguished."""
 GUIDANCE_INPUT = "guidance"
 """Name of the third input, HxW uint8, of a bundle whose guidance is supplied."""
 
@@ -48,9 +48,9 @@ class ExportError(RuntimeError):
 
 
 class BytesInBytesOut(nn.Module):
-    """Wraps a network so that it takes and gives uint8 images of one fixed size.
+    """Wraps a network with uint8 inputs and outputs of one fixed size.
 
-    A cascade whose guidance is "supplied" takes that image as a third input.
+    A cascade with "supplied" guidance has that image as a third input.
     """
 
     def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
@@ -91,7 +91,7 @@ class BytesInBytesOut(nn.Module):
             _fold(rgb, self.fold_visible), _fold(thermal, self.fold_thermal)
         )
         change = F.pixel_shuffle(output.change * 255.0, BLOCK)
-        # Three times each, by a product: runtimes are slow at adding one number to three.
+        # Repeated three times by a product: runtimes are slow at broadcasting a sum.
         change = (change.reshape(-1, BLOCK**2) @ self.thrice).reshape(height, width, 3)
         mask, confidence = self._decide_at_half_size(output.logits)
         levels = torch.clamp(torch.round(confidence * 255.0), 0.0, 255.0)
@@ -146,7 +146,7 @@ class BytesInBytesOut(nn.Module):
             4x1xhxw: float class ids at twice the size of the logits (upper left, upper right, lower
             left and lower right pixel of each), and 1x1xhxw probability, which is smooth.
         """
-        # As one row: OpenVINO then keeps each class's numbers together, and sums them fast.
+        # As one row: OpenVINO then stores the numbers of a class contiguously and sums them fast.
         flat = logits.flatten(2)
         behind = flat - flat.amax(dim=1, keepdim=True)
         confidence = 1.0 / torch.exp(behind).sum(dim=1, keepdim=True)
@@ -169,7 +169,7 @@ class Enlarge(nn.Module):
         """4x1xhxw, see `BytesInBytesOut._decide_at_half_size` -> 4hx4w."""
         height, width = quarters.shape[-2:]
         parts = quarters.reshape(4, height * width).split(1)
-        # By transposing and joining rows: Resize, Expand and broadcasting are several times slower.
+        # By transposing and concatenating rows: Resize, Expand and broadcasting are much slower.
         upper, lower = (
             torch.cat([left, left, right, right]).t().reshape(height, 1, 4 * width)
             for left, right in (parts[:2], parts[2:])
@@ -180,8 +180,8 @@ class Enlarge(nn.Module):
 def _fold(image: Tensor, kernels: Tensor) -> Tensor:
     """HxW[xC] bytes -> folded channels: a convolution whose channels are four pixels of a row.
 
-    Runtimes take it over one with the image's own one or three channels, and do it far faster than
-    a transposition of blocks.
+    Runtimes execute it faster than a convolution with one or three channels and than a
+    transposition of blocks.
     """
     rows = image.reshape(1, image.shape[0], -1, kernels.shape[1])
     return F.conv2d(rows.permute(0, 3, 1, 2), kernels, stride=(BLOCK, 1))
@@ -196,7 +196,7 @@ def _rank(scores: Tensor) -> Tensor:
 def _double(scores: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """First and second halves of a bilinear enlargement by two along one axis.
 
-    Two sums where Resize, without a fixed factor, takes three times as long.
+    Two sums; Resize without a fixed factor takes three times as long.
     """
     rows, columns = (1, 0) if dim == 2 else (0, 1)
     wide = F.pad(scores, (columns, columns, rows, rows), mode="replicate")
@@ -260,7 +260,7 @@ def export_onnx(network: nn.Module, size: tuple[int, int], *, half_weights: bool
 
 
 def trace(module: nn.Module, feed: Mapping[str, Tensor], outputs: list[str]) -> bytes:
-    """Run `module` once on named tensors and return what it did as an ONNX file, opset 17."""
+    """Trace `module` on named tensors and return an ONNX file, opset 17."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns about every fixed shape, as intended
@@ -325,10 +325,10 @@ def smooth_image(rng: np.random.Generator, size: tuple[int, int], channels: int)
 def _compare(
     data: bytes, feed: Mapping[str, np.ndarray], expected: list[np.ndarray], *, truncated: bool
 ) -> None:
-    """Refuse a graph that gives other pictures than the network.
+    """Refuse a graph whose results differ from the network's.
 
-    Where the network truncates to 8 bits a last digit can move a value by a whole level, and a
-    stretch makes more of it, so one pixel in a thousand may then be off.
+    If the network truncates to 8 bits, rounding can change a value by a whole level, and a stretch
+    amplifies this. Then one pixel in a thousand may differ.
     """
     import onnxruntime as ort
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fusion sub-network rearranged for run time: same weights, same result up to rounding.
+"""The fusion sub-network optimised for inference: same weights, same result up to rounding.
 
-Each class takes the plain module of `network/` it stands for and copies its weights into the shapes
-it needs. None of them can be trained.
+Each class is built from its plain module in `network/` and copies the weights into its own shapes.
+None of them can be trained.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from segmif_ros.network.fusion import (
 )
 
 MASKED = -1e30
-"""Attention logit between two heads: far enough down for a softmax to give exactly 0."""
+"""Attention logit between two heads, for which a softmax gives exactly 0."""
 GRAM_SCALE = 2.0**-9
 """Factor on the features whose Gram matrix is taken, undone in keys and values.
 
-Sums over 300,000 pixels would leave the range of float16. Being a power of two, it changes no bit
-of a float32 result.
+Sums over 300,000 pixels would exceed the range of float16. A power of two changes no bit of a
+float32 result.
 """
 
 
@@ -55,7 +55,7 @@ def linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
 
 
 class SourceConvolution(nn.Module):
-    """A convolution over a concatenation, without the concatenation: one convolution a source."""
+    """A convolution over a concatenation, computed as a sum of one convolution per source."""
 
     def __init__(self, plain: nn.Conv2d, widths: list[int]) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class SourceConvolution(nn.Module):
 
 
 class SplitDenseBlock(nn.Module):
-    """A dense block that copies nothing: every layer adds up what each earlier output gives it."""
+    """A dense block without copies: every layer sums the convolutions of all earlier outputs."""
 
     def __init__(self, plain: DilatedResidualDenseBlock) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class GramAttention(nn.Module):
 
     def context(self, source: Tensor) -> Tensor:
         """BxHxWxC -> Bx1xCxC attention, block diagonal over the heads."""
-        # One product a row, then a sum: short sums first, and every row can have its own thread.
+        # One product per row, then a sum: short sums first, and rows can run in parallel.
         gram = (source.transpose(2, 3) @ source).sum(dim=1, keepdim=True)
         return torch.softmax(self.keys @ gram @ self.values + self.mask, dim=-2)
 
@@ -151,7 +151,7 @@ class GramInteraction(nn.Module):
         """Build from the shared exchange and the 1x1 convolution that feeds it this time."""
         super().__init__()
         width = plain.project_ir.in_features
-        # y of a modality and u of the semantic feature serve no other purpose than their Gram.
+        # y of a modality and u of the semantic feature are used only for their Gram matrix.
         self.y_ir, self.u_ir = _halves(plain.project_ir)
         self.y_vis, self.u_vis = _halves(plain.project_vis)
         seg = plain.project_seg
@@ -196,7 +196,7 @@ class GramInteraction(nn.Module):
 
 
 class FastFusionNetwork(nn.Module):
-    """`FusionNetwork` from the parts above."""
+    """`FusionNetwork` built from the classes above."""
 
     def __init__(self, plain: FusionNetwork) -> None:
         super().__init__()

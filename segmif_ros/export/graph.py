@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clean-ups of a graph: constants for arithmetic on shapes, weights in one place or half the bytes.
+"""Simplifies graphs: folds shape arithmetic, inlines weights or stores them in half precision.
 
 Every tensor of a graph has a known size then.
 """
@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 _JOINING = {"Concat", "Gather", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 _ARITHMETIC = {*_JOINING, "Add", "Cast", "ConstantOfShape", "Div", "Mul", "Range", "Sub"}
 _SMALL = 64
-"""Shapes are short; anything longer is data and stays."""
+"""Longer tensors are data, not shapes."""
 
 
 def fold_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -30,7 +30,7 @@ def fold_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _fold_once(graph: onnx.GraphProto) -> bool:
-    """Fold what follows from the shapes known by now; returns whether there was any."""
+    """Fold nodes that depend only on known shapes; return whether there was any."""
     shapes = {
         value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info)
@@ -68,7 +68,7 @@ def _fold_once(graph: onnx.GraphProto) -> bool:
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Remove constants that only the folded operators read, and notes on tensors that are gone."""
+    """Remove unused constants and the shapes of removed tensors."""
     read = {name for node in graph.node for name in node.input}
     nodes = [n for n in graph.node if n.op_type != "Constant" or n.output[0] in read]
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
@@ -105,14 +105,14 @@ def _evaluate(
 _HALVED = "_float16"
 _LARGEST = 65504.0
 _SMALLEST = 256
-"""Numbers; smaller tensors are scales, offsets and shapes, which are left as they are."""
+"""Least number of values; smaller tensors are scales, offsets and shapes."""
 
 
 def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large float32 weights as float16 with a Cast behind each, in place.
+    """Store large float32 weights as float16 with a Cast after each, in place.
 
-    The graph still computes in float32: runtimes fold the Casts when they load it. Values lose what
-    float16 cannot hold, 2^-11 of each.
+    The graph still computes in float32: runtimes fold the Casts when they load it. The relative
+    rounding error is at most 2^-11.
 
     Returns:
         The same model, changed; `inline_weights` takes the Casts out again.
@@ -145,8 +145,8 @@ def inline_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Make constants initializers and drop Identity and Cast nodes of initializers, in place.
 
     The exporter gives equal weights one initializer and an Identity for each further name, and
-    `halve_weights` puts a Cast behind them; tools that look for a convolution's weights among the
-    initializers see through neither.
+    `halve_weights` adds a Cast; tools that search a convolution's weights among the initializers
+    support neither.
 
     Returns:
         The same model, changed.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A float32 bundle graph becomes one in float16 with islands of float32, for TensorRT.
+"""Converts a float32 bundle graph to float16 with float32 parts, for TensorRT.
 
-Newer TensorRT takes every precision from the file itself, so the casts have to be in the graph.
+Newer TensorRT versions read all precisions from the file, so the casts must be in the graph.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _FOLLOWING = (
     "Add", "BatchNormalization", "Concat", "DepthToSpace", "Div", "Erf", "Gather", "MatMul", "Mul",
     "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Sub", "Transpose",
 )  # fmt: skip
-"""Operators that are as precise as what they are given."""
+"""Operators with the precision of their inputs."""
 
 
 def to_mixed_float16(data: bytes) -> bytes:
-    """Convert an exported network; inputs and outputs stay what they are.
+    """Convert an exported network without changing its inputs and outputs.
 
     Args:
         data: an ONNX file of `export.export`.
@@ -64,8 +64,8 @@ def in_half_cascade(node: onnx.NodeProto, given_half: bool) -> bool:  # noqa: AR
 def in_half_compact(node: onnx.NodeProto, given_half: bool) -> bool:
     """Return whether a node of the compact network computes in float16.
 
-    Its blocks are joined by operators outside any module; those follow what they are given, or
-    every ReLU would cast to float32 and back.
+    Operators between its modules have the precision of their inputs; otherwise every ReLU would
+    cast to float32 and back.
 
     Args:
         node: of the exported graph.
@@ -79,7 +79,7 @@ def in_half_compact(node: onnx.NodeProto, given_half: bool) -> bool:
 
 
 class _Converter:
-    """One conversion: which tensors there are in which precision, and the new list of nodes."""
+    """One conversion: the tensors by precision, and the new list of nodes."""
 
     def __init__(
         self, model: onnx.ModelProto, in_half: Callable[[onnx.NodeProto, bool], bool]
@@ -123,7 +123,7 @@ class _Converter:
         self.nodes.append(made)
 
     def _in(self, name: str, kind: int) -> str:
-        """The name of a tensor in the wanted precision; adds a cast where there is none yet."""
+        """Name of a tensor in this precision; adds a cast if there is none yet."""
         if name in self.weights:
             tensor = self.weights[name]
             if tensor.data_type != TensorProto.FLOAT or kind == TensorProto.FLOAT:

@@ -24,8 +24,8 @@ from segmif_ros.export.mixed_precision import to_mixed_float16
 from segmif_ros.frames import Image8
 
 # Weights get a scale for each output channel, activations one for each tensor, taken from the
-# smallest and largest value over real pairs. Every runtime reads such a file; TensorRT takes its
-# precision from nowhere else. docs/precision.md has what was measured for each choice below.
+# smallest and largest value over real pairs. Every runtime reads such a file; TensorRT reads its
+# precision only from there. docs/precision.md has the measurements for each choice below.
 Pair = tuple[Image8, Image8]
 """rgb HxWx3 uint8 and thermal HxW uint8, at the model's size."""
 
@@ -37,31 +37,30 @@ ALWAYS_FLOAT = re.compile(
     r"|/fusion/(interactions|tail).*"  # sums over all pixels, and the fused picture itself
     r")"
 )
-"""Convolutions that stay float32: the first, the last, and those the mask suffers from most."""
+"""Convolutions that stay float32: the first, the last, and those with most effect on the mask."""
 WITHOUT_FUSION = re.compile(
     rf"{ALWAYS_FLOAT.pattern}|(/network)?/fusion/.*"
     r"|/(dense|interaction|semantic|tail|sharpen|detail|share|lift|offset)[./].*"
 )
-"""The same and all of fusion, for weights whose fused picture suffers from 8 bits there."""
+"""The same and all of fusion, for weights with an inaccurate fused picture in 8 bits."""
 WITHOUT_ENCODER = re.compile(rf"{ALWAYS_FLOAT.pattern}|(/network)?/(guidance_)?encoder/.*")
-"""The same and the whole encoder, for weights whose mask suffers from 8 bits there."""
+"""The same and the whole encoder, for weights with an inaccurate mask in 8 bits."""
 PLANS = {
     "first and last layers": ALWAYS_FLOAT,
     "first and last layers, fusion": WITHOUT_FUSION,
     "first and last layers, encoder": WITHOUT_ENCODER,
 }
-"""What stays float32, tried in this order until the gate passes."""
+"""Convolutions that stay float32, tried in this order until the gate passes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activations:
-    """How activations become 8 bits.
+    """Quantisation of activations.
 
     Attributes:
-        signed: symmetric around zero, which is all that TensorRT takes; otherwise unsigned with a
-            zero point.
-        outputs: give convolutions a scale behind them as well, without which ONNX Runtime
-            computes them in float32.
+        signed: symmetric around zero, as TensorRT requires; otherwise unsigned with a zero point.
+        outputs: quantise the outputs of convolutions too; otherwise ONNX Runtime computes them
+            in float32.
     """
 
     signed: bool
@@ -69,7 +68,7 @@ class Activations:
 
 
 RUNTIMES = {"tensorrt": Activations(signed=True, outputs=False), "cpu": Activations(False, True)}
-"""For which runtime a file is made; every other one runs it too."""
+"""Settings by the preferred runtime; every other one runs the file too."""
 
 
 def quantise(
@@ -84,7 +83,7 @@ def quantise(
 
     Args:
         data: an ONNX file of `export.export`.
-        pairs: what the cameras see, by day and by night; some tens.
+        pairs: some tens of camera pairs, by day and by night.
         keep_float: names of the convolutions that stay float32.
         runtime: one of `RUNTIMES`.
         progress: called with pairs done and pairs in all.
@@ -109,7 +108,7 @@ def quantise(
     options: dict[str, Any] = {
         "ActivationSymmetric": how.signed,
         "WeightSymmetric": True,
-        # TensorRT takes no 32-bit integer biases, and others quantise them when they load.
+        # TensorRT supports no 32-bit integer biases; others quantise them at load time.
         "QuantizeBias": False,
         "OpTypesToExcludeOutputQuantization": [] if how.outputs else ["Conv"],
     }
@@ -147,14 +146,14 @@ class _Reader:
 
 
 class PrecisionError(ValueError):
-    """The model is too far from float32 in this precision, or cannot be made."""
+    """The model is too inaccurate in this precision, or cannot be converted."""
 
 
 def add_fp16(bundle: Bundle, *, threads: int = 0) -> tuple[Bundle, GateResult]:
     """Add the mixed float16 file; returns the new bundle and how the file did in ONNX Runtime.
 
     Raises:
-        PrecisionError: a weight does not fit, or the gate says no; nothing is written.
+        PrecisionError: a weight is too large, or the gate refuses it; nothing is written.
         BundleError, EngineError: the float32 model is missing or cannot run.
     """
     try:
@@ -181,13 +180,13 @@ def add_int8(
     Args:
         bundle: a verified bundle with a float32 model.
         pairs: to calibrate on, at the bundle's size.
-        source: where they are from, for the manifest.
+        source: their origin, for the manifest.
         runtime: see `quantise.RUNTIMES`.
         threads: CPU threads of the engines that are compared, 0 = all cores.
         progress: called with pairs done and pairs in all.
 
     Raises:
-        PrecisionError: the gate says no whatever stays float32; nothing is written.
+        PrecisionError: the gate refuses all variants; nothing is written.
         BundleError, EngineError: the float32 model is missing or cannot run.
     """
     exact = _exact(bundle)
@@ -213,7 +212,7 @@ def add_int8(
 
 
 def judge(bundle: Bundle, data: bytes, precision: str, *, threads: int = 0) -> GateResult:
-    """Run the gate on a model file that is in no bundle yet, in ONNX Runtime on the CPU.
+    """Run the gate on a model file outside a bundle, in ONNX Runtime on the CPU.
 
     Raises:
         BundleError, EngineError: one of the two models cannot run.

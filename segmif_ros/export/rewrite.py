@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published cascade rearranged for run time: less work, the same numbers up to rounding.
+"""The published cascade optimised for inference: the same results up to rounding.
 
-`network/` says what the network is; this says how a bundle computes it. `rewrite` changes no weight
-that the plain network owns, and every block is tested against the one it stands for.
+`network/` defines the network; this module defines its computation in a bundle. `rewrite` changes
+no weight of the plain network, and tests compare every block with its original.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from segmif_ros.network.segmif import AllMlpHead, NetworkOutput, SegMiF
 class FastAttention(nn.Module):
     """`EfficientSelfAttention` with a projection each for queries, keys and values.
 
-    The published projection of keys and values makes one tensor that then has to be permuted and
-    cut. The scale goes into the queries' weights.
+    The published projection of keys and values produces one tensor that must be permuted and split.
+    The scale is merged into the queries' weights.
     """
 
     def __init__(self, plain: EfficientSelfAttention) -> None:
@@ -107,7 +107,7 @@ class ColourEntrance(nn.Module):
 
 
 class FastEncoder(nn.Module):
-    """The first stages of a `MixTransformer` behind an entrance of their own."""
+    """The first stages of a `MixTransformer` with another first layer."""
 
     def __init__(self, plain: MixTransformer, entrance: nn.Module, stages: int) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ CHROMA_GREEN = (-0.713 * 0.714, -0.564 * 0.344)
 
 
 class FastSegMiF(nn.Module):
-    """`SegMiF` for run time. Built by `rewrite`; takes and gives the same tensors."""
+    """`SegMiF` for inference, built by `rewrite`; same inputs and outputs."""
 
     def __init__(self, plain: SegMiF) -> None:
         super().__init__()
@@ -227,13 +227,13 @@ class FastSegMiF(nn.Module):
 
 
 def rewrite(network: SegMiF) -> FastSegMiF:
-    """Return the run-time form of a trained or imported network; the argument is left alone."""
+    """Return the inference form of a trained or imported network; the argument is not changed."""
     with torch.no_grad():
         return FastSegMiF(copy.deepcopy(network).eval()).eval()
 
 
 def _chroma_matrix() -> Tensor:
-    """3x3x1x1: RGB -> what its chroma adds to the new luma in R, G and B."""
+    """3x3x1x1: RGB -> contribution of its chroma to R, G and B, added to the new luma."""
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
     red = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64) - weights
     blue = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64) - weights

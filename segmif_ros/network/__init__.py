@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SegMiF network in PyTorch, written to be read; nothing here is needed at run time."""
+"""The SegMiF network in PyTorch; not needed at run time."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegMiF for two CPU cores: the same parts, arranged so that nothing is computed twice.
+"""SegMiF for two CPU cores: the same parts, arranged to avoid repeated computation.
 
-What differs from the published cascade, each for its share of the time:
+Differences from the published cascade, each to reduce the inference time:
 
 1. Pictures enter as 4x4 pixel blocks folded into channels (`folding`), so no map is larger than 1/4
-   size. Fusion predicts, for every full-size pixel, how much of thermal to mix in and what to add;
-   detail comes from the inputs themselves, so none is lost.
+   size. Fusion predicts, for every full-size pixel, the weight of thermal and an offset; detail
+   comes from the inputs, so none is lost.
 2. Dense blocks and exchange, the costly parts of fusion, work at 1/8 size and share their weights
-   between the two cameras, which run through them as one batch. A short path at 1/4 size carries
-   the detail past them.
+   between the two cameras, which are processed as one batch. A bypass at 1/4 size carries the
+   detail.
 3. The encoder runs once, on the guidance image in the colours of the visible one, at half
    resolution, with thermal beside it. Training pulls the fused image towards the guidance, so one
    pass serves both sub-networks.
@@ -37,7 +37,7 @@ from segmif_ros.network.mix_transformer import EncoderShape
 from segmif_ros.network.segmif import NetworkOutput
 
 _OTHER_HEAD = -1e4
-"""Added to the logits between two heads; large enough to vanish, small enough for half floats."""
+"""Added to the logits between two heads: gives a softmax of 0, and fits into float16."""
 
 
 class CompactInteraction(nn.Module):
@@ -55,7 +55,7 @@ class CompactInteraction(nn.Module):
         self.keys = nn.Parameter(torch.randn(3, 1, channels, channels) * channels**-0.5)
         self.values = nn.Parameter(torch.randn(3, 1, channels, channels) * channels**-0.5)
         self.temperature = nn.Parameter(torch.full((3, 1, 1, 1), 4.0))
-        # How SoAM and MoAM enter (ir, vis).
+        # Projections of SoAM and MoAM into (ir, vis).
         self.merge_soam = nn.Parameter(torch.randn(2, 1, channels, channels) * 0.02)
         self.merge_moam = nn.Parameter(torch.randn(2, 1, channels, channels) * 0.02)
         self.norm = nn.BatchNorm2d(channels)
@@ -142,7 +142,7 @@ class BlockOutput:
 
 
 class ResidualConvs(nn.Module):
-    """Two 3x3 convolutions beside the way through; adds nothing at the start of training."""
+    """Residual block of two 3x3 convolutions; adds 0 at the start of training."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ class CompactSegMiF(nn.Module):
         maps = self.encoder(coloured * 4.0 - 2.0, beside)
         features = self._fuse(folded, visible, thermal, maps)
         difference = take(folded, "difference")
-        # Between them these two make either camera, their mean and the brighter of the two.
+        # Combinations of these two give either camera, their mean and the brighter of the two.
         share, lift = torch.sigmoid(self.share(features)), self.lift(features)
         change = share * difference + lift * torch.relu(difference) + self.offset(features)
         return BlockOutput(change, self._segment(maps, features), guide)
@@ -249,7 +249,7 @@ class CompactSegMiF(nn.Module):
         return torch.relu(_upsample(coarse, detail.shape[-2:]) + self.detail(detail))
 
     def _segment(self, maps: list[Tensor], features: Tensor) -> Tensor:
-        # Coarse to fine, doubling each time: small maps are added before they are enlarged.
+        # Coarse to fine, doubling each time, so that maps are added before they are enlarged.
         # The coarsest is enlarged before its convolution, which comes to the same: only sums of two
         # convolutions stay in the layout in which ONNX Runtime enlarges fast.
         mixed = self.levels[3](_upsample(maps[3], maps[2].shape[-2:])) + self.levels[2](maps[2])

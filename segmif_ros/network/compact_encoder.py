@@ -2,9 +2,9 @@
 """The mix transformer in channels-first form, for CPUs.
 
 Same plan as `mix_transformer`: four stages, keys and values from a reduced map, a depth-wise 3x3 in
-the MLP. Every projection is a 1x1 convolution followed by BatchNorm, which an export folds away, so
-no LayerNorm and no transposition of tokens is left at run time; they are what a CPU spends its time
-on at this size.
+the MLP. Every projection is a 1x1 convolution followed by BatchNorm, which an export folds away.
+This avoids LayerNorm and transpositions of tokens, which take most of the time on a CPU at this
+size.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ConvNorm(nn.Sequential):
 
 
 class CompactAttention(nn.Module):
-    """Self-attention whose keys and values come from a map reduced by a strided convolution."""
+    """Self-attention with keys and values from a map reduced by a strided convolution."""
 
     def __init__(self, dim: int, heads: int, reduction: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class CompactBlock(nn.Module):
 
 
 class CompactEncoder(nn.Module):
-    """Four feature maps from an input that is folded already; each stage halves the map."""
+    """Four feature maps from a folded input; each stage halves the map."""
 
     def __init__(self, shape: EncoderShape, channels: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class CompactEncoder(nn.Module):
 
         Args:
             folded: the folded picture.
-            beside: what to add to the first embedding, of its size.
+            beside: added to the first embedding, of the same size.
         """
         maps: list[Tensor] = []
         features = folded

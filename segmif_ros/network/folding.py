@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures as 4x4 pixel blocks in channels, and the network's linear operations on them.
 
-A block of a colour image is 48 numbers. What the network needs of them (luma, half-size colours,
-means) is linear, so one matrix a camera makes it all at once, and an export merges that matrix with
-the folding of bytes into a single strided convolution.
+A block of a colour image is 48 numbers. The network's inputs (luma, half-size colours, means) are
+linear in them, so one matrix per camera computes them. An export merges that matrix with the
+folding of bytes into a single strided convolution.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ HALF = 4
 VISIBLE_CHANNELS = FOLDED + 4 * HALF
 """Luma, half-size red, green, blue and luma.
 
-What follows from these (means, differences, half-size thermal) is not stored: runtimes lay channels
-out in blocks of 16, and one more than 48 costs as much as sixteen.
+Derived quantities (means, differences, half-size thermal) are not stored: runtimes store channels
+in blocks of 16, so 49 cost as much as 64.
 """
 THERMAL_CHANNELS = FOLDED
 _LUMA = (0.299, 0.587, 0.114)
@@ -29,7 +29,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class Folding(nn.Module):
-    """Fixed 1x1 convolutions; nothing is learned.
+    """Fixed 1x1 convolutions without trainable weights.
 
     `visible_matrix` is 32x48 and `thermal_matrix` 16x16, over the channels of
     `torch.nn.functional.pixel_unshuffle`: colour * 16 + row * 4 + column.
@@ -57,7 +57,7 @@ class Folding(nn.Module):
         return F.conv2d(blocks, self.thermal_matrix[:, :, None, None])
 
     def take(self, folded: Tensor, name: str) -> Tensor:
-        """Take one quantity out of both cameras' channels.
+        """Compute one quantity from both cameras' channels.
 
         Args:
             folded: Bx48xhxw, visible then thermal.

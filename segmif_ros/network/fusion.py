@@ -98,7 +98,7 @@ def _to_map(tokens: Tensor, size: torch.Size) -> Tensor:
 
 
 class DilatedResidualDenseBlock(nn.Module):
-    """3x3 convolutions that each see all earlier outputs, a 1x1 that mixes them, and a residual.
+    """3x3 convolutions with all earlier outputs as input, a 1x1 convolution, and a residual.
 
     The published network uses five layers of growth 32 at dilation 2 on 64 channels.
     """

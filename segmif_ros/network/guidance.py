@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Luma and chroma (BT.601), and the image that guides the encoder: both lumas by saliency.
 
-The released SegMiF code reads a third image, "Mask2", whose generator was never published; its
-authors call it a saliency map made by VSM. Training regresses the fused luma onto it, so it must
-look like a fused luma. The closest reading is the visual saliency map of Ma et al., "Infrared and
-visible image fusion based on visual saliency map and weighted least square optimization" (2017):
+The released SegMiF code reads a third image, "Mask2", whose generator was not published; its
+authors call it a saliency map made by VSM. Training regresses the fused luma onto it, so it must be
+similar to a fused luma. The closest published method is the visual saliency map of Ma et al.,
+"Infrared and visible image fusion based on visual saliency map and weighted least square
+optimization" (2017):
 
     V(p) = sum over grey levels j of hist(j) * |I(p) - j|,   normalised to at most 1
     G = w * thermal + (1 - w) * luma,   w = 0.5 + (V_thermal - V_luma) / 2
 
 V is divided by its largest value over all 256 levels, present in the image or not. That maximum
-moves with the mean grey value only, so G does not flicker when one hot pixel comes or goes.
+depends on the mean grey value only, so G does not flicker when a hot pixel appears or disappears.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def luma(rgb: Tensor) -> Tensor:
 def replace_luma(rgb: Tensor, fused: Tensor) -> Tensor:
     """Give `rgb` the luma `fused` and keep its Cr and Cb, clamped to [0, 1].
 
-    Goes through YCrCb with the constants of the published code, so that imported checkpoints meet
-    their own colours; `RGB + (fused - Y)` differs by less than 0.0004.
+    Uses YCrCb with the constants of the published code, so that colours match those of imported
+    checkpoints; `RGB + (fused - Y)` differs by less than 0.0004.
     """
     y = luma(rgb)
     cr = (rgb[:, 0:1] - y) * 0.713
@@ -65,7 +66,7 @@ def hand_over(rgb: Tensor, *, min_max_stretch: bool, eight_bit: bool) -> Tensor:
         low = levels.amin(dim=(1, 2, 3), keepdim=True)
         span = levels.amax(dim=(1, 2, 3), keepdim=True) - low
         flat = (span <= 0.0).to(levels.dtype)
-        # Multiplied first: whole numbers then stay exact, and a truncation cannot slip by one.
+        # Multiplied first: integers stay exact, so that truncation is not off by one.
         stretched = (levels - low) * 255.0 / (span + flat)
         levels = flat * levels + (1.0 - flat) * stretched
         if eight_bit:

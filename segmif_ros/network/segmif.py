@@ -57,8 +57,8 @@ class Switches:
     def to_manifest(self) -> Mapping[str, Any]:
         """Return the mapping that goes into a bundle's manifest.
 
-        `attention` is no choice but a fact that engines need: the cascade's attention logits are
-        sums over all pixels, which bf16 is too coarse for.
+        `attention` is a property for engines: the cascade's attention logits are sums over all
+        pixels, for which bf16 is not accurate enough.
         """
         return {**asdict(self), "attention": "sum"}
 
@@ -91,7 +91,7 @@ class AllMlpHead(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class NetworkOutput:
-    """What every variant returns.
+    """Output of every variant.
 
     Attributes:
         luma: Bx1xHxW fused luma, nominally [0, 1], not clamped.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of network variants."""
+"""The table of network variants."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NANO = CompactPlan(
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One row: what it is for, and how to build it for a number of classes."""
+    """One row: description, and constructor for a number of classes."""
 
     summary: str
     build: Callable[[int], nn.Module]

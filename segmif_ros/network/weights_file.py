@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of `torch.save`, read without running code; sizes in headers are checked."""
+"""Reads files of `torch.save` without executing code, with a check of sizes in headers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ _FOREIGN = (
 
 
 class WeightsFileError(ValueError):
-    """A file holds no weights that can be used; the message names it."""
+    """A file without usable weights; the message names it."""
 
 
 def load_stored(path: Path) -> Any:
-    """Return what `torch.save` wrote: containers, numbers, text and tensors, on the CPU.
+    """Load a file of `torch.save`: containers, numbers, text and tensors, on the CPU.
 
     Raises:
-        WeightsFileError: missing, cut short, of another kind, larger inside than outside, or with
-            code in it.
+        WeightsFileError: missing, truncated, of another format, compressed, or with code in it.
     """
     try:
         with open_file(path) as stream:
@@ -62,7 +61,7 @@ def load_stored(path: Path) -> Any:
 
 
 def _refuse_packed(path: Path, size: int) -> None:
-    """Refuse an archive that grows when it is unpacked; torch.save packs nothing."""
+    """Refuse a compressed archive; torch.save does not compress."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             inside = sum(entry.file_size for entry in archive.infolist())
@@ -73,7 +72,7 @@ def _refuse_packed(path: Path, size: int) -> None:
 def state_dict_of(stored: Any, path: Path) -> dict[str, Tensor]:
     """Return weights as float32 by plain names.
 
-    What torch.compile and data-parallel training put in front of names is taken away.
+    Prefixes of torch.compile and data-parallel training are removed.
 
     Args:
         stored: from `load_stored`; a state dict, or a mapping with one in it.

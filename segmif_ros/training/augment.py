@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What weather, night and sensors do to a pair, per camera, so that the network has seen it."""
+"""Augments pairs with effects of weather, night and sensors, per camera."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Plane = NDArray[np.float32]
 _ROAD, _SKY = 1, 7
 """Ids of config/labels/fmb15.yaml; recipes with other lists leave `wet` and `overexposed` 0."""
 _SMALLEST = 4.0
-"""Sides of boxes, pixels, below which nothing can be said of rows and columns."""
+"""Least side of a box for the loss over rows and columns, pixels."""
 _SHOWN = 25.0
-"""Standard deviation of the visible picture inside an object's rectangle, grey levels, below which
-it hardly shows the object: 75 % of the person boxes of MSRS by night (cars 9 %), 4 % by day."""
+"""Standard deviation of the visible picture in the box of an object, grey levels, below which the
+object is hardly visible: 75 % of the person boxes of MSRS by night (cars 9 %), 4 % by day."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +79,7 @@ def _emphasised(wanted: Plane, how: Augmentation) -> Plane:
 
 
 def plain_example(sample: Sample, size: tuple[int, int], target: Target = "pyramid") -> Example:
-    """Return the window in the middle of a pair, nothing changed; a smaller pair is enlarged."""
+    """Return the centre window of a pair unchanged; a smaller pair is enlarged."""
     height, width = sample.thermal.shape
     zoom = max(1.0, size[0] / height, size[1] / width)
     box = (min(height, round(size[0] / zoom)), min(width, round(size[1] / zoom)))
@@ -141,7 +141,7 @@ def _crop(
 
 
 def _over(first: int, end: int, window: int, size: int, rng: np.random.Generator) -> int:
-    """Where a window begins so that the middle of [first, end) is somewhere in it."""
+    """Random start of a window that contains the centre of [first, end)."""
     middle = (first + end) // 2
     start = middle - int(rng.uniform(0.15, 0.85) * window)
     return min(max(start, 0), size - window)
@@ -168,9 +168,9 @@ def _inside(boxes: Sequence[Box], top: int, left: int, window: tuple[int, int]) 
 
 
 def _only_shown(labels: Image8, boxes: Plane, shown: Plane) -> tuple[Image8, Plane]:
-    """Ignore the road users that a visible picture without thermal hardly shows.
+    """Ignore road users that are hardly visible if thermal is blanked.
 
-    As positives they make the network predict people in dark pictures.
+    As positives they would train the network to predict people in dark pictures.
 
     Args:
         labels: HxW uint8.
@@ -215,7 +215,7 @@ def _visible(rgb: Plane, how: Augmentation, rng: np.random.Generator) -> Plane:
 
 
 def _wet(rgb: Plane, labels: Image8, rng: np.random.Generator) -> Plane:
-    """Lay the mirror image of what is above each column of road over the road, stretched."""
+    """Add reflections on the road: the mirrored, stretched picture above each column of road."""
     road = labels == _ROAD
     top = np.where(road.any(axis=0), road.argmax(axis=0), rgb.shape[0])
     rows = np.arange(rgb.shape[0])[:, None]
@@ -232,7 +232,7 @@ def _wet(rgb: Plane, labels: Image8, rng: np.random.Generator) -> Plane:
 
 
 def _overexposed(rgb: Plane, labels: Image8, rng: np.random.Generator) -> Plane:
-    """Burn out the sky, with a soft glow over what is in front of it."""
+    """Saturate the sky, with a glow over its edges."""
     sky = (labels == _SKY).astype(np.float32)
     glow = cv2.GaussianBlur(sky, (0, 0), rng.uniform(1.0, 8.0))[..., None]
     light = np.maximum(sky[..., None], rng.uniform(0.3, 1.0) * glow) * rng.uniform(120.0, 255.0)
@@ -266,7 +266,7 @@ def _noise(image: Plane, how: Augmentation, rng: np.random.Generator, most: floa
 
 
 def _shutter_drift(size: tuple[int, int], rng: np.random.Generator) -> Plane:
-    """Grey levels that an uncooled camera's own warmth adds between two shutters, or one jump."""
+    """Drift of an uncooled camera between two shutters, or one jump, grey levels."""
     if rng.random() < 0.3:
         return np.full(size, rng.uniform(-30.0, 30.0), np.float32)
     field = _cloud(size, rng, 2)

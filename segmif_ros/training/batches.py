@@ -23,7 +23,7 @@ Kind = Literal["joint", "fusion", "segmentation"]
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of steps that trains the same weights with the same loss.
+    """A range of steps with the same trained weights and the same loss.
 
     Attributes:
         kind: what is trained: everything, or one of the two sub-networks.
@@ -124,8 +124,8 @@ def draw_examples(
         recipe: shares, seed, size and augmentation.
         sources: data sets by the names used in `recipe.mix`.
         step: counted over the whole run.
-        part: which examples of the batch are wanted. With seeding "batch" the others are made and
-            thrown away, because all come from one stream of random numbers.
+        part: the requested examples of the batch. With seeding "batch" the others are drawn and
+            discarded, because all use one stream of random numbers.
     """
     how = recipe.augmentation
     crop = phase_at(recipe, step).crop
@@ -167,7 +167,7 @@ def stack(examples: Iterable[Example]) -> Batch:
 
 
 class BatchesAhead:
-    """Draws the batches of the coming steps in threads while the network works on this one."""
+    """Prefetches the batches of the next steps in threads."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run writes for people: log.jsonl, and TensorBoard scalars and pictures in board/."""
+"""Writes log.jsonl, and TensorBoard scalars and pictures in board/."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Board:
 
 
 def _keep_rows_before(path: Path, first: int) -> None:
-    """Drop what an interrupted run logged after its last checkpoint; it will be done again."""
+    """Drop rows that an interrupted run logged after its last checkpoint; they are repeated."""
     if not path.is_file():
         return
     kept = []
@@ -86,7 +86,7 @@ def _keep_rows_before(path: Path, first: int) -> None:
         try:
             row = json.loads(line)
         except ValueError:
-            continue  # a line that was cut off when the power went
+            continue  # a truncated line
         if int(row.get("step", -1)) < first:
             kept.append(line + "\n")
     write_whole(path, "".join(kept))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that a run needs to continue without a difference, in one file."""
+"""Checkpoints with the complete state of a run, for an exact continuation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PREFIX = "network."
 
 
 class BundleWeightsError(ValueError):
-    """A graph does not hold the weights of the network; the message names the first one missing."""
+    """A graph lacks weights of the network; the message names the first missing one."""
 
 
 def read_weights(path: Path, network: nn.Module) -> State:
@@ -52,7 +52,7 @@ def read_weights(path: Path, network: nn.Module) -> State:
         graph = onnx.load_from_string(read_file(path)).graph
     except OSError as err:
         raise BundleWeightsError(f"{path} cannot be read: {err}") from err
-    except Exception as err:  # protobuf raises whatever the damage leads to
+    except Exception as err:  # damage causes arbitrary errors of protobuf
         raise BundleWeightsError(f"{path} is no ONNX file ({type(err).__name__})") from err
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:  # equal weights are stored once, and every further name is one of these
@@ -138,11 +138,11 @@ class Best:
 
 @dataclass(slots=True)
 class RunState:
-    """What changes during a run.
+    """The state of a run.
 
     Attributes:
         network: trained weights.
-        average: their running average, which is what a run is for.
+        average: their running average, the result of a run.
         optimiser: of the current phase.
         scaler: loss scale of float16.
         weighting: balance of the losses.
@@ -172,7 +172,7 @@ def labels_digest(source: Source) -> str:
 
 
 def save(path: Path, state: RunState, recipe: Recipe, classes: int, ranks: Ranks) -> None:
-    """Write a checkpoint whole or not at all; every rank has to call this, rank 0 writes."""
+    """Write a checkpoint atomically; every rank must call this, rank 0 writes."""
     rng = {"cpu": ranks.gather(torch.get_rng_state())}
     if ranks.device.type == "cuda":
         rng["cuda"] = ranks.gather(torch.cuda.get_rng_state())
@@ -234,7 +234,7 @@ def step_of(path: Path) -> int:
 def restore(
     path: Path, state: RunState, ranks: Ranks, *, labels: str, fresh_optimiser: set[int]
 ) -> None:
-    """Put a run back where its checkpoint was written.
+    """Restore a run from its checkpoint.
 
     Args:
         path: checkpoint.pt of the run.
@@ -249,8 +249,8 @@ def restore(
     stored = read(path)
     if stored.get("labels", labels) != labels:
         raise CheckpointError(
-            f"{path} learnt class list {stored['labels']!r}, the recipe names {labels!r}; resume "
-            "with the recipe that it was begun with, or start again with --start"
+            f"{path} is trained on class list {stored['labels']!r}, the recipe names {labels!r}; "
+            "resume with the recipe that it was begun with, or start again with --start"
         )
     try:
         state.network.load_state_dict(stored["network"])
@@ -284,7 +284,7 @@ def restore(
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a run began with.
+    """The initial weights of a run.
 
     Attributes:
         summary: for the log.
@@ -333,7 +333,7 @@ def load_start(network: nn.Module, start: Path) -> Begun:
 
 
 def _bundle_weights(network: nn.Module, folder: Path) -> tuple[Path, dict[str, Tensor], bool]:
-    """Return where the weights of a bundle lie, the weights, and whether norms are settled."""
+    """Return the path of a bundle's weights, the weights, and whether norms are settled."""
     try:
         manifest = Bundle.load(folder).manifest
     except BundleError as err:

@@ -4,7 +4,7 @@
 Two layouts are in use: the original one ("block1.0.attn.kv.weight", bare or behind "backbone.",
 "denoise_net.encoder." or the like) and that of Hugging Face's transformers
 ("segformer.encoder.block.0.0.attention.self.key.weight"), which keeps keys and values apart. The
-names are facts about files that people have; every tensor is taken by name and checked by shape.
+names are facts about published files; every tensor is loaded by name and checked by shape.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _ANCHORS = {
 
 
 class EncoderError(ValueError):
-    """A file holds no encoder that fits; the message names the first offending key."""
+    """A file without a matching encoder; the message names the first invalid key."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderReport:
-    """What was taken from a checkpoint.
+    """Summary of a loaded checkpoint.
 
     Attributes:
         path: of the file.
@@ -137,7 +137,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 
 def _layout(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Which layout the names follow, and what stands in front of them."""
+    """Return the layout of the names, and their prefix."""
     for layout, anchor in _ANCHORS.items():
         for key in state:
             if match := anchor.match(key):
@@ -150,7 +150,7 @@ def _layout(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
 
 
 def _names(name: str, layout: str) -> list[str]:
-    """What one of our tensors is called in a layout: one name, or a key's and a value's."""
+    """Return the names of a tensor in a layout: one, or those of key and value."""
     if layout == "original":
         return [released_name(f"encoder.{name}").removeprefix(_RELEASED)]
     for ours, theirs in _TRANSFORMERS:
@@ -172,7 +172,7 @@ without a norm)."""
 
 
 def settle_norms(network: nn.Module, batches: Iterable[Batch]) -> None:
-    """Give every BatchNorm the statistics of real batches without changing what it computes.
+    """Set every BatchNorm to the statistics of real batches without changing its output.
 
     Weights of a bundle come back with BatchNorms that do nothing; trained like that, the first
     batch's statistics would change every map.

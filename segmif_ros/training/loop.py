@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: one file, read from top to bottom.
+"""The training loop.
 
 segmif train --recipe config/training/nano.yaml --data DATA --out runs/nano
 segmif train --recipe config/training/nano.yaml --data DATA --out runs/nano --resume
@@ -53,7 +53,7 @@ from segmif_ros.training.recipe import Recipe
 from segmif_ros.training.validation import chosen, score
 
 _SETTLING = 6
-"""Batches that the statistics of a bundle's BatchNorms are taken from."""
+"""Number of batches for the statistics of a bundle's BatchNorms."""
 
 __all__ = ["Options", "TrainingError", "draw_batch", "train"]
 
@@ -64,7 +64,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run a recipe; none of it changes what is learnt but for rounding.
+    """Options of a run; they change the result only by rounding.
 
     Attributes:
         device: "cpu", "cuda" or "auto".
@@ -93,10 +93,10 @@ def train(
     validation: Sequence[Callable[[], Sample]] = (),
     options: Options | None = None,
 ) -> nn.Module:
-    """Run a recipe and return the averaged network: the best one where there is validation.
+    """Run a recipe and return the averaged network, with validation the best one.
 
     Args:
-        recipe: what to do.
+        recipe: of the run.
         sources: data sets by the names used in `recipe.mix`.
         out: folder for checkpoint.pt, best.pt, log.jsonl and board/.
         classes: number of output classes.
@@ -109,7 +109,7 @@ def train(
     Raises:
         TrainingError: a loss is not finite.
         CheckpointError, EncoderError, RecipeError: initial weights do not fit.
-        KeyboardInterrupt: stopped by a signal, after everything was saved.
+        KeyboardInterrupt: stopped by a signal, after saving.
     """
     options = options or Options()
     with joined(options.device) as ranks, stop_on_signals() as stop:
@@ -148,7 +148,7 @@ class Run:
         options: Options,
         validation: Sequence[Callable[[], Sample]],
     ) -> None:
-        """Build the network with the weights that the recipe's seed gives."""
+        """Build the network with random weights from the recipe's seed."""
         torch.manual_seed(recipe.seed)
         out.mkdir(parents=True, exist_ok=True)
         self.recipe, self.out, self.classes = recipe, out, classes
@@ -217,11 +217,11 @@ class Run:
         bar: tqdm,
         stop: threading.Event,
     ) -> None:
-        """Train the weights of one phase to its end, or to where the run ends before."""
+        """Train the weights of one phase to its end, or to the end of the run if earlier."""
         state, recipe = self.state, self.recipe
         objective = self._objective(phase, state.network)
         objective = objective.to(self.ranks.device).train()
-        # Gradients that the phase before left behind would count in the clipping.
+        # Remaining gradients of the previous phase would count in the clipping.
         state.network.zero_grad(set_to_none=True)
         if state.step == phase.first:
             state.optimiser = self._optimiser(state.network, phase)
@@ -287,7 +287,7 @@ class Run:
         return mean[0], mean[1], mean[2] > 0.0
 
     def _apply(self, step: int) -> None:
-        """Move the weights, and their average after them."""
+        """Update the weights and their average."""
         state = self.state
         state.scaler.unscale_(state.optimiser)
         nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
@@ -373,7 +373,7 @@ class Run:
 
 
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the averaged weights a step towards the trained ones; buffers are copied."""
+    """Update the averaged weights; buffers are copied."""
     with torch.no_grad():
         for mean, value in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(value, 1.0 - decay)
@@ -395,7 +395,7 @@ def _number(value: float) -> float | None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Note the first SIGINT, SIGTERM or SIGHUP; the second one interrupts at once.
+    """Record the first SIGINT, SIGTERM or SIGHUP; the second one interrupts immediately.
 
     Outside the main thread, where Python takes no signals, none is handled.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run minimises: fused luma against its target, classes against labels.
+"""Losses: fused luma against its target, classes against labels.
 
 `fusion_loss` and `segmentation_loss` belong to the `joint` recipes, whose labels may be partial;
 `first_round_loss`, `later_round_loss` and `labelled_cross_entropy` are the published ones.
@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 from segmif_ros.datasets.sample import BACKGROUND, BICYCLE, CAR, PERSON, POSSIBLE, VAGUE
 
 FILLED = 0.3
-"""Share of its box that an object covers at least; people do by about half, cars by more."""
+"""Least share of a box covered by its object; people cover about half, cars more."""
 
 _ALIKE = {PERSON: (), CAR: (10, 11), BICYCLE: (12,)}
 """FMB's truck, bus and motorcycle."""
@@ -81,11 +81,11 @@ def later_round_loss(fused: Tensor, target: Tensor) -> Tensor:
 
 
 class Known(NamedTuple):
-    """What a sum of losses over pixels is divided by; both at least 1.
+    """Divisors of sums of losses over pixels; both at least 1.
 
     Attributes:
         weight: class weights of all pixels whose class is known.
-        vague: pixels of which is only known what they are not.
+        vague: pixels with only excluded classes.
     """
 
     weight: Tensor
@@ -110,16 +110,16 @@ def segmentation_loss(
     boxes: Tensor | None = None,
     boxed: float = 0.0,
 ) -> Tensor:
-    """Cross entropy where the class is known; elsewhere the mass that must not be there.
+    """Cross entropy where the class is known; elsewhere the probability of excluded classes.
 
-    Scored on every second pixel: that is where masks are decided, and a quarter of the work.
+    Computed on every second pixel, the resolution of the class decision, at a quarter of the cost.
 
     Args:
         logits: BxKxhxw, brought to half the label size.
         labels: BxHxW int64; 255 ignored, others from 247 see `datasets.sample.POSSIBLE`.
         weights: K class weights.
-        known: what to divide by where this is a part of a batch, from `count_known` of the whole;
-            None: this is the whole.
+        known: divisors from `count_known` of the whole batch, if this is a part of it; None: this
+            is the whole.
         overlap: weight of `overlap_loss` beside the cross entropy.
         boxes: see `box_loss`.
         boxed: weight of `box_loss`.
@@ -143,7 +143,7 @@ def segmentation_loss(
 
 
 def box_loss(p: Tensor, boxes: Tensor, *, stride: int = 1) -> Tensor:
-    """Loss of the manual boxes; a small box weighs as much as a large one.
+    """Loss of the manual boxes, with equal weights of small and large boxes.
 
     Every row and column of a box holds some of its class (the projection of BoxInst, Tian et al.
     2021, as a logarithm: near 0 a Dice overlap has hardly a gradient), and the class covers at
@@ -215,7 +215,7 @@ def labelled_cross_entropy(
 
 
 def _banned(labels: Tensor, classes: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield classes and where they are known not to be; class lists may lack some of them.
+    """Yield classes and the pixels that exclude them; class lists may lack some of them.
 
     People's boxes of cars hold trucks and buses too, those of bicycles motorcycles. Close to a box
     there is its object or the street behind it: what is rarely labelled, as lights and signs, would

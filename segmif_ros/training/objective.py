@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is minimised: the losses of one phase, their balance, and what they are computed in."""
+"""The losses of one phase, their balance, and their number format."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LossRatioWeighting:
         self._before: Pair | None = None
 
     def observe(self, fusion: float, segmentation: float) -> None:
-        """Take in the losses of one step, unweighted."""
+        """Add the unweighted losses of one step."""
         if self._settings.kind == "constant":
             return
         self._sums = (self._sums[0] + fusion, self._sums[1] + segmentation)
@@ -67,7 +67,7 @@ class LossRatioWeighting:
         self._before, self._sums, self._count = now, (0.0, 0.0), 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
+        """Return the state for `load_state_dict`."""
         return {
             "weights": list(self.weights),
             "sums": list(self._sums),
@@ -117,7 +117,7 @@ class Precision:
         Args:
             wanted: from the command line; "auto" follows the recipe.
             device: where the network runs.
-            bf16: what the recipe says; a GPU without bfloat16 then takes float16.
+            bf16: of the recipe; a GPU without bfloat16 uses float16.
         """
         name: str = wanted
         if wanted == "auto":
@@ -164,7 +164,7 @@ class JointObjective(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
 
     def train(self, mode: bool = True) -> JointObjective:
-        """Switch the network; where only parts of it are trained, the rest stays as it runs."""
+        """Set training mode; parts that are not trained stay in eval mode."""
         super().train(mode)
         if self.only:
             self.network.eval()
@@ -233,10 +233,10 @@ class FusionObjective(nn.Module):
 
 
 class SegmentationObjective(nn.Module):
-    """The segmentation network on what the frozen fusion network makes: the rest of `paper`.
+    """The segmentation network on images of the frozen fusion network: the rest of `paper`.
 
-    The released scripts hand the fused images over as 8-bit files, written once a round; here they
-    are made in memory, guided by the current encoder, which is how a bundle will use it.
+    The released scripts pass the fused images as 8-bit files, written once per round; here they
+    are computed in memory with the current encoder, as in a bundle.
     """
 
     label_stride = 1
@@ -272,7 +272,7 @@ def objective_of(
     only: Sequence[str] = (),
     boxed: float = 0.0,
 ) -> Objective:
-    """Build what a phase minimises, and freeze what it does not train.
+    """Build the objective of a phase, and freeze the other weights.
 
     Raises:
         RecipeError: the published rounds need the published cascade, or `only` names a part that
@@ -313,7 +313,7 @@ def fuse(network: SegMiF, rgb: Tensor, thermal: Tensor) -> Tensor:
 
 
 def coloured(rgb: Tensor, fused: Tensor) -> Tensor:
-    """Give a picture another luma, not clamped: at a clamp the gradient would end."""
+    """Replace the luma of a picture without clamping, which would stop the gradient."""
     return rgb + (fused - luma(rgb))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overfitting a few pairs: the first thing to try on a new data set or network.
+"""Overfits a few pairs: the first test of a new data set or network.
 
-A network that cannot do this has labels that contradict each other, a class list that does not fit,
-or a mistake in it; no longer training will help.
+If this fails, the labels are inconsistent, the class list does not match, or the network has an
+error; longer training does not help.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segmif_ros.network.mix_transformer import Block
 from segmif_ros.training.recipe import Augmentation, Recipe, Validation, Weighting
 
 TARGET = 0.95
-"""mIoU on the pairs themselves at which they count as learnt."""
+"""mIoU on the training pairs from which the test passes."""
 _MOST_STEPS = 300
 _CHECK_EVERY = 25
 
@@ -27,12 +27,12 @@ _CHECK_EVERY = 25
 def overfit_recipe(recipe: Recipe, pairs: list[Sample], classes: int) -> Recipe:
     """Return the recipe that overfits a few pairs.
 
-    The network, the losses and the loop stay. There is no augmentation and no dropout, every step
-    sees all pairs, the rate is twice as high, the average follows closely, and rare classes weigh
-    more: mIoU counts a pole like a road.
+    The network, the losses and the loop are unchanged. There is no augmentation and no dropout,
+    every step uses all pairs, the rate is doubled, the average has a short memory, and rare classes
+    have larger weights, because all classes count equally in mIoU.
 
     Args:
-        recipe: what is to be tried.
+        recipe: the original recipe.
         pairs: from `labelled_pairs`.
         classes: of the network.
     """

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network labels its own training pairs, seen larger and mirrored: `mask_own/`.
+"""Labels training pairs with the network itself, scaled and mirrored: `mask_own/`.
 
     python -m segmif_ros.training.own_teacher --weights runs/nano/checkpoint.pt \
         --data DATA/msrs --out DATA/msrs/mask_own
 
-What the mean is confident of becomes a label where no better teacher has one
-(`datasets.belief`). Rerun it with better weights; the labels of before are overwritten.
+Confident mean predictions become labels where no better teacher has one (`datasets.belief`). With
+better weights run it again; it overwrites earlier labels.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from segmif_ros.training.checkpoint import load_start
 
 SCALES = (1.0, 1.5)
 _STREET = (1, 3, 6, 7)
-"""Road, building, vegetation and sky: of the other classes the network is sure too often."""
+"""Road, building, vegetation and sky: the network is overconfident in other classes."""
 _MULTIPLE = 32
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes that train together: one, or as many as `torchrun` started."""
+"""The processes of a training: one, or those that `torchrun` started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among all that train.
+    """This process and the number of processes.
 
     Attributes:
         rank: its number, from 0; only rank 0 writes files.
@@ -76,7 +76,7 @@ class Ranks:
 
 @contextmanager
 def joined(device: str = "auto") -> Iterator[Ranks]:
-    """Join the processes that `torchrun` started, or be alone.
+    """Join the processes that `torchrun` started, if any.
 
     Args:
         device: "cpu", "cuda" or "auto": a GPU where there is one.
@@ -107,8 +107,8 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
 class SharedBatchNorm(nn.BatchNorm2d):
     """BatchNorm whose statistics are those of the whole batch, however it is divided.
 
-    PyTorch's SyncBatchNorm does the same on GPUs only; this one also runs over gloo, so the tests
-    see what a GPU machine computes.
+    PyTorch's SyncBatchNorm supports only GPUs; this one also runs over gloo, so that tests cover
+    the computation of a GPU machine.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (values * scale[:, None, None] + shift[:, None, None]).to(features.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor, values: int) -> None:
-        """Move the running statistics; `values` a channel were seen by each process."""
+        """Update the running statistics; each process had `values` values per channel."""
         assert self.running_mean is not None and self.running_var is not None  # noqa: PT018
         assert self.momentum is not None
         seen = values * dist.get_world_size()

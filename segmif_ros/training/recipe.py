@@ -29,8 +29,8 @@ class DataEntry:
         path: below the data folder of the command line; default: the kind.
         split: which part of it; "" for a data set that is not divided.
         share: share in a batch, against the other entries.
-        annotated: class list of the labels of a plain folder or a bag; the others know theirs.
-        ignore: ids of the recipe's class list without a loss; None takes what that list says.
+        annotated: class list of the labels of a plain folder or a bag; the others define theirs.
+        ignore: ids of the recipe's class list without a loss; None uses the `ignore` of that list.
     """
 
     kind: str = "auto"
@@ -43,12 +43,12 @@ class DataEntry:
 
 @dataclass(frozen=True, slots=True)
 class Weighting:
-    """How the two losses are balanced.
+    """Balance of the two losses.
 
     Attributes:
         kind: "constant": 1 and 1. "loss_ratio": the loss that falls more slowly gets more weight,
             see `objective.LossRatioWeighting`.
-        temperature: how far weights may move: 2 moves them, 1000 (the released value) does not.
+        temperature: range of the weights: 2 changes them, 1000 (the released value) hardly.
         window: steps over which a loss is averaged before two averages are compared.
     """
 
@@ -66,12 +66,12 @@ class Weighting:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """How the best weights are found; never on a test split.
+    """Selection of the best weights; never on a test split.
 
     Attributes:
         every: steps between two scores; 0 never scores, and the last weights are the result.
         pairs: most pairs to score, evenly spread over the data.
-        data: what to score on; None takes what `hold_out_every` keeps from training.
+        data: pairs to score; None uses those that `hold_out_every` excludes from training.
         stop_at: end the run when mIoU reaches this; 0 runs to the end.
     """
 
@@ -91,7 +91,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """The published schedule: in each round fusion is trained, then segmentation on what it fuses.
+    """The published schedule: in each round fusion is trained, then segmentation on its output.
 
     Learning rates fall linearly to 0 over a horizon that is longer than the training.
 
@@ -132,7 +132,7 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How often and how hard pairs are changed; probabilities in [0, 1].
+    """Probabilities in [0, 1] and strengths of the augmentations.
 
     Attributes:
         crop: (height, width) of what the network trains on, multiples of 64.
@@ -142,9 +142,8 @@ class Augmentation:
         glare: visible pictures with a blinding light.
         overexposed: visible pictures whose known sky is white and shines over its edges.
         wet: visible pictures whose known road mirrors what stands on it.
-        drop_visible: visible camera blind: black, as the node gives the network a lost camera, or
-            one grey.
-        drop_thermal: thermal camera blind, likewise.
+        drop_visible: visible camera blanked: black, as the node blanks a lost camera, or one grey.
+        drop_thermal: thermal camera blanked, likewise.
         shift_px: largest misregistration of thermal, pixels.
         sharpen: share of its own fine detail that is added to the fusion target; compensates what
             a small network smooths.
@@ -191,7 +190,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything a run depends on besides the data.
+    """All inputs of a run besides the data.
 
     Attributes:
         variant: row of `network.variants.VARIANTS`.
@@ -282,7 +281,7 @@ class Recipe:
 
     @classmethod
     def from_mapping(cls, raw: Any) -> Recipe:
-        """Make a recipe of what a YAML file holds.
+        """Make a recipe of the content of a YAML file.
 
         Raises:
             RecipeError: a field is unknown or has a value that cannot be.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the names in a recipe to data sets on disk: what to train on, and what to validate on."""
+"""Opens the data sets of a recipe for training and validation."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ OWN_LABELS = "fmb15"
 ROADSCENE_TRAIN = 130
 """Of the sorted names the others are kept to be scored on."""
 _LOOKED_AT = 16
-"""Pairs of a data set that are read to see whether there are labels."""
+"""Number of pairs that are read to check for labels."""
 _MOST_IN_MEMORY = 2000
-"""Pairs of one data set that are kept decoded: 3 GB at 640x480."""
+"""Number of decoded pairs in memory per data set: 3 GB at 640x480."""
 
 
 def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[str, Source]:
@@ -49,7 +49,7 @@ def open_sources(recipe: Recipe, data: Path, cache: Path | None = None) -> dict[
 def require_labels(recipe: Recipe, sources: dict[str, Source]) -> None:
     """Refuse recordings without a class; reads a few pairs of each.
 
-    Scenes of the rig have labels and make up for none: they show no real camera.
+    Labels of rig scenes do not count, because they are not of a real camera.
 
     Raises:
         DatasetError: no pair has a label or a box.
@@ -79,7 +79,7 @@ def _teaches_classes(source: Source) -> bool:
 def open_validation(
     recipe: Recipe, data: Path, cache: Path | None = None
 ) -> list[Callable[[], Sample]]:
-    """Open what a run is scored on: a split of its own, or what the recipe keeps from training.
+    """Open the validation pairs: a separate split, or those that the recipe holds out.
 
     Raises:
         DatasetError: the recipe validates and there is nothing to score on.

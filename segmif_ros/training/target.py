@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the fused luma is trained towards.
+"""Targets of the fused luma.
 
-The paper regresses onto "Mask2", whose making was never published; `network.guidance` is the
-closest reading of it, and recipe `paper` trains towards that. Such a global saliency mix greys out
+The paper regresses onto "Mask2", whose generator was not published; `network.guidance` is the
+closest published method, and recipe `paper` uses it. Such a global saliency mix greys out
 daylight pictures, so the `joint` recipes build their target locally: each band of a Laplacian
 pyramid (Burt and Adelson, 1983) is taken from the image with more activity at that place and scale,
 the visible one first where it is well exposed; then the brightness is lifted towards the brighter
-of the two images, but not where that would take contrast away. So hot things shine in the dark and
-nothing gets a dark halo, while a dark coat before a bright sky stays dark.
+of the two images, but not where that would take contrast away. Hot objects are
+then bright in the dark without dark halos, and a dark coat before a bright sky stays dark.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEVELS = 4
 SHARPNESS = 5.0
 """Exponent of the activity ratio: 1 mixes the bands, infinity chooses."""
 _LIFT = 4.0
-"""Sigma of the brightness correction, pixels: slow enough to leave every edge alone."""
+"""Sigma of the brightness correction, pixels: large enough to preserve edges."""
 _AROUND = 12.0
 """Sigma of the neighbourhood that contrast is measured in, pixels."""
 _EXPOSED = (0.8, 2.0, 160.0)
@@ -61,7 +61,7 @@ def fusion_target(luma: Plane, thermal: Image8 | Plane, brighter: float = 0.0) -
         activity_t = (cv2.GaussianBlur(np.abs(band_t), (0, 0), 1.5) + 0.1) ** SHARPNESS
         weight = activity_t / (activity_t + activity_v)
         fused = cv2.pyrUp(fused, dstsize=size) + weight * band_t + (1.0 - weight) * band_v
-    # Up to the visible image always, or hot things get a dark halo; beyond it with care.
+    # Always up to the visible image, else hot objects get a dark halo; beyond it limited.
     fused = fused + _lift(visible_pyramid[0] - fused)
     fused = _with_contrast(fused, _lift(thermal_pyramid[0] - fused))
     if brighter:
@@ -82,7 +82,7 @@ def saliency_target(luma: Plane, thermal: Image8 | Plane) -> Plane:
 
 
 def _with_contrast(fused: Plane, change: Plane) -> Plane:
-    """Add a change, less of it where it would take contrast away."""
+    """Add a change, reduced where it would lower the contrast."""
     kept = np.clip(_contrast(fused + change) / _contrast(fused), 0.0, 1.0) ** 3
     return np.asarray(fused + change * cv2.GaussianBlur(kept, (0, 0), _AROUND / 2.0), np.float32)
 

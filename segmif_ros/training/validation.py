@@ -30,7 +30,7 @@ Shown = dict[str, Image8]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good a network is.
+    """Score of a network.
 
     Attributes:
         mean_iou: over the classes that occur in the truth, without id 0; NaN without labels.
@@ -45,7 +45,7 @@ class Score:
     pairs: int
 
     def describe(self) -> str:
-        """Return one line for people."""
+        """Return the score as one line."""
         text = f"fusion loss {self.fusion_loss:.3f}"
         if np.isfinite(self.mean_iou):
             text = f"mIoU {self.mean_iou:.3f}, accuracy {self.accuracy:.3f}, {text}"
@@ -53,7 +53,7 @@ class Score:
 
     @property
     def value(self) -> float:
-        """What the best weights are chosen by, higher is better: mIoU, else the fusion loss."""
+        """Score for the selection of the best weights, higher is better: mIoU, else fusion loss."""
         return self.mean_iou if np.isfinite(self.mean_iou) else -self.fusion_loss
 
 
@@ -71,7 +71,7 @@ def score(
     classes: int,
     ranks: Ranks,
 ) -> tuple[Score, Shown]:
-    """Score a network in eval mode; every rank takes its part of the pairs.
+    """Score a network in eval mode; every rank scores its part of the pairs.
 
     Pairs are scored at their own size, cut to multiples of 32. Where the recipe trains on plain
     pairs, they are scored in the same window and on the same pixels, every second one: learning by
