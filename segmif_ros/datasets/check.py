@@ -32,8 +32,8 @@ class Alignment:
 
     Attributes:
         measured: pairs that were read.
-        conclusive: pairs with enough common edges to measure a shift; the other figures are of these,
-            None without any.
+        conclusive: pairs with enough common edges to measure a shift; the other figures are of
+            these, None without any.
         median_px: median of the RMS shift of thermal, rotation included.
         right_px: median shift of thermal to the right.
         down_px: median shift of thermal downwards.
