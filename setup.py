@@ -69,16 +69,18 @@ setup(
         # completed and checksums, and brings zstandard and lz4.
         "rosbags>=0.11,<0.12",
         "mcap>=1.2,<2",
-        "av>=12,<19",
+        "av>=14.2,<19",  # VideoFrame.rotation
     ],
     extras_require={
         "ros": ROS_JAZZY,
-        "cpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "openvino>=2025.0,<2027"],
+        # ONNX Runtime before 1.21 does not quantise with ONNX 1.16.
+        "cpu": ["onnx>=1.16,<2", "onnxruntime>=1.21,<2", "openvino>=2025.0,<2027"],
         # ONNX Runtime on the CPU is what an engine is compared with before it is used.
-        "gpu": ["onnx>=1.16,<2", "onnxruntime>=1.18,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
+        "gpu": ["onnx>=1.16,<2", "onnxruntime>=1.21,<2", "tensorrt>=10.3,<12", "pycuda>=2024.1"],
         # Builds engines without a GPU; to run them on one, pycuda is needed as well.
         "rtx": ["onnx>=1.16,<2", RTX],
-        "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2", "tensorboard>=2.16,<3"],
+        # TensorBoard before 2.20 does not install Pillow, which it writes pictures with.
+        "train": ["torch>=2.4,<2.14", "onnx>=1.16,<2", "tensorboard>=2.20,<3"],
         "cluster": ["distributed>=2024.8,<2027"],
         "fuzz": ['atheris>=3,<4; python_version >= "3.11"'],
         "docs": ["sphinx>=8,<10", "myst-parser>=4,<6", "furo>=2024.8,<2027"],

@@ -70,7 +70,7 @@ class OnnxRuntimeEngine:
             import onnxruntime as ort
         except ImportError as err:
             raise EngineError(
-                "engine 'onnxruntime' is not installed; pip install 'onnxruntime>=1.18'"
+                "engine 'onnxruntime' is not installed; pip install 'onnxruntime>=1.21'"
             ) from err
         provider = PROVIDERS[name]
         self.name, self._device = name, "CPU"
@@ -201,13 +201,17 @@ def provider_options(
 
 def _add_rtx(ort: Any, options: Any, settings: Mapping[str, str]) -> None:
     """Register the plug-in of TensorRT for RTX and choose its devices."""
+    install = "pip install 'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx-cu12"
     try:
         import onnxruntime_ep_nv_tensorrt_rtx as plug_in
     except ImportError as err:
         raise EngineError(
-            f"engine 'onnxruntime-rtx' needs the plug-in {RTX_PLUG_IN}; pip install "
-            "'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx-cu12"
+            f"engine 'onnxruntime-rtx' needs the plug-in {RTX_PLUG_IN}; {install}"
         ) from err
+    if not hasattr(ort, "get_ep_devices"):
+        raise EngineError(
+            f"engine 'onnxruntime-rtx' needs a newer ONNX Runtime than {ort.__version__}; {install}"
+        )
     name, library = plug_in.get_ep_name(), plug_in.get_library_path()
     if name not in {each.ep_name for each in ort.get_ep_devices()}:
         try:

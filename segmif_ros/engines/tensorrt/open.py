@@ -121,7 +121,7 @@ class _Opener:
         if find_spec("onnxruntime") is None:
             raise EngineError(
                 "a new engine is compared with ONNX Runtime before it is used, and that is not "
-                "installed; pip install 'onnxruntime>=1.18'"
+                "installed; pip install 'onnxruntime>=1.21'"
             )
         if not self._options.rebuild:
             ahead = self._built_ahead(key, recipe)
