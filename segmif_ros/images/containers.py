@@ -38,6 +38,8 @@ _PNG_DEPTHS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Colour type -> channels."""
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _TIFF_SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
+_TIFF_LOGARITHMS = (32844, 32845)
+"""LogL and LogLuv: floats in 16 bits."""
 _TIFF_PACKED = 4096
 """A byte of LZW or deflate holds fewer."""
 
@@ -222,7 +224,8 @@ def _tiff(data: memoryview) -> Picture:
         raise _damaged("TIFF", f"its directory ({err})") from err
     width, height = tags.get(256, [0])[0], tags.get(257, [0])[0]
     bits, channels = max(tags.get(258, [1])), tags.get(277, [1])[0]
-    found = Picture("TIFF", height, width, bits, channels == 1, data)
+    logarithms = tags.get(262, [0])[0] in _TIFF_LOGARITHMS
+    found = Picture("TIFF", height, width, 32 if logarithms else bits, channels == 1, data)
     _check_size(found, len(data))
     tile = tags.get(322, [0])[0] * tags.get(323, [0])[0]
     counts, offsets = tags.get(279) or tags.get(325), tags.get(273) or tags.get(324)

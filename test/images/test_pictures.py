@@ -71,8 +71,13 @@ def test_a_float_picture_of_no_values_is_refused(tmp_path: Path) -> None:
     assert read_thermal(stored(tmp_path / "t.tiff", values))[3, 4] == 20.0
 
 
-def test_a_visible_picture_of_floats_is_refused(tmp_path: Path) -> None:
-    path = stored(tmp_path / "f.tiff", COLOUR.astype(np.float32))
+@pytest.mark.parametrize(
+    "packing", [cv2.IMWRITE_TIFF_COMPRESSION_NONE, cv2.IMWRITE_TIFF_COMPRESSION_SGILOG]
+)
+def test_a_visible_picture_of_floats_is_refused(tmp_path: Path, packing: int) -> None:
+    path = tmp_path / "f.tiff"
+    options = (cv2.IMWRITE_TIFF_COMPRESSION, packing)
+    assert cv2.imwrite(str(path), COLOUR.astype(np.float32), options)
     with pytest.raises(PictureError, match="32 bits a channel"):
         read_rgb(path)
 
