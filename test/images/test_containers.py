@@ -164,6 +164,22 @@ def test_the_pixels_of_every_colour_type_are_counted_exactly(colour: int, channe
         inspect(made(side * 5 // 4))
 
 
+def test_a_byte_of_a_png_holds_1032_and_no_more() -> None:
+    def made(width: int) -> bytes:
+        return png(chunk(b"IDAT", b"x"), size=(516, width), bits=1)
+
+    assert inspect(made(8)).width == 8
+    with pytest.raises(ImageRefused, match="whose 1 bytes of data cannot hold them"):
+        inspect(made(9))
+    with pytest.raises(ImageRefused, match="a chunk of 30 bytes, and 13 are left"):
+        inspect(png(chunk(b"tEXt", b"x", 30)))
+
+
+def test_a_webp_that_is_cut_short_is_refused() -> None:
+    with pytest.raises(ImageRefused, match="are fewer than it says"):
+        inspect(encoded("webp")[:-10], files=True)
+
+
 def test_a_tag_of_a_tiff_may_lie_at_the_very_end() -> None:
     tags = ((256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 110), (259, 3, 1, 1), (262, 3, 1, 2),
             (273, 4, 1, 98), (277, 3, 1, 3), (279, 4, 1, 12))  # fmt: skip
@@ -292,6 +308,8 @@ def test_a_tiff_in_tiles_is_looked_through_like_one_in_strips() -> None:
     for changes, said in (
         ({"offset": 2000}, "refers to data behind"),
         ({"tile_height": 128}, "cannot hold them"),
+        ({"channels": 64}, "cannot hold them"),
+        ({"channels": 65}, "65 channels of 8 bits"),
         ({"tile_width": 2**15, "tile_height": 2**15}, "a tile of 1073741824 pixels"),
     ):
         with pytest.raises(ImageRefused, match=said):

@@ -82,6 +82,23 @@ def test_a_visible_picture_of_floats_is_refused(tmp_path: Path, packing: int) ->
         read_rgb(path)
 
 
+def test_more_bytes_than_a_picture_has_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("segmif_ros.images.pictures._MOST_BYTES", 1 << 20)
+    (tmp_path / "film.png").write_bytes(bytes(2 << 20))
+    with pytest.raises(PictureError, match=r"film\.png: more than 1 MiB"):
+        read_rgb(tmp_path / "film.png")
+
+
+def test_grey_with_transparency_shows_no_colour() -> None:
+    grey = np.full((12, 16, 4), 77, np.uint8)
+    grey[..., 3] = 255
+    assert not is_coloured(grey)
+    grey[..., 0] = 177
+    assert is_coloured(grey)
+
+
 @pytest.mark.parametrize("reader", [read_rgb, read_thermal, read_labels, read_grey])
 def test_damaged_and_missing_pictures_are_named(tmp_path: Path, reader) -> None:
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")

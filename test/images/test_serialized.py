@@ -71,9 +71,11 @@ def test_a_message_that_is_cut_short_is_refused_wherever_it_ends() -> None:
             read_image(whole[:length])
 
 
-@pytest.mark.parametrize("damage", [(0, b"\0\2"), (12, b"\xff\xff\xff\xff")])
-def test_other_bytes_are_refused(damage: tuple[int, bytes]) -> None:
-    at, bytes_ = damage
+@pytest.mark.parametrize(
+    "damage", [(0, b"\0\2", "begins with 00 02"), (12, b"\xff\xff\xff\xff", "is no image")]
+)
+def test_other_bytes_are_refused(damage: tuple[int, bytes, str]) -> None:
+    at, bytes_, said = damage
     whole = cdr(b"\0\1", "<")
-    with pytest.raises(ValueError, match="a message of"):
+    with pytest.raises(ValueError, match=f"a message of .* {said}"):
         read_image(whole[:at] + bytes_ + whole[at + len(bytes_) :])
