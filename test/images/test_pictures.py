@@ -91,9 +91,10 @@ def test_more_bytes_than_a_picture_has_are_not_read(
         read_rgb(tmp_path / "film.png")
 
 
-def test_grey_with_transparency_shows_no_colour() -> None:
+@pytest.mark.parametrize("alpha", [0, 255])
+def test_grey_with_transparency_shows_no_colour(alpha: int) -> None:
     grey = np.full((12, 16, 4), 77, np.uint8)
-    grey[..., 3] = 255
+    grey[..., 3] = alpha
     assert not is_coloured(grey)
     grey[..., 0] = 177
     assert is_coloured(grey)
