@@ -13,6 +13,7 @@ what it saw.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import random
@@ -24,7 +25,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -300,6 +301,69 @@ def verbs(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
     return found
 
 
+AS_USER = """import os, sys
+user, *words = sys.argv[1:]
+ids = (f"--reuid={user}", f"--regid={user}", "--clear-groups")
+read = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")
+os.execvp("setpriv", ["setpriv", *ids, *read, sys.executable, "-m", *words])"""
+"""Runs a module as a user who may read everything and write nothing but what is its own."""
+
+
+def foreign_memory(user: int, model: Path, folder: Path) -> str:
+    """Start a node beside shared memory of another user, also under the names of its own ports.
+
+    It has to start and end as ever, and to remove only what a dead process of its user left. What
+    Fast DDS itself takes over as root is not tried: dead ports, and segments whose lock is root's.
+    """
+    foreign, in_use = 64001, str([*Path("/dev/shm").iterdir()])
+    domain = next(n for n in range(1, 102) if f"_port{7411 + 250 * n}" not in in_use)
+    folder.mkdir()
+    os.chown(folder, user, user)
+    with ExitStack() as afterwards:
+
+        def made(name: str, owner: int, mode: int = 0o600) -> Path:
+            path = Path("/dev/shm") / name
+            with path.open("xb") as file:  # never one of a living process
+                file.write(bytes(62_640))
+            afterwards.callback(path.unlink, missing_ok=True)
+            path.chmod(mode)
+            os.utime(path, (0, 0))
+            os.chown(path, owner, owner)
+            return path
+
+        def segment(owner: int, lock: int, mode: int = 0o600) -> list[Path]:
+            name = f"fastrtps_{os.urandom(8).hex()}"
+            return [made(name, owner, mode), made(f"{name}_el", lock, mode)]
+
+        dead, living = segment(user, user), segment(user, user)
+        kept = [*living, *segment(foreign, foreign), *segment(foreign, foreign, 0o644),
+                *segment(user, foreign)]  # fmt: skip
+        for port in range(7410 + 250 * domain, 7418 + 250 * domain) if user else ():
+            for name in ("fastrtps_port{}", "fastrtps_port{}_el", "sem.fastrtps_port{}_mutex"):
+                kept.append(made(name.format(port), foreign))
+        before = [_written(path) for path in kept]
+        lock = afterwards.enter_context(living[1].open("rb"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        node = NodeProcess(folder / "node.log", domain, {"model": model, "engine": "onnxruntime"},
+                           ("-c", AS_USER, str(user), "segmif_ros.ros.start"))  # fmt: skip
+        afterwards.callback(node.end)
+        node.wait_for_text("active: listening")
+        code, seconds = node.stop(signal.SIGTERM)
+        assert (code, "Traceback" in node.text()) == (0, False), f"{code}\n{node.text()}"
+        assert not any(path.exists() for path in dead), "its own user's dead segment is left"
+        changed = [f"{was} -> {now}" for path, was in zip(kept, before, strict=True)
+                   if (now := _written(path)) != was]  # fmt: skip
+        assert not changed, f"changed: {changed}"
+    return f"started, ended in {seconds:.1f} s; {len(kept)} files stay, 2 are removed"
+
+
+def _written(path: Path) -> tuple[str, int, int, int] | str:
+    if not path.exists():
+        return f"{path} is gone"
+    known = path.stat()
+    return str(path), known.st_uid, known.st_size, known.st_mtime_ns
+
+
 def places(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
     """No room, no home and no place for logs: one line and an exit code, or it goes on without."""
     del count, pick
@@ -331,6 +395,10 @@ def places(count: int, pick: random.Random, folder: Path) -> dict[str, Any]:
             assert ended.returncode in wanted, f"{name}, {place}: {ended.returncode}\n{said}"
             assert "Traceback" not in said, f"{name}, {place}: {said}"
             found[f"{name}, {place}"] = said.splitlines()[-1][:200] if ended.returncode else "done"
+    for user in (0, 12345) if os.geteuid() == 0 and shutil.which("setpriv") else ():
+        found[f"node of uid {user}, another user's shared memory"] = foreign_memory(
+            user, model, folder / f"uid-{user}"
+        )
     return found
 
 
