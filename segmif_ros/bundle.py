@@ -80,7 +80,7 @@ class Manifest:
         variant: row of `network.variants.VARIANTS` the weights belong to.
         precision: of `model`, one of `PRECISIONS`; "mixed-fp16" is an older word for "fp16".
         switches: behaviour choices baked into the graph (visible input, guidance, ...).
-        provenance: how the weights came to be: data, recipe, seed, date.
+        provenance: origin of the weights: data, recipe, seed, date.
         licence: licence of the weights and what the training data allows.
         models: the same weights in other precisions, a file each.
         gate: thresholds of the accuracy gate that differ from its defaults, by name.

@@ -56,6 +56,10 @@ AVOIDED = {
     r"stands? still|stood still": "does not change, was blocked",
     r"goes on where|go(?:es)? on (?:with|from|alone|as)": "continue",
     r"what (?:a person|a reader|people) should know": "remarks",
+    r"came to be|com(?:es?|ing) about|goes about": "origin, results from, exists",
+    r"without a past|listens? no more": "empty, unsubscribe, close",
+    r"puts? out|ran away": "publish, output, diverge",
+    r"what (?:it|they|one \w+) came to|people look for": "result, main figures",
     r"says about itself|says? nothing": "diagnostics; is no evidence",
 }
 """Proverbs, machines with feelings, and words of this project alone."""

@@ -34,7 +34,7 @@ class Tracker:
     """Gives objects of successive pictures their ids. Not thread safe."""
 
     def __init__(self) -> None:
-        """Begin without a past."""
+        """Begin with no tracked objects."""
         self._next = 1
         self._stamp_ns: int | None = None
         self._boxes = np.empty((0, 4))

@@ -33,7 +33,7 @@ class Derived:
     """Makes the messages of `qos.DERIVED_TOPICS`."""
 
     def __init__(self, manifest: Manifest, registration: Registration) -> None:
-        """Begin without a past.
+        """Begin with no tracked objects.
 
         Args:
             manifest: of the model whose masks come.
