@@ -77,8 +77,8 @@ class BoxClasses:
             table = load_class_list("fmb15").truth_table(classes.name)
         except ValueError as err:
             raise DatasetError(
-                f"{folder}: the box classes in {classes.name!r} are unknown; name the "
-                "classes with --box-classes, in the order of their ids"
+                f"{folder}: no names for the ids of the boxes; give classes of {classes.name!r} "
+                "with --box-classes, in the order of the ids"
             ) from err
         ids = {number: int(table[label]) for number, label in _MSRS.items()}
         return cls(ids, "0 person, 1 bicycle, 2 car")
