@@ -15,6 +15,7 @@ import pwd
 import re
 import stat
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import time
@@ -89,12 +90,9 @@ def dead_segments(folder: Path, *, youngest_s: float = _YOUNG_S) -> list[Path]:
         folder: where Fast DDS keeps them.
         youngest_s: one that was made just now may not be locked yet.
     """
-    return [
-        segment
-        for lock in sorted(folder.glob("fast*_el"))
-        if _SEGMENT_LOCK.fullmatch(lock.name) and _state(lock, youngest_s) == (os.geteuid(), False)
-        if _may_go(segment := lock.with_name(lock.name.removesuffix("_el")))
-    ]
+    dead = [lock.path for lock in _locks(folder, youngest_s, own=True) if not lock.held]
+    segments = [path.with_name(path.name.removesuffix("_el")) for path in sorted(dead)]
+    return [segment for segment in segments if _may_go(segment)]
 
 
 def other_users(folder: Path = Path("/dev/shm")) -> list[str]:  # noqa: S108
@@ -102,10 +100,8 @@ def other_users(folder: Path = Path("/dev/shm")) -> list[str]:  # noqa: S108
 
     Its files have mode 0644 whatever the umask is, and a reader has to write to them.
     """
-    locks = [lock for lock in folder.glob("fast*_el") if _SEGMENT_LOCK.fullmatch(lock.name)]
-    states = [_state(lock, _YOUNG_S) for lock in locks]
-    owners = {state.owner for state in states if state is not None and state.held}
-    return sorted(_user_name(uid) for uid in owners - {os.geteuid()})
+    held = [lock for lock in _locks(folder, _YOUNG_S, own=False) if lock.held]
+    return sorted({_user_name(lock.owner) for lock in held})
 
 
 def _user_name(uid: int) -> str:
@@ -125,31 +121,39 @@ def _may_go(segment: Path) -> bool:
 
 
 class _Lock(NamedTuple):
+    path: Path
     owner: int
     held: bool
 
 
-def _state(path: Path, youngest_s: float) -> _Lock | None:
-    """Return the owner of a lock and whether a process holds it, None if it is no file.
+def _locks(folder: Path, youngest_s: float, *, own: bool) -> Iterator[_Lock]:
+    """Yield the locks of segments of this user, or of others, and whether a process holds them.
 
     Anyone may create names there: a link is not followed, and a named pipe is not waited for.
     """
+    for path in folder.glob("fast*_el"):
+        if not _SEGMENT_LOCK.fullmatch(path.name):
+            continue
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            known = os.fstat(file)
+            if stat.S_ISREG(known.st_mode) and (known.st_uid == os.geteuid()) is own:
+                young = time() - known.st_mtime < youngest_s
+                yield _Lock(path, known.st_uid, held=young or not _take(file))
+        finally:
+            os.close(file)
+
+
+def _take(file: int) -> bool:
+    """Return whether no process held the lock."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        known = os.fstat(file)
-        if not stat.S_ISREG(known.st_mode):
-            return None
-        if time() - known.st_mtime < youngest_s:
-            return _Lock(known.st_uid, held=True)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return _Lock(known.st_uid, held=True)
-    finally:
-        os.close(file)
-    return _Lock(known.st_uid, held=False)
+        return False
+    return True
 
 
 def return_memory() -> None:
